@@ -1,0 +1,1 @@
+//! Behaviour policies (SAC) and the D4RL data recipes that roll them out.

@@ -1,0 +1,112 @@
+//! The one way files are written, and their hashes.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::Path,
+};
+
+use sha2::{Digest, Sha256};
+
+/// Writes `bytes` to `path` so that a reader sees the old file or the whole
+/// new one, never a part: a temporary file beside it is written, synced and
+/// renamed over it. On error nothing is left behind and the old file stands.
+///
+/// # Errors
+/// Any I/O error, with `path` in its message.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let write = || {
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        fs::create_dir_all(folder)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(".partial-")
+            .tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        let kept = file.persist(path)?;
+        set_default_mode(&kept)?;
+        File::open(folder)?.sync_all()
+    };
+    write().map_err(|e| in_file(e, path))
+}
+
+/// Temporary files are private; what stays is as readable as any other file.
+#[cfg(unix)]
+fn set_default_mode(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn set_default_mode(_: &File) -> io::Result<()> {
+    Ok(())
+}
+
+/// Adds the file's name to an I/O error's message and keeps its kind.
+pub fn in_file(error: io::Error, path: &Path) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// SHA-256 of `bytes` in lower-case hexadecimal.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// SHA-256 of the file at `path` in lower-case hexadecimal, read in pieces.
+///
+/// # Errors
+/// Any I/O error, with `path` in its message.
+pub fn sha256_file(path: &Path) -> io::Result<String> {
+    let read = || {
+        let mut file = File::open(path)?;
+        let mut hash = Sha256::new();
+        let mut piece = vec![0; 1 << 20];
+        loop {
+            match file.read(&mut piece)? {
+                0 => return Ok(hex(&hash.finalize())),
+                n => hash.update(&piece[..n]),
+            }
+        }
+    };
+    read().map_err(|e| in_file(e, path))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_replaces_the_whole_file_and_leaves_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/er/file");
+        write_atomic(&path, b"a long first version").unwrap();
+        write_atomic(&path, b"second").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"second");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_failed_write_names_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("file"), b"").unwrap();
+        let error = write_atomic(&dir.path().join("file/below"), b"x").unwrap_err();
+        assert!(error.to_string().contains("file/below"), "{error}");
+    }
+
+    #[test]
+    fn hashes_are_those_of_fips_180() {
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sha256_hex(b"abc"), abc);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), b"abc").unwrap();
+        assert_eq!(sha256_file(file.path()).unwrap(), abc);
+    }
+}

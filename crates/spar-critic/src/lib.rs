@@ -1,0 +1,1 @@
+//! Conservative critics: ensembles, target critics, expectile and TD losses.

@@ -1,0 +1,1 @@
+//! D4RL data files as validated datasets, transitions, normalizers and seeded batches.

@@ -1,0 +1,1 @@
+//! Seeded rollouts of any policy, normalized scores and statistics.

@@ -1,0 +1,1 @@
+//! Flat-parameter networks, ensembles, Adam and Polyak averaging as candle operations.

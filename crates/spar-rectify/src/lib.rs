@@ -1,0 +1,1 @@
+//! SPAR itself: residual support model, Latent Self-Imitation, the whole update in one file.

@@ -1,0 +1,1 @@
+//! Run folders in; tables, curves and verdicts out.

@@ -1,0 +1,1 @@
+//! Update loop, metric sinks, crash-safe checkpoints and exact resume.

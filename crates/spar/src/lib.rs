@@ -1,0 +1,1 @@
+//! The spar library facade and binary: train, eval, data, report.

@@ -1,0 +1,2 @@
+//! The `spar` binary.
+fn main() {}

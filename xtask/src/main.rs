@@ -1,0 +1,2 @@
+//! Set-up of native parts, reproduce, data, test and lint.
+fn main() {}
