@@ -1,0 +1,67 @@
+//! A point on a line, for tests that need an environment but no MuJoCo.
+
+use spar_core::{EnvId, Stream};
+
+use crate::{Env, EnvError, Step, check_input};
+
+const DT: f64 = 0.1;
+const BOUND: f64 = 2.0;
+
+/// A unit mass at `x` with velocity `v` (observation and state `[x, v]`),
+/// pushed by the force `a` clamped to `[-1, 1]`, semi-implicit Euler with a
+/// step of 0.1: `v += 0.1 a; x += 0.1 v`.
+///
+/// Reward `1 - x^2 - 0.01 a^2` of the state reached and the action as given;
+/// terminal when `|x| > 2`. Episodes start at rest with `x` uniform on
+/// `[-1, 1)`.
+#[derive(Default)]
+pub(crate) struct PointMass {
+    state: [f64; 2],
+}
+
+impl Env for PointMass {
+    fn id(&self) -> EnvId {
+        EnvId::PointMass
+    }
+
+    fn reset(&mut self, stream: &mut Stream) -> Result<(), EnvError> {
+        self.state = [stream.uniform(-1.0, 1.0), 0.0];
+        Ok(())
+    }
+
+    fn obs(&self) -> &[f64] {
+        &self.state
+    }
+
+    fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
+        check_input(
+            self.id(),
+            "action",
+            action.iter().map(|&a| f64::from(a)),
+            self.id().act_dim(),
+        )?;
+        let force = f64::from(action[0]);
+        let [x, v] = &mut self.state;
+        *v += DT * force.clamp(-1.0, 1.0);
+        *x += DT * *v;
+        Ok(Step {
+            reward: 1.0 - *x * *x - 0.01 * force * force,
+            terminal: x.abs() > BOUND,
+        })
+    }
+
+    fn set_state(&mut self, qpos: &[f64], qvel: &[f64]) -> Result<(), EnvError> {
+        check_input(self.id(), "qpos", qpos.iter().copied(), 1)?;
+        check_input(self.id(), "qvel", qvel.iter().copied(), 1)?;
+        self.state = [qpos[0], qvel[0]];
+        Ok(())
+    }
+
+    fn qpos(&self) -> &[f64] {
+        &self.state[..1]
+    }
+
+    fn qvel(&self) -> &[f64] {
+        &self.state[1..]
+    }
+}
