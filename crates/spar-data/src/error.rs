@@ -1,0 +1,176 @@
+//! Everything that can be wrong with a data file, each with one clear line.
+
+use std::{io, path::PathBuf};
+
+use spar_core::EnvId;
+
+/// Why a data file was refused or could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// There is no such file.
+    #[error("{}: no such data file; give the path of an existing D4RL HDF5 file", path.display())]
+    NotFound {
+        /// The path that was asked for.
+        path: PathBuf,
+    },
+    /// The operating system refused.
+    #[error("{}: cannot {doing}: {source}", path.display())]
+    Io {
+        /// The file or folder concerned.
+        path: PathBuf,
+        /// What was tried, as in "read the file".
+        doing: &'static str,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// The file has no bytes.
+    #[error("{}: the file is empty (0 bytes), expected an HDF5 file; download or generate it again", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file does not start as an HDF5 file does.
+    #[error("{}: not an HDF5 file, it looks like {got}; {hint}", path.display())]
+    NotHdf5 {
+        /// The file.
+        path: PathBuf,
+        /// What the first bytes look like.
+        got: &'static str,
+        /// How to mend it.
+        hint: &'static str,
+    },
+    /// The file ends before its own header says it does.
+    #[error("{}: truncated HDF5 file: its header declares {expected} bytes, got {got}; download or generate it again", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Length declared by the superblock.
+        expected: u64,
+        /// Length on disk.
+        got: u64,
+    },
+    /// The HDF5 library could not make sense of the file.
+    #[error("{}: {place}: damaged or unsupported HDF5 content ({reason}); download or generate the file again", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The key or part concerned.
+        place: String,
+        /// The library's reason.
+        reason: String,
+    },
+    /// A mandatory array is absent.
+    #[error("{}: key `{key}` is missing, expected observations, actions, rewards and terminals; is this a D4RL file?", path.display())]
+    MissingKey {
+        /// The file.
+        path: PathBuf,
+        /// The absent key.
+        key: String,
+    },
+    /// An array has the wrong rank, width or number of rows.
+    #[error("{}: key `{key}` has shape {got}, expected {expected}", path.display())]
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// The array.
+        key: String,
+        /// The shape that would have done.
+        expected: String,
+        /// The shape that was found.
+        got: String,
+    },
+    /// An array holds another kind of value.
+    #[error("{}: key `{key}` holds {got}, expected {expected}", path.display())]
+    Type {
+        /// The file.
+        path: PathBuf,
+        /// The array.
+        key: String,
+        /// The kinds that would have done.
+        expected: &'static str,
+        /// The kind that was found.
+        got: String,
+    },
+    /// The file was recorded in another environment than the one named.
+    #[error("{}: {key} are {got} wide, but {env} needs {expected}; is this data of another environment?", path.display())]
+    WrongEnv {
+        /// The file.
+        path: PathBuf,
+        /// `observations` or `actions`.
+        key: &'static str,
+        /// The environment that was named.
+        env: EnvId,
+        /// Its width.
+        expected: usize,
+        /// The file's width.
+        got: usize,
+    },
+    /// A flag is neither 0 nor 1.
+    #[error("{}: key `{key}`, row {row}: flag is {got}, expected 0 or 1", path.display())]
+    Flag {
+        /// The file.
+        path: PathBuf,
+        /// The array.
+        key: String,
+        /// The row, from 0.
+        row: usize,
+        /// The value found.
+        got: f64,
+    },
+    /// A number is NaN or infinite (or too large for `f32`).
+    #[error("{}: key `{key}`, row {row}: value is {got}, expected a finite f32; drop or repair the row", path.display())]
+    NonFinite {
+        /// The file.
+        path: PathBuf,
+        /// The array.
+        key: String,
+        /// The first such row, from 0.
+        row: usize,
+        /// The value found.
+        got: f64,
+    },
+    /// An array claims to be larger than its stored bytes can unpack to.
+    #[error("{}: key `{key}` declares {declared} bytes but stores only {stored}, expected at most {limit}; the file is damaged", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The array.
+        key: String,
+        /// Bytes of the declared shape.
+        declared: u128,
+        /// Bytes stored for it.
+        stored: u64,
+        /// The most that so many stored bytes may declare.
+        limit: u128,
+    },
+    /// No transition can be made of the rows.
+    #[error("{id}: {rows} rows hold no transition, expected at least two rows of one episode")]
+    NoTransitions {
+        /// The data set.
+        id: String,
+        /// Its rows.
+        rows: usize,
+    },
+    /// A row handed to the writer does not fit the file's widths.
+    #[error("{}: row {row}: `{key}` has {got} numbers, expected {expected}", path.display())]
+    RowWidth {
+        /// The file being written.
+        path: PathBuf,
+        /// The row, from 0.
+        row: usize,
+        /// The array.
+        key: &'static str,
+        /// The file's width.
+        expected: usize,
+        /// The row's.
+        got: usize,
+    },
+    /// The file could not be written; nothing of it is left.
+    #[error("{}: cannot write the data file: {reason}; check that the folder is writable and the disk not full (nothing was left behind)", path.display())]
+    Write {
+        /// The file that was to be.
+        path: PathBuf,
+        /// The library's or system's reason.
+        reason: String,
+    },
+}

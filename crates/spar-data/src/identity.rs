@@ -1,0 +1,46 @@
+//! Which data a file holds: official, local or the user's.
+
+use std::{collections::BTreeMap, path::Path};
+
+use spar_core::{DatasetIdentity, Origin};
+
+use crate::{
+    manifest,
+    writer::{META_DATASET, META_ORIGIN},
+};
+
+/// Decides from the hash, then from what the file says of itself, and at last
+/// falls back on its name; with a note for a user who may have expected more.
+pub(crate) fn identify(
+    path: &Path,
+    sha256: String,
+    rows: usize,
+    metadata: &BTreeMap<String, String>,
+) -> (DatasetIdentity, Vec<String>) {
+    let said = |key: &str| metadata.get(key).map(String::as_str);
+    let mut notes = Vec::new();
+    let (id, origin) = if let Some(file) = manifest::by_sha256(&sha256) {
+        (file.id.clone(), Origin::Official)
+    } else if let (Some("local"), Some(id)) = (said(META_ORIGIN), said(META_DATASET)) {
+        (id.to_owned(), Origin::Local)
+    } else {
+        let text = |part: Option<&std::ffi::OsStr>| {
+            part.unwrap_or_default().to_string_lossy().into_owned()
+        };
+        let name = text(path.file_name());
+        if let Some(file) = manifest::files().iter().find(|f| f.name == name) {
+            notes.push(format!(
+                "{name} is named like the official {} but its sha256 is {sha256}, expected {}: treated as a user's file",
+                file.id, file.sha256
+            ));
+        }
+        (text(path.file_stem()), Origin::User)
+    };
+    let identity = DatasetIdentity {
+        id,
+        origin,
+        sha256,
+        rows,
+    };
+    (identity, notes)
+}

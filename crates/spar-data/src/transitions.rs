@@ -1,0 +1,116 @@
+//! D4RL's `qlearning_dataset` as a view of the file's rows.
+
+use std::sync::Arc;
+
+use crate::{dataset::Dataset, error::DataError};
+
+/// The transitions that D4RL's `qlearning_dataset` makes of a file, row for
+/// row (`d4rl/__init__.py`, with `terminate_on_end=False`):
+///
+/// - a transition's next observation is the *next row's* observation, so the
+///   last row gives none, and no observation is stored twice;
+/// - a row whose episode was cut (a timeout) is dropped, since the next row
+///   belongs to another episode: a full 1000-step episode gives 999;
+/// - a terminal row is kept. Its next observation belongs to the next episode
+///   and must only ever be used masked by `not_terminal`.
+///
+/// In files without timeouts D4RL counts steps instead, and its count starts
+/// at one, not zero, after a terminal row: an episode that follows a
+/// termination is cut one row early. That is reproduced, since scores on such
+/// files are compared with those of D4RL's loader.
+#[derive(Clone, Debug)]
+pub struct Transitions {
+    data: Arc<Dataset>,
+    rows: Vec<u32>,
+}
+
+impl Transitions {
+    /// The transitions of `data`; `horizon` is the length after which an
+    /// episode counts as cut in a file without timeouts, and unused otherwise.
+    ///
+    /// # Errors
+    /// [`DataError::NoTransitions`] if there is none, or if the rows cannot be
+    /// counted in 32 bits.
+    pub fn new(data: Arc<Dataset>, horizon: usize) -> Result<Self, DataError> {
+        let none = || DataError::NoTransitions {
+            id: data.identity.id.clone(),
+            rows: data.rows(),
+        };
+        let count = u32::try_from(data.rows()).map_err(|_| none())?;
+        let mut rows = Vec::with_capacity(data.rows());
+        let mut step = 0;
+        for row in 0..count.saturating_sub(1) {
+            let i = row as usize;
+            let cut = match &data.timeouts {
+                Some(timeouts) => timeouts[i],
+                None => step + 1 == horizon,
+            };
+            if cut {
+                step = 0;
+                continue;
+            }
+            if data.terminals[i] {
+                step = 0;
+            }
+            rows.push(row);
+            step += 1;
+        }
+        if rows.is_empty() {
+            return Err(none());
+        }
+        rows.shrink_to_fit();
+        Ok(Self { data, rows })
+    }
+
+    /// Number of transitions, at least one.
+    #[expect(clippy::len_without_is_empty, reason = "never empty by construction")]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The file behind the view.
+    pub fn dataset(&self) -> &Arc<Dataset> {
+        &self.data
+    }
+
+    /// Width of an observation.
+    pub fn obs_dim(&self) -> usize {
+        self.data.obs_dim
+    }
+
+    /// Width of an action.
+    pub fn act_dim(&self) -> usize {
+        self.data.act_dim
+    }
+
+    /// The file's row behind transition `i`.
+    pub fn row(&self, i: usize) -> usize {
+        self.rows[i] as usize
+    }
+
+    /// Observation before transition `i`.
+    pub fn obs(&self, i: usize) -> &[f32] {
+        self.data.observation(self.row(i))
+    }
+
+    /// Observation after transition `i`; another episode's if
+    /// [`Self::terminal`].
+    pub fn next_obs(&self, i: usize) -> &[f32] {
+        self.data.observation(self.row(i) + 1)
+    }
+
+    /// Action of transition `i`.
+    pub fn action(&self, i: usize) -> &[f32] {
+        self.data.action(self.row(i))
+    }
+
+    /// Reward of transition `i`.
+    pub fn reward(&self, i: usize) -> f32 {
+        self.data.rewards[self.row(i)]
+    }
+
+    /// Whether the environment terminated in transition `i`.
+    pub fn terminal(&self, i: usize) -> bool {
+        self.data.terminals[self.row(i)]
+    }
+}

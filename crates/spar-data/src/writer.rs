@@ -1,0 +1,460 @@
+//! Writes data files in D4RL's layout, row by row in bounded memory.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
+
+use hdf5::{H5Type, types::VarLenUnicode};
+use ndarray::{ArrayView1, ArrayView2};
+use spar_core::{DatasetIdentity, TaskId, files::sha256_file};
+use tempfile::TempPath;
+
+use crate::{error::DataError, identity::identify};
+
+/// Metadata key that says a file was generated here (value `local`).
+pub const META_ORIGIN: &str = "spar_origin";
+/// Metadata key of a generated file's id, as in `hopper-medium-local`.
+pub const META_DATASET: &str = "spar_dataset";
+
+/// Rows per chunk, and rows held in memory. Large enough that compression
+/// works, small enough that a chunk stays within the library's 1 MB cache.
+const BLOCK: usize = 4096;
+/// Level 4 with byte shuffling, h5py's own default level.
+const DEFLATE: u8 = 4;
+
+/// One scalar under `metadata/`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MetaValue {
+    /// A variable-length UTF-8 string.
+    Text(String),
+    /// A signed 64-bit integer.
+    Integer(i64),
+    /// A 64-bit float.
+    Number(f64),
+}
+
+impl From<&str> for MetaValue {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<String> for MetaValue {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<i64> for MetaValue {
+    fn from(n: i64) -> Self {
+        Self::Integer(n)
+    }
+}
+
+impl From<f64> for MetaValue {
+    fn from(x: f64) -> Self {
+        Self::Number(x)
+    }
+}
+
+/// The metadata that make a file [`Origin::Local`](spar_core::Origin::Local)
+/// data of `task`; add what else is to be recorded.
+pub fn local_metadata(task: TaskId) -> BTreeMap<String, MetaValue> {
+    BTreeMap::from([
+        (META_ORIGIN.into(), "local".into()),
+        (META_DATASET.into(), task.local_id().into()),
+    ])
+}
+
+/// One environment step, to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    /// `[obs_dim]`: the observation before the step.
+    pub obs: &'a [f32],
+    /// `[act_dim]`.
+    pub action: &'a [f32],
+    /// Reward of the step.
+    pub reward: f32,
+    /// The environment terminated.
+    pub terminal: bool,
+    /// The episode was cut here without termination.
+    pub timeout: bool,
+    /// `[obs_dim]`: the observation after the step, before any reset.
+    pub next_obs: &'a [f32],
+    /// `[nq]`: simulator positions before the step.
+    pub qpos: &'a [f64],
+    /// `[nv]`: simulator velocities before the step.
+    pub qvel: &'a [f64],
+}
+
+/// A data file being written.
+///
+/// Rows go to a temporary file beside `path`, which is renamed to `path` by
+/// [`Self::finish`]. Dropped before that (or failed), it leaves nothing. The
+/// same rows and metadata always give the same bytes.
+#[derive(Debug)]
+pub struct Writer {
+    path: PathBuf,
+    // Fields drop in order: HDF5 lets go of the file before it is deleted.
+    columns: Columns,
+    file: hdf5::File,
+    temporary: TempPath,
+    metadata: BTreeMap<String, String>,
+    rows: usize,
+}
+
+impl Writer {
+    /// Starts a file at `path` (its folder is created where missing). `nq` and
+    /// `nv` may be 0: then no `infos/qpos` or `infos/qvel` is written.
+    ///
+    /// # Errors
+    /// [`DataError::Write`] if the folder or file cannot be written.
+    pub fn create(
+        path: &Path,
+        obs_dim: usize,
+        act_dim: usize,
+        nq: usize,
+        nv: usize,
+        metadata: &BTreeMap<String, MetaValue>,
+    ) -> Result<Self, DataError> {
+        let system = |e: io::Error| write_error(path, &e);
+        let folder = folder_of(path);
+        std::fs::create_dir_all(folder).map_err(system)?;
+        let temporary = tempfile::Builder::new()
+            .prefix(".partial-")
+            .suffix(".hdf5")
+            .tempfile_in(folder)
+            .map_err(system)?
+            .into_temp_path();
+        let build = || -> hdf5::Result<_> {
+            hdf5::silence_errors(true);
+            let file = hdf5::File::with_options()
+                .with_fcpl(|p| p.obj_track_times(false))
+                .create(&temporary)?;
+            let columns = Columns::create(&file, obs_dim, act_dim, nq, nv)?;
+            write_metadata(&file, metadata)?;
+            Ok((file, columns))
+        };
+        let (file, columns) = build().map_err(|e| write_error(path, &e))?;
+        let metadata = metadata
+            .iter()
+            .filter_map(|(k, v)| match v {
+                MetaValue::Text(text) => Some((k.clone(), text.clone())),
+                _ => None,
+            })
+            .collect();
+        Ok(Self {
+            path: path.into(),
+            columns,
+            file,
+            temporary,
+            metadata,
+            rows: 0,
+        })
+    }
+
+    /// Rows pushed so far.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Adds one row.
+    ///
+    /// # Errors
+    /// [`DataError::RowWidth`] or [`DataError::NonFinite`] for a row that a
+    /// reader would refuse, [`DataError::Write`] if the disk does.
+    pub fn push(&mut self, row: &Row<'_>) -> Result<(), DataError> {
+        self.check(row)?;
+        self.columns.push(row);
+        self.rows += 1;
+        if self.rows.is_multiple_of(BLOCK) {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is left, syncs, puts the file in place and returns which
+    /// data it now holds.
+    ///
+    /// # Errors
+    /// [`DataError::Write`]; nothing is left behind then, and a file that was
+    /// at the path before still stands.
+    pub fn finish(mut self) -> Result<DatasetIdentity, DataError> {
+        if self.rows == 0 {
+            return Err(write_error(&self.path, &"no rows were written"));
+        }
+        self.flush()?;
+        let Self {
+            path,
+            columns,
+            file,
+            temporary,
+            metadata,
+            rows,
+        } = self;
+        file.flush().map_err(|e| write_error(&path, &e))?;
+        drop(columns);
+        file.close().map_err(|e| write_error(&path, &e))?;
+        let settle = || -> io::Result<String> {
+            let written = File::open(&temporary)?;
+            set_default_mode(&written)?;
+            written.sync_all()?;
+            let sha256 = sha256_file(&temporary)?;
+            temporary.persist(&path)?;
+            File::open(folder_of(&path))?.sync_all()?;
+            Ok(sha256)
+        };
+        let sha256 = settle().map_err(|e| write_error(&path, &e))?;
+        Ok(identify(&path, sha256, rows, &metadata).0)
+    }
+
+    fn flush(&mut self) -> Result<(), DataError> {
+        self.columns
+            .flush()
+            .map_err(|e| write_error(&self.path, &e))
+    }
+
+    fn check(&self, row: &Row<'_>) -> Result<(), DataError> {
+        let c = &self.columns;
+        let width = |key, column: Option<usize>, got: usize| {
+            let expected = column.unwrap_or(0);
+            if got == expected {
+                return Ok(());
+            }
+            Err(DataError::RowWidth {
+                path: self.path.clone(),
+                row: self.rows,
+                key,
+                expected,
+                got,
+            })
+        };
+        width("observations", Some(c.observations.width), row.obs.len())?;
+        width(
+            "next_observations",
+            Some(c.next_observations.width),
+            row.next_obs.len(),
+        )?;
+        width("actions", Some(c.actions.width), row.action.len())?;
+        width(
+            "infos/qpos",
+            c.qpos.as_ref().map(|q| q.width),
+            row.qpos.len(),
+        )?;
+        width(
+            "infos/qvel",
+            c.qvel.as_ref().map(|q| q.width),
+            row.qvel.len(),
+        )?;
+        self.finite("observations", row.obs)?;
+        self.finite("next_observations", row.next_obs)?;
+        self.finite("actions", row.action)?;
+        self.finite("rewards", &[row.reward])?;
+        self.finite("infos/qpos", row.qpos)?;
+        self.finite("infos/qvel", row.qvel)
+    }
+
+    fn finite<T: Copy + Into<f64>>(&self, key: &str, values: &[T]) -> Result<(), DataError> {
+        let bad = values.iter().map(|&x| x.into()).find(|x| !x.is_finite());
+        bad.map_or(Ok(()), |got| {
+            Err(DataError::NonFinite {
+                path: self.path.clone(),
+                key: key.into(),
+                row: self.rows,
+                got,
+            })
+        })
+    }
+}
+
+/// One growing array and its rows that are not yet in the file.
+#[derive(Debug)]
+struct Column<T> {
+    set: hdf5::Dataset,
+    width: usize,
+    flat: bool,
+    pending: Vec<T>,
+    written: usize,
+}
+
+impl<T: H5Type + Copy> Column<T> {
+    fn matrix(parent: &hdf5::Group, name: &str, width: usize) -> hdf5::Result<Self> {
+        let set = parent
+            .new_dataset::<T>()
+            .shape((0.., width))
+            .chunk((BLOCK, width))
+            .shuffle()
+            .deflate(DEFLATE)
+            .obj_track_times(false)
+            .create(name)?;
+        Ok(Self::over(set, width, false))
+    }
+
+    fn flat(parent: &hdf5::Group, name: &str) -> hdf5::Result<Self> {
+        let set = parent
+            .new_dataset::<T>()
+            .shape((0..,))
+            .chunk((BLOCK,))
+            .shuffle()
+            .deflate(DEFLATE)
+            .obj_track_times(false)
+            .create(name)?;
+        Ok(Self::over(set, 1, true))
+    }
+
+    fn over(set: hdf5::Dataset, width: usize, flat: bool) -> Self {
+        Self {
+            set,
+            width,
+            flat,
+            pending: Vec::with_capacity(BLOCK * width),
+            written: 0,
+        }
+    }
+
+    fn flush(&mut self) -> hdf5::Result<()> {
+        let more = self.pending.len() / self.width;
+        if more == 0 {
+            return Ok(());
+        }
+        let (from, to) = (self.written, self.written + more);
+        if self.flat {
+            self.set.resize((to,))?;
+            self.set
+                .write_slice(ArrayView1::from(&self.pending), from..to)?;
+        } else {
+            self.set.resize((to, self.width))?;
+            let rows = ArrayView2::from_shape((more, self.width), &self.pending)?;
+            self.set.write_slice(rows, (from..to, ..))?;
+        }
+        self.written = to;
+        self.pending.clear();
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Columns {
+    observations: Column<f32>,
+    next_observations: Column<f32>,
+    actions: Column<f32>,
+    rewards: Column<f32>,
+    terminals: Column<bool>,
+    timeouts: Column<bool>,
+    qpos: Option<Column<f64>>,
+    qvel: Option<Column<f64>>,
+}
+
+impl Columns {
+    fn create(
+        file: &hdf5::File,
+        obs_dim: usize,
+        act_dim: usize,
+        nq: usize,
+        nv: usize,
+    ) -> hdf5::Result<Self> {
+        let infos = group(file, "infos")?;
+        let state = |name, width: usize| {
+            (width > 0)
+                .then(|| Column::matrix(&infos, name, width))
+                .transpose()
+        };
+        Ok(Self {
+            observations: Column::matrix(file, "observations", obs_dim)?,
+            next_observations: Column::matrix(file, "next_observations", obs_dim)?,
+            actions: Column::matrix(file, "actions", act_dim)?,
+            rewards: Column::flat(file, "rewards")?,
+            terminals: Column::flat(file, "terminals")?,
+            timeouts: Column::flat(file, "timeouts")?,
+            qpos: state("qpos", nq)?,
+            qvel: state("qvel", nv)?,
+        })
+    }
+
+    fn push(&mut self, row: &Row<'_>) {
+        self.observations.pending.extend_from_slice(row.obs);
+        self.next_observations
+            .pending
+            .extend_from_slice(row.next_obs);
+        self.actions.pending.extend_from_slice(row.action);
+        self.rewards.pending.push(row.reward);
+        self.terminals.pending.push(row.terminal);
+        self.timeouts.pending.push(row.timeout);
+        for (column, values) in [(&mut self.qpos, row.qpos), (&mut self.qvel, row.qvel)] {
+            if let Some(column) = column {
+                column.pending.extend_from_slice(values);
+            }
+        }
+    }
+
+    fn flush(&mut self) -> hdf5::Result<()> {
+        self.observations.flush()?;
+        self.next_observations.flush()?;
+        self.actions.flush()?;
+        self.rewards.flush()?;
+        self.terminals.flush()?;
+        self.timeouts.flush()?;
+        for column in [&mut self.qpos, &mut self.qvel].into_iter().flatten() {
+            column.flush()?;
+        }
+        Ok(())
+    }
+}
+
+fn write_metadata(file: &hdf5::File, metadata: &BTreeMap<String, MetaValue>) -> hdf5::Result<()> {
+    let group = group(file, "metadata")?;
+    for (key, value) in metadata {
+        match value {
+            MetaValue::Text(text) => {
+                let text = text.parse::<VarLenUnicode>().map_err(|e| e.to_string())?;
+                write_scalar(&group, key, &text)?;
+            }
+            MetaValue::Integer(n) => write_scalar(&group, key, n)?,
+            MetaValue::Number(x) => write_scalar(&group, key, x)?,
+        }
+    }
+    Ok(())
+}
+
+fn write_scalar<T: H5Type>(group: &hdf5::Group, key: &str, value: &T) -> hdf5::Result<()> {
+    if key.is_empty() || key.contains('/') {
+        return Err(format!("metadata key `{key}` is not a plain name").into());
+    }
+    let set = group.new_dataset::<T>().shape(()).obj_track_times(false);
+    set.create(key)?.write_scalar(value)
+}
+
+fn group(file: &hdf5::File, name: &str) -> hdf5::Result<hdf5::Group> {
+    file.create_group_builder()
+        .obj_track_times(false)
+        .create(name)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Temporary files are private; what stays is as readable as any other file.
+#[cfg(unix)]
+fn set_default_mode(file: &File) -> io::Result<()> {
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+    file.set_permissions(Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn set_default_mode(_: &File) -> io::Result<()> {
+    Ok(())
+}
+
+fn write_error(path: &Path, reason: &dyn std::fmt::Display) -> DataError {
+    DataError::Write {
+        path: path.into(),
+        reason: reason.to_string(),
+    }
+}
