@@ -45,7 +45,10 @@ pub enum EnvError {
         got: String,
     },
     /// A model file could not be read.
-    #[error("{}: cannot read model file: {source}", path.display())]
+    #[error(
+        "{}: cannot read model file: {source}; run `cargo xtask setup` to fetch it",
+        path.display()
+    )]
     ModelRead {
         /// The file.
         path: PathBuf,

@@ -65,3 +65,30 @@ impl Env for PointMass {
         &self.state[1..]
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_the_documented_one() {
+        let mut env = PointMass::default();
+        env.set_state(&[1.0], &[0.5]).unwrap();
+        let step = env.step(&[-3.0]).unwrap();
+        let v = 0.5 - 0.1;
+        let x = 1.0 + 0.1 * v;
+        assert_eq!(env.obs(), [x, v]);
+        assert_eq!(step.reward, 1.0 - x * x - 0.01 * 9.0);
+        assert!(!step.terminal);
+    }
+
+    #[test]
+    fn leaving_the_line_ends_the_episode() {
+        for side in [-1.0, 1.0] {
+            let mut env = PointMass::default();
+            env.set_state(&[side * 1.95], &[side]).unwrap();
+            assert!(env.step(&[0.0]).unwrap().terminal);
+        }
+    }
+}

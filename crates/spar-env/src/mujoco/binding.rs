@@ -356,3 +356,37 @@ impl Drop for Simulation {
         unsafe { (self.model.library.mj_deleteData)(self.raw.as_ptr()) }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// MuJoCo ends the process after an error, so the error is provoked in a
+    /// child: this test again, told so by a variable.
+    #[test]
+    fn an_error_of_mujoco_ends_the_process_with_one_line() {
+        const PROVOKE: &str = "SPAR_TEST_PROVOKE_MUJOCO_ERROR";
+        let library = crate::mujoco::library().unwrap_or_else(|e| panic!("{e}"));
+        if std::env::var_os(PROVOKE).is_some() {
+            let model = Model::parse(library, b"<mujoco/>", Path::new("empty.xml")).unwrap();
+            // SAFETY: the model is valid; MuJoCo checks the signature.
+            unsafe { (library.mj_stateSize)(model.raw.as_ptr(), 1 << 30) };
+            panic!("MuJoCo went on after an error");
+        }
+        let name = "mujoco::binding::tests::an_error_of_mujoco_ends_the_process_with_one_line";
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(PROVOKE, "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.starts_with("error: MuJoCo cannot go on: ") && said.lines().count() == 1,
+            "{said}"
+        );
+    }
+}

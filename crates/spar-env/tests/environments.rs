@@ -1,0 +1,198 @@
+//! What callers rely on besides gymnasium's numbers: initial states,
+//! determinism, refusals, and no trace of MuJoCo's own log.
+#![allow(clippy::unwrap_used)]
+
+use std::{fs, process::Command};
+
+use spar_core::{EnvId, Stream};
+use spar_env::{Env, EnvError};
+
+const LOCOMOTION: [EnvId; 3] = [EnvId::HalfCheetah, EnvId::Hopper, EnvId::Walker2d];
+
+fn make(id: EnvId) -> Box<dyn Env> {
+    spar_env::make(id).unwrap_or_else(|e| panic!("{e}"))
+}
+
+#[test]
+fn an_environment_starts_at_its_rest_pose_with_the_widths_of_its_id() {
+    for &id in EnvId::ALL {
+        let env = make(id);
+        assert_eq!((env.id(), env.obs().len()), (id, id.obs_dim()));
+        let height = match id {
+            EnvId::Hopper | EnvId::Walker2d => 1.25,
+            _ => 0.0,
+        };
+        let rest: Vec<f64> = (0..env.nq())
+            .map(|i| if i == 1 { height } else { 0.0 })
+            .collect();
+        assert_eq!(env.qpos(), rest);
+        assert!(env.qvel().iter().all(|&v| v == 0.0));
+    }
+}
+
+/// `(mean, variance, largest magnitude)`.
+fn moments(x: &[f64]) -> (f64, f64, f64) {
+    let n = x.len() as f64;
+    let mean = x.iter().sum::<f64>() / n;
+    let var = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+    (mean, var, x.iter().fold(0.0, |m, x| x.abs().max(m)))
+}
+
+#[test]
+fn resets_have_gyms_distribution() {
+    for (id, scale) in LOCOMOTION.into_iter().zip([0.1, 5e-3, 5e-3]) {
+        let mut env = make(id);
+        let rest = env.qpos().to_vec();
+        let mut stream = Stream::new(11, "resets");
+        let (mut positions, mut velocities) = (Vec::new(), Vec::new());
+        for _ in 0..2_000 {
+            env.reset(&mut stream).unwrap();
+            positions.extend(env.qpos().iter().zip(&rest).map(|(q, r)| (q - r) / scale));
+            velocities.extend(env.qvel().iter().map(|v| v / scale));
+        }
+        let uniform = |(mean, var, most): (f64, f64, f64)| {
+            mean.abs() < 0.02
+                && (var - 1.0 / 3.0).abs() < 0.01
+                && (0.99..1.0 + 1e-9).contains(&most)
+        };
+        let normal = |(mean, var, most): (f64, f64, f64)| {
+            mean.abs() < 0.03 && (var - 1.0).abs() < 0.05 && (3.0..6.0).contains(&most)
+        };
+        assert!(uniform(moments(&positions)), "{id} qpos");
+        let qvel = moments(&velocities);
+        let expected = match id {
+            EnvId::HalfCheetah => normal(qvel),
+            _ => uniform(qvel),
+        };
+        assert!(expected, "{id} qvel: {qvel:?}");
+    }
+}
+
+#[test]
+fn the_future_depends_on_state_and_actions_alone() {
+    for &id in EnvId::ALL {
+        let mut env = make(id);
+        env.reset(&mut Stream::new(5, "start")).unwrap();
+        let (qpos, qvel) = (env.qpos().to_vec(), env.qvel().to_vec());
+        let run = |env: &mut dyn Env| {
+            env.set_state(&qpos, &qvel).unwrap();
+            let mut actions = Stream::new(6, "actions");
+            let mut action = vec![0.0; id.act_dim()];
+            let mut seen = Vec::new();
+            for _ in 0..200 {
+                actions.fill_uniform(-1.0, 1.0, &mut action);
+                seen.push(env.step(&action).unwrap().reward);
+                seen.extend_from_slice(env.obs());
+            }
+            seen
+        };
+        let first = run(&mut *env);
+        assert_eq!(first, run(&mut *env), "{id}: same environment again");
+        assert_eq!(first, run(&mut *make(id)), "{id}: another environment");
+    }
+}
+
+#[test]
+fn bad_input_is_refused_and_changes_nothing() {
+    for &id in EnvId::ALL {
+        let mut env = make(id);
+        env.reset(&mut Stream::new(1, "start")).unwrap();
+        let (qpos, qvel) = (env.qpos().to_vec(), env.qvel().to_vec());
+        let (nq, nv, act) = (env.nq(), env.nv(), id.act_dim());
+
+        let error = env.set_state(&qpos[1..], &qvel).unwrap_err().to_string();
+        let expected = format!("{id}: qpos: expected {nq} values, got {}", nq - 1);
+        assert_eq!(error, expected);
+        let error = env.set_state(&qpos, &[]).unwrap_err().to_string();
+        assert_eq!(error, format!("{id}: qvel: expected {nv} values, got 0"));
+        let error = env.step(&vec![0.0; act + 1]).unwrap_err().to_string();
+        let expected = format!("{id}: action: expected {act} values, got {}", act + 1);
+        assert_eq!(error, expected);
+        let mut action = vec![0.0; act];
+        action[act - 1] = f32::NAN;
+        let error = env.step(&action).unwrap_err().to_string();
+        let expected = format!(
+            "{id}: action[{}]: expected a finite number, got NaN",
+            act - 1
+        );
+        assert_eq!(error, expected);
+        let infinite = vec![f64::INFINITY; nv];
+        let error = env.set_state(&qpos, &infinite).unwrap_err().to_string();
+        let expected = format!("{id}: qvel[0]: expected a finite number, got inf");
+        assert_eq!(error, expected);
+
+        assert_eq!((env.qpos(), env.qvel()), (&qpos[..], &qvel[..]));
+    }
+}
+
+#[test]
+fn a_diverged_simulation_is_an_error_and_a_reset_mends_it() {
+    let mut env = make(EnvId::HalfCheetah);
+    let qpos = env.qpos().to_vec();
+    let mut qvel = env.qvel().to_vec();
+    qvel[3] = 1e12;
+    for _ in 0..2 {
+        let outcome = env
+            .set_state(&qpos, &qvel)
+            .and_then(|()| env.step(&[0.0; 6]));
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, EnvError::Unstable { .. }), "{error}");
+        assert!(error.to_string().contains("Nan, Inf or huge"), "{error}");
+    }
+    env.reset(&mut Stream::new(0, "again")).unwrap();
+    env.step(&[0.0; 6]).unwrap();
+}
+
+#[test]
+fn versions_are_named() {
+    let version = spar_env::mujoco_version().unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(version, "3.17.0");
+    assert_eq!(spar_env::physics_version(EnvId::Hopper).unwrap(), version);
+    assert_eq!(spar_env::physics_version(EnvId::PointMass).unwrap(), "none");
+}
+
+/// One test of this file in a process of its own.
+fn in_child(test: &str) -> Command {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", test, "--nocapture"]);
+    child
+}
+
+#[test]
+fn mujocos_log_reaches_neither_stderr_nor_the_working_directory() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.spar/native");
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = in_child("a_diverged_simulation_is_an_error_and_a_reset_mends_it");
+    // An empty working directory outside the workspace, so name what is used.
+    if std::env::var_os("SPAR_MUJOCO_LIB").is_none() {
+        let library = format!("{root}/mujoco-3.17.0/libmujoco.so.3.17.0");
+        child.env("SPAR_MUJOCO_LIB", library);
+    }
+    if std::env::var_os("SPAR_MUJOCO_MODELS").is_none() {
+        child.env("SPAR_MUJOCO_MODELS", format!("{root}/models"));
+    }
+    let output = child.current_dir(folder.path()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_missing_part_is_named_with_its_remedy() {
+    for (variable, what) in [
+        ("SPAR_MUJOCO_LIB", "MuJoCo 3.17.0 library"),
+        ("SPAR_MUJOCO_MODELS", "MuJoCo model folder"),
+    ] {
+        let output = in_child("an_environment_starts_at_its_rest_pose_with_the_widths_of_its_id")
+            .env(variable, "nowhere/at-all")
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+        let expected = format!(
+            "{what} not found; looked at: nowhere/at-all; \
+             run `cargo xtask setup` to fetch it, or set {variable}"
+        );
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.lines().any(|line| line == expected), "{said}");
+    }
+}
