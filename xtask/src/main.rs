@@ -1,2 +1,94 @@
-//! Set-up of native parts, reproduce, data, test and lint.
-fn main() {}
+//! `cargo xtask`: the project's own commands, so that a fresh clone needs
+//! nothing but Rust, a C compiler and Python with pip.
+//!
+//! xtask provisions the native parts, calls cargo and spawns `spar`; it never
+//! links candle, HDF5 or MuJoCo, so that it builds in seconds.
+
+mod cargo;
+mod execute;
+mod plan;
+mod progress;
+mod reproduce;
+mod setup;
+#[cfg(test)]
+mod tidy;
+
+use std::{fmt, path::Path, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::{cargo::Cargo, reproduce::Options, setup::Setup};
+
+/// The project's own commands.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+enum Command {
+    /// Fetch the native parts (MuJoCo, its models, cmake where missing) into
+    /// `.spar/native`; every other command does it by itself.
+    Setup,
+    /// Run every test; ARGS go to `cargo test`.
+    Test {
+        /// Arguments of `cargo test`, as in `-p spar-core -- --nocapture`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Check formatting, clippy and the documentation.
+    Lint,
+    /// Make a suite's table: data, training runs, report. Does what is left.
+    Reproduce(Options),
+    /// Only the data of a suite.
+    #[command(subcommand)]
+    Data(Data),
+}
+
+/// Commands about data sets.
+#[derive(Subcommand)]
+enum Data {
+    /// Find or generate the data set of every task.
+    Generate(Options),
+}
+
+/// A request that makes no sense as given: exit code 2.
+#[derive(Debug)]
+struct Usage(String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+fn main() -> ExitCode {
+    run(Command::parse()).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+    })
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    let root = root();
+    let provisioned = || -> Result<Cargo> {
+        let cmake = Setup::here(root).run()?;
+        Ok(Cargo::new(root, cmake))
+    };
+    match command {
+        Command::Setup => {
+            provisioned()?;
+            eprintln!("native parts are in place");
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Test { args } => provisioned()?.test(&args),
+        Command::Lint => provisioned()?.lint(),
+        Command::Reproduce(options) => reproduce::reproduce(root, &options, provisioned),
+        Command::Data(Data::Generate(options)) => reproduce::generate(root, &options, provisioned),
+    }
+}
+
+/// The workspace's root.
+fn root() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here)
+}

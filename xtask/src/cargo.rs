@@ -1,0 +1,120 @@
+//! Calls cargo with the environment the native builds need, so that no one
+//! has to export anything by hand.
+
+use std::{
+    env,
+    ffi::OsString,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, ExitStatus, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// cargo, for the workspace at `root`.
+pub(crate) struct Cargo {
+    root: PathBuf,
+    cmake: Option<PathBuf>,
+}
+
+impl Cargo {
+    /// `cmake` is the provisioned one, or `None` to use the machine's.
+    pub(crate) fn new(root: &Path, cmake: Option<PathBuf>) -> Self {
+        Self {
+            root: root.to_owned(),
+            cmake,
+        }
+    }
+
+    fn command(&self, args: &[&str]) -> Result<Command> {
+        let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(program);
+        command.current_dir(&self.root).args(args);
+        if let Some(cmake) = &self.cmake {
+            let folders = cmake.parent().map(PathBuf::from);
+            let path = env::var_os("PATH").unwrap_or_default();
+            let joined: OsString =
+                env::join_paths(folders.into_iter().chain(env::split_paths(&path)))
+                    .context("the workspace's path cannot stand in PATH")?;
+            command.env("CMAKE", cmake).env("PATH", joined);
+        }
+        Ok(command)
+    }
+
+    /// Runs every test, one thread inside each step as in production; `args`
+    /// go to `cargo test`.
+    pub(crate) fn test(&self, args: &[String]) -> Result<ExitCode> {
+        let mut command = self.command(&["test", "--release"])?;
+        let cargo_args = args.iter().take_while(|arg| *arg != "--");
+        if !cargo_args
+            .into_iter()
+            .any(|arg| arg.starts_with("-p") || arg.starts_with("--package"))
+        {
+            command.arg("--workspace");
+        }
+        command.args(args).env("RAYON_NUM_THREADS", "1");
+        let status = command.status().context("cannot run cargo")?;
+        Ok(exit_code(status))
+    }
+
+    /// Formatting, clippy and documentation, each without a warning.
+    pub(crate) fn lint(&self) -> Result<ExitCode> {
+        let checks: [&[&str]; 3] = [
+            &["fmt", "--all", "--check"],
+            &[
+                "clippy",
+                "--release",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ],
+            &["doc", "--release", "--no-deps", "--workspace"],
+        ];
+        for check in checks {
+            eprintln!("lint: cargo {}", check.join(" "));
+            let mut command = self.command(check)?;
+            let status = command
+                .env("RUSTDOCFLAGS", "-D warnings")
+                .status()
+                .context("cannot run cargo")?;
+            if !status.success() {
+                return Ok(exit_code(status));
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Builds `spar` and returns the program, wherever cargo puts it.
+    pub(crate) fn build_spar(&self) -> Result<PathBuf> {
+        let mut command = self.command(&["build", "--release", "--package", "spar"])?;
+        let mut child = command
+            .arg("--message-format=json-render-diagnostics")
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot run cargo")?;
+        let messages = child.stdout.take().context("cargo has no output")?;
+        let mut program = None;
+        for line in BufReader::new(messages).lines() {
+            let message: Value = serde_json::from_str(&line?).unwrap_or_default();
+            if message["target"]["name"] == "spar" {
+                program = message["executable"]
+                    .as_str()
+                    .map(PathBuf::from)
+                    .or(program);
+            }
+        }
+        if !child.wait()?.success() {
+            bail!("`spar` does not build; cargo's messages are above");
+        }
+        program.context("cargo built no program named `spar`")
+    }
+}
+
+/// The exit code of a finished process; 1 if a signal ended it.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    ExitCode::from(code.unwrap_or(1))
+}

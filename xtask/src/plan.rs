@@ -1,0 +1,251 @@
+//! Decides which runs a suite asks for, in which order they start and which
+//! are done already. Pure functions: what happens to processes is in
+//! `execute`, what is read from disk in `reproduce`.
+
+use std::fmt::Display;
+
+use spar_core::{RunRecord, Suite, TaskId};
+
+use crate::Usage;
+
+/// What of a suite is to be made.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Selection {
+    /// Name of the suite.
+    pub(crate) suite: String,
+    /// Name of the preset.
+    pub(crate) preset: String,
+    /// Tasks, in the suite's order.
+    pub(crate) tasks: Vec<TaskId>,
+    /// Methods, in the suite's order.
+    pub(crate) methods: Vec<String>,
+    /// Training seeds.
+    pub(crate) seeds: Vec<u64>,
+    /// Rows of locally generated `medium` data.
+    pub(crate) data_rows: usize,
+}
+
+impl Selection {
+    /// The named part of `suite`; an empty list means all of the suite.
+    ///
+    /// # Errors
+    /// One line listing what there is, for a name that is not there.
+    pub(crate) fn new(
+        suite: &Suite,
+        preset: &str,
+        tasks: &[String],
+        methods: &[String],
+        seeds: &[u64],
+    ) -> Result<Self, Usage> {
+        let chosen = suite.preset(preset).map_err(|e| Usage(e.to_string()))?;
+        Ok(Self {
+            suite: suite.name.clone(),
+            preset: preset.to_owned(),
+            tasks: choose(&suite.name, "task", &suite.tasks, tasks)?,
+            methods: choose(&suite.name, "method", &suite.methods, methods)?,
+            seeds: if seeds.is_empty() {
+                chosen.seeds.clone()
+            } else {
+                let mut seeds = seeds.to_vec();
+                seeds.sort_unstable();
+                seeds.dedup();
+                seeds
+            },
+            data_rows: chosen.data_rows,
+        })
+    }
+}
+
+fn choose<T: Display + Clone>(
+    suite: &str,
+    what: &str,
+    all: &[T],
+    asked: &[String],
+) -> Result<Vec<T>, Usage> {
+    if let Some(got) = asked
+        .iter()
+        .find(|name| all.iter().all(|x| x.to_string() != **name))
+    {
+        let expected: Vec<_> = all.iter().map(T::to_string).collect();
+        let expected = expected.join(", ");
+        return Err(Usage(format!(
+            "suite `{suite}` has no {what} `{got}`; expected one of: {expected}"
+        )));
+    }
+    let wanted = |x: &&T| asked.is_empty() || asked.contains(&x.to_string());
+    Ok(all.iter().filter(wanted).cloned().collect())
+}
+
+/// One training run.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Run {
+    /// What it is trained and judged on.
+    pub(crate) task: TaskId,
+    /// `bc`, `spar`, or another method of the suite.
+    pub(crate) method: String,
+    /// Training seed.
+    pub(crate) seed: u64,
+}
+
+impl Run {
+    /// `hopper-medium/spar/seed-0`: the run's name, and its folder below the
+    /// suite's.
+    pub(crate) fn name(&self) -> String {
+        format!("{}/{}/seed-{}", self.task, self.method, self.seed)
+    }
+
+    /// The run whose policy this one is anchored to.
+    pub(crate) fn anchor(&self) -> Option<Self> {
+        (self.method == "spar").then(|| Self {
+            method: "bc".to_owned(),
+            ..self.clone()
+        })
+    }
+
+    /// What in `record` is not what this run would write, in words.
+    pub(crate) fn mismatch(
+        &self,
+        record: &RunRecord,
+        selection: &Selection,
+        sha256: &str,
+    ) -> Option<String> {
+        let fields = [
+            ("suite", &record.suite, &selection.suite),
+            ("preset", &record.preset, &selection.preset),
+            ("task", &record.task, &self.task.to_string()),
+            ("method", &record.method, &self.method),
+            ("seed", &record.seed.to_string(), &self.seed.to_string()),
+            ("data sha256", &record.dataset.sha256, &sha256.to_owned()),
+        ];
+        fields
+            .iter()
+            .find(|(_, got, expected)| got != expected)
+            .map(|(what, got, expected)| format!("its {what} is {got}, this plan's {expected}"))
+    }
+}
+
+/// Every run of the selection, in the table's order.
+pub(crate) fn runs(selection: &Selection) -> Vec<Run> {
+    let mut runs = Vec::new();
+    for &task in &selection.tasks {
+        for method in &selection.methods {
+            for &seed in &selection.seeds {
+                let method = method.clone();
+                runs.push(Run { task, method, seed });
+            }
+        }
+    }
+    runs
+}
+
+/// For each run, the index of the run it waits for: its anchor, where that is
+/// among `runs` too.
+pub(crate) fn waits_for(runs: &[Run]) -> Vec<Option<usize>> {
+    runs.iter()
+        .map(|run| {
+            let anchor = run.anchor()?;
+            runs.iter().position(|other| *other == anchor)
+        })
+        .collect()
+}
+
+/// What `spar train --calibrate` measured on this machine.
+#[derive(Clone, Copy, Debug, serde::Deserialize)]
+pub(crate) struct Calibration {
+    /// Updates of the method's own networks in one second.
+    pub(crate) updates_per_s: f64,
+    /// Updates of the anchor in one second.
+    pub(crate) anchor_updates_per_s: f64,
+    /// Updates of one run, without its anchor's.
+    pub(crate) total_updates: f64,
+    /// Updates of one anchor.
+    pub(crate) anchor_updates: f64,
+}
+
+impl Calibration {
+    /// Seconds of training of `run`; `anchored` if its anchor comes ready.
+    pub(crate) fn seconds(&self, run: &Run, anchored: bool) -> f64 {
+        let anchor = self.anchor_updates / self.anchor_updates_per_s.max(f64::MIN_POSITIVE);
+        let own = self.total_updates / self.updates_per_s.max(f64::MIN_POSITIVE);
+        match run.method.as_str() {
+            "bc" => anchor,
+            "spar" if !anchored => anchor + own,
+            _ => own,
+        }
+    }
+}
+
+/// Costs before anything is measured, in no unit: an anchor is cheap.
+pub(crate) fn guessed_cost(run: &Run) -> f64 {
+    if run.method == "bc" { 1.0 } else { 8.0 }
+}
+
+/// Which job starts next: of those whose predecessor has ended, the one with
+/// the most work behind it, so that nothing long is left for the end.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    waits_for: Vec<Option<usize>>,
+    /// A job's cost and that of the longest chain waiting for it.
+    behind: Vec<f64>,
+    started: Vec<bool>,
+    ended: Vec<bool>,
+}
+
+impl Schedule {
+    /// Jobs by their costs and the job each waits for. A job that waits for
+    /// itself, in however many steps, never starts.
+    pub(crate) fn new(costs: &[f64], waits_for: &[Option<usize>]) -> Self {
+        let mut behind = costs.to_vec();
+        // A chain is at most as long as there are jobs.
+        for _ in 0..costs.len() {
+            for (job, before) in waits_for.iter().enumerate() {
+                if let Some(before) = *before
+                    && before != job
+                {
+                    behind[before] = behind[before].max(costs[before] + behind[job]);
+                }
+            }
+        }
+        Self {
+            waits_for: waits_for.to_vec(),
+            behind,
+            started: vec![false; costs.len()],
+            ended: vec![false; costs.len()],
+        }
+    }
+
+    /// The next job to start, which counts as started from now on; `None` if
+    /// all have started or wait.
+    pub(crate) fn next(&mut self) -> Option<usize> {
+        let ready = |job: &usize| {
+            !self.started[*job] && self.waits_for[*job].is_none_or(|before| self.ended[before])
+        };
+        let job = (0..self.started.len())
+            .filter(ready)
+            // The first of equals, for a stable order.
+            .rev()
+            .max_by(|a, b| self.behind[*a].total_cmp(&self.behind[*b]))?;
+        self.started[job] = true;
+        Some(job)
+    }
+
+    /// Says that `job` has ended, well or not: what waits for it may start.
+    pub(crate) fn ended(&mut self, job: usize) {
+        self.ended[job] = true;
+    }
+}
+
+/// Seconds until `slots` processes side by side have done jobs of these costs:
+/// never less than the longest chain.
+pub(crate) fn makespan(costs: &[f64], waits_for: &[Option<usize>], slots: usize) -> f64 {
+    let longest = Schedule::new(costs, waits_for)
+        .behind
+        .iter()
+        .copied()
+        .fold(0.0, f64::max);
+    longest.max(costs.iter().sum::<f64>() / slots.max(1) as f64)
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

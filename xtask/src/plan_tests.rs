@@ -1,0 +1,194 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+fn suite() -> Suite {
+    let presets = ["quick", "paper"].map(|name| {
+        let preset = spar_core::Preset {
+            description: String::new(),
+            seeds: vec![0, 1],
+            eval_episodes: 1,
+            data_rows: 10,
+            train: Default::default(),
+        };
+        (name.to_owned(), preset)
+    });
+    Suite {
+        name: "s".into(),
+        tasks: ["hopper-medium", "walker2d-medium"]
+            .map(|t| t.parse().unwrap())
+            .into(),
+        methods: vec!["bc".into(), "spar".into()],
+        eval_seed: 0,
+        presets: presets.into(),
+        train: Default::default(),
+        task: Default::default(),
+    }
+}
+
+fn select(tasks: &[&str], methods: &[&str], seeds: &[u64]) -> Result<Selection, Usage> {
+    let owned = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect::<Vec<_>>();
+    Selection::new(&suite(), "quick", &owned(tasks), &owned(methods), seeds)
+}
+
+fn names(runs: &[Run]) -> Vec<String> {
+    runs.iter().map(Run::name).collect()
+}
+
+#[test]
+fn nothing_named_is_the_whole_suite() {
+    let all = select(&[], &[], &[]).unwrap();
+    assert_eq!(runs(&all).len(), 2 * 2 * 2);
+    assert_eq!(all.data_rows, 10);
+}
+
+#[test]
+fn what_is_named_comes_once_in_the_suites_order() {
+    let some = select(&["walker2d-medium", "hopper-medium"], &["spar"], &[3, 1, 3]).unwrap();
+    let expected = [
+        "hopper-medium/spar/seed-1",
+        "hopper-medium/spar/seed-3",
+        "walker2d-medium/spar/seed-1",
+        "walker2d-medium/spar/seed-3",
+    ];
+    assert_eq!(names(&runs(&some)), expected);
+}
+
+#[test]
+fn an_unknown_name_is_answered_with_the_known_ones() {
+    let error = |r: Result<Selection, Usage>| r.unwrap_err().to_string();
+    assert_eq!(
+        error(select(&["hopper"], &[], &[])),
+        "suite `s` has no task `hopper`; expected one of: hopper-medium, walker2d-medium"
+    );
+    assert_eq!(
+        error(select(&[], &["bc", "sac"], &[])),
+        "suite `s` has no method `sac`; expected one of: bc, spar"
+    );
+    assert_eq!(
+        error(Selection::new(&suite(), "slow", &[], &[], &[])),
+        "suite `s` has no preset `slow`; expected one of: paper, quick"
+    );
+}
+
+#[test]
+fn a_run_waits_for_its_own_anchor_if_that_is_to_be_made() {
+    let both = runs(&select(&["hopper-medium"], &[], &[]).unwrap());
+    assert_eq!(waits_for(&both), [None, None, Some(0), Some(1)]);
+    let spar = runs(&select(&["hopper-medium"], &["spar"], &[]).unwrap());
+    assert_eq!(waits_for(&spar), [None, None]);
+}
+
+#[test]
+fn what_has_most_behind_it_starts_first() {
+    // 0 <- 2 and 1 <- 3; 4 stands alone.
+    let waits = [None, None, Some(0), Some(1), None];
+    let mut schedule = Schedule::new(&[1.0, 1.0, 5.0, 9.0, 4.0], &waits);
+    assert_eq!(schedule.next(), Some(1));
+    assert_eq!(schedule.next(), Some(0));
+    assert_eq!(schedule.next(), Some(4));
+    assert_eq!(schedule.next(), None, "2 and 3 wait");
+    schedule.ended(0);
+    assert_eq!(schedule.next(), Some(2));
+    schedule.ended(1);
+    assert_eq!(schedule.next(), Some(3));
+    assert_eq!(schedule.next(), None);
+}
+
+#[test]
+fn equal_jobs_start_in_order() {
+    let mut schedule = Schedule::new(&[1.0; 3], &[None; 3]);
+    let order: Vec<_> = std::iter::from_fn(|| schedule.next()).collect();
+    assert_eq!(order, [0, 1, 2]);
+}
+
+#[test]
+fn every_job_starts_once_after_its_predecessor() {
+    // Any shape of waiting, by a small fixed generator.
+    let mut x = 1u64;
+    for _ in 0..200 {
+        let mut draw = |n: u64| {
+            x = x
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            (x >> 33) % n
+        };
+        let n = 1 + draw(9) as usize;
+        let waits: Vec<_> = (0..n)
+            .map(|i| (i > 0 && draw(2) == 0).then(|| draw(i as u64) as usize))
+            .collect();
+        let costs: Vec<_> = (0..n).map(|_| draw(5) as f64).collect();
+        let mut schedule = Schedule::new(&costs, &waits);
+        let mut ended = vec![false; n];
+        while let Some(job) = schedule.next() {
+            assert!(!ended[job] && waits[job].is_none_or(|before| ended[before]));
+            ended[job] = true;
+            schedule.ended(job);
+        }
+        assert!(ended.iter().all(|&e| e), "{waits:?}");
+    }
+}
+
+#[test]
+fn the_whole_takes_as_long_as_its_longest_chain_at_least() {
+    assert_eq!(makespan(&[1.0; 8], &[None; 8], 2), 4.0);
+    assert_eq!(makespan(&[1.0, 9.0, 1.0], &[None, Some(0), None], 4), 10.0);
+    assert_eq!(makespan(&[], &[], 2), 0.0);
+}
+
+#[test]
+fn a_run_costs_its_updates_and_its_anchors_where_it_brings_none() {
+    let measured = Calibration {
+        updates_per_s: 10.0,
+        anchor_updates_per_s: 100.0,
+        total_updates: 1000.0,
+        anchor_updates: 500.0,
+    };
+    let all = runs(&select(&["hopper-medium"], &[], &[0]).unwrap());
+    assert_eq!(measured.seconds(&all[0], false), 5.0);
+    assert_eq!(measured.seconds(&all[1], true), 100.0);
+    assert_eq!(measured.seconds(&all[1], false), 105.0);
+}
+
+#[test]
+fn a_record_of_something_else_does_not_fit() {
+    let selection = select(&[], &[], &[]).unwrap();
+    let run = runs(&selection).swap_remove(0);
+    let record = RunRecord {
+        suite: "s".into(),
+        preset: "quick".into(),
+        task: "hopper-medium".into(),
+        method: "bc".into(),
+        seed: 0,
+        env: spar_core::EnvId::Hopper,
+        dataset: spar_core::DatasetIdentity {
+            id: "hopper-medium-local".into(),
+            origin: spar_core::Origin::Local,
+            sha256: "feed".into(),
+            rows: 10,
+        },
+        returns: vec![],
+        eval_seed: 0,
+        updates: 1,
+        anchor_updates: 1,
+        wall_s: 1.0,
+        commit: String::new(),
+        mujoco_version: String::new(),
+        threads: 1,
+        command: String::new(),
+    };
+    assert_eq!(run.mismatch(&record, &selection, "feed"), None);
+    assert_eq!(
+        run.mismatch(&record, &selection, "beef").unwrap(),
+        "its data sha256 is feed, this plan's beef"
+    );
+    let other = RunRecord {
+        preset: "smoke".into(),
+        ..record
+    };
+    assert!(
+        run.mismatch(&other, &selection, "feed")
+            .unwrap()
+            .contains("smoke")
+    );
+}

@@ -1,0 +1,503 @@
+//! `cargo xtask reproduce`: from a suite file to its table. It spawns `spar`
+//! for the data, one process per training run and one for the report, so that
+//! whatever is killed, the same command does only what is left.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    fs::{self, File},
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+use spar_core::{DatasetIdentity, RunRecord, Suite, TaskId};
+
+use crate::{
+    Usage,
+    cargo::Cargo,
+    execute::{self, Job, Outcome},
+    plan::{self, Calibration, Run, Schedule, Selection},
+    progress::Screen,
+};
+
+/// What to make.
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// Suite, as in `mujoco`, or the path of a suite file
+    #[arg(long)]
+    suite: String,
+    /// How much of everything: a preset of the suite
+    #[arg(long, default_value = "quick")]
+    preset: String,
+    /// Only these tasks, as in `hopper-medium,walker2d-medium`
+    #[arg(long, value_delimiter = ',')]
+    tasks: Vec<String>,
+    /// Only these methods, as in `bc,spar`
+    #[arg(long, value_delimiter = ',')]
+    methods: Vec<String>,
+    /// These training seeds instead of the preset's, as in `0,1`
+    #[arg(long, value_delimiter = ',')]
+    seeds: Vec<u64>,
+    /// Processes at a time [default: one per core]
+    #[arg(long)]
+    jobs: Option<NonZeroUsize>,
+    /// Which data: official D4RL files, local ones made by D4RL's recipe, or
+    /// official where a file is present and proven
+    #[arg(long, default_value = "auto")]
+    data: DataChoice,
+    /// Folder of the runs [default: runs/<suite>-<preset>]
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// Which data sets to use.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DataChoice {
+    /// Official D4RL files only.
+    Official,
+    /// Locally generated files only.
+    Local,
+    /// Official where present and proven, else local.
+    Auto,
+}
+
+/// What `spar data prepare --json` says.
+#[derive(Clone, Debug, Deserialize)]
+struct Prepared {
+    path: PathBuf,
+    #[serde(flatten)]
+    identity: DatasetIdentity,
+}
+
+/// Everything the steps share.
+struct Session<'a> {
+    root: &'a Path,
+    options: &'a Options,
+    selection: Selection,
+    /// Suite file and output folder, relative to the root where they lie
+    /// below it: the commands a run records then hold in every clone.
+    suite_file: PathBuf,
+    out: PathBuf,
+    spar: PathBuf,
+    slots: usize,
+    stop: Arc<AtomicBool>,
+}
+
+/// Exit code of a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
+/// Makes the table of a suite.
+///
+/// `provisioned` sets up the native parts; it is called once the options are
+/// known to make sense.
+pub(crate) fn reproduce(
+    root: &Path,
+    options: &Options,
+    provisioned: impl FnOnce() -> Result<Cargo>,
+) -> Result<ExitCode> {
+    let session = Session::new(root, options, provisioned)?;
+    let out = session.root.join(&session.out);
+    fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
+    let lock = out.join(".lock");
+    let lock_file =
+        File::create(&lock).with_context(|| format!("cannot write {}", lock.display()))?;
+    if lock_file.try_lock().is_err() {
+        bail!(
+            "another `cargo xtask reproduce` is at work in {}; wait for it or choose another --out",
+            session.out.display()
+        );
+    }
+    let (data, mut failures) = session.data()?;
+    if session.stopped() {
+        return Ok(session.interrupted());
+    }
+    failures.extend(session.train(&data)?);
+    if session.stopped() {
+        return Ok(session.interrupted());
+    }
+    let reported = session.report()?;
+    let folder = session.out.join("report");
+    eprintln!(
+        "table, curves and results.json: {}; runs: {}",
+        folder.display(),
+        session.out.display()
+    );
+    if !failures.is_empty() {
+        eprintln!("{} failed:", failures.len());
+        for failure in &failures {
+            eprintln!("  {failure}");
+        }
+    }
+    Ok(if failures.is_empty() && reported {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Finds or generates the data of a suite, and prints where they are.
+pub(crate) fn generate(
+    root: &Path,
+    options: &Options,
+    provisioned: impl FnOnce() -> Result<Cargo>,
+) -> Result<ExitCode> {
+    let session = Session::new(root, options, provisioned)?;
+    let (data, failures) = session.data()?;
+    if session.stopped() {
+        return Ok(session.interrupted());
+    }
+    for Prepared { path, identity } in data.values() {
+        let DatasetIdentity {
+            id, rows, sha256, ..
+        } = identity;
+        println!("{id}: {rows} rows, sha256 {sha256}, {}", path.display());
+    }
+    Ok(if failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+impl<'a> Session<'a> {
+    fn new(
+        root: &'a Path,
+        options: &'a Options,
+        provisioned: impl FnOnce() -> Result<Cargo>,
+    ) -> Result<Self> {
+        let suite_file = suite_file(root, &options.suite)?;
+        let suite = Suite::load(&suite_file)?;
+        let selection = Selection::new(
+            &suite,
+            &options.preset,
+            &options.tasks,
+            &options.methods,
+            &options.seeds,
+        )?;
+        let out = match &options.out {
+            Some(out) => std::path::absolute(out)?,
+            None => root.join(format!("runs/{}-{}", suite.name, options.preset)),
+        };
+        // A program given by hand comes with its own set-up.
+        let spar = match env::var_os("SPAR_BIN") {
+            Some(program) => std::path::absolute(program)?,
+            None => provisioned()?.build_spar()?,
+        };
+        let slots = options
+            .jobs
+            .or_else(|| thread::available_parallelism().ok());
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&stop);
+        ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst))
+            .context("cannot listen for Ctrl-C")?;
+        Ok(Self {
+            root,
+            options,
+            selection,
+            suite_file: below(root, suite_file),
+            out: below(root, out),
+            spar,
+            slots: slots.map_or(1, NonZeroUsize::get),
+            stop,
+        })
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    fn interrupted(&self) -> ExitCode {
+        eprintln!("interrupted; the same command goes on from the last checkpoints");
+        ExitCode::from(INTERRUPTED)
+    }
+
+    /// `spar` in the workspace's root, one thread inside: runs go side by side.
+    fn spar(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.spar);
+        command
+            .current_dir(self.root)
+            .args(words)
+            .env("RAYON_NUM_THREADS", "1");
+        command
+    }
+
+    /// Prepares the data of every task; the second part names the failures.
+    fn data(&self) -> Result<(BTreeMap<TaskId, Prepared>, Vec<String>)> {
+        let tasks = &self.selection.tasks;
+        let names: Vec<_> = tasks.iter().map(|task| format!("data of {task}")).collect();
+        let rows = self.selection.data_rows.to_string();
+        let choice = self.options.data.to_possible_value();
+        let choice = choice.as_ref().map_or("auto", |value| value.get_name());
+        let job = |(task, name): (&TaskId, &String)| {
+            let task = task.to_string();
+            let command = {
+                let rows = &rows;
+                move || {
+                    let mut command = self.spar(&["data", "prepare", "--task", &task]);
+                    command.args(["--data", choice, "--rows", rows, "--json"]);
+                    command
+                }
+            };
+            Job {
+                name: name.clone(),
+                command: Box::new(command),
+                log: None,
+            }
+        };
+        let jobs: Vec<_> = tasks.iter().zip(&names).map(job).collect();
+        let costs = vec![1.0; tasks.len()];
+        let alone = vec![None; tasks.len()];
+        let mut screen = Screen::new(names.clone(), &costs, false, &alone, self.slots, true);
+        let schedule = Schedule::new(&costs, &alone);
+        let outcomes = execute::run(&jobs, schedule, self.slots, &self.stop, &mut screen);
+        drop(screen);
+        let mut prepared = BTreeMap::new();
+        let mut failures = Vec::new();
+        for ((&task, name), outcome) in tasks.iter().zip(names).zip(outcomes) {
+            match outcome {
+                Outcome::Finished(line) => match serde_json::from_str(&line) {
+                    Ok(data) => drop(prepared.insert(task, data)),
+                    Err(error) => failures.push(format!(
+                        "{name}: `spar data prepare` printed `{line}`, which is no description of data: {error}"
+                    )),
+                },
+                Outcome::Failed(why) => failures.push(format!("{name}: {why}")),
+                Outcome::Stopped => {}
+            }
+        }
+        Ok((prepared, failures))
+    }
+
+    fn folder(&self, run: &Run) -> PathBuf {
+        self.out.join(run.name())
+    }
+
+    /// Whether `run` has left a record; one that fits `data`, where given.
+    fn is_done(&self, run: &Run, data: Option<&Prepared>) -> bool {
+        let path = self.root.join(self.folder(run)).join("DONE");
+        let Ok(text) = fs::read_to_string(&path) else {
+            return false;
+        };
+        let why = match (serde_json::from_str::<RunRecord>(&text), data) {
+            (Err(error), _) => Some(format!("it is not a run's record: {error}")),
+            (Ok(_), None) => None,
+            (Ok(record), Some(data)) => {
+                run.mismatch(&record, &self.selection, &data.identity.sha256)
+            }
+        };
+        if let Some(why) = &why {
+            eprintln!("warning: {} does not count: {why}", path.display());
+        }
+        why.is_none()
+    }
+
+    /// `spar train` for `run`, as it stands when called: an anchor that is
+    /// done is used.
+    fn train_command(&self, run: &Run, data: &Prepared) -> Command {
+        let seed = run.seed.to_string();
+        let task = run.task.to_string();
+        let mut command = self.spar(&["train", "--preset", &self.selection.preset]);
+        command.arg("--suite").arg(&self.suite_file);
+        command.args(["--task", &task, "--method", &run.method, "--seed", &seed]);
+        command.arg("--dataset").arg(&data.path);
+        command.arg("--out").arg(self.folder(run));
+        if let Some(anchor) = run
+            .anchor()
+            .filter(|anchor| self.is_done(anchor, Some(data)))
+        {
+            command.arg("--anchor").arg(self.folder(&anchor));
+        }
+        command
+    }
+
+    /// Does every run that is left; returns the failures.
+    fn train(&self, data: &BTreeMap<TaskId, Prepared>) -> Result<Vec<String>> {
+        let all = plan::runs(&self.selection);
+        let total = all.len();
+        let left: Vec<Run> = all
+            .into_iter()
+            .filter(|run| !self.is_done(run, data.get(&run.task)))
+            .collect();
+        let (ready, lacking): (Vec<_>, Vec<_>) = left
+            .into_iter()
+            .partition(|run| data.contains_key(&run.task));
+        let mut failures: Vec<_> = lacking
+            .iter()
+            .map(|run| format!("{}: it has no data", run.name()))
+            .collect();
+        eprintln!(
+            "{total} runs: {} are done, {} to do",
+            total - ready.len() - lacking.len(),
+            ready.len()
+        );
+        if ready.is_empty() {
+            return Ok(failures);
+        }
+        let runs: Vec<(Run, &Prepared)> = ready
+            .into_iter()
+            .filter_map(|run| data.get(&run.task).map(|data| (run, data)))
+            .collect();
+        let plain: Vec<Run> = runs.iter().map(|(run, _)| run.clone()).collect();
+        let waits_for = plan::waits_for(&plain);
+        let (costs, measured) = self.costs(&runs, &waits_for);
+        if self.stopped() {
+            return Ok(failures);
+        }
+        let jobs: Vec<_> = runs
+            .iter()
+            .map(|(run, data)| Job {
+                name: run.name(),
+                command: Box::new(|| {
+                    let mut command = self.train_command(run, data);
+                    command.args(["--progress", "json"]);
+                    command
+                }),
+                log: Some(self.root.join(self.folder(run)).join("log.txt")),
+            })
+            .collect();
+        let names = plain.iter().map(Run::name).collect();
+        let mut screen = Screen::new(names, &costs, measured, &waits_for, self.slots, false);
+        let schedule = Schedule::new(&costs, &waits_for);
+        let outcomes = execute::run(&jobs, schedule, self.slots, &self.stop, &mut screen);
+        for (job, outcome) in jobs.iter().zip(outcomes) {
+            if let Outcome::Failed(why) = outcome {
+                let log = job
+                    .log
+                    .as_deref()
+                    .map(|log| below(self.root, log.to_owned()));
+                let log = log.unwrap_or_default();
+                failures.push(format!("{}: {why} (log: {})", job.name, log.display()));
+            }
+        }
+        Ok(failures)
+    }
+
+    /// What each run costs, in seconds if a short measurement succeeds, and
+    /// whether it did. Says how long the whole will take.
+    fn costs(&self, runs: &[(Run, &Prepared)], waits_for: &[Option<usize>]) -> (Vec<f64>, bool) {
+        let dearest = runs.iter().find(|(run, _)| run.method != "bc");
+        let Some((run, data)) = dearest.or(runs.first()) else {
+            return (Vec::new(), false);
+        };
+        let calibration = match self.calibrate(run, data) {
+            Ok(calibration) => calibration,
+            Err(error) => {
+                if !self.stopped() {
+                    eprintln!("warning: no estimate of the time: {error:#}");
+                }
+                let guess = runs.iter().map(|(run, _)| plan::guessed_cost(run));
+                return (guess.collect(), false);
+            }
+        };
+        let costs: Vec<f64> = runs
+            .iter()
+            .zip(waits_for)
+            .map(|((run, data), before)| {
+                let anchored = before.is_some()
+                    || run
+                        .anchor()
+                        .is_some_and(|anchor| self.is_done(&anchor, Some(data)));
+                calibration.seconds(run, anchored)
+            })
+            .collect();
+        let hours = plan::makespan(&costs, waits_for, self.slots) / 3600.0;
+        eprintln!(
+            "estimate: {hours:.2} hours for {} runs, {} at a time ({:.0} updates/s measured for a moment on {}; \
+             evaluations are left out, and runs side by side may slow each other)",
+            runs.len(),
+            self.slots,
+            calibration.updates_per_s,
+            run.name()
+        );
+        (costs, true)
+    }
+
+    fn calibrate(&self, run: &Run, data: &Prepared) -> Result<Calibration> {
+        let output = self
+            .train_command(run, data)
+            .arg("--calibrate")
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot start {}", self.spar.display()))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let line = said.lines().last().unwrap_or("it said nothing");
+            bail!("`spar train --calibrate`: {}: {line}", output.status);
+        }
+        let line = text.lines().last().unwrap_or_default();
+        serde_json::from_str(line)
+            .with_context(|| format!("`spar train --calibrate` printed `{line}`"))
+    }
+
+    /// Writes the report and prints the table; whether it succeeded.
+    fn report(&self) -> Result<bool> {
+        let join = |words: Vec<String>| words.join(",");
+        let Selection {
+            preset,
+            tasks,
+            methods,
+            seeds,
+            ..
+        } = &self.selection;
+        let mut command = self.spar(&["report", "--preset", preset]);
+        command.arg("--suite").arg(&self.suite_file);
+        command.arg("--runs").arg(&self.out);
+        command.arg("--out").arg(self.out.join("report"));
+        command.args([
+            "--tasks",
+            &join(tasks.iter().map(TaskId::to_string).collect()),
+        ]);
+        command.args(["--methods", &methods.join(",")]);
+        command.args(["--seeds", &join(seeds.iter().map(u64::to_string).collect())]);
+        let status = command
+            .status()
+            .with_context(|| format!("cannot start {}", self.spar.display()))?;
+        Ok(status.success())
+    }
+}
+
+/// The file of the suite called `name`, or `name` itself if it is a file's.
+fn suite_file(root: &Path, name: &str) -> Result<PathBuf> {
+    let given = Path::new(name);
+    if given
+        .extension()
+        .is_some_and(|extension| extension == "toml")
+    {
+        return Ok(std::path::absolute(given)?);
+    }
+    let folder = root.join("suites");
+    let file = folder.join(name).with_extension("toml");
+    if file.is_file() {
+        return Ok(file);
+    }
+    let mut known: Vec<_> = fs::read_dir(&folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            name.strip_suffix(".toml").map(str::to_owned)
+        })
+        .collect();
+    known.sort();
+    Err(Usage(format!(
+        "unknown suite `{name}`; expected one of: {}",
+        known.join(", ")
+    ))
+    .into())
+}
+
+/// `path` relative to `root` if it lies below it.
+fn below(root: &Path, path: PathBuf) -> PathBuf {
+    path.strip_prefix(root).map(Path::to_owned).unwrap_or(path)
+}
