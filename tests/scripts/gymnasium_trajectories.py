@@ -62,8 +62,13 @@ def record(env, qpos, qvel, actions):
 def main():
     extra_starts = {
         # Thrown up from below the healthy height; beyond the range of every state;
-        # tipping over while spinning.
-        HopperEnv: [{1: 0.6, "v1": 5.0}, {1: 1.6, "v5": 150.0}, {1: 1.5, 2: -0.25, "v2": 2.0}],
+        # tipping over while spinning; sinking upright, legs folded, through that height.
+        HopperEnv: [
+            {1: 0.6, "v1": 5.0},
+            {1: 1.6, "v5": 150.0},
+            {1: 1.5, 2: -0.25, "v2": 2.0},
+            {1: 0.72, 2: 0.0, 3: -1.57, 4: -2.5, "v1": 0.0, "v2": 0.0},
+        ],
         # Falling from above the healthy height; from outside the healthy pitch.
         Walker2dEnv: [{1: 2.4}, {1: 1.5, 2: 1.1, "v2": -6.0, "v4": 20.0}],
         HalfCheetahEnv: [{1: 0.8, 2: 2.5}],
