@@ -1,1 +1,39 @@
-//! Behaviour policies (SAC) and the D4RL data recipes that roll them out.
+//! Where local data come from: SAC behaviour policies trained in this
+//! project's environments, and D4RL's recipes that roll them out into files of
+//! D4RL's layout, for users who have no official files.
+
+pub mod behavior;
+pub mod gaussian;
+pub mod online;
+pub mod sac;
+
+/// Why data could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    /// The environment failed.
+    #[error(transparent)]
+    Env(#[from] spar_env::EnvError),
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+    /// A file could not be read or written.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// A record could not be written as JSON.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// A behaviour policy's file is not one.
+    #[error("{file} is not a behaviour policy: {why}")]
+    Policy {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Training produced a loss that is not a number.
+    #[error("SAC diverged at step {step}: a loss is not finite; train again with another seed")]
+    Diverged {
+        /// Environment step.
+        step: usize,
+    },
+}

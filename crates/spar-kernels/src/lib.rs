@@ -1,1 +1,24 @@
-//! Fused network, optimizer and averaging kernels, each behind one safe function with a plain reference.
+//! The few fused operations that carry nearly all the arithmetic of training:
+//! the forward and backward pass of a whole multi-layer perceptron over one
+//! flat parameter buffer, the Adam step and Polyak averaging.
+//!
+//! They exist because a general tensor library spends most of an offline-RL
+//! update outside its matrix products: it allocates every intermediate, passes
+//! over memory once per elementary operation and walks parameters one tensor
+//! at a time. Here a pass keeps its buffers, bias, normalization and ReLU are
+//! one sweep beside the product, and optimizer state is one flat array.
+//!
+//! Every operation has a plain counterpart in [`mod@reference`] that it is
+//! tested against, and finite differences check each gradient. All are
+//! single-threaded and give the same bits for the same input on one machine;
+//! parallelism belongs to whole runs, one per core.
+//!
+//! This is the only crate with numeric `unsafe` code: one call into `gemm`.
+
+mod matmul;
+pub mod mlp;
+pub mod optim;
+pub mod reference;
+pub mod rows;
+
+pub use mlp::{MlpShape, Workspace};

@@ -1,1 +1,32 @@
-//! Flat-parameter networks, ensembles, Adam and Polyak averaging as candle operations.
+//! Networks as candle operations over one flat parameter buffer.
+//!
+//! candle is the language algorithms are written in: small tensors, losses,
+//! automatic differentiation. A network is a single [`candle_core::Var`] and
+//! its whole pass one custom operation from `spar-kernels`, so an algorithm
+//! reads as its equations while the arithmetic runs fused. Optimizer state is
+//! plain and readable, so that a run can be resumed exactly; candle's own
+//! `AdamW` hides it. Nothing here draws a random number except from the stream
+//! it is handed, because candle's generator cannot be seeded on a CPU.
+
+mod mlp;
+mod optim;
+mod rows;
+mod state;
+
+pub use candle_core::{Device, Result, Tensor, Var};
+pub use mlp::{Mlp, MlpShape, Trace};
+pub use optim::{Adam, AdamConfig};
+pub use rows::{Activation, Linear, RowMlp};
+pub use state::{State, StateError};
+
+use spar_core::Stream;
+
+/// A `[rows, cols]` tensor of draws from `N(0, std^2)`.
+///
+/// # Errors
+/// Only if candle cannot build a tensor of that shape.
+pub fn normal(stream: &mut Stream, std: f32, rows: usize, cols: usize) -> Result<Tensor> {
+    let mut values = vec![0.0; rows * cols];
+    stream.fill_normal(std, &mut values);
+    Tensor::from_vec(values, (rows, cols), &Device::Cpu)
+}

@@ -1,0 +1,185 @@
+//! Soft actor-critic, the algorithm D4RL's behaviour policies were trained by
+//! (Haarnoja et al. 2018, with automatic temperature; sizes and rates of
+//! rlkit, which D4RL used).
+
+use candle_core::{D, Device, Result, Tensor, Var};
+use serde::{Deserialize, Serialize};
+use spar_core::{EnvId, Stream};
+use spar_nn::{Adam, AdamConfig, Mlp, MlpShape, Trace, normal};
+
+use crate::gaussian;
+
+/// Hyper-parameters of [`Sac`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SacConfig {
+    /// Widths of the hidden layers of actor and critics.
+    pub hidden: Vec<usize>,
+    /// Transitions per update.
+    pub batch_size: usize,
+    /// Adam's learning rate of actor, critics and temperature.
+    pub lr: f32,
+    /// Discount of future rewards.
+    pub discount: f64,
+    /// Rate of the target critics' Polyak averaging.
+    pub tau: f32,
+    /// Environment steps taken with uniformly random actions before the first
+    /// update.
+    pub start_steps: usize,
+    /// Environment steps in all.
+    pub total_steps: usize,
+    /// Steps between two snapshots of the policy.
+    pub snapshot_every: usize,
+}
+
+impl Default for SacConfig {
+    /// rlkit's sizes and rates; one million steps.
+    fn default() -> Self {
+        Self {
+            hidden: vec![256, 256],
+            batch_size: 256,
+            lr: 3e-4,
+            discount: 0.99,
+            tau: 0.005,
+            start_steps: 5_000,
+            total_steps: 1_000_000,
+            snapshot_every: 10_000,
+        }
+    }
+}
+
+/// A minibatch of transitions; every tensor has `batch_size` rows.
+#[derive(Clone, Debug)]
+pub struct SacBatch {
+    /// `[rows, obs_dim]`.
+    pub obs: Tensor,
+    /// `[rows, act_dim]`.
+    pub actions: Tensor,
+    /// `[rows]`.
+    pub rewards: Tensor,
+    /// `[rows, obs_dim]`.
+    pub next_obs: Tensor,
+    /// `[rows]`: one where the episode went on, zero at a terminal.
+    pub not_terminal: Tensor,
+}
+
+/// Actor, twin critics with targets, temperature and their optimizers.
+#[derive(Debug)]
+pub struct Sac {
+    config: SacConfig,
+    act_dim: usize,
+    /// The policy being trained, output `[mean, log_std]`.
+    pub actor: Mlp,
+    critics: Vec<Mlp>,
+    targets: Vec<Mlp>,
+    log_alpha: Var,
+    actor_optim: Adam,
+    critic_optims: Vec<Adam>,
+    alpha_optim: Adam,
+    noise: Stream,
+}
+
+/// What one update measured.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SacMetrics {
+    /// Sum of the critics' mean squared errors.
+    pub critic_loss: f32,
+    /// `mean(alpha log pi - min Q)`.
+    pub actor_loss: f32,
+    /// The temperature.
+    pub alpha: f32,
+}
+
+impl Sac {
+    /// Fresh networks for `env`, seeded by `seed`.
+    ///
+    /// # Errors
+    /// Only if candle cannot hold them.
+    pub fn new(config: SacConfig, env: EnvId, seed: u64) -> Result<Self> {
+        let (obs_dim, act_dim) = (env.obs_dim(), env.act_dim());
+        let net = |name: &str, input, output| {
+            let shape = MlpShape {
+                input,
+                hidden: config.hidden.clone(),
+                output,
+                layer_norm: false,
+            };
+            Mlp::new(shape, &mut Stream::new(seed, name))
+        };
+        let actor = net("sac/actor/init", obs_dim, 2 * act_dim)?;
+        let critics = (0..2)
+            .map(|i| net(&format!("sac/critic/{i}/init"), obs_dim + act_dim, 1))
+            .collect::<Result<Vec<_>>>()?;
+        let targets = critics.iter().map(Mlp::duplicate).collect::<Result<_>>()?;
+        let adam = AdamConfig::new(config.lr);
+        let log_alpha = Var::zeros(1, candle_core::DType::F32, &Device::Cpu)?;
+        Ok(Self {
+            actor_optim: Adam::new(actor.params(), adam),
+            critic_optims: critics.iter().map(|c| Adam::new(c.params(), adam)).collect(),
+            alpha_optim: Adam::new(&log_alpha, adam),
+            noise: Stream::new(seed, "sac/noise"),
+            config,
+            act_dim,
+            actor,
+            critics,
+            targets,
+            log_alpha,
+        })
+    }
+
+    /// One update of critics, actor and temperature on one batch, then of the
+    /// target critics:
+    /// `y = r + discount (1 - terminal) (min_i Qbar_i(s', a') - alpha log pi(a'|s'))`.
+    ///
+    /// # Errors
+    /// If the batch's shapes do not fit.
+    pub fn update(&mut self, batch: &SacBatch) -> Result<SacMetrics> {
+        let rows = batch.obs.dim(0)?;
+        let alpha = self.log_alpha.as_detached_tensor().exp()?;
+
+        let noise = normal(&mut self.noise, 1.0, rows, self.act_dim)?;
+        let head = self.actor.forward_detached(&batch.next_obs)?;
+        let (next_action, next_log_pi) = gaussian::sample(&head, &noise)?;
+        let next = Tensor::cat(&[&batch.next_obs, &next_action], 1)?;
+        let next_q = (
+            self.targets[0].forward_detached(&next)?.squeeze(1)?,
+            self.targets[1].forward_detached(&next)?.squeeze(1)?,
+        );
+        let soft = (next_q.0.minimum(&next_q.1)? - next_log_pi.broadcast_mul(&alpha)?)?;
+        let target = (&batch.rewards + (soft.mul(&batch.not_terminal)? * self.config.discount)?)?;
+
+        let taken = Tensor::cat(&[&batch.obs, &batch.actions], 1)?;
+        let mut critic_loss = 0.0;
+        for (critic, optim) in self.critics.iter().zip(&mut self.critic_optims) {
+            let q = critic.forward(&taken, Trace::Params)?.squeeze(1)?;
+            let loss = (q - &target)?.sqr()?.mean_all()?;
+            optim.step(&loss.backward()?)?;
+            critic_loss += loss.to_scalar::<f32>()?;
+        }
+
+        let noise = normal(&mut self.noise, 1.0, rows, self.act_dim)?;
+        let head = self.actor.forward(&batch.obs, Trace::Params)?;
+        let (action, log_pi) = gaussian::sample(&head, &noise)?;
+        let proposed = Tensor::cat(&[&batch.obs, &action], 1)?;
+        let q = (
+            self.critics[0].forward(&proposed, Trace::Input)?.squeeze(1)?,
+            self.critics[1].forward(&proposed, Trace::Input)?.squeeze(1)?,
+        );
+        let loss = (log_pi.broadcast_mul(&alpha)? - q.0.minimum(&q.1)?)?.mean_all()?;
+        self.actor_optim.step(&loss.backward()?)?;
+
+        // d/d(log alpha) of -log_alpha * mean(log pi + target entropy), with
+        // the target entropy -act_dim.
+        let entropy_gap = (log_pi.detach().mean(D::Minus1)? - self.act_dim as f64)?;
+        self.alpha_optim.step_along(&entropy_gap.neg()?.reshape(1)?)?;
+
+        for (target, critic) in self.targets.iter().zip(&self.critics) {
+            target.track(critic, self.config.tau)?;
+        }
+        Ok(SacMetrics {
+            critic_loss,
+            actor_loss: loss.to_scalar()?,
+            alpha: alpha.to_vec1::<f32>()?[0],
+        })
+    }
+}

@@ -1,0 +1,78 @@
+//! Optimizer and averaging steps, each one pass over flat buffers.
+
+use pulp::Arch;
+
+/// Hyper-parameters of [`adam`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamConfig {
+    /// Learning rate.
+    pub lr: f32,
+    /// Decay of the first moment.
+    pub beta1: f32,
+    /// Decay of the second moment.
+    pub beta2: f32,
+    /// Added to the root of the second moment.
+    pub eps: f32,
+}
+
+impl AdamConfig {
+    /// PyTorch's defaults (betas 0.9 and 0.999, eps 1e-8) at learning rate `lr`.
+    pub fn new(lr: f32) -> Self {
+        Self {
+            lr,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+        }
+    }
+}
+
+/// One Adam step by PyTorch's definition (no weight decay), in place.
+///
+/// `step` counts from 1 and includes this one; `m` and `v` are the moments.
+/// `m <- b1 m + (1-b1) g`, `v <- b2 v + (1-b2) g^2`,
+/// `p <- p - lr / (1-b1^step) * m / (sqrt(v / (1-b2^step)) + eps)`.
+///
+/// # Panics
+/// If the slices differ in length.
+pub fn adam(
+    config: &AdamConfig,
+    step: u64,
+    params: &mut [f32],
+    grad: &[f32],
+    m: &mut [f32],
+    v: &mut [f32],
+) {
+    let n = params.len();
+    assert!(grad.len() == n && m.len() == n && v.len() == n, "Adam over {n} parameters");
+    let &AdamConfig {
+        lr,
+        beta1,
+        beta2,
+        eps,
+    } = config;
+    let correction1 = 1.0 - f64::from(beta1).powf(step as f64);
+    let correction2 = 1.0 - f64::from(beta2).powf(step as f64);
+    let rate = (f64::from(lr) / correction1) as f32;
+    let root = (1.0 / correction2.sqrt()) as f32;
+    Arch::new().dispatch(|| {
+        for (((p, g), m), v) in params.iter_mut().zip(grad).zip(m).zip(v) {
+            *m += (1.0 - beta1) * (g - *m);
+            *v = beta2 * *v + (1.0 - beta2) * g * g;
+            *p -= rate * *m / (v.sqrt() * root + eps);
+        }
+    });
+}
+
+/// Polyak averaging in place: `target <- (1 - tau) target + tau source`.
+///
+/// # Panics
+/// If the slices differ in length.
+pub fn polyak(tau: f32, target: &mut [f32], source: &[f32]) {
+    assert_eq!(target.len(), source.len(), "Polyak averaging");
+    Arch::new().dispatch(|| {
+        for (t, s) in target.iter_mut().zip(source) {
+            *t += tau * (s - *t);
+        }
+    });
+}

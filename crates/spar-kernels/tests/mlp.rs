@@ -1,0 +1,119 @@
+//! The fused network against its definition and against finite differences.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use proptest::prelude::*;
+use spar_core::Stream;
+use spar_kernels::{MlpShape, Workspace, mlp, reference};
+
+struct Case {
+    shape: MlpShape,
+    params: Vec<f32>,
+    x: Vec<f32>,
+    grad_out: Vec<f32>,
+    rows: usize,
+}
+
+fn case(shape: MlpShape, rows: usize, seed: u64) -> Case {
+    let mut stream = Stream::new(seed, "case");
+    let mut draw = |n: usize, std: f32| {
+        let mut v = vec![0.0; n];
+        stream.fill_normal(std, &mut v);
+        v
+    };
+    Case {
+        params: draw(shape.parameters(), 0.4),
+        x: draw(rows * shape.input, 1.0),
+        grad_out: draw(rows * shape.output, 1.0),
+        shape,
+        rows,
+    }
+}
+
+fn wide(v: &[f32]) -> Vec<f64> {
+    v.iter().map(|&x| f64::from(x)).collect()
+}
+
+fn close(got: &[f32], want: &[f64], tolerance: f64) {
+    assert_eq!(got.len(), want.len());
+    for (i, (g, w)) in got.iter().zip(want).enumerate() {
+        let off = (f64::from(*g) - w).abs();
+        assert!(off <= tolerance * (1.0 + w.abs()), "at {i}: got {g}, want {w}");
+    }
+}
+
+/// `sum(grad_out * network(x))`, whose gradients `backward` must return.
+fn loss(c: &Case, params: &[f64], x: &[f64]) -> f64 {
+    let out = reference::forward(&c.shape, params, x);
+    out.iter().zip(&c.grad_out).map(|(o, g)| o * f64::from(*g)).sum()
+}
+
+fn differences(at: &[f64], f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
+    let h = 1e-6;
+    (0..at.len())
+        .map(|i| {
+            let mut v = at.to_vec();
+            v[i] = at[i] + h;
+            let up = f(&v);
+            v[i] = at[i] - h;
+            (up - f(&v)) / (2.0 * h)
+        })
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn forward_is_its_definition(
+        input in 1usize..20, hidden in prop::collection::vec(1usize..40, 0..4),
+        output in 1usize..9, rows in 1usize..40, layer_norm: bool, seed: u64,
+    ) {
+        let c = case(MlpShape { input, hidden, output, layer_norm }, rows, seed);
+        // A width of one normalizes to zero whatever comes in: both sides agree
+        // only as far as rounding noise over the epsilon lets them.
+        prop_assume!(!c.shape.layer_norm || c.shape.hidden.iter().all(|&w| w > 2));
+        let want = reference::forward(&c.shape, &wide(&c.params), &wide(&c.x));
+        let mut out = vec![0.0; rows * output];
+        let mut work = Workspace::default();
+        mlp::forward(&c.shape, &c.params, &c.x, rows, &mut work, &mut out);
+        close(&out, &want, 2e-3);
+        mlp::forward_only(&c.shape, &c.params, &c.x, rows, &mut work, &mut out);
+        close(&out, &want, 2e-3);
+    }
+}
+
+#[test]
+fn many_rows_pass_in_blocks_without_a_seam() {
+    for layer_norm in [false, true] {
+        let shape = MlpShape { input: 5, hidden: vec![16, 12], output: 3, layer_norm };
+        let c = case(shape, 700, 1);
+        let want = reference::forward(&c.shape, &wide(&c.params), &wide(&c.x));
+        let mut out = vec![0.0; want.len()];
+        mlp::forward_only(&c.shape, &c.params, &c.x, c.rows, &mut Workspace::default(), &mut out);
+        close(&out, &want, 1e-4);
+    }
+}
+
+#[test]
+fn gradients_are_those_of_finite_differences() {
+    for (layer_norm, hidden, rows) in
+        [(false, vec![7, 9], 6), (true, vec![8, 6], 5), (false, vec![], 3), (true, vec![5], 1)]
+    {
+        let shape = MlpShape { input: 4, hidden, output: 3, layer_norm };
+        let c = case(shape, rows, 11);
+        let (params, x) = (wide(&c.params), wide(&c.x));
+        let mut work = Workspace::default();
+        let mut out = vec![0.0; c.grad_out.len()];
+        mlp::forward(&c.shape, &c.params, &c.x, rows, &mut work, &mut out);
+        let (mut gp, mut gx) = (vec![f32::NAN; params.len()], vec![f32::NAN; x.len()]);
+        mlp::backward(
+            &c.shape, &c.params, &c.x, rows, &mut work, &c.grad_out, Some(&mut gp), Some(&mut gx),
+        );
+        close(&gp, &differences(&params, |p| loss(&c, p, &x)), 1e-3);
+        close(&gx, &differences(&x, |x| loss(&c, &params, x)), 1e-3);
+        // Asking for one gradient alone gives the same bits.
+        let mut alone = vec![f32::NAN; x.len()];
+        mlp::backward(&c.shape, &c.params, &c.x, rows, &mut work, &c.grad_out, None, Some(&mut alone));
+        assert_eq!(alone, gx);
+    }
+}

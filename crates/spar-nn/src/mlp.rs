@@ -1,0 +1,362 @@
+//! A multi-layer perceptron whose pass is one custom operation.
+
+use std::sync::{Arc, Mutex};
+
+use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Tensor, Var, bail};
+pub use spar_kernels::MlpShape;
+use spar_kernels::{Workspace, mlp, optim};
+
+use crate::state::{State, StateError};
+use spar_core::Stream;
+
+/// Which gradients a pass is followed by. Work for the others is never done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trace {
+    /// Of the parameters only: fitting a network to data.
+    Params,
+    /// Of the input only: what a frozen network says of what was fed to it.
+    Input,
+    /// Of both: a network inside a chain of trained networks.
+    Both,
+}
+
+/// A multi-layer perceptron: hidden layers with ReLU (and optionally layer
+/// normalization), linear output, all parameters in one flat [`Var`] laid out
+/// as [`MlpShape`] says.
+#[derive(Debug)]
+pub struct Mlp {
+    shape: Arc<MlpShape>,
+    params: Var,
+    /// Workspaces of finished passes, kept for the next.
+    pool: Pool,
+}
+
+type Pool = Arc<Mutex<Vec<Workspace>>>;
+
+impl Mlp {
+    /// A network with PyTorch's default initialization of linear layers:
+    /// weights and biases uniform on `(-1/sqrt(in), 1/sqrt(in))`; gains one,
+    /// shifts zero.
+    ///
+    /// # Errors
+    /// Only if candle cannot hold the parameters.
+    pub fn new(shape: MlpShape, stream: &mut Stream) -> Result<Self> {
+        let mut params = vec![0.0; shape.parameters()];
+        for layer in shape.layers() {
+            let bound = 1.0 / (layer.input as f32).sqrt();
+            stream.fill_uniform(-bound, bound, &mut params[layer.weight]);
+            stream.fill_uniform(-bound, bound, &mut params[layer.bias]);
+            if let Some((gain, _)) = layer.norm {
+                params[gain].fill(1.0);
+            }
+        }
+        Self::from_params(shape, params)
+    }
+
+    /// A network with the given flat parameters.
+    ///
+    /// # Errors
+    /// If their number is not that of `shape`.
+    pub fn from_params(shape: MlpShape, params: Vec<f32>) -> Result<Self> {
+        if params.len() != shape.parameters() {
+            bail!("{shape:?} has {} parameters, got {}", shape.parameters(), params.len());
+        }
+        Ok(Self {
+            params: Var::from_vec(params, shape.parameters(), &Device::Cpu)?,
+            shape: Arc::new(shape),
+            pool: Pool::default(),
+        })
+    }
+
+    /// A network of the same parameters with its own buffer: a target copy.
+    ///
+    /// # Errors
+    /// Only if candle cannot copy the parameters.
+    pub fn duplicate(&self) -> Result<Self> {
+        Self::from_params((*self.shape).clone(), self.to_params()?)
+    }
+
+    /// Multiplies weight and bias of the last layer by `factor`, so that a
+    /// network can start near the zero function.
+    ///
+    /// # Errors
+    /// Only if candle cannot replace the parameters.
+    pub fn scale_output_layer(&self, factor: f32) -> Result<()> {
+        let mut params = self.to_params()?;
+        if let Some(last) = self.shape.layers().last() {
+            for p in &mut params[last.weight.start..last.bias.end] {
+                *p *= factor;
+            }
+        }
+        self.set_params(params)
+    }
+
+    /// Sizes and parameter layout.
+    pub fn shape(&self) -> &MlpShape {
+        &self.shape
+    }
+
+    /// The flat parameters as a variable, for gradients and optimizers.
+    pub fn params(&self) -> &Var {
+        &self.params
+    }
+
+    /// A copy of the flat parameters.
+    ///
+    /// # Errors
+    /// Only if candle cannot read them.
+    pub fn to_params(&self) -> Result<Vec<f32>> {
+        self.params.to_vec1()
+    }
+
+    /// Replaces the flat parameters.
+    ///
+    /// # Errors
+    /// If their number differs.
+    pub fn set_params(&self, params: Vec<f32>) -> Result<()> {
+        let n = params.len();
+        self.params.set(&Tensor::from_vec(params, n, &Device::Cpu)?)
+    }
+
+    /// Output `[rows, output]` for `x`, `[rows, input]`, with gradients as
+    /// `trace` says.
+    ///
+    /// # Errors
+    /// If `x` has another shape or element type.
+    pub fn forward(&self, x: &Tensor, trace: Trace) -> Result<Tensor> {
+        let op = MlpOp {
+            shape: self.shape.clone(),
+            work: Mutex::new(self.take_workspace()),
+            pool: self.pool.clone(),
+            trace,
+        };
+        let x = x.contiguous()?;
+        match trace {
+            Trace::Input => self.params.as_detached_tensor().apply_op2(&x, op),
+            Trace::Params => self.params.apply_op2(&x.detach(), op),
+            Trace::Both => self.params.apply_op2(&x, op),
+        }
+    }
+
+    /// Output `[rows, output]` without any gradient: targets, candidates, the
+    /// frozen anchor. Cheaper than a pass whose gradient is ignored.
+    ///
+    /// # Errors
+    /// If `x` has another shape or element type.
+    pub fn forward_detached(&self, x: &Tensor) -> Result<Tensor> {
+        let op = DetachedOp {
+            shape: &self.shape,
+            work: Mutex::new(self.take_workspace()),
+            pool: &self.pool,
+        };
+        let params = self.params.as_detached_tensor();
+        params.apply_op2_no_bwd(&x.detach().contiguous()?, &op)
+    }
+
+    /// Polyak averaging: moves this network by `tau` towards `source`.
+    ///
+    /// # Errors
+    /// If the networks differ in size.
+    pub fn track(&self, source: &Self, tau: f32) -> Result<()> {
+        let op = PolyakOp { tau };
+        self.params.inplace_op2(source.params.as_tensor(), &op)
+    }
+
+    /// Adds the parameters to `state` under `name`.
+    ///
+    /// # Errors
+    /// Only if candle cannot read them.
+    pub fn save(&self, name: &str, state: &mut State) -> Result<()> {
+        state.insert(name, self.to_params()?);
+        Ok(())
+    }
+
+    /// Takes the parameters from `state`.
+    ///
+    /// # Errors
+    /// If they are absent or of another number.
+    pub fn load(&self, name: &str, state: &State) -> std::result::Result<(), StateError> {
+        Ok(self.set_params(state.get(name, self.shape.parameters())?)?)
+    }
+
+    fn take_workspace(&self) -> Workspace {
+        lock(&self.pool).pop().unwrap_or_default()
+    }
+}
+
+/// A panic elsewhere cannot leave a workspace half-valid: every pass
+/// overwrites what it reads.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// The traced pass. It owns its workspace from forward to backward and hands
+/// it back when the graph is dropped.
+struct MlpOp {
+    shape: Arc<MlpShape>,
+    work: Mutex<Workspace>,
+    pool: Pool,
+    trace: Trace,
+}
+
+impl Drop for MlpOp {
+    fn drop(&mut self) {
+        lock(&self.pool).push(std::mem::take(&mut *lock(&self.work)));
+    }
+}
+
+impl CustomOp2 for MlpOp {
+    fn name(&self) -> &'static str {
+        "mlp"
+    }
+
+    fn cpu_fwd(
+        &self,
+        params: &CpuStorage,
+        params_layout: &Layout,
+        x: &CpuStorage,
+        x_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let rows = rows(&self.shape, x_layout)?;
+        let mut out = vec![0.0; rows * self.shape.output];
+        mlp::forward(
+            &self.shape,
+            slice(params, params_layout)?,
+            slice(x, x_layout)?,
+            rows,
+            &mut lock(&self.work),
+            &mut out,
+        );
+        Ok((CpuStorage::F32(out), (rows, self.shape.output).into()))
+    }
+
+    fn bwd(
+        &self,
+        params: &Tensor,
+        x: &Tensor,
+        _out: &Tensor,
+        grad_out: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let rows = x.dim(0)?;
+        let grad_out = grad_out.contiguous()?;
+        let mut grad_params =
+            (self.trace != Trace::Input).then(|| vec![0.0; self.shape.parameters()]);
+        let mut grad_x = (self.trace != Trace::Params).then(|| vec![0.0; rows * self.shape.input]);
+        {
+            let (params, params_layout) = params.storage_and_layout();
+            let (x, x_layout) = x.storage_and_layout();
+            let (grad, grad_layout) = grad_out.storage_and_layout();
+            mlp::backward(
+                &self.shape,
+                slice(cpu(&params)?, params_layout)?,
+                slice(cpu(&x)?, x_layout)?,
+                rows,
+                &mut lock(&self.work),
+                slice(cpu(&grad)?, grad_layout)?,
+                grad_params.as_deref_mut(),
+                grad_x.as_deref_mut(),
+            );
+        }
+        let tensor = |v: Option<Vec<f32>>, shape: &Shape| {
+            v.map(|v| Tensor::from_vec(v, shape, &Device::Cpu)).transpose()
+        };
+        Ok((tensor(grad_params, params.shape())?, tensor(grad_x, x.shape())?))
+    }
+}
+
+struct DetachedOp<'a> {
+    shape: &'a MlpShape,
+    work: Mutex<Workspace>,
+    pool: &'a Pool,
+}
+
+impl Drop for DetachedOp<'_> {
+    fn drop(&mut self) {
+        lock(self.pool).push(std::mem::take(&mut *lock(&self.work)));
+    }
+}
+
+impl CustomOp2 for DetachedOp<'_> {
+    fn name(&self) -> &'static str {
+        "mlp-detached"
+    }
+
+    fn cpu_fwd(
+        &self,
+        params: &CpuStorage,
+        params_layout: &Layout,
+        x: &CpuStorage,
+        x_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let rows = rows(self.shape, x_layout)?;
+        let mut out = vec![0.0; rows * self.shape.output];
+        mlp::forward_only(
+            self.shape,
+            slice(params, params_layout)?,
+            slice(x, x_layout)?,
+            rows,
+            &mut lock(&self.work),
+            &mut out,
+        );
+        Ok((CpuStorage::F32(out), (rows, self.shape.output).into()))
+    }
+}
+
+struct PolyakOp {
+    tau: f32,
+}
+
+impl candle_core::InplaceOp2 for PolyakOp {
+    fn name(&self) -> &'static str {
+        "polyak"
+    }
+
+    fn cpu_fwd(
+        &self,
+        target: &mut CpuStorage,
+        target_layout: &Layout,
+        source: &CpuStorage,
+        source_layout: &Layout,
+    ) -> Result<()> {
+        let source = slice(source, source_layout)?;
+        let target = slice_mut(target, target_layout)?;
+        if target.len() != source.len() {
+            bail!("averaging {} parameters into {}", source.len(), target.len());
+        }
+        optim::polyak(self.tau, target, source);
+        Ok(())
+    }
+}
+
+fn rows(shape: &MlpShape, x: &Layout) -> Result<usize> {
+    match x.dims() {
+        &[rows, cols] if cols == shape.input => Ok(rows),
+        dims => bail!("network input must be [rows, {}], got {dims:?}", shape.input),
+    }
+}
+
+fn cpu(storage: &candle_core::Storage) -> Result<&CpuStorage> {
+    match storage {
+        candle_core::Storage::Cpu(cpu) => Ok(cpu),
+        other => bail!("networks run on the CPU, got a tensor on {:?}", other.device().location()),
+    }
+}
+
+/// The elements of a contiguous `f32` tensor.
+pub(crate) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(&storage.as_slice::<f32>()?[start..end]),
+        None => bail!("expected a contiguous tensor, got {layout:?}"),
+    }
+}
+
+/// The elements of a contiguous `f32` tensor, for writing.
+pub(crate) fn slice_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
+    let CpuStorage::F32(values) = storage else {
+        bail!("expected an f32 tensor");
+    };
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(&mut values[start..end]),
+        None => bail!("expected a contiguous tensor, got {layout:?}"),
+    }
+}

@@ -1,0 +1,123 @@
+//! A network for acting: each row alone, in a fixed order of summation.
+
+use candle_core::Result;
+use spar_kernels::rows::affine;
+
+use crate::mlp::{Mlp, MlpShape};
+
+/// What follows a hidden or the last linear layer of a [`RowMlp`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Activation {
+    /// Nothing.
+    Identity,
+    /// `max(x, 0)`.
+    Relu,
+    /// `tanh(x)`.
+    Tanh,
+    /// `x` for positive `x`, `slope * x` below.
+    LeakyRelu(f32),
+}
+
+impl Activation {
+    /// Applies it to every element in place.
+    pub fn apply(self, values: &mut [f32]) {
+        match self {
+            Self::Identity => {}
+            Self::Relu => values.iter_mut().for_each(|v| *v = v.max(0.0)),
+            Self::Tanh => values.iter_mut().for_each(|v| *v = v.tanh()),
+            Self::LeakyRelu(slope) => {
+                values.iter_mut().for_each(|v| *v = if *v > 0.0 { *v } else { slope * *v });
+            }
+        }
+    }
+}
+
+/// One linear layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Linear {
+    /// Row-major `[input, output]`.
+    pub weight: Vec<f32>,
+    /// `[output]`.
+    pub bias: Vec<f32>,
+}
+
+impl Linear {
+    /// Width of the input.
+    pub fn input(&self) -> usize {
+        self.weight.len() / self.bias.len().max(1)
+    }
+
+    /// Width of the output.
+    pub fn output(&self) -> usize {
+        self.bias.len()
+    }
+}
+
+/// A plain network evaluated row by row: for rollouts, data collection and
+/// deployment. The same row gives the same bits whatever surrounds it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RowMlp {
+    /// Layers from input to output; never empty.
+    pub layers: Vec<Linear>,
+    /// After every layer but the last.
+    pub hidden: Activation,
+    /// After the last layer.
+    pub output: Activation,
+}
+
+impl RowMlp {
+    /// A copy of a trained network (ReLU, no layer normalization) with
+    /// `output` after its last layer.
+    ///
+    /// # Errors
+    /// If the network is normalized: acting networks are not.
+    pub fn of(mlp: &Mlp, output: Activation) -> Result<Self> {
+        Self::from_params(mlp.shape(), &mlp.to_params()?, output)
+    }
+
+    /// The network of flat parameters laid out as `shape` says.
+    ///
+    /// # Errors
+    /// If `shape` is normalized or the number of parameters differs.
+    pub fn from_params(shape: &MlpShape, params: &[f32], output: Activation) -> Result<Self> {
+        if shape.layer_norm || params.len() != shape.parameters() {
+            candle_core::bail!("{} parameters do not make an acting network of {shape:?}", params.len());
+        }
+        let layers = shape.layers().into_iter().map(|l| Linear {
+            weight: params[l.weight].to_vec(),
+            bias: params[l.bias].to_vec(),
+        });
+        Ok(Self {
+            layers: layers.collect(),
+            hidden: Activation::Relu,
+            output,
+        })
+    }
+
+    /// Width of an input row.
+    pub fn input_dim(&self) -> usize {
+        self.layers.first().map_or(0, Linear::input)
+    }
+
+    /// Width of an output row.
+    pub fn output_dim(&self) -> usize {
+        self.layers.last().map_or(0, Linear::output)
+    }
+
+    /// The output for one row `x`, `[input_dim]`, into `out`, `[output_dim]`.
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn row(&self, x: &[f32], out: &mut [f32]) {
+        let mut current = x.to_vec();
+        let mut next = Vec::new();
+        for (i, layer) in self.layers.iter().enumerate() {
+            next.resize(layer.output(), 0.0);
+            affine(&layer.weight, &layer.bias, &current, &mut next);
+            let last = i + 1 == self.layers.len();
+            if last { self.output } else { self.hidden }.apply(&mut next);
+            std::mem::swap(&mut current, &mut next);
+        }
+        out.copy_from_slice(&current);
+    }
+}
