@@ -42,19 +42,19 @@ impl Cargo {
         Ok(command)
     }
 
-    /// Runs every test, one thread inside each step as in production; `args`
-    /// go to `cargo test`.
+    /// Runs every test, or those of the packages named in `args`, one thread
+    /// inside each step as in production. `args` go to `cargo test`.
     pub(crate) fn test(&self, args: &[String]) -> Result<ExitCode> {
         let mut command = self.command(&["test", "--release"])?;
-        let cargo_args = args.iter().take_while(|arg| *arg != "--");
-        if !cargo_args
-            .into_iter()
-            .any(|arg| arg.starts_with("-p") || arg.starts_with("--package"))
-        {
+        let mut for_cargo = args.iter().take_while(|arg| *arg != "--");
+        if !for_cargo.any(|arg| arg.starts_with("-p") || arg.starts_with("--package")) {
             command.arg("--workspace");
         }
-        command.args(args).env("RAYON_NUM_THREADS", "1");
-        let status = command.status().context("cannot run cargo")?;
+        let status = command
+            .args(args)
+            .env("RAYON_NUM_THREADS", "1")
+            .status()
+            .context("cannot run cargo")?;
         Ok(exit_code(status))
     }
 

@@ -12,13 +12,18 @@ mod reproduce;
 mod setup;
 #[cfg(test)]
 mod tidy;
+mod train;
 
-use std::{fmt, path::Path, process::ExitCode};
+use std::{env, ffi::OsString, fmt, path::Path, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{cargo::Cargo, reproduce::Options, setup::Setup};
+use crate::{
+    cargo::Cargo,
+    reproduce::{DataOptions, Options},
+    setup::Setup,
+};
 
 /// The project's own commands.
 #[derive(Parser)]
@@ -46,7 +51,7 @@ enum Command {
 #[derive(Subcommand)]
 enum Data {
     /// Find or generate the data set of every task.
-    Generate(Options),
+    Generate(DataOptions),
 }
 
 /// A request that makes no sense as given: exit code 2.
@@ -62,10 +67,20 @@ impl fmt::Display for Usage {
 impl std::error::Error for Usage {}
 
 fn main() -> ExitCode {
-    run(Command::parse()).unwrap_or_else(|error| {
+    let command = Command::parse_from(verbatim(env::args_os().collect()));
+    run(command).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
     })
+}
+
+/// Puts what follows `test` out of clap's reach, which would else take a `--`
+/// for its own.
+fn verbatim(mut words: Vec<OsString>) -> Vec<OsString> {
+    if words.get(1).is_some_and(|word| word == "test") {
+        words.insert(2, "--".into());
+    }
+    words
 }
 
 fn run(command: Command) -> Result<ExitCode> {
@@ -91,4 +106,30 @@ fn run(command: Command) -> Result<ExitCode> {
 fn root() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_of_tests_reach_cargo_as_given() {
+        for given in [
+            "",
+            "-p spar-core",
+            "name -- --nocapture",
+            "-- --nocapture",
+            "--help",
+        ] {
+            let words = ["xtask", "test"]
+                .into_iter()
+                .chain(given.split_whitespace());
+            let words = verbatim(words.map(OsString::from).collect());
+            let Command::Test { args } = Command::try_parse_from(words).unwrap() else {
+                unreachable!("`test` parses to itself");
+            };
+            assert_eq!(args.join(" "), given);
+        }
+    }
 }

@@ -8,7 +8,7 @@ use std::{
     fs::{self, File},
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    process::{Command, ExitCode, Stdio},
+    process::{Command, ExitCode},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,19 +19,35 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
-use spar_core::{DatasetIdentity, RunRecord, Suite, TaskId};
+use spar_core::{DatasetIdentity, Suite, TaskId};
 
 use crate::{
     Usage,
     cargo::Cargo,
     execute::{self, Job, Outcome},
-    plan::{self, Calibration, Run, Schedule, Selection},
+    plan::{Schedule, Selection},
     progress::Screen,
 };
 
 /// What to make.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
+    #[command(flatten)]
+    data: DataOptions,
+    /// Only these methods, as in `bc,spar`
+    #[arg(long, value_delimiter = ',')]
+    methods: Vec<String>,
+    /// These training seeds instead of the preset's, as in `0,1`
+    #[arg(long, value_delimiter = ',')]
+    seeds: Vec<u64>,
+    /// Folder of the runs [default: runs/<suite>-<preset>]
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// Which data to make.
+#[derive(Args, Debug)]
+pub(crate) struct DataOptions {
     /// Suite, as in `mujoco`, or the path of a suite file
     #[arg(long)]
     suite: String,
@@ -41,12 +57,6 @@ pub(crate) struct Options {
     /// Only these tasks, as in `hopper-medium,walker2d-medium`
     #[arg(long, value_delimiter = ',')]
     tasks: Vec<String>,
-    /// Only these methods, as in `bc,spar`
-    #[arg(long, value_delimiter = ',')]
-    methods: Vec<String>,
-    /// These training seeds instead of the preset's, as in `0,1`
-    #[arg(long, value_delimiter = ',')]
-    seeds: Vec<u64>,
     /// Processes at a time [default: one per core]
     #[arg(long)]
     jobs: Option<NonZeroUsize>,
@@ -54,9 +64,6 @@ pub(crate) struct Options {
     /// official where a file is present and proven
     #[arg(long, default_value = "auto")]
     data: DataChoice,
-    /// Folder of the runs [default: runs/<suite>-<preset>]
-    #[arg(long)]
-    out: Option<PathBuf>,
 }
 
 /// Which data sets to use.
@@ -72,24 +79,26 @@ enum DataChoice {
 
 /// What `spar data prepare --json` says.
 #[derive(Clone, Debug, Deserialize)]
-struct Prepared {
-    path: PathBuf,
+pub(crate) struct Prepared {
+    /// Where the file is.
+    pub(crate) path: PathBuf,
+    /// What it is.
     #[serde(flatten)]
-    identity: DatasetIdentity,
+    pub(crate) identity: DatasetIdentity,
 }
 
 /// Everything the steps share.
-struct Session<'a> {
-    root: &'a Path,
-    options: &'a Options,
-    selection: Selection,
+pub(crate) struct Session<'a> {
+    pub(crate) root: &'a Path,
+    pub(crate) selection: Selection,
     /// Suite file and output folder, relative to the root where they lie
     /// below it: the commands a run records then hold in every clone.
-    suite_file: PathBuf,
-    out: PathBuf,
-    spar: PathBuf,
-    slots: usize,
-    stop: Arc<AtomicBool>,
+    pub(crate) suite_file: PathBuf,
+    pub(crate) out: PathBuf,
+    data: DataChoice,
+    pub(crate) spar: PathBuf,
+    pub(crate) slots: usize,
+    pub(crate) stop: Arc<AtomicBool>,
 }
 
 /// Exit code of a program that Ctrl-C ended.
@@ -104,7 +113,13 @@ pub(crate) fn reproduce(
     options: &Options,
     provisioned: impl FnOnce() -> Result<Cargo>,
 ) -> Result<ExitCode> {
-    let session = Session::new(root, options, provisioned)?;
+    let Options {
+        data,
+        methods,
+        seeds,
+        out,
+    } = options;
+    let session = Session::new(root, data, methods, seeds, out.as_deref(), provisioned)?;
     let out = session.root.join(&session.out);
     fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
     let lock = out.join(".lock");
@@ -125,6 +140,9 @@ pub(crate) fn reproduce(
         return Ok(session.interrupted());
     }
     let reported = session.report()?;
+    if session.stopped() {
+        return Ok(session.interrupted());
+    }
     let folder = session.out.join("report");
     eprintln!(
         "table, curves and results.json: {}; runs: {}",
@@ -147,10 +165,10 @@ pub(crate) fn reproduce(
 /// Finds or generates the data of a suite, and prints where they are.
 pub(crate) fn generate(
     root: &Path,
-    options: &Options,
+    options: &DataOptions,
     provisioned: impl FnOnce() -> Result<Cargo>,
 ) -> Result<ExitCode> {
-    let session = Session::new(root, options, provisioned)?;
+    let session = Session::new(root, options, &[], &[], None, provisioned)?;
     let (data, failures) = session.data()?;
     if session.stopped() {
         return Ok(session.interrupted());
@@ -171,19 +189,16 @@ pub(crate) fn generate(
 impl<'a> Session<'a> {
     fn new(
         root: &'a Path,
-        options: &'a Options,
+        options: &DataOptions,
+        methods: &[String],
+        seeds: &[u64],
+        out: Option<&Path>,
         provisioned: impl FnOnce() -> Result<Cargo>,
     ) -> Result<Self> {
         let suite_file = suite_file(root, &options.suite)?;
         let suite = Suite::load(&suite_file)?;
-        let selection = Selection::new(
-            &suite,
-            &options.preset,
-            &options.tasks,
-            &options.methods,
-            &options.seeds,
-        )?;
-        let out = match &options.out {
+        let selection = Selection::new(&suite, &options.preset, &options.tasks, methods, seeds)?;
+        let out = match out {
             Some(out) => std::path::absolute(out)?,
             None => root.join(format!("runs/{}-{}", suite.name, options.preset)),
         };
@@ -201,7 +216,7 @@ impl<'a> Session<'a> {
             .context("cannot listen for Ctrl-C")?;
         Ok(Self {
             root,
-            options,
+            data: options.data,
             selection,
             suite_file: below(root, suite_file),
             out: below(root, out),
@@ -211,7 +226,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    fn stopped(&self) -> bool {
+    pub(crate) fn stopped(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
     }
 
@@ -221,7 +236,7 @@ impl<'a> Session<'a> {
     }
 
     /// `spar` in the workspace's root, one thread inside: runs go side by side.
-    fn spar(&self, words: &[&str]) -> Command {
+    pub(crate) fn spar(&self, words: &[&str]) -> Command {
         let mut command = Command::new(&self.spar);
         command
             .current_dir(self.root)
@@ -235,7 +250,7 @@ impl<'a> Session<'a> {
         let tasks = &self.selection.tasks;
         let names: Vec<_> = tasks.iter().map(|task| format!("data of {task}")).collect();
         let rows = self.selection.data_rows.to_string();
-        let choice = self.options.data.to_possible_value();
+        let choice = self.data.to_possible_value();
         let choice = choice.as_ref().map_or("auto", |value| value.get_name());
         let job = |(task, name): (&TaskId, &String)| {
             let task = task.to_string();
@@ -275,168 +290,6 @@ impl<'a> Session<'a> {
             }
         }
         Ok((prepared, failures))
-    }
-
-    fn folder(&self, run: &Run) -> PathBuf {
-        self.out.join(run.name())
-    }
-
-    /// Whether `run` has left a record; one that fits `data`, where given.
-    fn is_done(&self, run: &Run, data: Option<&Prepared>) -> bool {
-        let path = self.root.join(self.folder(run)).join("DONE");
-        let Ok(text) = fs::read_to_string(&path) else {
-            return false;
-        };
-        let why = match (serde_json::from_str::<RunRecord>(&text), data) {
-            (Err(error), _) => Some(format!("it is not a run's record: {error}")),
-            (Ok(_), None) => None,
-            (Ok(record), Some(data)) => {
-                run.mismatch(&record, &self.selection, &data.identity.sha256)
-            }
-        };
-        if let Some(why) = &why {
-            eprintln!("warning: {} does not count: {why}", path.display());
-        }
-        why.is_none()
-    }
-
-    /// `spar train` for `run`, as it stands when called: an anchor that is
-    /// done is used.
-    fn train_command(&self, run: &Run, data: &Prepared) -> Command {
-        let seed = run.seed.to_string();
-        let task = run.task.to_string();
-        let mut command = self.spar(&["train", "--preset", &self.selection.preset]);
-        command.arg("--suite").arg(&self.suite_file);
-        command.args(["--task", &task, "--method", &run.method, "--seed", &seed]);
-        command.arg("--dataset").arg(&data.path);
-        command.arg("--out").arg(self.folder(run));
-        if let Some(anchor) = run
-            .anchor()
-            .filter(|anchor| self.is_done(anchor, Some(data)))
-        {
-            command.arg("--anchor").arg(self.folder(&anchor));
-        }
-        command
-    }
-
-    /// Does every run that is left; returns the failures.
-    fn train(&self, data: &BTreeMap<TaskId, Prepared>) -> Result<Vec<String>> {
-        let all = plan::runs(&self.selection);
-        let total = all.len();
-        let left: Vec<Run> = all
-            .into_iter()
-            .filter(|run| !self.is_done(run, data.get(&run.task)))
-            .collect();
-        let (ready, lacking): (Vec<_>, Vec<_>) = left
-            .into_iter()
-            .partition(|run| data.contains_key(&run.task));
-        let mut failures: Vec<_> = lacking
-            .iter()
-            .map(|run| format!("{}: it has no data", run.name()))
-            .collect();
-        eprintln!(
-            "{total} runs: {} are done, {} to do",
-            total - ready.len() - lacking.len(),
-            ready.len()
-        );
-        if ready.is_empty() {
-            return Ok(failures);
-        }
-        let runs: Vec<(Run, &Prepared)> = ready
-            .into_iter()
-            .filter_map(|run| data.get(&run.task).map(|data| (run, data)))
-            .collect();
-        let plain: Vec<Run> = runs.iter().map(|(run, _)| run.clone()).collect();
-        let waits_for = plan::waits_for(&plain);
-        let (costs, measured) = self.costs(&runs, &waits_for);
-        if self.stopped() {
-            return Ok(failures);
-        }
-        let jobs: Vec<_> = runs
-            .iter()
-            .map(|(run, data)| Job {
-                name: run.name(),
-                command: Box::new(|| {
-                    let mut command = self.train_command(run, data);
-                    command.args(["--progress", "json"]);
-                    command
-                }),
-                log: Some(self.root.join(self.folder(run)).join("log.txt")),
-            })
-            .collect();
-        let names = plain.iter().map(Run::name).collect();
-        let mut screen = Screen::new(names, &costs, measured, &waits_for, self.slots, false);
-        let schedule = Schedule::new(&costs, &waits_for);
-        let outcomes = execute::run(&jobs, schedule, self.slots, &self.stop, &mut screen);
-        for (job, outcome) in jobs.iter().zip(outcomes) {
-            if let Outcome::Failed(why) = outcome {
-                let log = job
-                    .log
-                    .as_deref()
-                    .map(|log| below(self.root, log.to_owned()));
-                let log = log.unwrap_or_default();
-                failures.push(format!("{}: {why} (log: {})", job.name, log.display()));
-            }
-        }
-        Ok(failures)
-    }
-
-    /// What each run costs, in seconds if a short measurement succeeds, and
-    /// whether it did. Says how long the whole will take.
-    fn costs(&self, runs: &[(Run, &Prepared)], waits_for: &[Option<usize>]) -> (Vec<f64>, bool) {
-        let dearest = runs.iter().find(|(run, _)| run.method != "bc");
-        let Some((run, data)) = dearest.or(runs.first()) else {
-            return (Vec::new(), false);
-        };
-        let calibration = match self.calibrate(run, data) {
-            Ok(calibration) => calibration,
-            Err(error) => {
-                if !self.stopped() {
-                    eprintln!("warning: no estimate of the time: {error:#}");
-                }
-                let guess = runs.iter().map(|(run, _)| plan::guessed_cost(run));
-                return (guess.collect(), false);
-            }
-        };
-        let costs: Vec<f64> = runs
-            .iter()
-            .zip(waits_for)
-            .map(|((run, data), before)| {
-                let anchored = before.is_some()
-                    || run
-                        .anchor()
-                        .is_some_and(|anchor| self.is_done(&anchor, Some(data)));
-                calibration.seconds(run, anchored)
-            })
-            .collect();
-        let hours = plan::makespan(&costs, waits_for, self.slots) / 3600.0;
-        eprintln!(
-            "estimate: {hours:.2} hours for {} runs, {} at a time ({:.0} updates/s measured for a moment on {}; \
-             evaluations are left out, and runs side by side may slow each other)",
-            runs.len(),
-            self.slots,
-            calibration.updates_per_s,
-            run.name()
-        );
-        (costs, true)
-    }
-
-    fn calibrate(&self, run: &Run, data: &Prepared) -> Result<Calibration> {
-        let output = self
-            .train_command(run, data)
-            .arg("--calibrate")
-            .stdin(Stdio::null())
-            .output()
-            .with_context(|| format!("cannot start {}", self.spar.display()))?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let line = said.lines().last().unwrap_or("it said nothing");
-            bail!("`spar train --calibrate`: {}: {line}", output.status);
-        }
-        let line = text.lines().last().unwrap_or_default();
-        serde_json::from_str(line)
-            .with_context(|| format!("`spar train --calibrate` printed `{line}`"))
     }
 
     /// Writes the report and prints the table; whether it succeeded.
@@ -498,6 +351,6 @@ fn suite_file(root: &Path, name: &str) -> Result<PathBuf> {
 }
 
 /// `path` relative to `root` if it lies below it.
-fn below(root: &Path, path: PathBuf) -> PathBuf {
+pub(crate) fn below(root: &Path, path: PathBuf) -> PathBuf {
     path.strip_prefix(root).map(Path::to_owned).unwrap_or(path)
 }

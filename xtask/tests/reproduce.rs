@@ -46,7 +46,7 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command
             .args(words)
-            .args(["--suite", "suite.toml", "--out", "out"])
+            .args(["--suite", "suite.toml"])
             .current_dir(self.dir.path())
             .env("SPAR_BIN", spar)
             .env("FAKE", self.dir.path())
@@ -55,14 +55,17 @@ impl Place {
     }
 
     fn reproduce(&self, more: &[&str], env: &[(&str, &str)]) -> Output {
-        let words = [&["reproduce"], more].concat();
+        let words = [&["reproduce", "--out", "out"], more].concat();
         self.command(&words, env).output().unwrap()
     }
 
     /// Starts it with runs that never end, and waits for them to be at work.
     fn reproduce_slowly(&self) -> Child {
         let child = self
-            .command(&["reproduce", "--jobs", "2"], &[("FAKE_SLOW", "*/spar/*")])
+            .command(
+                &["reproduce", "--out", "out", "--jobs", "2"],
+                &[("FAKE_SLOW", "*/spar/*")],
+            )
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -133,7 +136,7 @@ fn data_then_runs_after_their_anchors_then_the_report() {
     // 4 anchors of 3.6 s and 4 runs of an hour, three at a time.
     let said = text(&output.stderr);
     assert!(
-        said.contains("estimate: 1.33 hours for 8 runs, 3 at a time"),
+        said.contains("estimate: 81 minutes for 8 runs, 3 at a time"),
         "{said}"
     );
 }

@@ -1,0 +1,194 @@
+//! The training step of `cargo xtask reproduce`: which runs are left, what they
+//! will cost, and one `spar train` for each.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+use spar_core::{RunRecord, TaskId};
+
+use crate::{
+    execute::{self, Job, Outcome},
+    plan::{self, Calibration, Run, Schedule},
+    progress::Screen,
+    reproduce::{Prepared, Session, below},
+};
+
+impl Session<'_> {
+    fn folder(&self, run: &Run) -> PathBuf {
+        self.out.join(run.name())
+    }
+
+    /// What `run` left: `None` without a record, else whether it counts. One
+    /// that does not fit `data`, where given, does not; it says why.
+    fn record(&self, run: &Run, data: Option<&Prepared>) -> Option<Result<(), String>> {
+        let path = self.root.join(self.folder(run)).join("DONE");
+        let text = fs::read_to_string(&path).ok()?;
+        let mismatch = match (serde_json::from_str::<RunRecord>(&text), data) {
+            (Err(error), _) => Some(format!("it is not a run's record: {error}")),
+            (Ok(_), None) => None,
+            (Ok(record), Some(data)) => {
+                run.mismatch(&record, &self.selection, &data.identity.sha256)
+            }
+        };
+        Some(mismatch.map_or(Ok(()), |why| {
+            Err(format!("{} does not count: {why}", path.display()))
+        }))
+    }
+
+    fn is_done(&self, run: &Run, data: &Prepared) -> bool {
+        matches!(self.record(run, Some(data)), Some(Ok(())))
+    }
+
+    /// `spar train` for `run`, as it stands when called: an anchor that is
+    /// done is used.
+    fn train_command(&self, run: &Run, data: &Prepared) -> Command {
+        let seed = run.seed.to_string();
+        let task = run.task.to_string();
+        let mut command = self.spar(&["train", "--preset", &self.selection.preset]);
+        command.arg("--suite").arg(&self.suite_file);
+        command.args(["--task", &task, "--method", &run.method, "--seed", &seed]);
+        command.arg("--dataset").arg(&data.path);
+        command.arg("--out").arg(self.folder(run));
+        if let Some(anchor) = run.anchor().filter(|anchor| self.is_done(anchor, data)) {
+            command.arg("--anchor").arg(self.folder(&anchor));
+        }
+        command
+    }
+
+    /// Does every run that is left; returns the failures.
+    pub(crate) fn train(&self, data: &BTreeMap<TaskId, Prepared>) -> Result<Vec<String>> {
+        let all = plan::runs(&self.selection);
+        let total = all.len();
+        let left: Vec<Run> = all
+            .into_iter()
+            .filter(|run| match self.record(run, data.get(&run.task)) {
+                None => true,
+                Some(Ok(())) => false,
+                Some(Err(why)) => {
+                    eprintln!("warning: {why}");
+                    true
+                }
+            })
+            .collect();
+        let (ready, lacking): (Vec<_>, Vec<_>) = left
+            .into_iter()
+            .partition(|run| data.contains_key(&run.task));
+        let mut failures: Vec<_> = lacking
+            .iter()
+            .map(|run| format!("{}: it has no data", run.name()))
+            .collect();
+        eprintln!(
+            "{total} runs: {} are done, {} to do",
+            total - ready.len() - lacking.len(),
+            ready.len()
+        );
+        if ready.is_empty() {
+            return Ok(failures);
+        }
+        let runs: Vec<(Run, &Prepared)> = ready
+            .into_iter()
+            .filter_map(|run| data.get(&run.task).map(|data| (run, data)))
+            .collect();
+        let plain: Vec<Run> = runs.iter().map(|(run, _)| run.clone()).collect();
+        let waits_for = plan::waits_for(&plain);
+        let (costs, measured) = self.costs(&runs, &waits_for);
+        if self.stopped() {
+            return Ok(failures);
+        }
+        let jobs: Vec<_> = runs
+            .iter()
+            .map(|(run, data)| Job {
+                name: run.name(),
+                command: Box::new(|| {
+                    let mut command = self.train_command(run, data);
+                    command.args(["--progress", "json"]);
+                    command
+                }),
+                log: Some(self.root.join(self.folder(run)).join("log.txt")),
+            })
+            .collect();
+        let names = plain.iter().map(Run::name).collect();
+        let mut screen = Screen::new(names, &costs, measured, &waits_for, self.slots, false);
+        let schedule = Schedule::new(&costs, &waits_for);
+        let outcomes = execute::run(&jobs, schedule, self.slots, &self.stop, &mut screen);
+        for (job, outcome) in jobs.iter().zip(outcomes) {
+            if let Outcome::Failed(why) = outcome {
+                let log = job
+                    .log
+                    .as_deref()
+                    .map(|log| below(self.root, log.to_owned()));
+                let log = log.unwrap_or_default();
+                failures.push(format!("{}: {why} (log: {})", job.name, log.display()));
+            }
+        }
+        Ok(failures)
+    }
+
+    /// What each run costs, in seconds if a short measurement succeeds, and
+    /// whether it did. Says how long the whole will take.
+    fn costs(&self, runs: &[(Run, &Prepared)], waits_for: &[Option<usize>]) -> (Vec<f64>, bool) {
+        let dearest = runs.iter().find(|(run, _)| run.method != "bc");
+        let Some((run, data)) = dearest.or(runs.first()) else {
+            return (Vec::new(), false);
+        };
+        let calibration = match self.calibrate(run, data) {
+            Ok(calibration) => calibration,
+            Err(error) => {
+                if !self.stopped() {
+                    eprintln!("warning: no estimate of the time: {error:#}");
+                }
+                let guess = runs.iter().map(|(run, _)| plan::guessed_cost(run));
+                return (guess.collect(), false);
+            }
+        };
+        let costs: Vec<f64> = runs
+            .iter()
+            .zip(waits_for)
+            .map(|((run, data), before)| {
+                let anchored = before.is_some()
+                    || run
+                        .anchor()
+                        .is_some_and(|anchor| self.is_done(&anchor, data));
+                calibration.seconds(run, anchored)
+            })
+            .collect();
+        let hours = plan::makespan(&costs, waits_for, self.slots) / 3600.0;
+        let time = if hours < 2.0 {
+            format!("{:.0} minutes", (60.0 * hours).ceil())
+        } else {
+            format!("{hours:.1} hours")
+        };
+        eprintln!(
+            "estimate: {time} for {} runs, {} at a time ({:.0} updates/s measured for a moment on {}; \
+             evaluations are left out, and runs side by side may slow each other)",
+            runs.len(),
+            self.slots,
+            calibration.updates_per_s,
+            run.name()
+        );
+        (costs, true)
+    }
+
+    fn calibrate(&self, run: &Run, data: &Prepared) -> Result<Calibration> {
+        let output = self
+            .train_command(run, data)
+            .arg("--calibrate")
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot start {}", self.spar.display()))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let line = said.lines().last().unwrap_or("it said nothing");
+            bail!("`spar train --calibrate`: {}: {line}", output.status);
+        }
+        let line = text.lines().last().unwrap_or_default();
+        serde_json::from_str(line)
+            .with_context(|| format!("`spar train --calibrate` printed `{line}`"))
+    }
+}
