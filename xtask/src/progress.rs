@@ -116,7 +116,7 @@ impl Screen {
         let bars = stderr().is_terminal().then(|| {
             let all = MultiProgress::new();
             let overall = all.add(ProgressBar::new(STEPS as u64));
-            overall.set_style(style("{wide_msg} {bar:30} {percent:>3}%"));
+            overall.set_style(style("{wide_msg} {bar:12} {percent:>3}%"));
             let each = vec![None; names.len()];
             Bars { all, overall, each }
         });
@@ -178,12 +178,13 @@ impl Screen {
             .filter(|&job| self.seen[job].started.is_some() && self.seen[job].ended.is_none())
     }
 
+    /// What a job is at and for how long: short, beside its name in 80 columns.
     fn job_text(&self, job: usize) -> String {
         let work = self.work[job];
-        let left = (work.gained > 0.0).then(|| work.busy_s / work.gained * (1.0 - work.fraction));
-        match self.phases[job].as_str() {
-            "" => String::new(),
-            phase => format!("{phase}, {}", in_words(left)),
+        let left = work.busy_s / work.gained * (1.0 - work.fraction);
+        match Duration::try_from_secs_f64(left) {
+            Ok(left) => format!("{}, {:#} left", self.phases[job], HumanDuration(left)),
+            Err(_) => self.phases[job].clone(),
         }
     }
 
@@ -226,8 +227,9 @@ impl Watch for Screen {
         let bar = bars
             .all
             .insert_before(&bars.overall, ProgressBar::new(STEPS as u64));
-        bar.set_style(style("{prefix:42} {bar:30} {percent:>3}% {wide_msg}"));
-        bar.set_prefix(self.names[job].clone());
+        bar.set_style(style("{prefix} {bar:12} {percent:>3}% {wide_msg}"));
+        let width = self.names.iter().map(String::len).max().unwrap_or(0);
+        bar.set_prefix(format!("{:width$}", self.names[job]));
         bars.each[job] = Some(bar);
     }
 
