@@ -1,1 +1,213 @@
 //! Run folders in; tables, curves and verdicts out.
+//!
+//! A report is a pure function of the folders of finished runs: it never
+//! trains, evaluates or guesses, it holds no clock, and the same folders give
+//! the same bytes. What is not there is printed as missing, what cannot stand
+//! in one row (two data sets, two physics versions, two protocols) is refused.
+//!
+//! It reads `<runs>/<task>/<method>/seed-<n>/{DONE, eval.csv}`, where `DONE` is
+//! a [`spar_core::RunRecord`] in JSON, and writes `table.md`, `table.csv`,
+//! `table.tex`, `results.json` and `curves/*.svg`.
+//!
+//! ```no_run
+//! use spar_core::Suite;
+//! use spar_report::{Report, ReportRequest, render_terminal};
+//!
+//! let suite = Suite::load("suites/mujoco.toml".as_ref())?;
+//! let report = Report::build(&ReportRequest {
+//!     preset: "quick".to_owned(),
+//!     runs: "runs/mujoco".into(),
+//!     tasks: suite.tasks.clone(),
+//!     methods: suite.methods.clone(),
+//!     seeds: suite.preset("quick")?.seeds.clone(),
+//!     suite,
+//! })?;
+//! report.write("reports/mujoco".as_ref())?;
+//! print!("{}", render_terminal(&report));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::{io, path::Path, path::PathBuf};
+
+use spar_core::{Suite, TaskId, suite::SuiteError, write_atomic};
+
+mod compare;
+mod csv_table;
+mod curves;
+mod latex;
+mod markdown;
+mod read;
+pub mod results;
+mod table;
+
+pub use markdown::render_terminal;
+pub use results::Results;
+
+/// What to report on.
+#[derive(Clone, Debug)]
+pub struct ReportRequest {
+    /// The suite the runs belong to.
+    pub suite: Suite,
+    /// The preset they were made with; runs of another one are refused.
+    pub preset: String,
+    /// Folder holding `<task>/<method>/seed-<n>`.
+    pub runs: PathBuf,
+    /// Rows, in the order printed.
+    pub tasks: Vec<TaskId>,
+    /// Columns, in the order printed.
+    pub methods: Vec<String>,
+    /// Training seeds every cell should have.
+    pub seeds: Vec<u64>,
+}
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The suite has no such preset.
+    #[error(transparent)]
+    Preset(#[from] SuiteError),
+    /// The request names nothing of one kind.
+    #[error("nothing to report: no {0} given; name at least one")]
+    Empty(&'static str),
+    /// The request names something twice.
+    #[error("{what} `{name}` is given twice; name each {what} once")]
+    Duplicate {
+        /// `task`, `method` or `seed`.
+        what: &'static str,
+        /// What is named twice.
+        name: String,
+    },
+    /// The environment has no reference scores to normalize with.
+    #[error("task `{0}` has no D4RL reference scores, so its returns cannot be normalized")]
+    NoReference(TaskId),
+    /// A file is there and cannot be read.
+    #[error("cannot read {0}")]
+    Read(#[source] io::Error),
+    /// A file of a run is not what it has to be.
+    #[error(
+        "{}: not a valid {what}: {why}; delete the run's folder and run it again", file.display()
+    )]
+    Corrupt {
+        /// The file.
+        file: PathBuf,
+        /// What it should be.
+        what: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A run says it is another one than its folder and the request say.
+    #[error(
+        "{}: {field} is `{got}`, expected `{expected}`; the run belongs elsewhere: move or delete its folder", file.display()
+    )]
+    Misplaced {
+        /// The run's `DONE`.
+        file: PathBuf,
+        /// The field that differs.
+        field: &'static str,
+        /// What the run says.
+        got: String,
+        /// What it had to say.
+        expected: String,
+    },
+    /// Two runs that may not stand in one row.
+    #[error(
+        "task {task}: refusing to mix {what}: {first} in {} and {second} in {}; make the runs of a row again with one", first_file.display(), second_file.display()
+    )]
+    Mixed {
+        /// The row.
+        task: TaskId,
+        /// What differs.
+        what: &'static str,
+        /// The first run's.
+        first: String,
+        /// The first run's `DONE`.
+        first_file: PathBuf,
+        /// The other run's.
+        second: String,
+        /// The other run's `DONE`.
+        second_file: PathBuf,
+    },
+    /// The statistics of the comparison cannot be had.
+    #[error("cannot compare the methods: {0}")]
+    Statistics(#[from] spar_eval::stats::StatsError),
+    /// An output could not be rendered.
+    #[error("cannot render {what}: {why}")]
+    Render {
+        /// The output file.
+        what: String,
+        /// Why.
+        why: String,
+    },
+}
+
+/// A finished report: the numbers and the curves, not yet on disk.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Everything `results.json` holds; every table is made of it alone.
+    pub results: Results,
+    curves: Vec<curves::TaskCurves>,
+}
+
+impl Report {
+    /// Reads the runs and computes every number of the report.
+    ///
+    /// # Errors
+    /// If the request contradicts itself, a file is unreadable or corrupt, or
+    /// runs contradict their folders or each other. Missing runs are no error.
+    pub fn build(request: &ReportRequest) -> Result<Self, ReportError> {
+        let runs = read::read(request)?;
+        Ok(Self {
+            results: compare::results(request, &runs)?,
+            curves: curves::collect(request, &runs),
+        })
+    }
+
+    /// The output files: path below the report's folder, and content.
+    ///
+    /// # Errors
+    /// If an output cannot be rendered.
+    pub fn files(&self) -> Result<Vec<(String, String)>, ReportError> {
+        let json = serde_json::to_string_pretty(&self.results).map_err(|e| render("JSON", e))?;
+        let mut files = vec![
+            ("table.md".to_owned(), markdown::render(&self.results)),
+            ("table.csv".to_owned(), csv_table::render(&self.results)?),
+            ("table.tex".to_owned(), latex::render(&self.results)),
+            ("results.json".to_owned(), json + "\n"),
+        ];
+        files.extend(curves::render(&self.curves)?);
+        Ok(files)
+    }
+
+    /// Writes every output below `folder`, each atomically, and returns their
+    /// paths. Same inputs, same bytes.
+    ///
+    /// # Errors
+    /// If an output cannot be rendered or written.
+    pub fn write(&self, folder: &Path) -> Result<Vec<PathBuf>, WriteError> {
+        let mut written = Vec::new();
+        for (name, text) in self.files()? {
+            let path = folder.join(name);
+            write_atomic(&path, text.as_bytes())?;
+            written.push(path);
+        }
+        Ok(written)
+    }
+}
+
+/// Why a report is not on disk.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// An output could not be rendered.
+    #[error(transparent)]
+    Render(#[from] ReportError),
+    /// An output could not be written.
+    #[error("cannot write {0}")]
+    Write(#[from] io::Error),
+}
+
+fn render(what: &str, why: impl std::fmt::Display) -> ReportError {
+    ReportError::Render {
+        what: what.to_owned(),
+        why: why.to_string(),
+    }
+}

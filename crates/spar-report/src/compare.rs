@@ -1,0 +1,233 @@
+//! From run records to the numbers of the report.
+
+use std::collections::BTreeSet;
+
+use spar_eval::stats::{Bootstrap, Pair, iqm, mean, paired_difference, std, stratified_bootstrap};
+
+use crate::{
+    ReportError, ReportRequest,
+    read::Run,
+    results::{Cell, Comparison, Missing, Results, SCHEMA, Summary, TaskComparison, Verdict},
+    table,
+};
+
+/// The method the suite exists for, and the anchor it grows out of.
+pub(crate) const METHOD: &str = "spar";
+/// See [`METHOD`].
+pub(crate) const ANCHOR: &str = "bc";
+
+pub(crate) fn results(request: &ReportRequest, runs: &[Run]) -> Result<Results, ReportError> {
+    let mut cells = Vec::new();
+    let mut missing = Vec::new();
+    for run in runs {
+        match &run.outcome {
+            Ok(_) => cells.extend(cell(run)),
+            Err(reason) => missing.push(Missing {
+                task: run.task,
+                method: run.method.clone(),
+                seed: run.seed,
+                reason: *reason,
+            }),
+        }
+    }
+    let commits: BTreeSet<&str> = cells.iter().map(|cell| cell.commit.as_str()).collect();
+    let mut results = Results {
+        schema: SCHEMA,
+        suite: request.suite.name.clone(),
+        preset: request.preset.clone(),
+        description: request.suite.preset(&request.preset)?.description.clone(),
+        commit: commits.into_iter().collect::<Vec<_>>().join(", "),
+        generated_by: concat!("spar-report ", env!("CARGO_PKG_VERSION")).to_owned(),
+        tasks: request.tasks.clone(),
+        methods: request.methods.clone(),
+        seeds: request.seeds.clone(),
+        cells,
+        missing,
+        summary: Vec::new(),
+        comparison: None,
+    };
+    let plan = Bootstrap::default();
+    results.summary = results
+        .methods
+        .iter()
+        .map(|method| summary(&results, method, &plan))
+        .collect::<Result<_, _>>()?;
+    let has = |name: &str| results.methods.iter().any(|method| method == name);
+    if has(METHOD) && has(ANCHOR) {
+        results.comparison = Some(comparison(&results, &plan)?);
+    }
+    Ok(results)
+}
+
+fn cell(run: &Run) -> Option<Cell> {
+    let record = &run.outcome.as_ref().ok()?.record;
+    Some(Cell {
+        task: run.task,
+        method: run.method.clone(),
+        seed: run.seed,
+        returns: record.returns.clone(),
+        mean_return: record.mean_return(),
+        normalized_score: record.normalized_score()?,
+        dataset: record.dataset.id.clone(),
+        dataset_origin: record.dataset.origin,
+        dataset_sha256: record.dataset.sha256.clone(),
+        dataset_rows: record.dataset.rows,
+        env: record.env,
+        mujoco_version: record.mujoco_version.clone(),
+        updates: record.updates,
+        anchor_updates: record.anchor_updates,
+        eval_seed: record.eval_seed,
+        wall_s: record.wall_s,
+        threads: record.threads,
+        commit: record.commit.clone(),
+        command: record.command.clone(),
+    })
+}
+
+fn summary(results: &Results, method: &str, plan: &Bootstrap) -> Result<Summary, ReportError> {
+    let by_task: Vec<Vec<f64>> = results
+        .tasks
+        .iter()
+        .map(|&task| scores(results, task, method))
+        .filter(|scores| scores.len() == results.seeds.len())
+        .collect();
+    let mut summary = Summary {
+        method: method.to_owned(),
+        tasks_complete: by_task.len(),
+        mean: None,
+        std: None,
+        iqm: None,
+        iqm_low: None,
+        iqm_high: None,
+    };
+    if by_task.len() < results.tasks.len() {
+        return Ok(summary);
+    }
+    let by_seed: Vec<f64> = (0..results.seeds.len())
+        .map(|seed| mean(&by_task.iter().map(|task| task[seed]).collect::<Vec<_>>()))
+        .collect();
+    summary.mean = Some(mean(&by_seed));
+    summary.std = (by_seed.len() > 1).then(|| std(&by_seed, 0));
+    summary.iqm = Some(iqm(&by_task.concat()));
+    if results.seeds.len() > 1 {
+        let interval = stratified_bootstrap(&by_task, iqm, plan)?.interval;
+        summary.iqm_low = Some(interval.low);
+        summary.iqm_high = Some(interval.high);
+    }
+    Ok(summary)
+}
+
+/// Normalized scores of the finished seeds of one cell of the table.
+pub(crate) fn scores(results: &Results, task: spar_core::TaskId, method: &str) -> Vec<f64> {
+    results
+        .cells_of(task, method)
+        .map(|cell| cell.normalized_score)
+        .collect()
+}
+
+fn comparison(results: &Results, plan: &Bootstrap) -> Result<Comparison, ReportError> {
+    let episodes: Vec<Vec<(Vec<f64>, Vec<f64>)>> = results
+        .tasks
+        .iter()
+        .map(|&task| {
+            let anchor = |seed| results.cells_of(task, ANCHOR).find(|c| c.seed == seed);
+            results
+                .cells_of(task, METHOD)
+                .filter_map(|cell| Some((episode_scores(cell), episode_scores(anchor(cell.seed)?))))
+                .collect()
+        })
+        .collect();
+    let compared: Vec<Vec<Pair<'_>>> = episodes
+        .iter()
+        .filter(|pairs| !pairs.is_empty())
+        .map(|pairs| {
+            let pairs = pairs.iter();
+            pairs
+                .map(|(method, anchor)| Pair { method, anchor })
+                .collect()
+        })
+        .collect();
+    let found = match compared.as_slice() {
+        [] => None,
+        tasks => Some(paired_difference(tasks, plan)?),
+    };
+    let mut estimates = found.iter().flat_map(|found| &found.tasks);
+    let tasks: Vec<TaskComparison> = results
+        .tasks
+        .iter()
+        .zip(&episodes)
+        .map(|(&task, pairs)| {
+            let estimate = (!pairs.is_empty()).then(|| estimates.next()).flatten();
+            TaskComparison {
+                task,
+                pairs: pairs.len(),
+                difference: estimate.map(|e| e.value),
+                low: estimate.map(|e| e.interval.low),
+                high: estimate.map(|e| e.interval.high),
+            }
+        })
+        .collect();
+    let overall = found.as_ref().map(|found| found.overall);
+    let pairs = tasks.iter().map(|task| task.pairs).sum();
+    let pairs_expected = results.tasks.len() * results.seeds.len();
+    let mut comparison = Comparison {
+        method: METHOD.to_owned(),
+        anchor: ANCHOR.to_owned(),
+        scheme: "percentile bootstrap: seeds within tasks, then paired episodes within seeds"
+            .to_owned(),
+        confidence: plan.confidence,
+        resamples: plan.resamples,
+        bootstrap_seed: plan.seed,
+        tasks_compared: compared.len(),
+        tasks_above: tasks.iter().filter(|t| t.difference > Some(0.0)).count(),
+        tasks,
+        pairs,
+        pairs_expected,
+        mean_difference: overall.map(|e| e.value),
+        low: overall.map(|e| e.interval.low),
+        high: overall.map(|e| e.interval.high),
+        verdict: match overall.map(|e| e.interval) {
+            Some(i) if pairs == pairs_expected && i.low > 0.0 => Verdict::Supported,
+            Some(i) if pairs == pairs_expected && i.high <= 0.0 => Verdict::NotSupported,
+            _ => Verdict::Inconclusive,
+        },
+        sentence: String::new(),
+    };
+    comparison.sentence = sentence(results, &comparison);
+    Ok(comparison)
+}
+
+fn episode_scores(cell: &Cell) -> Vec<f64> {
+    let score = |&episode_return| cell.env.normalized_score(episode_return);
+    cell.returns.iter().filter_map(score).collect()
+}
+
+fn sentence(results: &Results, found: &Comparison) -> String {
+    let (method, asked) = (table::short(&found.method), results.tasks.len());
+    let verdict = found.verdict.name();
+    let (Some(difference), Some(low), Some(high)) = (found.mean_difference, found.low, found.high)
+    else {
+        return format!(
+            "{method} cannot be compared with its anchor: none of {} pairs is finished: {verdict}",
+            found.pairs_expected
+        );
+    };
+    let mut text = format!(
+        "{method} is above its anchor on {} of {} tasks",
+        found.tasks_above, found.tasks_compared
+    );
+    if found.pairs < found.pairs_expected {
+        let absent = found.pairs_expected - found.pairs;
+        text += &format!(
+            " compared ({asked} asked for; {absent} of {} pairs missing)",
+            found.pairs_expected
+        );
+    }
+    text += &format!(
+        "; mean difference {difference:+.1} [{low:+.1}, {high:+.1}] (95% paired interval, hierarchical bootstrap): {verdict}"
+    );
+    if results.seeds.len() == 1 {
+        text += " (one seed: the interval holds the noise of evaluation episodes, not of training)";
+    }
+    text
+}

@@ -1,0 +1,140 @@
+//! `table.csv`: one line per task and method, for a spreadsheet or a plot.
+
+use serde::Serialize;
+use spar_eval::stats::{mean, std};
+
+use crate::{ReportError, Results, render as render_error};
+
+/// One line. A number that is not there is an empty field.
+#[derive(Default, Serialize)]
+struct Line {
+    /// Task, or `mean` over all of them.
+    task: String,
+    /// Method, or `spar-minus-bc`.
+    method: String,
+    /// `complete`, `partial` or `missing`.
+    status: &'static str,
+    /// Finished seeds (pairs, of a difference over all tasks).
+    seeds: usize,
+    /// Seeds (or pairs) asked for.
+    seeds_expected: usize,
+    /// Mean normalized score, or the mean difference.
+    score: Option<f64>,
+    /// Its standard deviation over seeds, ddof = 0; empty for one seed.
+    score_std: Option<f64>,
+    /// Lower end of a difference's 95% interval.
+    low: Option<f64>,
+    /// Upper end.
+    high: Option<f64>,
+    /// Mean undiscounted return.
+    mean_return: Option<f64>,
+    /// Its standard deviation over seeds, ddof = 0; empty for one seed.
+    return_std: Option<f64>,
+    /// Evaluation episodes of each run.
+    episodes: Option<usize>,
+    /// Updates of each run.
+    updates: Option<u64>,
+    /// Data set id.
+    dataset: Option<String>,
+    /// `official`, `local` or `user`.
+    dataset_origin: Option<String>,
+    /// SHA-256 of the data file.
+    dataset_sha256: Option<String>,
+}
+
+pub(crate) fn render(results: &Results) -> Result<String, ReportError> {
+    let failed = |e: &dyn std::fmt::Display| render_error("table.csv", e);
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for line in lines(results) {
+        writer.serialize(line).map_err(|e| failed(&e))?;
+    }
+    let bytes = writer.into_inner().map_err(|e| failed(&e))?;
+    String::from_utf8(bytes).map_err(|e| failed(&e))
+}
+
+fn lines(results: &Results) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let expected = results.seeds.len();
+    for &task in &results.tasks {
+        for method in &results.methods {
+            let cells: Vec<_> = results.cells_of(task, method).collect();
+            let scores: Vec<f64> = cells.iter().map(|cell| cell.normalized_score).collect();
+            let returns: Vec<f64> = cells.iter().map(|cell| cell.mean_return).collect();
+            let first = cells.first();
+            lines.push(Line {
+                task: task.to_string(),
+                method: method.clone(),
+                status: status(cells.len(), expected),
+                seeds: cells.len(),
+                seeds_expected: expected,
+                score: first.map(|_| mean(&scores)),
+                score_std: spread(&scores),
+                mean_return: first.map(|_| mean(&returns)),
+                return_std: spread(&returns),
+                episodes: first.map(|cell| cell.returns.len()),
+                updates: first.map(|cell| cell.updates),
+                dataset: first.map(|cell| cell.dataset.clone()),
+                dataset_origin: first.map(|cell| cell.dataset_origin.to_string()),
+                dataset_sha256: first.map(|cell| cell.dataset_sha256.clone()),
+                ..Line::default()
+            });
+        }
+    }
+    for summary in &results.summary {
+        let done = results
+            .cells
+            .iter()
+            .filter(|c| c.method == summary.method)
+            .count();
+        let expected = expected * results.tasks.len();
+        lines.push(Line {
+            task: "mean".to_owned(),
+            method: summary.method.clone(),
+            status: status(done, expected),
+            seeds: done,
+            seeds_expected: expected,
+            score: summary.mean,
+            score_std: summary.std,
+            ..Line::default()
+        });
+    }
+    if let Some(found) = &results.comparison {
+        let method = format!("{}-minus-{}", found.method, found.anchor);
+        lines.extend(found.tasks.iter().map(|t| Line {
+            task: t.task.to_string(),
+            method: method.clone(),
+            status: status(t.pairs, expected),
+            seeds: t.pairs,
+            seeds_expected: expected,
+            score: t.difference,
+            low: t.low,
+            high: t.high,
+            ..Line::default()
+        }));
+        lines.push(Line {
+            task: "mean".to_owned(),
+            status: status(found.pairs, found.pairs_expected),
+            method,
+            seeds: found.pairs,
+            seeds_expected: found.pairs_expected,
+            score: found.mean_difference,
+            low: found.low,
+            high: found.high,
+            ..Line::default()
+        });
+    }
+    lines
+}
+
+/// Nothing for one seed: a spread of zero would pass for certainty.
+fn spread(values: &[f64]) -> Option<f64> {
+    (values.len() > 1).then(|| std(values, 0))
+}
+
+fn status(done: usize, expected: usize) -> &'static str {
+    match done {
+        0 => "missing",
+        done if done == expected => "complete",
+        _ => "partial",
+    }
+}

@@ -1,0 +1,214 @@
+//! Reads the run folders, and refuses what may not stand in one table.
+
+use std::{
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use spar_core::{RunRecord, TaskId, files::in_file};
+
+use crate::{ReportError, ReportRequest, results::Reason};
+
+/// One cell of the request: a task, a method and a seed.
+pub(crate) struct Run {
+    pub(crate) task: TaskId,
+    pub(crate) method: String,
+    pub(crate) seed: u64,
+    pub(crate) outcome: Result<Finished, Reason>,
+}
+
+/// What a finished run left.
+pub(crate) struct Finished {
+    pub(crate) file: PathBuf,
+    pub(crate) record: RunRecord,
+    /// Rows of `eval.csv` by rising update; none if the run kept no such file.
+    pub(crate) curve: Vec<CurveRow>,
+}
+
+/// What a curve needs of one row of `eval.csv`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct CurveRow {
+    pub(crate) update: u64,
+    pub(crate) normalized_score: f64,
+}
+
+/// Every cell of the request, tasks outermost, seeds innermost.
+pub(crate) fn read(request: &ReportRequest) -> Result<Vec<Run>, ReportError> {
+    request.suite.preset(&request.preset)?;
+    distinct("task", &request.tasks)?;
+    distinct("method", &request.methods)?;
+    distinct("seed", &request.seeds)?;
+    let mut runs = Vec::new();
+    for &task in &request.tasks {
+        if task.env.reference_returns().is_none() {
+            return Err(ReportError::NoReference(task));
+        }
+        let first = runs.len();
+        for method in &request.methods {
+            for &seed in &request.seeds {
+                runs.push(Run {
+                    task,
+                    method: method.clone(),
+                    seed,
+                    outcome: read_run(request, task, method, seed)?,
+                });
+            }
+        }
+        refuse_mixtures(task, &runs[first..])?;
+    }
+    Ok(runs)
+}
+
+fn distinct<T: PartialEq + ToString>(what: &'static str, names: &[T]) -> Result<(), ReportError> {
+    if names.is_empty() {
+        return Err(ReportError::Empty(what));
+    }
+    let twice = |(i, name): (usize, &T)| names[..i].contains(name).then(|| name.to_string());
+    match names.iter().enumerate().find_map(twice) {
+        Some(name) => Err(ReportError::Duplicate { what, name }),
+        None => Ok(()),
+    }
+}
+
+fn read_run(
+    request: &ReportRequest,
+    task: TaskId,
+    method: &str,
+    seed: u64,
+) -> Result<Result<Finished, Reason>, ReportError> {
+    let folder = request
+        .runs
+        .join(task.to_string())
+        .join(method)
+        .join(format!("seed-{seed}"));
+    let file = folder.join("DONE");
+    let Some(text) = read_if_there(&file)? else {
+        return Ok(Err(if folder.exists() {
+            Reason::Unfinished
+        } else {
+            Reason::NotStarted
+        }));
+    };
+    let corrupt = |why| ReportError::Corrupt {
+        file: file.clone(),
+        what: "run record",
+        why,
+    };
+    let record: RunRecord = serde_json::from_slice(&text).map_err(|e| corrupt(e.to_string()))?;
+    if record.returns.is_empty() {
+        return Err(corrupt("it holds no evaluation returns".to_owned()));
+    }
+    let agrees = |field, got: &dyn ToString, expected: &dyn ToString| {
+        let (got, expected) = (got.to_string(), expected.to_string());
+        if got == expected {
+            return Ok(());
+        }
+        Err(ReportError::Misplaced {
+            file: file.clone(),
+            field,
+            got,
+            expected,
+        })
+    };
+    agrees("suite", &record.suite, &request.suite.name)?;
+    agrees("preset", &record.preset, &request.preset)?;
+    agrees("task", &record.task, &task)?;
+    agrees("method", &record.method, &method)?;
+    agrees("seed", &record.seed, &seed)?;
+    agrees("environment", &record.env, &task.env)?;
+    Ok(Ok(Finished {
+        curve: read_curve(&folder.join("eval.csv"))?,
+        file,
+        record,
+    }))
+}
+
+fn read_if_there(file: &Path) -> Result<Option<Vec<u8>>, ReportError> {
+    match fs::read(file) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(ReportError::Read(in_file(e, file))),
+    }
+}
+
+fn read_curve(file: &Path) -> Result<Vec<CurveRow>, ReportError> {
+    let Some(bytes) = read_if_there(file)? else {
+        return Ok(Vec::new());
+    };
+    let corrupt = |why: String| ReportError::Corrupt {
+        file: file.to_owned(),
+        what: "learning curve",
+        why,
+    };
+    let rows = csv::Reader::from_reader(bytes.as_slice())
+        .into_deserialize()
+        .collect::<Result<Vec<CurveRow>, csv::Error>>()
+        .map_err(|e| corrupt(e.to_string()))?;
+    if let Some(row) = rows.iter().find(|row| !row.normalized_score.is_finite()) {
+        return Err(corrupt(format!(
+            "the score at update {} is {}, expected a finite number",
+            row.update, row.normalized_score
+        )));
+    }
+    if let Some(pair) = rows.windows(2).find(|w| w[0].update >= w[1].update) {
+        return Err(corrupt(format!(
+            "update {} follows update {}, expected rising updates",
+            pair[1].update, pair[0].update
+        )));
+    }
+    Ok(rows)
+}
+
+/// A row compares like with like: one data set, one physics, one evaluation,
+/// and per method one length of training.
+fn refuse_mixtures(task: TaskId, runs: &[Run]) -> Result<(), ReportError> {
+    let finished = |run: &&Run| run.outcome.is_ok();
+    let Some(first) = runs.iter().find(finished) else {
+        return Ok(());
+    };
+    for run in runs.iter().filter(finished) {
+        same(task, first, run, "data sets", |r| {
+            let data = &r.dataset;
+            format!("`{}` ({}, sha256 {})", data.id, data.origin, data.sha256)
+        })?;
+        same(task, first, run, "MuJoCo versions", |r| {
+            r.mujoco_version.clone()
+        })?;
+        same(task, first, run, "evaluations", |r| {
+            format!("{} episodes of seed {}", r.returns.len(), r.eval_seed)
+        })?;
+        let of_method = |other: &&Run| finished(other) && other.method == run.method;
+        if let Some(sibling) = runs.iter().find(of_method) {
+            same(task, sibling, run, "lengths of training", |r| {
+                format!("{} updates after {}", r.updates, r.anchor_updates)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn same(
+    task: TaskId,
+    first: &Run,
+    second: &Run,
+    what: &'static str,
+    of: impl Fn(&RunRecord) -> String,
+) -> Result<(), ReportError> {
+    let (Ok(one), Ok(other)) = (&first.outcome, &second.outcome) else {
+        return Ok(());
+    };
+    let (first, second) = (of(&one.record), of(&other.record));
+    if first == second {
+        return Ok(());
+    }
+    Err(ReportError::Mixed {
+        task,
+        what,
+        first,
+        first_file: one.file.clone(),
+        second,
+        second_file: other.file.clone(),
+    })
+}

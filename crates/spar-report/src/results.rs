@@ -1,0 +1,238 @@
+//! The schema of `results.json`. Every other output is made of it alone.
+
+use serde::{Deserialize, Serialize};
+use spar_core::{EnvId, Origin, TaskId};
+
+/// Version of the schema, raised when a field changes its meaning or goes.
+pub const SCHEMA: u32 = 1;
+
+/// The whole report as numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Results {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Name of the suite.
+    pub suite: String,
+    /// Preset the runs were made with.
+    pub preset: String,
+    /// The preset's description.
+    pub description: String,
+    /// Commits of the programs that made the runs, sorted, joined by `, `;
+    /// empty if no run is finished.
+    pub commit: String,
+    /// This crate and its version.
+    pub generated_by: String,
+    /// Tasks asked for, in the order printed.
+    pub tasks: Vec<TaskId>,
+    /// Methods asked for, in the order printed.
+    pub methods: Vec<String>,
+    /// Training seeds asked for.
+    pub seeds: Vec<u64>,
+    /// Finished runs: tasks outermost, seeds innermost.
+    pub cells: Vec<Cell>,
+    /// Runs asked for and not finished, in the same order.
+    pub missing: Vec<Missing>,
+    /// Aggregates of each method over all tasks.
+    pub summary: Vec<Summary>,
+    /// SPAR against its anchor; `null` unless both were asked for.
+    pub comparison: Option<Comparison>,
+}
+
+/// One finished run: one task, method and training seed, its last checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Task id.
+    pub task: TaskId,
+    /// Method, as in `bc`.
+    pub method: String,
+    /// Training seed.
+    pub seed: u64,
+    /// Undiscounted return of every evaluation episode.
+    pub returns: Vec<f64>,
+    /// Mean of `returns`.
+    pub mean_return: f64,
+    /// D4RL's normalized score of `mean_return`, in percent.
+    pub normalized_score: f64,
+    /// Id of the training data.
+    pub dataset: String,
+    /// `official`, `local` or `user`.
+    pub dataset_origin: Origin,
+    /// SHA-256 of the data file.
+    pub dataset_sha256: String,
+    /// Rows of the data file.
+    pub dataset_rows: usize,
+    /// Environment of the evaluation.
+    pub env: EnvId,
+    /// Version of the physics library.
+    pub mujoco_version: String,
+    /// Gradient updates of the method's own networks.
+    pub updates: u64,
+    /// Gradient updates of its behaviour-cloning anchor.
+    pub anchor_updates: u64,
+    /// Seed of the evaluation episodes.
+    pub eval_seed: u64,
+    /// Wall-clock seconds of the run.
+    pub wall_s: f64,
+    /// Threads the run used.
+    pub threads: usize,
+    /// Commit of the program that made the run.
+    pub commit: String,
+    /// The command that makes the run again.
+    pub command: String,
+}
+
+/// A run that was asked for and is not finished.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    /// Task id.
+    pub task: TaskId,
+    /// Method.
+    pub method: String,
+    /// Training seed.
+    pub seed: u64,
+    /// How far it got.
+    pub reason: Reason,
+}
+
+/// How far a missing run got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reason {
+    /// It has no folder.
+    #[serde(rename = "not started")]
+    NotStarted,
+    /// It has a folder without `DONE`.
+    #[serde(rename = "unfinished")]
+    Unfinished,
+}
+
+/// A method over all tasks. The numbers are there only if every run is: a mean
+/// over fewer tasks than the next column's would pass for a comparison.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Method.
+    pub method: String,
+    /// Tasks of which every seed is finished.
+    pub tasks_complete: usize,
+    /// Mean over seeds of the mean over tasks of the normalized score.
+    pub mean: Option<f64>,
+    /// Standard deviation (ddof = 0) over seeds of the mean over tasks; `null`
+    /// with fewer than two seeds.
+    pub std: Option<f64>,
+    /// Interquartile mean of all (task, seed) scores, as rliable's.
+    pub iqm: Option<f64>,
+    /// Lower end of its 95% stratified bootstrap interval (runs resampled
+    /// within tasks); `null` with fewer than two seeds, where it has no width.
+    pub iqm_low: Option<f64>,
+    /// Upper end of that interval.
+    pub iqm_high: Option<f64>,
+}
+
+/// A method against its anchor over the (task, seed) pairs that have both, in
+/// points of normalized score.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The method judged.
+    pub method: String,
+    /// What it is judged against.
+    pub anchor: String,
+    /// How the intervals were made.
+    pub scheme: String,
+    /// Coverage the intervals aim at.
+    pub confidence: f64,
+    /// Bootstrap resamples.
+    pub resamples: usize,
+    /// Seed of the bootstrap's random stream.
+    pub bootstrap_seed: u64,
+    /// Every task asked for, in the order printed.
+    pub tasks: Vec<TaskComparison>,
+    /// (task, seed) pairs compared.
+    pub pairs: usize,
+    /// (task, seed) pairs asked for.
+    pub pairs_expected: usize,
+    /// Tasks with at least one pair.
+    pub tasks_compared: usize,
+    /// Tasks on which the difference is above zero.
+    pub tasks_above: usize,
+    /// Mean over the compared tasks of the difference.
+    pub mean_difference: Option<f64>,
+    /// Lower end of its interval.
+    pub low: Option<f64>,
+    /// Upper end of its interval.
+    pub high: Option<f64>,
+    /// What follows for the claim that the method improves on its anchor.
+    pub verdict: Verdict,
+    /// The verdict in words, with its numbers.
+    pub sentence: String,
+}
+
+/// One task of a [`Comparison`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskComparison {
+    /// Task id.
+    pub task: TaskId,
+    /// Seeds for which both runs are finished.
+    pub pairs: usize,
+    /// Mean over those seeds of method minus anchor; `null` without any.
+    pub difference: Option<f64>,
+    /// Lower end of its interval.
+    pub low: Option<f64>,
+    /// Upper end of its interval.
+    pub high: Option<f64>,
+}
+
+/// What the numbers say of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// The interval lies above zero and no pair is missing.
+    #[serde(rename = "supported")]
+    Supported,
+    /// The interval lies at or below zero and no pair is missing.
+    #[serde(rename = "not supported")]
+    NotSupported,
+    /// The interval holds zero, or pairs are missing.
+    #[serde(rename = "inconclusive")]
+    Inconclusive,
+}
+
+impl Verdict {
+    /// The verdict as written in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Supported => "supported",
+            Self::NotSupported => "not supported",
+            Self::Inconclusive => "inconclusive",
+        }
+    }
+}
+
+impl Reason {
+    /// The reason as written in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotStarted => "not started",
+            Self::Unfinished => "unfinished",
+        }
+    }
+}
+
+impl Results {
+    /// Finished runs of `task` and `method`, in the order of the seeds.
+    pub fn cells_of(&self, task: TaskId, method: &str) -> impl Iterator<Item = &Cell> {
+        self.cells
+            .iter()
+            .filter(move |cell| cell.task == task && cell.method == method)
+    }
+
+    /// Tasks whose runs were trained on data of `origin`.
+    pub fn tasks_from(&self, origin: Origin) -> usize {
+        let of_origin = |cell: &Cell| cell.dataset_origin == origin;
+        self.tasks
+            .iter()
+            .filter(|&&task| {
+                self.cells
+                    .iter()
+                    .any(|cell| cell.task == task && of_origin(cell))
+            })
+            .count()
+    }
+}

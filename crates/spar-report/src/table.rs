@@ -1,0 +1,311 @@
+//! The tables as text, before any format: Markdown, LaTeX and the terminal
+//! print the same grids and the same facts.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::{Display, Write},
+};
+
+use spar_core::{Origin, TaskId};
+use spar_eval::stats::{mean, std};
+
+use crate::{
+    compare::{ANCHOR, METHOD, scores},
+    results::{Cell, Results},
+};
+
+/// A header and rows of equal width; the first column holds names.
+pub(crate) struct Grid {
+    pub(crate) header: Vec<String>,
+    pub(crate) rows: Vec<Vec<String>>,
+    /// Whether the other columns hold numbers, printed flush right.
+    pub(crate) numbers: bool,
+    /// Rows at the end that aggregate those before.
+    pub(crate) aggregates: usize,
+}
+
+/// A method's name in a sentence.
+pub(crate) fn short(method: &str) -> String {
+    match method {
+        METHOD => "SPAR".to_owned(),
+        ANCHOR => "BC".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+/// A method's name above a column.
+pub(crate) fn label(method: &str) -> String {
+    match method {
+        ANCHOR => "BC (anchor)".to_owned(),
+        other => short(other),
+    }
+}
+
+/// Normalized scores, with the difference to the anchor and the aggregates.
+pub(crate) fn scores_grid(results: &Results) -> Grid {
+    let mut header = vec!["task".to_owned()];
+    header.extend(results.methods.iter().map(|method| label(method)));
+    let compared = results.comparison.as_ref();
+    if let Some(found) = compared {
+        let (method, anchor) = (short(&found.method), short(&found.anchor));
+        header.push(format!("{method} − {anchor} [95%]"));
+    }
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for (index, &task) in results.tasks.iter().enumerate() {
+        let mut row = vec![task.to_string()];
+        let of = |method: &String| spread(&scores(results, task, method), results.seeds.len());
+        row.extend(results.methods.iter().map(of));
+        row.extend(compared.map(|found| {
+            let t = &found.tasks[index];
+            let text = estimate(t.difference, t.low, t.high, Sign::Shown);
+            with_part(text, t.pairs, results.seeds.len(), "seeds")
+        }));
+        rows.push(row);
+    }
+    let tasks = results.tasks.len();
+    let mut means = vec![match tasks {
+        1 => "mean of 1 task".to_owned(),
+        n => format!("mean of {n} tasks"),
+    }];
+    let mut iqms = vec!["IQM of runs [95%]".to_owned()];
+    for summary in &results.summary {
+        let absent = || format!("missing ({}/{tasks} tasks)", summary.tasks_complete);
+        means.push(match (summary.mean, summary.std) {
+            (Some(mean), Some(std)) => format!("{mean:.1} ± {std:.1}"),
+            (Some(mean), None) => format!("{mean:.1}"),
+            (None, _) => absent(),
+        });
+        iqms.push(match summary.iqm {
+            Some(_) => estimate(summary.iqm, summary.iqm_low, summary.iqm_high, Sign::Plain),
+            None => absent(),
+        });
+    }
+    if let Some(found) = compared {
+        let text = estimate(found.mean_difference, found.low, found.high, Sign::Shown);
+        means.push(with_part(text, found.pairs, found.pairs_expected, "pairs"));
+        iqms.push(String::new());
+    }
+    rows.extend([means, iqms]);
+    Grid {
+        header,
+        rows,
+        numbers: true,
+        aggregates: 2,
+    }
+}
+
+/// Undiscounted returns, not normalized.
+pub(crate) fn returns_grid(results: &Results) -> Grid {
+    let mut header = vec!["task".to_owned()];
+    header.extend(results.methods.iter().map(|method| label(method)));
+    let row = |&task: &TaskId| {
+        let of = |method: &String| {
+            let returns: Vec<f64> = results
+                .cells_of(task, method)
+                .map(|cell| cell.mean_return)
+                .collect();
+            spread(&returns, results.seeds.len())
+        };
+        let mut row = vec![task.to_string()];
+        row.extend(results.methods.iter().map(of));
+        row
+    };
+    Grid {
+        header,
+        rows: results.tasks.iter().map(row).collect(),
+        numbers: true,
+        aggregates: 0,
+    }
+}
+
+/// Which data each row was trained on.
+pub(crate) fn data_grid(results: &Results) -> Grid {
+    let header = ["task", "data set", "origin", "rows", "sha256"];
+    let row = |&task: &TaskId| {
+        let cell = results.cells.iter().find(|cell| cell.task == task);
+        let mut row = vec![task.to_string()];
+        row.extend(match cell {
+            Some(cell) => [
+                cell.dataset.clone(),
+                cell.dataset_origin.to_string(),
+                cell.dataset_rows.to_string(),
+                cell.dataset_sha256.chars().take(12).collect(),
+            ],
+            None => ["missing"; 4].map(str::to_owned),
+        });
+        row
+    };
+    Grid {
+        header: header.map(str::to_owned).to_vec(),
+        rows: results.tasks.iter().map(row).collect(),
+        numbers: false,
+        aggregates: 0,
+    }
+}
+
+fn spread(values: &[f64], expected: usize) -> String {
+    let text = match values {
+        [] => "missing".to_owned(),
+        [only] => format!("{only:.1}"),
+        values => format!("{:.1} ± {:.1}", mean(values), std(values, 0)),
+    };
+    with_part(text, values.len(), expected, "seeds")
+}
+
+fn with_part(text: String, done: usize, expected: usize, of: &str) -> String {
+    match done {
+        0 => text,
+        done if done == expected => text,
+        done => format!("{text} ({done}/{expected} {of})"),
+    }
+}
+
+/// Whether a positive number carries a plus: differences do, scores do not.
+#[derive(Clone, Copy, PartialEq)]
+enum Sign {
+    Shown,
+    Plain,
+}
+
+fn estimate(value: Option<f64>, low: Option<f64>, high: Option<f64>, sign: Sign) -> String {
+    let number = |x: f64| match sign {
+        Sign::Shown => format!("{x:+.1}"),
+        Sign::Plain => format!("{x:.1}"),
+    };
+    match (value, low, high) {
+        (Some(v), Some(l), Some(h)) => format!("{} [{}, {}]", number(v), number(l), number(h)),
+        (Some(v), ..) => number(v),
+        (None, ..) => "missing".to_owned(),
+    }
+}
+
+/// The line no reader may miss, or nothing where every row is official.
+pub(crate) fn warning(results: &Results) -> Option<String> {
+    let rows = |origin| {
+        let (n, all) = (results.tasks_from(origin), results.tasks.len());
+        let part = if n < all {
+            format!(" ({n} of {all} rows)")
+        } else {
+            String::new()
+        };
+        (n > 0).then_some(part)
+    };
+    let local = rows(Origin::Local).map(|part| {
+        format!(
+            "Local data generated by D4RL's recipe{part}; NOT the official D4RL files; not comparable with published numbers."
+        )
+    });
+    let user = rows(Origin::User).map(|part| {
+        format!("User-supplied data{part}; NOT known to be the official D4RL files; not comparable with published numbers.")
+    });
+    let lines: Vec<String> = local.into_iter().chain(user).collect();
+    (!lines.is_empty()).then(|| lines.join(" "))
+}
+
+/// What the numbers are, in one line.
+pub(crate) fn protocol(results: &Results) -> String {
+    let spread = match results.seeds.len() {
+        1 => "one seed (no spread over seeds can be given)".to_owned(),
+        n => format!("mean ± std over {n} seeds (ddof = 0)"),
+    };
+    format!("last checkpoint, {spread}, D4RL normalized score")
+}
+
+/// Everything a reader of the table has to know, as (name, value) lines.
+pub(crate) fn facts(results: &Results) -> Vec<(&'static str, String)> {
+    let cells = &results.cells;
+    let mut facts = vec![
+        ("protocol", protocol(results)),
+        ("suite", results.suite.clone()),
+        (
+            "preset",
+            format!("{} ({})", results.preset, results.description),
+        ),
+        ("training seeds", list(results.seeds.iter())),
+    ];
+    if cells.is_empty() {
+        facts.push(("runs", "none finished".to_owned()));
+        return facts;
+    }
+    let episodes = distinct(cells, |cell| cell.returns.len());
+    let eval_seeds = distinct(cells, |cell| cell.eval_seed);
+    facts.push((
+        "evaluation",
+        format!(
+            "{episodes} episodes per run, evaluation seed {eval_seeds} shared by all training seeds"
+        ),
+    ));
+    let updates = results.methods.iter().filter_map(|method| {
+        let of: Vec<&Cell> = cells.iter().filter(|cell| cell.method == *method).collect();
+        if of.is_empty() {
+            return None;
+        }
+        let mut text = format!(
+            "{} {}",
+            short(method),
+            distinct(of.iter().copied(), |c| c.updates)
+        );
+        if method != ANCHOR {
+            let anchor = distinct(of.iter().copied(), |c| c.anchor_updates);
+            write!(text, " (after {anchor} of its anchor)").ok()?;
+        }
+        Some(text)
+    });
+    facts.push(("updates", updates.collect::<Vec<_>>().join("; ")));
+    facts.push((
+        "MuJoCo",
+        distinct(cells, |cell| cell.mujoco_version.clone()),
+    ));
+    facts.push(("commit", results.commit.clone()));
+    if let Some(found) = &results.comparison {
+        facts.push((
+            "differences",
+            format!(
+                "{}% intervals, {}, {} resamples, seed {}",
+                100.0 * found.confidence,
+                found.scheme,
+                found.resamples,
+                found.bootstrap_seed
+            ),
+        ));
+    }
+    facts
+}
+
+/// The missing runs in one line, or nothing.
+pub(crate) fn missing(results: &Results) -> Option<String> {
+    let mut groups: BTreeMap<(usize, &str, &str), Vec<u64>> = BTreeMap::new();
+    for run in &results.missing {
+        let row = results.tasks.iter().position(|&task| task == run.task)?;
+        let key = (row, run.method.as_str(), run.reason.name());
+        groups.entry(key).or_default().push(run.seed);
+    }
+    let name = |((row, method, reason), seeds): (&(usize, &str, &str), &Vec<u64>)| {
+        let (task, method) = (results.tasks[*row], short(method));
+        format!("{task} {method} seed {} ({reason})", list(seeds.iter()))
+    };
+    let all = results.cells.len() + results.missing.len();
+    let names: Vec<String> = groups.iter().map(name).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "{} of {all} runs missing: {}",
+            results.missing.len(),
+            names.join("; ")
+        )
+    })
+}
+
+fn distinct<'a, T: Ord + Display>(
+    cells: impl IntoIterator<Item = &'a Cell>,
+    of: impl Fn(&Cell) -> T,
+) -> String {
+    let found: BTreeSet<T> = cells.into_iter().map(of).collect();
+    list(found.iter())
+}
+
+fn list<T: Display>(items: impl Iterator<Item = T>) -> String {
+    items
+        .map(|item| item.to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
+}

@@ -1,0 +1,10 @@
+//! Reports of synthetic run folders: what is printed, what is refused.
+#![allow(clippy::unwrap_used)]
+
+mod outputs;
+mod refusals;
+mod runs;
+
+fn check(got: &str, expected: expect_test::Expect) {
+    expected.assert_eq(got);
+}

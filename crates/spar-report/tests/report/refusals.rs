@@ -1,0 +1,199 @@
+//! What a report refuses, and in which words.
+
+use std::fs;
+
+use expect_test::expect;
+use spar_report::{Report, ReportError};
+
+use crate::{check, runs::Runs};
+
+#[track_caller]
+fn refused(runs: &Runs) -> String {
+    let error = Report::build(&runs.request).unwrap_err().to_string();
+    assert!(!error.contains('\n'), "more than one line: {error}");
+    error.replace(&runs.request.runs.display().to_string(), "RUNS")
+}
+
+#[test]
+fn corrupt_files_are_named() {
+    let runs = Runs::complete();
+    let folder = runs.folder("hopper-medium", "bc", 0);
+    let done = fs::read_to_string(folder.join("DONE")).unwrap();
+    fs::write(folder.join("DONE"), &done[..done.len() / 2]).unwrap();
+    check(
+        &refused(&runs),
+        expect![
+            "RUNS/hopper-medium/bc/seed-0/DONE: not a valid run record: EOF while parsing an object at line 1 column 236; delete the run's folder and run it again"
+        ],
+    );
+    fs::write(folder.join("DONE"), "").unwrap();
+    check(
+        &refused(&runs),
+        expect![
+            "RUNS/hopper-medium/bc/seed-0/DONE: not a valid run record: EOF while parsing a value at line 1 column 0; delete the run's folder and run it again"
+        ],
+    );
+    fs::write(folder.join("DONE"), done.replace("1110.0", "null")).unwrap();
+    check(
+        &refused(&runs),
+        expect![
+            "RUNS/hopper-medium/bc/seed-0/DONE: not a valid run record: invalid type: null, expected f64 at line 1 column 264; delete the run's folder and run it again"
+        ],
+    );
+    fs::write(folder.join("DONE"), &done).unwrap();
+    runs.change("hopper-medium", "bc", 0, |r| r.returns.clear());
+    check(
+        &refused(&runs),
+        expect![
+            "RUNS/hopper-medium/bc/seed-0/DONE: not a valid run record: it holds no evaluation returns; delete the run's folder and run it again"
+        ],
+    );
+    fs::write(folder.join("DONE"), &done).unwrap();
+    for (curve, expected) in [
+        (
+            "update,mean_return\n1,2\n",
+            expect![
+                "RUNS/hopper-medium/bc/seed-0/eval.csv: not a valid learning curve: CSV deserialize error: record 1 (line: 2, byte: 19): missing field `normalized_score`; delete the run's folder and run it again"
+            ],
+        ),
+        (
+            "update,episodes,mean_return,normalized_score\n1,2,3,NaN\n",
+            expect![
+                "RUNS/hopper-medium/bc/seed-0/eval.csv: not a valid learning curve: the score at update 1 is NaN, expected a finite number; delete the run's folder and run it again"
+            ],
+        ),
+        (
+            "update,episodes,mean_return,normalized_score\n5,2,3,4\n5,2,3,4\n",
+            expect![
+                "RUNS/hopper-medium/bc/seed-0/eval.csv: not a valid learning curve: update 5 follows update 5, expected rising updates; delete the run's folder and run it again"
+            ],
+        ),
+        (
+            "update,episodes,mean_return,normalized_score\n5,2\n",
+            expect![
+                "RUNS/hopper-medium/bc/seed-0/eval.csv: not a valid learning curve: CSV error: record 1 (line: 2, byte: 45): found record with 2 fields, but the previous record has 4 fields; delete the run's folder and run it again"
+            ],
+        ),
+    ] {
+        fs::write(folder.join("eval.csv"), curve).unwrap();
+        check(&refused(&runs), expected);
+    }
+    fs::remove_file(folder.join("eval.csv")).unwrap();
+    assert!(
+        Report::build(&runs.request).is_ok(),
+        "a run need not keep a curve"
+    );
+}
+
+#[test]
+fn rows_that_mix_are_refused() {
+    let mixed = |method: &str, edit: &dyn Fn(&mut spar_core::RunRecord)| {
+        let runs = Runs::complete();
+        runs.change("hopper-medium", method, 1, edit);
+        refused(&runs)
+    };
+    check(
+        &mixed("spar", &|r| r.dataset.sha256 = "00".repeat(32)),
+        expect![
+            "task hopper-medium: refusing to mix data sets: `hopper-medium-local` (local, sha256 8ad492fd7dea066b1cd443e927e8db46e238e7c79fd78db5e1f49ea4f21ac495) in RUNS/hopper-medium/bc/seed-0/DONE and `hopper-medium-local` (local, sha256 0000000000000000000000000000000000000000000000000000000000000000) in RUNS/hopper-medium/spar/seed-1/DONE; make the runs of a row again with one"
+        ],
+    );
+    check(
+        &mixed("spar", &|r| r.dataset.id = "hopper-medium-v2".into()),
+        expect![
+            "task hopper-medium: refusing to mix data sets: `hopper-medium-local` (local, sha256 8ad492fd7dea066b1cd443e927e8db46e238e7c79fd78db5e1f49ea4f21ac495) in RUNS/hopper-medium/bc/seed-0/DONE and `hopper-medium-v2` (local, sha256 8ad492fd7dea066b1cd443e927e8db46e238e7c79fd78db5e1f49ea4f21ac495) in RUNS/hopper-medium/spar/seed-1/DONE; make the runs of a row again with one"
+        ],
+    );
+    check(
+        &mixed("bc", &|r| r.mujoco_version = "4.0.0".into()),
+        expect![
+            "task hopper-medium: refusing to mix MuJoCo versions: 3.17.0 in RUNS/hopper-medium/bc/seed-0/DONE and 4.0.0 in RUNS/hopper-medium/bc/seed-1/DONE; make the runs of a row again with one"
+        ],
+    );
+    check(
+        &mixed("spar", &|r| r.eval_seed = 9),
+        expect![
+            "task hopper-medium: refusing to mix evaluations: 4 episodes of seed 1000 in RUNS/hopper-medium/bc/seed-0/DONE and 4 episodes of seed 9 in RUNS/hopper-medium/spar/seed-1/DONE; make the runs of a row again with one"
+        ],
+    );
+    check(
+        &mixed("bc", &|r| r.returns.push(1.0)),
+        expect![
+            "task hopper-medium: refusing to mix evaluations: 4 episodes of seed 1000 in RUNS/hopper-medium/bc/seed-0/DONE and 5 episodes of seed 1000 in RUNS/hopper-medium/bc/seed-1/DONE; make the runs of a row again with one"
+        ],
+    );
+    check(
+        &mixed("spar", &|r| r.updates += 1),
+        expect![
+            "task hopper-medium: refusing to mix lengths of training: 20000 updates after 5000 in RUNS/hopper-medium/spar/seed-0/DONE and 20001 updates after 5000 in RUNS/hopper-medium/spar/seed-1/DONE; make the runs of a row again with one"
+        ],
+    );
+}
+
+#[test]
+fn runs_in_the_wrong_folder_are_refused() {
+    let misplaced = |edit: &dyn Fn(&mut spar_core::RunRecord)| {
+        let runs = Runs::complete();
+        runs.change("hopper-medium", "spar", 1, edit);
+        refused(&runs)
+    };
+    check(
+        &misplaced(&|r| r.seed = 0),
+        expect![
+            "RUNS/hopper-medium/spar/seed-1/DONE: seed is `0`, expected `1`; the run belongs elsewhere: move or delete its folder"
+        ],
+    );
+    check(
+        &misplaced(&|r| r.env = spar_core::EnvId::Walker2d),
+        expect![
+            "RUNS/hopper-medium/spar/seed-1/DONE: environment is `walker2d`, expected `hopper`; the run belongs elsewhere: move or delete its folder"
+        ],
+    );
+    check(
+        &misplaced(&|r| r.preset = "smoke".into()),
+        expect![
+            "RUNS/hopper-medium/spar/seed-1/DONE: preset is `smoke`, expected `quick`; the run belongs elsewhere: move or delete its folder"
+        ],
+    );
+    check(
+        &misplaced(&|r| r.task = "hopper-medium-replay".into()),
+        expect![
+            "RUNS/hopper-medium/spar/seed-1/DONE: task is `hopper-medium-replay`, expected `hopper-medium`; the run belongs elsewhere: move or delete its folder"
+        ],
+    );
+}
+
+#[test]
+fn requests_that_contradict_themselves_are_refused() {
+    let with = |edit: &dyn Fn(&mut spar_report::ReportRequest)| {
+        let mut runs = Runs::empty();
+        edit(&mut runs.request);
+        refused(&runs)
+    };
+    check(
+        &with(&|r| r.seeds = vec![3, 1, 3]),
+        expect!["seed `3` is given twice; name each seed once"],
+    );
+    check(
+        &with(&|r| r.methods.push("bc".into())),
+        expect!["method `bc` is given twice; name each method once"],
+    );
+    check(
+        &with(&|r| r.tasks.clear()),
+        expect!["nothing to report: no task given; name at least one"],
+    );
+    check(
+        &with(&|r| r.preset = "paper".into()),
+        expect!["suite `mujoco` has no preset `paper`; expected one of: quick"],
+    );
+    check(
+        &with(&|r| r.tasks = vec!["pointmass-medium".parse().unwrap()]),
+        expect![
+            "task `pointmass-medium` has no D4RL reference scores, so its returns cannot be normalized"
+        ],
+    );
+    let mut runs = Runs::empty();
+    runs.request.seeds = vec![1, 1];
+    let error = Report::build(&runs.request).unwrap_err();
+    assert!(matches!(error, ReportError::Duplicate { what: "seed", .. }));
+}

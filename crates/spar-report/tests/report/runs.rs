@@ -1,0 +1,143 @@
+//! Synthetic run folders in a temporary directory.
+
+use std::{fmt::Write, fs, path::PathBuf};
+
+use spar_core::{DatasetIdentity, Origin, RunRecord, TaskId, sha256_hex};
+use spar_report::ReportRequest;
+use tempfile::TempDir;
+
+/// A folder of runs and the request that reports on it.
+pub(crate) struct Runs {
+    _folder: TempDir,
+    pub(crate) request: ReportRequest,
+}
+
+impl Runs {
+    /// Three tasks, BC and SPAR, two seeds, nothing run.
+    pub(crate) fn empty() -> Self {
+        let suite = serde_json::json!({
+            "name": "mujoco",
+            "tasks": ["halfcheetah-medium", "hopper-medium", "walker2d-medium"],
+            "methods": ["bc", "spar"],
+            "eval_seed": 1000,
+            "train": {},
+            "presets": { "quick": {
+                "description": "numbers that mean something",
+                "seeds": [0, 1], "eval_episodes": 4, "data_rows": 1000,
+            }},
+        });
+        let suite: spar_core::Suite = serde_json::from_value(suite).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        Self {
+            request: ReportRequest {
+                preset: "quick".to_owned(),
+                runs: folder.path().to_owned(),
+                tasks: suite.tasks.clone(),
+                methods: suite.methods.clone(),
+                seeds: vec![0, 1],
+                suite,
+            },
+            _folder: folder,
+        }
+    }
+
+    /// The same with every run finished.
+    pub(crate) fn complete() -> Self {
+        let runs = Self::empty();
+        for (row, task) in runs.request.tasks.iter().enumerate() {
+            for (gain, method) in [(0.0, "bc"), (400.0, "spar")] {
+                for seed in 0..2 {
+                    runs.finish(*task, method, seed, 1000.0 + 100.0 * row as f64 + gain);
+                }
+            }
+        }
+        runs
+    }
+
+    fn finish(&self, task: TaskId, method: &str, seed: u64, level: f64) {
+        let returns: Vec<f64> = (0..4)
+            .map(|e| level + 10.0 * f64::from((e * e) % 5) + 60.0 * seed as f64 * level / 1400.0)
+            .collect();
+        let record = RunRecord {
+            suite: "mujoco".to_owned(),
+            preset: "quick".to_owned(),
+            task: task.to_string(),
+            method: method.to_owned(),
+            seed,
+            env: task.env,
+            dataset: DatasetIdentity {
+                id: task.local_id(),
+                origin: Origin::Local,
+                sha256: sha256_hex(task.to_string().as_bytes()),
+                rows: 100_000,
+            },
+            returns,
+            eval_seed: 1000,
+            updates: if method == "bc" { 5000 } else { 20_000 },
+            anchor_updates: 5000,
+            wall_s: 12.5,
+            commit: "891e40c".to_owned(),
+            mujoco_version: "3.17.0".to_owned(),
+            threads: 1,
+            command: format!("spar train --task {task} --method {method} --seed {seed}"),
+        };
+        self.write(&record);
+        let mut curve = "update,episodes,mean_return,normalized_score\n".to_owned();
+        for step in 0..=20u32 {
+            let part = f64::from(step) / 20.0;
+            let mean = record.mean_return() * (0.4 + 0.6 * part.sqrt())
+                + 40.0 * (f64::from(step) + 3.0 * seed as f64).sin() * (1.0 - part);
+            let score = task.env.normalized_score(mean).unwrap();
+            let update = u64::from(step) * record.updates / 20;
+            writeln!(curve, "{update},4,{mean},{score}").unwrap();
+        }
+        fs::write(
+            self.folder(&record.task, method, seed).join("eval.csv"),
+            curve,
+        )
+        .unwrap();
+    }
+
+    fn write(&self, record: &RunRecord) {
+        let folder = self.folder(&record.task, &record.method, record.seed);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("DONE"), serde_json::to_string(record).unwrap()).unwrap();
+    }
+
+    pub(crate) fn folder(&self, task: &str, method: &str, seed: u64) -> PathBuf {
+        let runs = &self.request.runs;
+        runs.join(task).join(method).join(format!("seed-{seed}"))
+    }
+
+    pub(crate) fn record(&self, task: &str, method: &str, seed: u64) -> RunRecord {
+        let done = self.folder(task, method, seed).join("DONE");
+        serde_json::from_str(&fs::read_to_string(done).unwrap()).unwrap()
+    }
+
+    /// Rewrites one run's record in its place.
+    pub(crate) fn change(
+        &self,
+        task: &str,
+        method: &str,
+        seed: u64,
+        edit: impl FnOnce(&mut RunRecord),
+    ) {
+        let mut record = self.record(task, method, seed);
+        edit(&mut record);
+        let done = self.folder(task, method, seed).join("DONE");
+        fs::write(done, serde_json::to_string(&record).unwrap()).unwrap();
+    }
+
+    /// Rewrites every run of a row.
+    pub(crate) fn change_row(&self, task: &str, edit: impl Fn(&mut RunRecord)) {
+        for method in ["bc", "spar"] {
+            for seed in 0..2 {
+                self.change(task, method, seed, &edit);
+            }
+        }
+    }
+
+    pub(crate) fn remove(&self, task: &str, method: &str, seed: u64) {
+        fs::remove_dir_all(self.folder(task, method, seed)).unwrap();
+    }
+}
