@@ -29,6 +29,7 @@ mod error;
 mod identity;
 mod info;
 pub mod manifest;
+mod metadata;
 mod normalizer;
 mod precheck;
 mod read;

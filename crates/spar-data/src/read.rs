@@ -1,14 +1,11 @@
 //! HDF5 in, checked arrays out.
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
-use hdf5::{
-    H5Type,
-    types::{FixedAscii, FixedUnicode, FloatSize, TypeDescriptor, VarLenAscii, VarLenUnicode},
-};
+use hdf5::{H5Type, types::TypeDescriptor};
 use spar_core::{EnvId, files::sha256_file};
 
-use crate::{dataset::Dataset, error::DataError, identity::identify, precheck::precheck};
+use crate::{dataset::Dataset, error::DataError, identity::identify, metadata, precheck::precheck};
 
 /// How much of a file is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,12 +18,6 @@ pub(crate) enum Parts {
 /// for small arrays) cannot be true and are refused before memory is taken.
 const MAX_PACKING: u128 = 1100;
 const SMALL: u128 = 1 << 16;
-
-/// Longest fixed-length metadata string that is kept.
-const MAX_TEXT: usize = 1024;
-/// Bounds on the walk through `metadata/`, whose links may form a cycle.
-const MAX_META_DEPTH: usize = 8;
-const MAX_META_ENTRIES: usize = 1024;
 
 pub(crate) fn read_file(
     path: &Path,
@@ -80,7 +71,7 @@ pub(crate) fn read_file(
         qvel = source.if_present("infos/qvel", matrix64)?;
     }
 
-    let metadata = source.metadata();
+    let metadata = metadata::read(path, &source.file);
     let (identity, notes) = identify(path, sha256, rows, &metadata);
     Ok(Dataset {
         obs_dim,
@@ -168,9 +159,13 @@ impl<'a> Source<'a> {
         }
         let shape = set.get_shape().map_err(fail)?;
         let element = kind.size().max(size_of::<T>());
-        let declared = shape
-            .iter()
-            .fold(element as u128, |n, &d| n.saturating_mul(d as u128));
+        let bytes = |dims: &[usize]| {
+            dims.iter()
+                .fold(element as u128, |n, &d| n.saturating_mul(d as u128))
+        };
+        // The library unpacks whole chunks, so their shape must be possible too.
+        let chunk = set.chunk().unwrap_or_default();
+        let declared = bytes(&shape).max(bytes(&chunk));
         let stored = set.storage_size().min(self.length);
         let limit = u128::from(stored) * MAX_PACKING + SMALL;
         let too_large = || DataError::TooLarge {
@@ -268,67 +263,6 @@ impl<'a> Source<'a> {
             got: format!("{got:?}"),
         }
     }
-
-    /// The scalars below `metadata/`. They describe and are not computed with,
-    /// so that an unreadable one is passed over.
-    fn metadata(&self) -> BTreeMap<String, String> {
-        let mut found = BTreeMap::new();
-        if self.file.link_exists("metadata")
-            && let Ok(group) = self.file.group("metadata")
-        {
-            collect(&group, "", MAX_META_DEPTH, &mut found);
-        }
-        found
-    }
-}
-
-fn collect(group: &hdf5::Group, prefix: &str, depth: usize, found: &mut BTreeMap<String, String>) {
-    for name in group.member_names().unwrap_or_default() {
-        if found.len() >= MAX_META_ENTRIES {
-            return;
-        }
-        let key = format!("{prefix}{name}");
-        if let Ok(set) = group.dataset(&name) {
-            if let Ok(text) = scalar_text(&set) {
-                found.insert(key, text);
-            }
-        } else if depth > 0
-            && let Ok(below) = group.group(&name)
-        {
-            collect(&below, &format!("{key}/"), depth - 1, found);
-        }
-    }
-}
-
-/// The one value of `set` as text; of an array, its type and shape.
-fn scalar_text(set: &hdf5::Dataset) -> hdf5::Result<String> {
-    let kind = set.dtype()?.to_descriptor()?;
-    let shape = set.get_shape()?;
-    if shape.iter().any(|&d| d != 1) {
-        return Ok(format!("array of {kind} {shape:?}"));
-    }
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ok(match kind {
-        TypeDescriptor::Integer(_) => one::<i64>(set)?.to_string(),
-        TypeDescriptor::Unsigned(_) => one::<u64>(set)?.to_string(),
-        TypeDescriptor::Float(FloatSize::U8) => one::<f64>(set)?.to_string(),
-        TypeDescriptor::Float(_) => one::<f32>(set)?.to_string(),
-        TypeDescriptor::Boolean => (one::<i8>(set)? != 0).to_string(),
-        TypeDescriptor::VarLenAscii => text(one::<VarLenAscii>(set)?.as_bytes()),
-        TypeDescriptor::VarLenUnicode => text(one::<VarLenUnicode>(set)?.as_bytes()),
-        TypeDescriptor::FixedAscii(n) if n <= MAX_TEXT => {
-            text(one::<FixedAscii<MAX_TEXT>>(set)?.as_bytes())
-        }
-        TypeDescriptor::FixedUnicode(n) if n <= MAX_TEXT => {
-            text(one::<FixedUnicode<MAX_TEXT>>(set)?.as_bytes())
-        }
-        other => other.to_string(),
-    })
-}
-
-fn one<T: H5Type>(set: &hdf5::Dataset) -> hdf5::Result<T> {
-    let mut values = set.read_raw::<T>()?;
-    values.pop().ok_or_else(|| "no value".into())
 }
 
 fn damaged(path: &Path, place: &str, error: &hdf5::Error) -> DataError {
