@@ -49,6 +49,11 @@ impl Sampler {
         Self { stream }
     }
 
+    /// The stream as it stands, for checkpoints.
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
     /// Fills `batch` with `batch.size` drawn transitions. Allocates nothing.
     ///
     /// # Panics
