@@ -1,1 +1,13 @@
-//! Behaviour cloning: the frozen anchor.
+//! The anchor: a behaviour-cloning policy, trained first and then frozen.
+//!
+//! SPAR improves a policy locally around this one, so the anchor decides where
+//! the search happens. It is deterministic, `pi_base(s) = tanh(net(s))`, and
+//! also the `bc` row of every table: the method SPAR has to beat.
+
+mod config;
+mod model;
+mod update;
+
+pub use config::AnchorConfig;
+pub use model::Anchor;
+pub use update::AnchorTrainer;

@@ -23,18 +23,27 @@ pub fn write(
     path: &Path,
 ) -> Result<(), CollectError> {
     let half = |values: &[f32]| -> Vec<u8> {
-        values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect()
+        values
+            .iter()
+            .flat_map(|&v| f16::from_f32(v).to_le_bytes())
+            .collect()
     };
     let mut tensors = Vec::new();
     for (i, layer) in policy.net().layers.iter().enumerate() {
         let shape = vec![layer.input(), layer.output()];
         tensors.push((format!("layers.{i}.weight"), shape, half(&layer.weight)));
-        tensors.push((format!("layers.{i}.bias"), vec![layer.output()], half(&layer.bias)));
+        tensors.push((
+            format!("layers.{i}.bias"),
+            vec![layer.output()],
+            half(&layer.bias),
+        ));
     }
     let views = tensors.iter().map(|(name, shape, bytes)| {
         TensorView::new(Dtype::F16, shape.clone(), bytes).map(|v| (name.as_str(), v))
     });
-    let views = views.collect::<Result<Vec<_>, _>>().map_err(|e| corrupt(path, &e))?;
+    let views = views
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| corrupt(path, &e))?;
     let metadata = HashMap::from([("about".to_owned(), format!("tanh_gaussian {env} {step}"))]);
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(|e| corrupt(path, &e))?;
     Ok(write_atomic(path, &bytes)?)
@@ -51,10 +60,16 @@ pub fn read(path: &Path, env: EnvId) -> Result<GaussianPolicy, CollectError> {
     let values = |name: &str| -> Result<Vec<f32>, CollectError> {
         let tensor = file.tensor(name).map_err(|e| corrupt(path, &e))?;
         if tensor.dtype() != Dtype::F16 {
-            return Err(corrupt(path, &format!("`{name}` is {:?}, expected F16", tensor.dtype())));
+            return Err(corrupt(
+                path,
+                &format!("`{name}` is {:?}, expected F16", tensor.dtype()),
+            ));
         }
         let (pairs, _) = tensor.data().as_chunks::<2>();
-        Ok(pairs.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect())
+        Ok(pairs
+            .iter()
+            .map(|b| f16::from_le_bytes(*b).to_f32())
+            .collect())
     };
     let layers = (0..file.len() / 2)
         .map(|i| {
@@ -65,7 +80,9 @@ pub fn read(path: &Path, env: EnvId) -> Result<GaussianPolicy, CollectError> {
         })
         .collect::<Result<Vec<_>, CollectError>>()?;
     let chained = layers.windows(2).all(|w| w[0].output() == w[1].input());
-    let whole = layers.iter().all(|l| l.weight.len() == l.input() * l.output());
+    let whole = layers
+        .iter()
+        .all(|l| l.weight.len() == l.input() * l.output());
     let policy = GaussianPolicy::new(RowMlp {
         layers,
         hidden: Activation::Relu,

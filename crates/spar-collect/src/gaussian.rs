@@ -23,7 +23,9 @@ const CORRECTION_EPS: f64 = 1e-6;
 pub fn sample(head: &Tensor, noise: &Tensor) -> Result<(Tensor, Tensor)> {
     let act_dim = noise.dim(1)?;
     let mean = head.narrow(1, 0, act_dim)?;
-    let log_std = head.narrow(1, act_dim, act_dim)?.clamp(LOG_STD.0, LOG_STD.1)?;
+    let log_std = head
+        .narrow(1, act_dim, act_dim)?
+        .clamp(LOG_STD.0, LOG_STD.1)?;
     let action = (mean + log_std.exp()?.mul(noise)?)?.tanh()?;
     let gaussian = ((noise.sqr()? * -0.5)? - log_std)?;
     let half_log_two_pi = 0.5 * (2.0 * std::f64::consts::PI).ln();
@@ -81,7 +83,9 @@ impl Policy for GaussianPolicy {
     fn act(&self, obs: &[f32], streams: &mut [Stream], actions: &mut [f32]) {
         let act_dim = self.act_dim();
         let mut head = vec![0.0; 2 * act_dim];
-        let rows = obs.chunks_exact(self.obs_dim()).zip(actions.chunks_exact_mut(act_dim));
+        let rows = obs
+            .chunks_exact(self.obs_dim())
+            .zip(actions.chunks_exact_mut(act_dim));
         for ((obs, action), stream) in rows.zip(streams) {
             self.net.row(obs, &mut head);
             let (mean, log_std) = head.split_at(act_dim);

@@ -10,11 +10,12 @@ use std::{
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use spar_core::{EnvId, Policy, Stream};
+use spar_nn::Batch;
 
 use crate::{
     CollectError, behavior,
     gaussian::GaussianPolicy,
-    sac::{Sac, SacBatch, SacConfig},
+    sac::{Sac, SacConfig},
 };
 
 /// One line of a training curve: the state of training at a snapshot.
@@ -58,8 +59,10 @@ impl Replay {
         }
     }
 
-    fn batch(&self, size: usize, stream: &mut Stream) -> candle_core::Result<SacBatch> {
-        let indices: Vec<usize> = (0..size).map(|_| stream.index(self.rewards.len())).collect();
+    fn batch(&self, size: usize, stream: &mut Stream) -> candle_core::Result<Batch> {
+        let indices: Vec<usize> = (0..size)
+            .map(|_| stream.index(self.rewards.len()))
+            .collect();
         let rows = |values: &[f32], width: usize| {
             let mut out = Vec::with_capacity(size * width);
             for &i in &indices {
@@ -67,7 +70,7 @@ impl Replay {
             }
             Tensor::from_vec(out, (size, width), &Device::Cpu)
         };
-        Ok(SacBatch {
+        Ok(Batch {
             obs: rows(&self.obs, self.obs_dim)?,
             actions: rows(&self.actions, self.act_dim)?,
             rewards: rows(&self.rewards, 1)?.squeeze(1)?,
@@ -121,7 +124,9 @@ pub fn train(config: &SacConfig, env: EnvId, seed: u64, out: &Path) -> Result<()
         replay.actions.extend_from_slice(&action);
         replay.rewards.push(outcome.reward as f32);
         replay.next_obs.extend_from_slice(&next_obs);
-        replay.not_terminal.push(if outcome.terminal { 0.0 } else { 1.0 });
+        replay
+            .not_terminal
+            .push(if outcome.terminal { 0.0 } else { 1.0 });
         episode_return += outcome.reward;
         length += 1;
         if outcome.terminal || length == env.horizon() {
@@ -148,7 +153,12 @@ pub fn train(config: &SacConfig, env: EnvId, seed: u64, out: &Path) -> Result<()
             }
             let line = serde_json::to_string(&point)?;
             writeln!(curve, "{line}").map_err(|e| spar_core::files::in_file(e, &curve_path))?;
-            behavior::write(&GaussianPolicy::of(&sac.actor)?, env, step, &snapshot(out, step))?;
+            behavior::write(
+                &GaussianPolicy::of(&sac.actor)?,
+                env,
+                step,
+                &snapshot(out, step),
+            )?;
         }
     }
     Ok(())

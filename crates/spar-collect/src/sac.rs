@@ -5,7 +5,7 @@
 use candle_core::{D, Device, Result, Tensor, Var};
 use serde::{Deserialize, Serialize};
 use spar_core::{EnvId, Stream};
-use spar_nn::{Adam, AdamConfig, Mlp, MlpShape, Trace, normal};
+use spar_nn::{Adam, AdamConfig, Batch, Mlp, MlpShape, Trace, normal};
 
 use crate::gaussian;
 
@@ -46,21 +46,6 @@ impl Default for SacConfig {
             snapshot_every: 10_000,
         }
     }
-}
-
-/// A minibatch of transitions; every tensor has `batch_size` rows.
-#[derive(Clone, Debug)]
-pub struct SacBatch {
-    /// `[rows, obs_dim]`.
-    pub obs: Tensor,
-    /// `[rows, act_dim]`.
-    pub actions: Tensor,
-    /// `[rows]`.
-    pub rewards: Tensor,
-    /// `[rows, obs_dim]`.
-    pub next_obs: Tensor,
-    /// `[rows]`: one where the episode went on, zero at a terminal.
-    pub not_terminal: Tensor,
 }
 
 /// Actor, twin critics with targets, temperature and their optimizers.
@@ -115,7 +100,10 @@ impl Sac {
         let log_alpha = Var::zeros(1, candle_core::DType::F32, &Device::Cpu)?;
         Ok(Self {
             actor_optim: Adam::new(actor.params(), adam),
-            critic_optims: critics.iter().map(|c| Adam::new(c.params(), adam)).collect(),
+            critic_optims: critics
+                .iter()
+                .map(|c| Adam::new(c.params(), adam))
+                .collect(),
             alpha_optim: Adam::new(&log_alpha, adam),
             noise: Stream::new(seed, "sac/noise"),
             config,
@@ -133,7 +121,7 @@ impl Sac {
     ///
     /// # Errors
     /// If the batch's shapes do not fit.
-    pub fn update(&mut self, batch: &SacBatch) -> Result<SacMetrics> {
+    pub fn update(&mut self, batch: &Batch) -> Result<SacMetrics> {
         let rows = batch.obs.dim(0)?;
         let alpha = self.log_alpha.as_detached_tensor().exp()?;
 
@@ -162,8 +150,12 @@ impl Sac {
         let (action, log_pi) = gaussian::sample(&head, &noise)?;
         let proposed = Tensor::cat(&[&batch.obs, &action], 1)?;
         let q = (
-            self.critics[0].forward(&proposed, Trace::Input)?.squeeze(1)?,
-            self.critics[1].forward(&proposed, Trace::Input)?.squeeze(1)?,
+            self.critics[0]
+                .forward(&proposed, Trace::Input)?
+                .squeeze(1)?,
+            self.critics[1]
+                .forward(&proposed, Trace::Input)?
+                .squeeze(1)?,
         );
         let loss = (log_pi.broadcast_mul(&alpha)? - q.0.minimum(&q.1)?)?.mean_all()?;
         self.actor_optim.step(&loss.backward()?)?;
@@ -171,7 +163,8 @@ impl Sac {
         // d/d(log alpha) of -log_alpha * mean(log pi + target entropy), with
         // the target entropy -act_dim.
         let entropy_gap = (log_pi.detach().mean(D::Minus1)? - self.act_dim as f64)?;
-        self.alpha_optim.step_along(&entropy_gap.neg()?.reshape(1)?)?;
+        self.alpha_optim
+            .step_along(&entropy_gap.neg()?.reshape(1)?)?;
 
         for (target, critic) in self.targets.iter().zip(&self.critics) {
             target.track(critic, self.config.tau)?;

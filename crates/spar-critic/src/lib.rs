@@ -1,1 +1,17 @@
-//! Conservative critics: ensembles, target critics, expectile and TD losses.
+//! Conservative critics: what bounds SPAR's improvement.
+//!
+//! An ensemble of layer-normalized action-value networks with Polyak-averaged
+//! target copies, in two forms behind one interface. The in-sample form never
+//! queries an action outside the data; the residual form evaluates the policy
+//! being trained. Neither computes a gradient with respect to an action: there
+//! is no function here that could.
+
+mod config;
+mod loss;
+mod model;
+mod update;
+
+pub use config::{CriticConfig, CriticForm};
+pub use loss::expectile_loss;
+pub use model::Critic;
+pub use update::{CriticMetrics, NextActions};

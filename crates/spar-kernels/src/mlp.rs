@@ -203,7 +203,11 @@ pub fn forward_only(
             std::mem::swap(&mut ping, &mut pong);
             width = layer.output;
         }
-        let input = if hidden.is_empty() { x } else { &pong[..rows * width] };
+        let input = if hidden.is_empty() {
+            x
+        } else {
+            &pong[..rows * width]
+        };
         last_layer(&layers, params, input, rows, out);
     }
 }
@@ -230,7 +234,11 @@ pub fn backward(
 ) {
     check(shape, params, x, rows, grad_out);
     assert_eq!(work.rows, rows, "rows of the forward pass");
-    assert_eq!(work.saved.len(), shape.hidden.len(), "layers of the forward pass");
+    assert_eq!(
+        work.saved.len(),
+        shape.hidden.len(),
+        "layers of the forward pass"
+    );
     let layers = shape.layers();
     let size = rows * shape.widest();
     let [current, next] = &mut work.scratch;
@@ -257,7 +265,11 @@ pub fn backward(
             break;
         };
         let grad_below = &mut next[..rows * layer.input];
-        matmul(Matrix::new(grad, rows, layer.output), weight.t(), grad_below);
+        matmul(
+            Matrix::new(grad, rows, layer.output),
+            weight.t(),
+            grad_below,
+        );
         mask(input, grad_below);
         if let Some((gain, shift)) = &layers[j].norm {
             let normalized = &work.saved[j].normalized[..rows * layer.input];
@@ -273,7 +285,11 @@ pub fn backward(
 }
 
 fn check(shape: &MlpShape, params: &[f32], x: &[f32], rows: usize, out: &[f32]) {
-    assert_eq!(params.len(), shape.parameters(), "flat parameters of {shape:?}");
+    assert_eq!(
+        params.len(),
+        shape.parameters(),
+        "flat parameters of {shape:?}"
+    );
     assert_eq!(x.len(), rows * shape.input, "input rows of {shape:?}");
     assert_eq!(out.len(), rows * shape.output, "output rows of {shape:?}");
 }
@@ -318,7 +334,9 @@ fn norm_relu(
 ) {
     let width = bias.len();
     Arch::new().dispatch(|| {
-        let rows = y.chunks_exact_mut(width).zip(normalized.chunks_exact_mut(width));
+        let rows = y
+            .chunks_exact_mut(width)
+            .zip(normalized.chunks_exact_mut(width));
         for ((row, normal), inverse) in rows.zip(inverse_std) {
             for ((n, y), b) in normal.iter_mut().zip(&*row).zip(bias) {
                 *n = y + b;
@@ -339,7 +357,9 @@ fn norm_relu(
 fn norm_backward(gain: &[f32], normalized: &[f32], inverse_std: &[f32], grad: &mut [f32]) {
     let width = gain.len();
     Arch::new().dispatch(|| {
-        let rows = grad.chunks_exact_mut(width).zip(normalized.chunks_exact(width));
+        let rows = grad
+            .chunks_exact_mut(width)
+            .zip(normalized.chunks_exact(width));
         for ((row, normal), inverse) in rows.zip(inverse_std) {
             for (d, g) in row.iter_mut().zip(gain) {
                 *d *= g;

@@ -44,7 +44,10 @@ pub fn adam(
     v: &mut [f32],
 ) {
     let n = params.len();
-    assert!(grad.len() == n && m.len() == n && v.len() == n, "Adam over {n} parameters");
+    assert!(
+        grad.len() == n && m.len() == n && v.len() == n,
+        "Adam over {n} parameters"
+    );
     let &AdamConfig {
         lr,
         beta1,

@@ -13,7 +13,9 @@ pub fn forward(shape: &MlpShape, params: &[f64], x: &[f64]) -> Vec<f64> {
             let weight = &params[layer.weight.clone()];
             let mut y: Vec<f64> = params[layer.bias.clone()].to_vec();
             for (j, y) in y.iter_mut().enumerate() {
-                *y += (0..layer.input).map(|k| row[k] * weight[k * layer.output + j]).sum::<f64>();
+                *y += (0..layer.input)
+                    .map(|k| row[k] * weight[k * layer.output + j])
+                    .sum::<f64>();
             }
             if let Some((gain, shift)) = &layer.norm {
                 let n = y.len() as f64;

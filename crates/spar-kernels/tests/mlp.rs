@@ -37,14 +37,20 @@ fn close(got: &[f32], want: &[f64], tolerance: f64) {
     assert_eq!(got.len(), want.len());
     for (i, (g, w)) in got.iter().zip(want).enumerate() {
         let off = (f64::from(*g) - w).abs();
-        assert!(off <= tolerance * (1.0 + w.abs()), "at {i}: got {g}, want {w}");
+        assert!(
+            off <= tolerance * (1.0 + w.abs()),
+            "at {i}: got {g}, want {w}"
+        );
     }
 }
 
 /// `sum(grad_out * network(x))`, whose gradients `backward` must return.
 fn loss(c: &Case, params: &[f64], x: &[f64]) -> f64 {
     let out = reference::forward(&c.shape, params, x);
-    out.iter().zip(&c.grad_out).map(|(o, g)| o * f64::from(*g)).sum()
+    out.iter()
+        .zip(&c.grad_out)
+        .map(|(o, g)| o * f64::from(*g))
+        .sum()
 }
 
 fn differences(at: &[f64], f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
@@ -85,21 +91,41 @@ proptest! {
 #[test]
 fn many_rows_pass_in_blocks_without_a_seam() {
     for layer_norm in [false, true] {
-        let shape = MlpShape { input: 5, hidden: vec![16, 12], output: 3, layer_norm };
+        let shape = MlpShape {
+            input: 5,
+            hidden: vec![16, 12],
+            output: 3,
+            layer_norm,
+        };
         let c = case(shape, 700, 1);
         let want = reference::forward(&c.shape, &wide(&c.params), &wide(&c.x));
         let mut out = vec![0.0; want.len()];
-        mlp::forward_only(&c.shape, &c.params, &c.x, c.rows, &mut Workspace::default(), &mut out);
+        mlp::forward_only(
+            &c.shape,
+            &c.params,
+            &c.x,
+            c.rows,
+            &mut Workspace::default(),
+            &mut out,
+        );
         close(&out, &want, 1e-4);
     }
 }
 
 #[test]
 fn gradients_are_those_of_finite_differences() {
-    for (layer_norm, hidden, rows) in
-        [(false, vec![7, 9], 6), (true, vec![8, 6], 5), (false, vec![], 3), (true, vec![5], 1)]
-    {
-        let shape = MlpShape { input: 4, hidden, output: 3, layer_norm };
+    for (layer_norm, hidden, rows) in [
+        (false, vec![7, 9], 6),
+        (true, vec![8, 6], 5),
+        (false, vec![], 3),
+        (true, vec![5], 1),
+    ] {
+        let shape = MlpShape {
+            input: 4,
+            hidden,
+            output: 3,
+            layer_norm,
+        };
         let c = case(shape, rows, 11);
         let (params, x) = (wide(&c.params), wide(&c.x));
         let mut work = Workspace::default();
@@ -107,13 +133,29 @@ fn gradients_are_those_of_finite_differences() {
         mlp::forward(&c.shape, &c.params, &c.x, rows, &mut work, &mut out);
         let (mut gp, mut gx) = (vec![f32::NAN; params.len()], vec![f32::NAN; x.len()]);
         mlp::backward(
-            &c.shape, &c.params, &c.x, rows, &mut work, &c.grad_out, Some(&mut gp), Some(&mut gx),
+            &c.shape,
+            &c.params,
+            &c.x,
+            rows,
+            &mut work,
+            &c.grad_out,
+            Some(&mut gp),
+            Some(&mut gx),
         );
         close(&gp, &differences(&params, |p| loss(&c, p, &x)), 1e-3);
         close(&gx, &differences(&x, |x| loss(&c, &params, x)), 1e-3);
         // Asking for one gradient alone gives the same bits.
         let mut alone = vec![f32::NAN; x.len()];
-        mlp::backward(&c.shape, &c.params, &c.x, rows, &mut work, &c.grad_out, None, Some(&mut alone));
+        mlp::backward(
+            &c.shape,
+            &c.params,
+            &c.x,
+            rows,
+            &mut work,
+            &c.grad_out,
+            None,
+            Some(&mut alone),
+        );
         assert_eq!(alone, gx);
     }
 }

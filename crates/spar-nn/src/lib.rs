@@ -8,11 +8,13 @@
 //! `AdamW` hides it. Nothing here draws a random number except from the stream
 //! it is handed, because candle's generator cannot be seeded on a CPU.
 
+mod batch;
 mod mlp;
 mod optim;
 mod rows;
 mod state;
 
+pub use batch::Batch;
 pub use candle_core::{Device, Result, Tensor, Var};
 pub use mlp::{Mlp, MlpShape, Trace};
 pub use optim::{Adam, AdamConfig};

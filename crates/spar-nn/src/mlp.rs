@@ -59,7 +59,11 @@ impl Mlp {
     /// If their number is not that of `shape`.
     pub fn from_params(shape: MlpShape, params: Vec<f32>) -> Result<Self> {
         if params.len() != shape.parameters() {
-            bail!("{shape:?} has {} parameters, got {}", shape.parameters(), params.len());
+            bail!(
+                "{shape:?} has {} parameters, got {}",
+                shape.parameters(),
+                params.len()
+            );
         }
         Ok(Self {
             params: Var::from_vec(params, shape.parameters(), &Device::Cpu)?,
@@ -187,7 +191,9 @@ impl Mlp {
 /// A panic elsewhere cannot leave a workspace half-valid: every pass
 /// overwrites what it reads.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// The traced pass. It owns its workspace from forward to backward and hands
@@ -258,9 +264,13 @@ impl CustomOp2 for MlpOp {
             );
         }
         let tensor = |v: Option<Vec<f32>>, shape: &Shape| {
-            v.map(|v| Tensor::from_vec(v, shape, &Device::Cpu)).transpose()
+            v.map(|v| Tensor::from_vec(v, shape, &Device::Cpu))
+                .transpose()
         };
-        Ok((tensor(grad_params, params.shape())?, tensor(grad_x, x.shape())?))
+        Ok((
+            tensor(grad_params, params.shape())?,
+            tensor(grad_x, x.shape())?,
+        ))
     }
 }
 
@@ -321,7 +331,11 @@ impl candle_core::InplaceOp2 for PolyakOp {
         let source = slice(source, source_layout)?;
         let target = slice_mut(target, target_layout)?;
         if target.len() != source.len() {
-            bail!("averaging {} parameters into {}", source.len(), target.len());
+            bail!(
+                "averaging {} parameters into {}",
+                source.len(),
+                target.len()
+            );
         }
         optim::polyak(self.tau, target, source);
         Ok(())
@@ -331,14 +345,20 @@ impl candle_core::InplaceOp2 for PolyakOp {
 fn rows(shape: &MlpShape, x: &Layout) -> Result<usize> {
     match x.dims() {
         &[rows, cols] if cols == shape.input => Ok(rows),
-        dims => bail!("network input must be [rows, {}], got {dims:?}", shape.input),
+        dims => bail!(
+            "network input must be [rows, {}], got {dims:?}",
+            shape.input
+        ),
     }
 }
 
 fn cpu(storage: &candle_core::Storage) -> Result<&CpuStorage> {
     match storage {
         candle_core::Storage::Cpu(cpu) => Ok(cpu),
-        other => bail!("networks run on the CPU, got a tensor on {:?}", other.device().location()),
+        other => bail!(
+            "networks run on the CPU, got a tensor on {:?}",
+            other.device().location()
+        ),
     }
 }
 

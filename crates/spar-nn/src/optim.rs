@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use candle_core::{CpuStorage, Layout, Result, Tensor, Var, bail, backprop::GradStore};
+use candle_core::{CpuStorage, Layout, Result, Tensor, Var, backprop::GradStore, bail};
 use spar_kernels::optim;
 pub use spar_kernels::optim::AdamConfig;
 
@@ -46,7 +46,10 @@ impl Adam {
     /// If there is none: a network that was meant to learn and cannot.
     pub fn step(&mut self, grads: &GradStore) -> Result<()> {
         let Some(grad) = grads.get(&self.params) else {
-            bail!("no gradient reached a trained network of {} parameters", self.m.len());
+            bail!(
+                "no gradient reached a trained network of {} parameters",
+                self.m.len()
+            );
         };
         self.step_along(grad)
     }

@@ -26,7 +26,9 @@ impl Activation {
             Self::Relu => values.iter_mut().for_each(|v| *v = v.max(0.0)),
             Self::Tanh => values.iter_mut().for_each(|v| *v = v.tanh()),
             Self::LeakyRelu(slope) => {
-                values.iter_mut().for_each(|v| *v = if *v > 0.0 { *v } else { slope * *v });
+                values
+                    .iter_mut()
+                    .for_each(|v| *v = if *v > 0.0 { *v } else { slope * *v });
             }
         }
     }
@@ -81,7 +83,10 @@ impl RowMlp {
     /// If `shape` is normalized or the number of parameters differs.
     pub fn from_params(shape: &MlpShape, params: &[f32], output: Activation) -> Result<Self> {
         if shape.layer_norm || params.len() != shape.parameters() {
-            candle_core::bail!("{} parameters do not make an acting network of {shape:?}", params.len());
+            candle_core::bail!(
+                "{} parameters do not make an acting network of {shape:?}",
+                params.len()
+            );
         }
         let layers = shape.layers().into_iter().map(|l| Linear {
             weight: params[l.weight].to_vec(),

@@ -3,6 +3,10 @@
 use std::{collections::BTreeMap, path::Path};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use spar_core::Stream;
+
+/// The one metadata entry of the file, a JSON object.
+const METADATA_KEY: &str = "spar";
 
 /// Named flat arrays: everything numeric a run needs to go on. Written as one
 /// safetensors file; names are kept in order, so equal states give equal bytes.
@@ -21,7 +25,9 @@ pub enum StateError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// The bytes are not a safetensors file of ours.
-    #[error("{file} is not a valid checkpoint: {why}; delete it to start again from an earlier one")]
+    #[error(
+        "{file} is not a valid checkpoint: {why}; delete it to start again from an earlier one"
+    )]
     Corrupt {
         /// The file.
         file: String,
@@ -32,7 +38,9 @@ pub enum StateError {
     #[error("checkpoint has no `{0}`: it was written by another method or version")]
     Missing(String),
     /// An array has another size.
-    #[error("checkpoint array `{name}` has {got} elements, expected {expected}: other network sizes")]
+    #[error(
+        "checkpoint array `{name}` has {got} elements, expected {expected}: other network sizes"
+    )]
     Size {
         /// The array.
         name: String,
@@ -74,6 +82,24 @@ impl State {
         Ok(values.clone())
     }
 
+    /// Adds the state of a random stream.
+    pub fn insert_stream(&mut self, name: &str, stream: &Stream) {
+        // A stream is four integers: writing them as JSON cannot fail.
+        let text = serde_json::to_string(stream).unwrap_or_default();
+        self.metadata.insert(format!("stream.{name}"), text);
+    }
+
+    /// The random stream `name`, standing where it stood when it was added.
+    ///
+    /// # Errors
+    /// If it is absent or unreadable.
+    pub fn get_stream(&self, name: &str) -> Result<Stream, StateError> {
+        let key = format!("stream.{name}");
+        let text = self.metadata.get(&key);
+        text.and_then(|text| serde_json::from_str(text).ok())
+            .ok_or(StateError::Missing(key))
+    }
+
     /// The counter `name`.
     ///
     /// # Errors
@@ -92,15 +118,18 @@ impl State {
             let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
             (name.clone(), Dtype::F32, values.len(), bytes)
         });
-        let counts = self.counts.iter().map(|(name, count)| {
-            (name.clone(), Dtype::U64, 1, count.to_le_bytes().to_vec())
-        });
+        let counts = self
+            .counts
+            .iter()
+            .map(|(name, count)| (name.clone(), Dtype::U64, 1, count.to_le_bytes().to_vec()));
         let arrays: Vec<_> = floats.chain(counts).collect();
         let views = arrays.iter().map(|(name, dtype, len, bytes)| {
             TensorView::new(*dtype, vec![*len], bytes).map(|view| (name.as_str(), view))
         });
         let views = views.collect::<Result<Vec<_>, _>>().map_err(unwritable)?;
-        let metadata = Some(self.metadata.clone().into_iter().collect());
+        let text = serde_json::to_string(&self.metadata).map_err(std::io::Error::from)?;
+        // One entry: safetensors keeps several in a hash map's order.
+        let metadata = Some([(METADATA_KEY.to_owned(), text)].into());
         safetensors::serialize(views, metadata).map_err(unwritable)
     }
 
@@ -117,7 +146,10 @@ impl State {
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| corrupt(e.to_string()))?;
         let file = SafeTensors::deserialize(&bytes).map_err(|e| corrupt(e.to_string()))?;
         let mut state = Self::default();
-        state.metadata.extend(header.metadata().clone().unwrap_or_default());
+        let text = header.metadata().as_ref().and_then(|m| m.get(METADATA_KEY));
+        if let Some(text) = text {
+            state.metadata = serde_json::from_str(text).map_err(|e| corrupt(e.to_string()))?;
+        }
         for (name, view) in file.iter() {
             match (view.dtype(), view.data()) {
                 (Dtype::F32, data) => {

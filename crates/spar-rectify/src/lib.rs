@@ -1,1 +1,15 @@
-//! SPAR itself: residual support model, Latent Self-Imitation, the whole update in one file.
+//! SPAR: local rectification of a frozen anchor's action by Latent
+//! Self-Imitation. `update.rs` holds one whole update in the paper's order;
+//! start reading there.
+
+mod config;
+mod loss;
+mod model;
+mod policy;
+mod update;
+
+pub use config::RectifyConfig;
+pub use loss::{fit_loss, self_imitation_target};
+pub use model::SupportModel;
+pub use policy::SparPolicy;
+pub use update::{Spar, SparMetrics};

@@ -1,0 +1,16 @@
+//! Hyper-parameters of the anchor.
+
+use serde::{Deserialize, Serialize};
+
+/// Hyper-parameters of behaviour cloning (CORL's `any_percent_bc.py` uses two
+/// hidden layers of 256, Adam 3e-4).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnchorConfig {
+    /// Widths of the hidden layers.
+    pub hidden: Vec<usize>,
+    /// Adam's learning rate.
+    pub lr: f32,
+    /// Gradient updates before the anchor is frozen.
+    pub updates: u64,
+}

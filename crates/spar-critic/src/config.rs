@@ -1,0 +1,35 @@
+//! Hyper-parameters of the critic.
+
+use serde::{Deserialize, Serialize};
+
+/// What the critic bootstraps from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CriticForm {
+    /// `y = r + discount (1 - terminal) V(s')`, `V` an expectile of the
+    /// targets' minimum at the data's actions (IQL): never leaves the data.
+    Expectile,
+    /// `y = r + discount (1 - terminal) min_i Qbar_i(s', a')`, `a'` drawn from
+    /// the averaged residual policy.
+    Residual,
+}
+
+/// Hyper-parameters of [`crate::Critic`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CriticConfig {
+    /// What the critic bootstraps from.
+    pub form: CriticForm,
+    /// Widths of the hidden layers, each with layer normalization.
+    pub hidden: Vec<usize>,
+    /// Members of the ensemble, at least two.
+    pub n_critics: usize,
+    /// Adam's learning rate.
+    pub lr: f32,
+    /// Discount of future rewards.
+    pub discount: f64,
+    /// Rate of the target critics' Polyak averaging.
+    pub tau: f32,
+    /// Expectile of the in-sample form.
+    pub expectile: f64,
+}

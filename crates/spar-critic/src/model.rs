@@ -1,0 +1,110 @@
+//! The ensemble.
+
+use candle_core::{Result, Tensor};
+use spar_core::Stream;
+use spar_nn::{Adam, AdamConfig, Mlp, MlpShape, State, StateError};
+
+use crate::config::{CriticConfig, CriticForm};
+
+/// Action-value networks `Q_1..Q_N` with target copies and, in the in-sample
+/// form, the state-value network `V`.
+#[derive(Debug)]
+pub struct Critic {
+    pub(crate) config: CriticConfig,
+    pub(crate) q: Vec<Mlp>,
+    pub(crate) target: Vec<Mlp>,
+    pub(crate) value: Option<Mlp>,
+    pub(crate) q_optim: Vec<Adam>,
+    pub(crate) value_optim: Option<Adam>,
+}
+
+impl Critic {
+    /// A fresh critic; network `i` is initialized from the stream
+    /// `critic/<i>/init` of `seed`, `V` from `critic/value/init`.
+    ///
+    /// # Errors
+    /// Only if candle cannot hold the parameters.
+    pub fn new(config: CriticConfig, obs_dim: usize, act_dim: usize, seed: u64) -> Result<Self> {
+        let net = |input, name: String| {
+            let shape = MlpShape {
+                input,
+                hidden: config.hidden.clone(),
+                output: 1,
+                layer_norm: true,
+            };
+            Mlp::new(shape, &mut Stream::new(seed, &name))
+        };
+        let adam = AdamConfig::new(config.lr);
+        let q = (0..config.n_critics)
+            .map(|i| net(obs_dim + act_dim, format!("critic/{i}/init")))
+            .collect::<Result<Vec<_>>>()?;
+        let value = (config.form == CriticForm::Expectile)
+            .then(|| net(obs_dim, "critic/value/init".to_owned()))
+            .transpose()?;
+        Ok(Self {
+            target: q.iter().map(Mlp::duplicate).collect::<Result<_>>()?,
+            q_optim: q.iter().map(|net| Adam::new(net.params(), adam)).collect(),
+            value_optim: value.as_ref().map(|net| Adam::new(net.params(), adam)),
+            config,
+            q,
+            value,
+        })
+    }
+
+    /// Hyper-parameters.
+    pub fn config(&self) -> &CriticConfig {
+        &self.config
+    }
+
+    /// The conservative value `min_i Q_i(s, a)`, `[rows]`, of states `obs`,
+    /// `[rows, obs_dim]`, and actions, `[rows, act_dim]`, without any gradient.
+    ///
+    /// # Errors
+    /// If the shapes do not fit.
+    pub fn conservative_value(&self, obs: &Tensor, actions: &Tensor) -> Result<Tensor> {
+        minimum(&self.q, &Tensor::cat(&[obs, actions], 1)?)
+    }
+
+    /// Adds every network and optimizer to `state`.
+    ///
+    /// # Errors
+    /// Only if candle cannot read the parameters.
+    pub fn save(&self, state: &mut State) -> Result<()> {
+        for (i, net) in self.q.iter().enumerate() {
+            net.save(&format!("critic.{i}"), state)?;
+            self.target[i].save(&format!("critic.{i}.target"), state)?;
+            self.q_optim[i].save(&format!("critic.{i}"), state);
+        }
+        if let (Some(net), Some(optim)) = (&self.value, &self.value_optim) {
+            net.save("critic.value", state)?;
+            optim.save("critic.value", state);
+        }
+        Ok(())
+    }
+
+    /// Takes every network and optimizer from `state`.
+    ///
+    /// # Errors
+    /// If one is absent or of another size.
+    pub fn load(&mut self, state: &State) -> std::result::Result<(), StateError> {
+        for i in 0..self.q.len() {
+            self.q[i].load(&format!("critic.{i}"), state)?;
+            self.target[i].load(&format!("critic.{i}.target"), state)?;
+            self.q_optim[i].load(&format!("critic.{i}"), state)?;
+        }
+        if let (Some(net), Some(optim)) = (&self.value, &mut self.value_optim) {
+            net.load("critic.value", state)?;
+            optim.load("critic.value", state)?;
+        }
+        Ok(())
+    }
+}
+
+/// `min_i net_i(x)`, `[rows]`, without any gradient.
+pub(crate) fn minimum(nets: &[Mlp], x: &Tensor) -> Result<Tensor> {
+    let mut values = nets.iter().map(|net| net.forward_detached(x)?.squeeze(1));
+    let Some(first) = values.next() else {
+        candle_core::bail!("a critic needs at least one network");
+    };
+    values.try_fold(first?, |least, value| least.minimum(&value?))
+}

@@ -1,0 +1,85 @@
+//! One update of the critic.
+
+use candle_core::{Result, Tensor, bail};
+use serde::{Deserialize, Serialize};
+use spar_nn::{Batch, Trace};
+
+use crate::{
+    config::CriticForm,
+    loss::expectile_loss,
+    model::{Critic, minimum},
+};
+
+/// Draws next actions `[rows, act_dim]` for next states: asked only by the
+/// residual form.
+pub type NextActions<'a> = dyn FnMut(&Tensor) -> Result<Tensor> + 'a;
+
+/// What one critic update measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CriticMetrics {
+    /// Mean over the ensemble of `mean (Q_i - y)^2`.
+    pub q_loss: f32,
+    /// Expectile loss of `V`; zero in the residual form.
+    pub value_loss: f32,
+    /// Mean target `y`.
+    pub target_mean: f32,
+}
+
+impl Critic {
+    /// One gradient step of `V` (in-sample form) and of every `Q_i` on
+    /// `mean (Q_i(s, a) - y)^2`. Targets move in [`Critic::polyak`].
+    ///
+    /// # Errors
+    /// If the batch's shapes do not fit.
+    pub fn update(
+        &mut self,
+        batch: &Batch,
+        next_actions: &mut NextActions<'_>,
+    ) -> Result<CriticMetrics> {
+        let taken = Tensor::cat(&[&batch.obs, &batch.actions], 1)?;
+        let (next_value, value_loss) = match self.config.form {
+            CriticForm::Expectile => {
+                let (Some(value), Some(optim)) = (&self.value, &mut self.value_optim) else {
+                    bail!("the in-sample critic has no value network");
+                };
+                let upper = minimum(&self.target, &taken)?;
+                let u = (upper - value.forward(&batch.obs, Trace::Params)?.squeeze(1)?)?;
+                let loss = expectile_loss(&u, self.config.expectile)?;
+                optim.step(&loss.backward()?)?;
+                let next = value.forward_detached(&batch.next_obs)?.squeeze(1)?;
+                (next, loss.to_scalar()?)
+            }
+            CriticForm::Residual => {
+                let actions = next_actions(&batch.next_obs)?;
+                let next = Tensor::cat(&[&batch.next_obs, &actions], 1)?;
+                (minimum(&self.target, &next)?, 0.0)
+            }
+        };
+        let future = (next_value.mul(&batch.not_terminal)? * self.config.discount)?;
+        let y = (&batch.rewards + future)?;
+
+        let mut q_loss = 0.0;
+        for (q, optim) in self.q.iter().zip(&mut self.q_optim) {
+            let error = (q.forward(&taken, Trace::Params)?.squeeze(1)? - &y)?;
+            let loss = error.sqr()?.mean_all()?;
+            optim.step(&loss.backward()?)?;
+            q_loss += loss.to_scalar::<f32>()?;
+        }
+        Ok(CriticMetrics {
+            q_loss: q_loss / self.q.len() as f32,
+            value_loss,
+            target_mean: y.mean_all()?.to_scalar()?,
+        })
+    }
+
+    /// Moves every target critic by `tau` towards its network.
+    ///
+    /// # Errors
+    /// Only if candle fails.
+    pub fn polyak(&self) -> Result<()> {
+        for (target, q) in self.target.iter().zip(&self.q) {
+            target.track(q, self.config.tau)?;
+        }
+        Ok(())
+    }
+}

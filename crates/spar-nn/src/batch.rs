@@ -1,0 +1,49 @@
+//! What every algorithm is handed: a minibatch of transitions.
+
+use candle_core::{Device, Result, Tensor};
+
+/// A minibatch of transitions; every tensor has the same number of rows.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// States `s`, `[rows, obs_dim]`.
+    pub obs: Tensor,
+    /// Actions `a`, `[rows, act_dim]`.
+    pub actions: Tensor,
+    /// Rewards, `[rows]`.
+    pub rewards: Tensor,
+    /// Next states `s'`, `[rows, obs_dim]`; meaningless where the transition
+    /// is terminal.
+    pub next_obs: Tensor,
+    /// `1 - terminal`, `[rows]`: zero where nothing may be bootstrapped.
+    pub not_terminal: Tensor,
+}
+
+impl Batch {
+    /// A batch of `rows` transitions copied from flat row-major slices.
+    ///
+    /// # Errors
+    /// If a slice's length is not a multiple of `rows`.
+    pub fn from_slices(
+        rows: usize,
+        obs: &[f32],
+        actions: &[f32],
+        rewards: &[f32],
+        next_obs: &[f32],
+        not_terminal: &[f32],
+    ) -> Result<Self> {
+        let matrix = |v: &[f32]| Tensor::from_slice(v, (rows, v.len() / rows.max(1)), &Device::Cpu);
+        let vector = |v: &[f32]| Tensor::from_slice(v, rows, &Device::Cpu);
+        Ok(Self {
+            obs: matrix(obs)?,
+            actions: matrix(actions)?,
+            rewards: vector(rewards)?,
+            next_obs: matrix(next_obs)?,
+            not_terminal: vector(not_terminal)?,
+        })
+    }
+
+    /// Number of transitions.
+    pub fn rows(&self) -> usize {
+        self.obs.dims()[0]
+    }
+}

@@ -1,0 +1,238 @@
+//! One whole update of SPAR, in the paper's order:
+//!
+//! 1. anchor actions `b = pi_base(s)` of the frozen behaviour-cloning policy
+//! 2. critic step, conservative
+//! 3. fitting the manifold: residual regression
+//! 4. local improvement: Latent Self-Imitation
+//! 5. Polyak averaging of the targets
+
+use candle_core::{Result, Tensor};
+use serde::{Deserialize, Serialize};
+use spar_anchor::Anchor;
+use spar_core::Stream;
+use spar_critic::{Critic, CriticConfig, CriticMetrics};
+use spar_nn::{Adam, AdamConfig, Batch, Mlp, State, StateError, Trace};
+
+use crate::{
+    config::RectifyConfig,
+    loss::{fit_loss, self_imitation_target},
+    model::{SupportModel, decode_detached},
+};
+
+/// SPAR while it is being trained.
+#[derive(Debug)]
+pub struct Spar {
+    /// The frozen anchor: in no optimizer.
+    pub anchor: Anchor,
+    /// The conservative critic.
+    pub critic: Critic,
+    /// The residual policy and the model of its support.
+    pub model: SupportModel,
+    config: RectifyConfig,
+    decoder_average: Mlp,
+    encoder_optim: Adam,
+    decoder_optim: Adam,
+    latents: Stream,
+    posterior: Stream,
+    updates: u64,
+}
+
+/// What one update measured. Policy entries are those of the last update in
+/// which the policy learned, zero before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SparMetrics {
+    /// The critic's losses.
+    #[serde(flatten)]
+    pub critic: CriticMetrics,
+    /// `|Delta(s, b, z) - r|^2`.
+    pub reconstruction: f32,
+    /// KL of the posterior to the prior.
+    pub kl: f32,
+    /// `(1/K) sum_k |Delta_k - Delta*|^2`.
+    pub self_imitation: f32,
+    /// Largest weight among a state's candidates, mean over the batch:
+    /// `1/K` when the critic sees no difference.
+    pub weight_max: f32,
+    /// Spread of a state's candidates: `(1/K) sum_k |Delta_k - mean_j Delta_j|^2`.
+    pub spread: f32,
+}
+
+impl SparMetrics {
+    /// Whether every measured number is finite.
+    pub fn is_finite(&self) -> bool {
+        let c = &self.critic;
+        let critic = c.q_loss + c.value_loss + c.target_mean;
+        (critic + self.reconstruction + self.kl + self.self_imitation).is_finite()
+    }
+}
+
+impl Spar {
+    /// Starts from a trained, now frozen anchor.
+    ///
+    /// # Errors
+    /// Only if candle cannot hold the parameters.
+    pub fn new(
+        config: RectifyConfig,
+        critic: CriticConfig,
+        anchor: Anchor,
+        obs_dim: usize,
+        act_dim: usize,
+        seed: u64,
+    ) -> Result<Self> {
+        let model = SupportModel::new(&config, obs_dim, act_dim, seed)?;
+        let adam = AdamConfig::new(config.lr);
+        Ok(Self {
+            decoder_average: model.decoder.duplicate()?,
+            encoder_optim: Adam::new(model.encoder.params(), adam),
+            decoder_optim: Adam::new(model.decoder.params(), adam),
+            critic: Critic::new(critic, obs_dim, act_dim, seed)?,
+            latents: Stream::new(seed, "rectify/latents"),
+            posterior: Stream::new(seed, "rectify/posterior"),
+            anchor,
+            model,
+            config,
+            updates: 0,
+        })
+    }
+
+    /// One update on one batch. `metrics` is brought up to date in place.
+    ///
+    /// # Errors
+    /// If the batch's shapes do not fit.
+    pub fn update(&mut self, batch: &Batch, metrics: &mut SparMetrics) -> Result<()> {
+        let Self {
+            anchor,
+            critic,
+            model,
+            config,
+            decoder_average,
+            latents,
+            ..
+        } = self;
+        let (s, a) = (&batch.obs, &batch.actions);
+
+        metrics.critic = critic.update(batch, &mut |next_s| {
+            let b = anchor.act(next_s)?;
+            let z = model.draw_latents(latents, config.sigma_z, next_s.dim(0)?)?;
+            let residual = decode_detached(decoder_average, config.rho, next_s, &b, &z)?;
+            (b + residual)?.clamp(-1f32, 1f32)
+        })?;
+
+        if self.updates.is_multiple_of(config.policy_freq) {
+            let b = anchor.act(s)?;
+            let (fit, reconstruction, kl) =
+                fit_loss(model, config.beta, s, &b, a, &mut self.posterior)?;
+            (metrics.reconstruction, metrics.kl) = (reconstruction, kl);
+            let loss = if self.updates < config.warmup {
+                fit
+            } else {
+                let imitation = self.self_imitation(s, &b, metrics)?;
+                ((imitation * self.config.lambda)? + (fit * self.config.w_fit)?)?
+            };
+            let grads = loss.backward()?;
+            self.encoder_optim.step(&grads)?;
+            self.decoder_optim.step(&grads)?;
+            self.decoder_average
+                .track(&self.model.decoder, self.config.tau)?;
+        }
+
+        self.critic.polyak()?;
+        self.updates += 1;
+        Ok(())
+    }
+
+    /// Latent Self-Imitation:
+    /// `L_lsi = mean_B (1/K) sum_k |Delta(s, b, z_k) - Delta*|^2`, where
+    /// `Delta*` is the convex combination of the candidates by conservative
+    /// value. The critic only ranks actions; its gradient is never taken.
+    fn self_imitation(
+        &mut self,
+        s: &Tensor,
+        b: &Tensor,
+        metrics: &mut SparMetrics,
+    ) -> Result<Tensor> {
+        let (rows, k) = (s.dim(0)?, self.config.candidates);
+        let (s, b) = (repeat_rows(s, k)?, repeat_rows(b, k)?);
+        let z = self
+            .model
+            .draw_latents(&mut self.latents, self.config.sigma_z, rows * k)?;
+        let residuals = self.model.decode(&s, &b, &z, Trace::Params)?;
+
+        let candidates = residuals.detach();
+        let actions = (&b + &candidates)?.clamp(-1f32, 1f32)?;
+        let q = self
+            .critic
+            .conservative_value(&s, &actions)?
+            .reshape((rows, k))?;
+        let candidates = candidates.reshape((rows, k, ()))?;
+        let (target, weights) = self_imitation_target(&candidates, &q, self.config.temperature)?;
+
+        let per_state = |d: &Tensor| d.sqr()?.sum_all()? / (rows * k) as f64;
+        let loss = per_state(
+            &residuals
+                .reshape(candidates.shape())?
+                .broadcast_sub(&target)?,
+        )?;
+        let mean = candidates.mean_keepdim(1)?;
+        metrics.spread = per_state(&candidates.broadcast_sub(&mean)?)?.to_scalar()?;
+        metrics.weight_max = weights.max(1)?.mean_all()?.to_scalar()?;
+        metrics.self_imitation = loss.to_scalar()?;
+        Ok(loss)
+    }
+
+    /// Hyper-parameters.
+    pub fn config(&self) -> &RectifyConfig {
+        &self.config
+    }
+
+    /// Updates done so far.
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    /// Adds networks, optimizers, counters and random streams to `state`.
+    ///
+    /// # Errors
+    /// Only if candle cannot read the parameters.
+    pub fn save(&self, state: &mut State) -> Result<()> {
+        self.anchor.net().save("anchor", state)?;
+        self.critic.save(state)?;
+        self.model.encoder.save("rectify.encoder", state)?;
+        self.model.decoder.save("rectify.decoder", state)?;
+        self.decoder_average
+            .save("rectify.decoder_average", state)?;
+        self.encoder_optim.save("rectify.encoder", state);
+        self.decoder_optim.save("rectify.decoder", state);
+        state.insert_count("rectify.updates", self.updates);
+        state.insert_stream("rectify.latents", &self.latents);
+        state.insert_stream("rectify.posterior", &self.posterior);
+        Ok(())
+    }
+
+    /// Takes networks, optimizers, counters and random streams from `state`.
+    ///
+    /// # Errors
+    /// If one is absent or of another size.
+    pub fn load(&mut self, state: &State) -> std::result::Result<(), StateError> {
+        self.anchor.net().load("anchor", state)?;
+        self.critic.load(state)?;
+        self.model.encoder.load("rectify.encoder", state)?;
+        self.model.decoder.load("rectify.decoder", state)?;
+        self.decoder_average
+            .load("rectify.decoder_average", state)?;
+        self.encoder_optim.load("rectify.encoder", state)?;
+        self.decoder_optim.load("rectify.decoder", state)?;
+        self.updates = state.get_count("rectify.updates")?;
+        self.latents = state.get_stream("rectify.latents")?;
+        self.posterior = state.get_stream("rectify.posterior")?;
+        Ok(())
+    }
+}
+
+/// Each row of `x`, `[rows, width]`, `k` times in a row: `[rows * k, width]`.
+fn repeat_rows(x: &Tensor, k: usize) -> Result<Tensor> {
+    let (rows, width) = x.dims2()?;
+    x.unsqueeze(1)?
+        .expand((rows, k, width))?
+        .reshape((rows * k, width))
+}

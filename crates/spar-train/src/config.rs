@@ -1,0 +1,163 @@
+//! Hyper-parameters of a run.
+
+use serde::{Deserialize, Serialize};
+use spar_anchor::AnchorConfig;
+use spar_critic::CriticConfig;
+use spar_rectify::RectifyConfig;
+
+use crate::error::TrainError;
+
+/// The suite whose `[train]` table holds the defaults of a single run.
+const DEFAULTS: &str = include_str!("../../../suites/mujoco.toml");
+
+/// Everything that decides how a policy is trained, given data and a seed: the
+/// `[train]` table of a suite file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Transitions per update, of the anchor's and of SPAR's.
+    pub batch_size: usize,
+    /// Updates of SPAR, after the anchor's.
+    pub updates: u64,
+    /// Rewards are multiplied by `reward_range / (max - min)` over the returns
+    /// of the data's complete episodes (IQL, with 1000).
+    pub reward_range: f64,
+    /// Updates between two points of the learning curve.
+    pub eval_every: u64,
+    /// Episodes per point of the learning curve.
+    pub eval_episodes: usize,
+    /// Updates between two checkpoints.
+    pub checkpoint_every: u64,
+    /// The behaviour-cloning anchor.
+    pub anchor: AnchorConfig,
+    /// The conservative critic.
+    pub critic: CriticConfig,
+    /// The residual policy.
+    pub rectify: RectifyConfig,
+}
+
+impl TrainConfig {
+    /// The hyper-parameters of a suite's merged table.
+    ///
+    /// # Errors
+    /// If a field is missing, unknown, of another type or out of range.
+    pub fn from_table(table: toml::Table) -> Result<Self, TrainError> {
+        let config: Self = table
+            .try_into()
+            .map_err(|e| TrainError::Config(one_line(&e)))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The defaults: the `[train]` table of `suites/mujoco.toml`.
+    ///
+    /// # Errors
+    /// Only if that file was broken when this crate was built; a test holds it.
+    pub fn defaults() -> Result<Self, TrainError> {
+        let suite: spar_core::Suite =
+            toml::from_str(DEFAULTS).map_err(|e| TrainError::Config(one_line(&e)))?;
+        Self::from_table(suite.train)
+    }
+
+    /// Refuses values no run can be made of.
+    ///
+    /// # Errors
+    /// Naming the first such field, its value and what would do.
+    pub fn check(&self) -> Result<(), TrainError> {
+        let wrong = |field: &str, got: &dyn std::fmt::Display, expected: &str| {
+            Err(TrainError::Config(format!(
+                "`{field}` is {got}, expected {expected}"
+            )))
+        };
+        let (critic, rectify) = (&self.critic, &self.rectify);
+        let counts = [
+            ("batch_size", self.batch_size as u64),
+            ("eval_every", self.eval_every),
+            ("eval_episodes", self.eval_episodes as u64),
+            ("checkpoint_every", self.checkpoint_every),
+            ("rectify.policy_freq", rectify.policy_freq),
+        ];
+        for (field, value) in counts {
+            if value == 0 {
+                return wrong(field, &value, "at least 1");
+            }
+        }
+        for (field, value, least) in [
+            ("critic.n_critics", critic.n_critics, 2),
+            ("rectify.candidates", rectify.candidates, 2),
+        ] {
+            if value < least {
+                return wrong(field, &value, &format!("at least {least}"));
+            }
+        }
+        let positive = [
+            ("reward_range", self.reward_range),
+            ("anchor.lr", f64::from(self.anchor.lr)),
+            ("critic.lr", f64::from(critic.lr)),
+            ("rectify.lr", f64::from(rectify.lr)),
+            ("rectify.rho", rectify.rho),
+            ("rectify.temperature", rectify.temperature),
+            ("rectify.sigma_z", f64::from(rectify.sigma_z)),
+        ];
+        for (field, value) in positive {
+            if !(value > 0.0 && value.is_finite()) {
+                return wrong(field, &value, "a positive number");
+            }
+        }
+        let units = [
+            ("critic.discount", critic.discount),
+            ("critic.tau", f64::from(critic.tau)),
+            ("critic.expectile", critic.expectile),
+            ("rectify.tau", f64::from(rectify.tau)),
+        ];
+        for (field, value) in units {
+            if !(value > 0.0 && value < 1.0) {
+                return wrong(field, &value, "a number between 0 and 1");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn one_line(error: &dyn std::fmt::Display) -> String {
+    error.to_string().trim().replace('\n', " ")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_preset_and_task_of_the_suite_configures_a_run() {
+        let suite: spar_core::Suite = toml::from_str(DEFAULTS).unwrap();
+        for preset in suite.presets.keys() {
+            for task in &suite.tasks {
+                let table = suite.hyper_parameters(preset, &task.to_string()).unwrap();
+                TrainConfig::from_table(table).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_values_are_named() {
+        let table = |text: &str| {
+            let suite: spar_core::Suite = toml::from_str(DEFAULTS).unwrap();
+            let mut table = suite.train;
+            table.extend(toml::from_str::<toml::Table>(text).unwrap());
+            TrainConfig::from_table(table).unwrap_err().to_string()
+        };
+        for (text, named) in [
+            ("batch_size = 0", "`batch_size` is 0"),
+            ("reward_range = -1.0", "`reward_range` is -1"),
+            ("batchsize = 1", "batchsize"),
+            ("updates = 'many'", "updates"),
+        ] {
+            let message = table(text);
+            assert!(
+                message.contains(named) && !message.contains('\n'),
+                "{message}"
+            );
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Why a run could not be finished.
+
+use std::path::PathBuf;
+
+/// Why a run could not be started, resumed or finished.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// A hyper-parameter is missing, unknown or out of range.
+    #[error("hyper-parameters: {0}")]
+    Config(String),
+    /// The method is not one of ours.
+    #[error("unknown method `{0}`; expected one of: bc, spar")]
+    Method(String),
+    /// The folder holds another run.
+    #[error(
+        "{folder} holds another run: its spec.json differs in `{field}` (there {there}, here {here}); \
+         choose another --out or remove the folder"
+    )]
+    OtherRun {
+        /// The run folder.
+        folder: PathBuf,
+        /// First field that differs.
+        field: String,
+        /// Its value in the folder.
+        there: String,
+        /// Its value in this run.
+        here: String,
+    },
+    /// Another process is training in the folder.
+    #[error("{0} is in use by another process; wait for it or choose another --out")]
+    Busy(PathBuf),
+    /// A loss is not a number any more.
+    #[error(
+        "{phase} update {update}: a loss is not finite; the run stopped, see {diagnostic}; \
+         lower the learning rate or check the data"
+    )]
+    NonFinite {
+        /// `anchor` or `spar`.
+        phase: &'static str,
+        /// The update.
+        update: u64,
+        /// File with the metrics and the batch's ranges.
+        diagnostic: PathBuf,
+    },
+    /// The anchor changed although it is frozen.
+    #[error("the frozen anchor changed during training: expected {expected}, got {got}")]
+    AnchorMoved {
+        /// Fingerprint before.
+        expected: String,
+        /// Fingerprint after.
+        got: String,
+    },
+    /// The given anchor was not made for this run.
+    #[error(
+        "anchor run {folder}: {why}; train one with --method bc and the same data, seed and settings"
+    )]
+    Anchor {
+        /// Its run folder.
+        folder: PathBuf,
+        /// What does not fit.
+        why: String,
+    },
+    /// A file is not what it should be.
+    #[error("{file}: {why}")]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Whoever watched the progress is gone.
+    #[error("the process that started this run is gone; the same command resumes it")]
+    Orphaned,
+    /// The caller asked to stop; the same spec resumes the run.
+    #[error("stopped at update {0} as asked; the same command resumes it")]
+    Stopped(u64),
+    /// The data could not be used.
+    #[error(transparent)]
+    Data(#[from] spar_data::DataError),
+    /// A rollout failed.
+    #[error(transparent)]
+    Eval(#[from] spar_eval::EvalError),
+    /// The environment could not be made.
+    #[error(transparent)]
+    Env(#[from] spar_env::EnvError),
+    /// A checkpoint could not be read or written.
+    #[error(transparent)]
+    State(#[from] spar_nn::StateError),
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+    /// A file could not be read or written.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}

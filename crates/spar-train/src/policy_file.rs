@@ -1,0 +1,352 @@
+//! Trained policies as files: one safetensors file each.
+//!
+//! A policy of ours holds, with weights `[out, in]` as PyTorch stores them:
+//!
+//! | tensor | shape | meaning |
+//! |---|---|---|
+//! | `obs_mean`, `obs_std` | `[obs_dim]` | `s = (obs - obs_mean) / obs_std` |
+//! | `anchor.layers.<i>.weight`, `.bias` | `[out, in]`, `[out]` | `b = tanh(net(s))`, ReLU between layers |
+//! | `residual.layers.<i>.weight`, `.bias` | `[out, in]`, `[out]` | `d = rho tanh(net([s, b, z]))`, `z = 0`, ReLU between layers; absent for `bc` |
+//! | `residual.rho` | `[1]` | largest residual |
+//!
+//! and acts by `clip(b + d, -1, 1)`. Its metadata entry `spar` is a JSON object:
+//! [`About`]. A plain network from elsewhere is read too: `layers.<i>.weight`,
+//! `layers.<i>.bias`, optional `obs_mean` and `obs_std`, and metadata
+//! `activation` (`relu`, `tanh`, `leaky_relu_0.01`) and `output` (`identity`,
+//! `tanh`); its actions are clipped to `[-1, 1]`.
+
+use std::{collections::HashMap, path::Path};
+
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+use spar_core::{DatasetIdentity, EnvId, Policy, Stream, files::in_file, write_atomic};
+use spar_nn::{Activation, Linear, RowMlp};
+use spar_rectify::SparPolicy;
+
+use crate::error::TrainError;
+
+/// The metadata entry that tells our own policies from plain networks.
+const METADATA_KEY: &str = "spar";
+
+/// What a policy file says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct About {
+    /// `bc` or `spar`.
+    pub method: String,
+    /// The environment it was trained for.
+    pub env: EnvId,
+    /// Task id or file name.
+    pub task: String,
+    /// The data it was trained on.
+    pub dataset: DatasetIdentity,
+    /// Training seed.
+    pub seed: u64,
+    /// Updates of the method's own networks.
+    pub updates: u64,
+}
+
+/// A plain network as a policy: `clip(net((obs - mean) / std), -1, 1)`.
+struct PlainPolicy {
+    obs_mean: Vec<f32>,
+    obs_std: Vec<f32>,
+    net: RowMlp,
+}
+
+impl Policy for PlainPolicy {
+    fn obs_dim(&self) -> usize {
+        self.net.input_dim()
+    }
+
+    fn act_dim(&self) -> usize {
+        self.net.output_dim()
+    }
+
+    fn act(&self, obs: &[f32], _streams: &mut [Stream], actions: &mut [f32]) {
+        let mut s = vec![0.0; self.obs_dim()];
+        let rows = obs.chunks_exact(self.obs_dim());
+        for (row, action) in rows.zip(actions.chunks_exact_mut(self.act_dim())) {
+            for (i, x) in row.iter().enumerate() {
+                s[i] = (x - self.obs_mean[i]) / self.obs_std[i];
+            }
+            self.net.row(&s, action);
+            action.iter_mut().for_each(|a| *a = a.clamp(-1.0, 1.0));
+        }
+    }
+}
+
+/// Writes `policy` to `path`, atomically.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write(path: &Path, policy: &SparPolicy, about: &About) -> Result<(), TrainError> {
+    let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = vec![
+        (
+            "obs_mean".into(),
+            vec![policy.obs_mean.len()],
+            policy.obs_mean.clone(),
+        ),
+        (
+            "obs_std".into(),
+            vec![policy.obs_std.len()],
+            policy.obs_std.clone(),
+        ),
+    ];
+    let mut add = |prefix: &str, net: &RowMlp| {
+        for (i, layer) in net.layers.iter().enumerate() {
+            let (input, output) = (layer.input(), layer.output());
+            let weight = transpose(&layer.weight, input, output);
+            tensors.push((
+                format!("{prefix}.layers.{i}.weight"),
+                vec![output, input],
+                weight,
+            ));
+            tensors.push((
+                format!("{prefix}.layers.{i}.bias"),
+                vec![output],
+                layer.bias.clone(),
+            ));
+        }
+    };
+    add("anchor", &policy.anchor);
+    if let Some((decoder, rho)) = &policy.residual {
+        add("residual", decoder);
+        tensors.push(("residual.rho".into(), vec![1], vec![*rho]));
+    }
+    let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
+        .into_iter()
+        .map(|(name, shape, v)| {
+            (
+                name,
+                shape,
+                v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            )
+        })
+        .collect();
+    let views = bytes.iter().map(|(name, shape, data)| {
+        TensorView::new(Dtype::F32, shape.clone(), data).map(|view| (name.as_str(), view))
+    });
+    let wrong = |why: String| TrainError::File {
+        file: path.to_owned(),
+        why,
+    };
+    let views = views
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| wrong(e.to_string()))?;
+    let about = serde_json::to_string(about).map_err(|e| wrong(e.to_string()))?;
+    let metadata = HashMap::from([(METADATA_KEY.to_owned(), about)]);
+    let file = safetensors::serialize(views, Some(metadata)).map_err(|e| wrong(e.to_string()))?;
+    Ok(write_atomic(path, &file)?)
+}
+
+/// Reads the policy at `path`, ours or a plain network, and checks that its
+/// widths are those of `env`.
+///
+/// # Errors
+/// One line saying what is missing or wrong in the file.
+pub fn read(path: &Path, env: EnvId) -> Result<Box<dyn Policy>, TrainError> {
+    let bytes = std::fs::read(path).map_err(|e| in_file(e, path))?;
+    let reader = Reader::new(path, &bytes)?;
+    let policy: Box<dyn Policy> = if reader.metadata.contains_key(METADATA_KEY) {
+        Box::new(reader.spar()?)
+    } else {
+        Box::new(reader.plain()?)
+    };
+    let (obs, act) = (policy.obs_dim(), policy.act_dim());
+    if (obs, act) != (env.obs_dim(), env.act_dim()) {
+        return Err(reader.wrong(format!(
+            "policy maps {obs} observations to {act} actions, {env} has {} and {}; \
+             give the --env it was trained for",
+            env.obs_dim(),
+            env.act_dim()
+        )));
+    }
+    Ok(policy)
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    file: SafeTensors<'a>,
+    metadata: HashMap<String, String>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(path: &'a Path, bytes: &'a [u8]) -> Result<Self, TrainError> {
+        let wrong = |e: safetensors::SafeTensorError| TrainError::File {
+            file: path.to_owned(),
+            why: format!("not a safetensors file: {e}"),
+        };
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(wrong)?;
+        Ok(Self {
+            path,
+            file: SafeTensors::deserialize(bytes).map_err(wrong)?,
+            metadata: header.metadata().clone().unwrap_or_default(),
+        })
+    }
+
+    fn wrong(&self, why: String) -> TrainError {
+        TrainError::File {
+            file: self.path.to_owned(),
+            why,
+        }
+    }
+
+    /// The finite `f32` values of tensor `name` of rank `rank`, and its shape.
+    fn tensor(&self, name: &str, rank: usize) -> Result<(Vec<usize>, Vec<f32>), TrainError> {
+        let missing = |_| self.wrong(format!("no tensor `{name}`; see the policy file format"));
+        let view = self.file.tensor(name).map_err(missing)?;
+        let values: Vec<f32> = match view.dtype() {
+            Dtype::F32 => {
+                let (words, _) = view.data().as_chunks::<4>();
+                words.iter().map(|b| f32::from_le_bytes(*b)).collect()
+            }
+            Dtype::F64 => {
+                let (words, _) = view.data().as_chunks::<8>();
+                words
+                    .iter()
+                    .map(|b| f64::from_le_bytes(*b) as f32)
+                    .collect()
+            }
+            other => {
+                return Err(self.wrong(format!("`{name}` is {other:?}, expected F32 or F64")));
+            }
+        };
+        let shape = view.shape().to_vec();
+        if shape.len() != rank {
+            return Err(self.wrong(format!(
+                "`{name}` has shape {shape:?}, expected rank {rank}"
+            )));
+        }
+        if let Some(i) = values.iter().position(|v| !v.is_finite()) {
+            return Err(self.wrong(format!("`{name}` is not finite at element {i}")));
+        }
+        Ok((shape, values))
+    }
+
+    fn net(
+        &self,
+        prefix: &str,
+        hidden: Activation,
+        output: Activation,
+    ) -> Result<RowMlp, TrainError> {
+        let mut layers: Vec<Linear> = Vec::new();
+        while self
+            .file
+            .tensor(&format!("{prefix}layers.{}.weight", layers.len()))
+            .is_ok()
+            || layers.is_empty()
+        {
+            let name = format!("{prefix}layers.{}.weight", layers.len());
+            let (shape, weight) = self.tensor(&name, 2)?;
+            let (_, bias) = self.tensor(&format!("{prefix}layers.{}.bias", layers.len()), 1)?;
+            let (output, input) = (shape[0], shape[1]);
+            let before = layers.last().map_or(input, Linear::output);
+            if bias.len() != output || input != before || input == 0 || output == 0 {
+                return Err(self.wrong(format!(
+                    "`{name}` is [{output}, {input}], expected [{}, {before}]: weights are [out, in]",
+                    bias.len()
+                )));
+            }
+            layers.push(Linear {
+                weight: transpose(&weight, output, input),
+                bias,
+            });
+        }
+        Ok(RowMlp {
+            layers,
+            hidden,
+            output,
+        })
+    }
+
+    /// `obs_mean` and `obs_std`, `[obs_dim]` each.
+    fn normalizer(&self, obs_dim: usize) -> Result<(Vec<f32>, Vec<f32>), TrainError> {
+        let (_, mean) = self.tensor("obs_mean", 1)?;
+        let (_, std) = self.tensor("obs_std", 1)?;
+        if mean.len() != obs_dim || std.len() != obs_dim || std.contains(&0.0) {
+            return Err(self.wrong(format!(
+                "`obs_mean` and `obs_std` have {} and {} elements, expected {obs_dim}, none zero in `obs_std`",
+                mean.len(),
+                std.len()
+            )));
+        }
+        Ok((mean, std))
+    }
+
+    fn spar(&self) -> Result<SparPolicy, TrainError> {
+        let anchor = self.net("anchor.", Activation::Relu, Activation::Tanh)?;
+        let (obs_mean, obs_std) = self.normalizer(anchor.input_dim())?;
+        let residual = if self.file.tensor("residual.rho").is_ok() {
+            let decoder = self.net("residual.", Activation::Relu, Activation::Tanh)?;
+            let (_, rho) = self.tensor("residual.rho", 1)?;
+            let least = anchor.input_dim() + anchor.output_dim();
+            let fits = decoder.input_dim() >= least && decoder.output_dim() == anchor.output_dim();
+            match rho[..] {
+                [rho] if fits => Some((decoder, rho)),
+                _ => return Err(self.wrong("the residual does not fit the anchor".to_owned())),
+            }
+        } else {
+            None
+        };
+        Ok(SparPolicy {
+            obs_mean,
+            obs_std,
+            anchor,
+            residual,
+        })
+    }
+
+    fn plain(&self) -> Result<PlainPolicy, TrainError> {
+        let named = |key: &str, known: &[(&str, Activation)]| {
+            let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+            let Some(value) = self.metadata.get(key) else {
+                let names = names.join(", ");
+                return Err(self.wrong(format!("no metadata `{key}`; expected one of: {names}")));
+            };
+            let found = known
+                .iter()
+                .find(|(name, _)| name == value)
+                .map(|(_, a)| *a);
+            found.ok_or_else(|| {
+                let names = names.join(", ");
+                self.wrong(format!(
+                    "metadata `{key}` is `{value}`, expected one of: {names}"
+                ))
+            })
+        };
+        let hidden = named(
+            "activation",
+            &[
+                ("relu", Activation::Relu),
+                ("tanh", Activation::Tanh),
+                ("leaky_relu_0.01", Activation::LeakyRelu(0.01)),
+            ],
+        )?;
+        let output = named(
+            "output",
+            &[
+                ("identity", Activation::Identity),
+                ("tanh", Activation::Tanh),
+            ],
+        )?;
+        let net = self.net("", hidden, output)?;
+        let has = |name| self.file.tensor(name).is_ok();
+        let (obs_mean, obs_std) = if has("obs_mean") || has("obs_std") {
+            self.normalizer(net.input_dim())?
+        } else {
+            (vec![0.0; net.input_dim()], vec![1.0; net.input_dim()])
+        };
+        Ok(PlainPolicy {
+            obs_mean,
+            obs_std,
+            net,
+        })
+    }
+}
+
+/// The transpose of row-major `[rows, cols]` as row-major `[cols, rows]`.
+fn transpose(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
+    let columns = 0..cols;
+    columns
+        .flat_map(|c| (0..rows).map(move |r| values[r * cols + c]))
+        .collect()
+}

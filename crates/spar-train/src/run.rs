@@ -1,0 +1,613 @@
+//! The loop of a run: anchor phase, SPAR phase, final evaluation.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+use spar_anchor::{Anchor, AnchorTrainer};
+use spar_core::{RunRecord, Stream};
+use spar_data::{Batch, Normalizer, Sampler, Transitions};
+use spar_nn::State;
+use spar_rectify::{Spar, SparMetrics, SparPolicy};
+
+use crate::{
+    error::TrainError,
+    folder::{CurvePoint, Folder, read_json, write_json},
+    policy_file,
+    spec::{Method, RunSpec},
+};
+
+/// Updates between two lines of `metrics.jsonl`.
+const LOG_EVERY: u64 = 500;
+
+/// Time between two progress reports.
+const REPORT_EVERY: Duration = Duration::from_millis(400);
+
+/// What a run is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Cloning the behaviour.
+    Anchor,
+    /// Rectifying the anchor.
+    Spar,
+    /// Judging the last checkpoint.
+    Eval,
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Progress {
+    /// Updates done, of all phases.
+    pub done: u64,
+    /// Updates in all.
+    pub total: u64,
+    /// What it is doing.
+    pub phase: Phase,
+}
+
+/// What surrounds a run without deciding its bits.
+pub struct Control<'a> {
+    /// A finished `bc` run of the same data, seed and settings whose policy
+    /// serves as the anchor: the same bits as training it again.
+    pub anchor: Option<PathBuf>,
+    /// Commit of the program, for the record.
+    pub commit: String,
+    /// Command line that makes this run again, for the record.
+    pub command: String,
+    /// Stops, resumably, after this many updates of the current phase.
+    pub stop_after: Option<u64>,
+    /// Told about progress now and then; an error means nobody is left to
+    /// listen, and the run stops resumably.
+    pub report: &'a mut dyn FnMut(Progress) -> io::Result<()>,
+}
+
+/// Trains the policy `spec` describes on `data` in the folder `out`, going on
+/// from its last checkpoint if it has one, judges the last checkpoint and
+/// returns the record it also writes to `DONE`.
+///
+/// # Errors
+/// See [`TrainError`]; whatever stops a run, the folder can be resumed.
+pub fn run<'a>(
+    spec: &'a RunSpec,
+    data: &'a Transitions,
+    out: &Path,
+    control: Control<'a>,
+) -> Result<RunRecord, TrainError> {
+    spec.config.check()?;
+    let folder = Folder::open(out, spec)?;
+    if let Some(record) = folder.finished(spec)? {
+        return Ok(record);
+    }
+    folder.reopen()?;
+    let checkpoint = folder.read_checkpoint()?;
+    let mut session = Session::new(spec, data, folder, control, checkpoint.as_ref())?;
+    let anchor = session.anchor_phase(checkpoint.as_ref())?;
+    let policy = match spec.method {
+        Method::Bc => session.policy_of_anchor(&anchor)?,
+        Method::Spar => session.spar_phase(anchor, checkpoint.as_ref())?,
+    };
+    session.finish(&policy)
+}
+
+/// A run while it is going on.
+struct Session<'a> {
+    spec: &'a RunSpec,
+    data: &'a Transitions,
+    folder: Folder,
+    control: Control<'a>,
+    normalizer: Normalizer,
+    reward_scale: f32,
+    batch: Batch,
+    /// Lines of `metrics.jsonl` so far.
+    metrics: Vec<String>,
+    curve: Vec<CurvePoint>,
+    /// Seconds spent before this process, and its start.
+    spent: f64,
+    started: Instant,
+    reported: Instant,
+}
+
+impl<'a> Session<'a> {
+    fn new(
+        spec: &'a RunSpec,
+        data: &'a Transitions,
+        folder: Folder,
+        control: Control<'a>,
+        checkpoint: Option<&State>,
+    ) -> Result<Self, TrainError> {
+        let field = |name: &str| checkpoint.and_then(|c| c.metadata.get(name));
+        let parse = |text: &String| serde_json::from_str(text).ok();
+        Ok(Self {
+            normalizer: Normalizer::of(data),
+            reward_scale: reward_scale(spec, data),
+            batch: Batch::new(spec.config.batch_size, data.obs_dim(), data.act_dim()),
+            metrics: match checkpoint {
+                Some(state) => lines_until(&folder.file("metrics.jsonl"), state)?,
+                None => Vec::new(),
+            },
+            curve: field("curve")
+                .and_then(|t| serde_json::from_str(t).ok())
+                .unwrap_or_default(),
+            spent: field("wall_s").and_then(parse).unwrap_or(0.0),
+            started: Instant::now(),
+            reported: Instant::now(),
+            spec,
+            data,
+            folder,
+            control,
+        })
+    }
+
+    /// The frozen anchor: read from a finished run, from a checkpoint of the
+    /// SPAR phase, or trained here.
+    fn anchor_phase(&mut self, checkpoint: Option<&State>) -> Result<Anchor, TrainError> {
+        let (spec, config) = (self.spec, &self.spec.config.anchor);
+        let mut init = Stream::new(spec.seed, "anchor/init");
+        let anchor = Anchor::new(config, self.data.obs_dim(), self.data.act_dim(), &mut init)?;
+        if spec.method == Method::Spar {
+            // Past the anchor phase its parameters come with everything else.
+            if checkpoint.is_some_and(|c| c.get_count("updates.spar").is_ok()) {
+                return Ok(anchor);
+            }
+            if let Some(folder) = self.control.anchor.clone() {
+                self.read_anchor(&folder, &anchor)?;
+                return Ok(anchor);
+            }
+        }
+        let mut trainer = AnchorTrainer::new(anchor, config);
+        let mut sampler = Sampler::new(Stream::new(spec.seed, "anchor/sampler"));
+        let mut update = 0;
+        if let Some(state) = checkpoint {
+            trainer.load(state)?;
+            sampler = Sampler::new(state.get_stream("sampler")?);
+            update = state.get_count("updates.anchor")?;
+        }
+        while update < config.updates {
+            let batch = self.next_batch(&mut sampler)?;
+            let loss = trainer.update(&batch)?;
+            update += 1;
+            let line = || Line {
+                phase: Phase::Anchor,
+                update,
+                metrics: AnchorLine { loss },
+            };
+            if !loss.is_finite() {
+                return Err(self.diverged(&line())?);
+            }
+            self.log(update, config.updates, line)?;
+            let curve = spec.method == Method::Bc && update.is_multiple_of(spec.config.eval_every);
+            if curve && update < config.updates {
+                let policy = self.policy_of_anchor(&trainer.anchor)?;
+                self.curve_point(update, &policy, spec.config.eval_episodes)?;
+            }
+            let save = || {
+                let mut state = State::default();
+                trainer.save(&mut state)?;
+                state.insert_count("updates.anchor", update);
+                state.insert_stream("sampler", sampler.stream());
+                Ok(state)
+            };
+            self.after_update(Phase::Anchor, update, config.updates, save)?;
+        }
+        Ok(trainer.freeze())
+    }
+
+    fn read_anchor(&self, folder: &Path, anchor: &Anchor) -> Result<(), TrainError> {
+        let unfit = |why: &str| TrainError::Anchor {
+            folder: folder.to_owned(),
+            why: why.to_owned(),
+        };
+        if !folder.join("DONE").exists() {
+            return Err(unfit("it is not finished"));
+        }
+        let theirs: RunSpec = read_json(&folder.join("spec.json"))?;
+        if theirs.method != Method::Bc {
+            return Err(unfit("its method is not bc"));
+        }
+        let same = theirs.seed == self.spec.seed
+            && theirs.dataset == self.spec.dataset
+            && theirs.config.anchor == self.spec.config.anchor
+            && theirs.config.batch_size == self.spec.config.batch_size;
+        if !same {
+            return Err(unfit(
+                "its data, seed, batch size or anchor settings differ",
+            ));
+        }
+        let state = State::read(&folder.join("checkpoints/latest.safetensors"))?;
+        Ok(anchor.net().load("anchor", &state)?)
+    }
+
+    fn spar_phase(
+        &mut self,
+        anchor: Anchor,
+        checkpoint: Option<&State>,
+    ) -> Result<SparPolicy, TrainError> {
+        let spec = self.spec;
+        let config = &spec.config;
+        let (obs_dim, act_dim) = (self.data.obs_dim(), self.data.act_dim());
+        let (rectify, critic) = (config.rectify.clone(), config.critic.clone());
+        let mut spar = Spar::new(rectify, critic, anchor, obs_dim, act_dim, spec.seed)?;
+        let mut sampler = Sampler::new(Stream::new(spec.seed, "spar/sampler"));
+        let mut metrics = SparMetrics::default();
+        if let Some(state) = checkpoint.filter(|c| c.get_count("updates.spar").is_ok()) {
+            spar.load(state)?;
+            sampler = Sampler::new(state.get_stream("sampler")?);
+            let text = state.metadata.get("metrics");
+            metrics = text
+                .and_then(|t| serde_json::from_str(t).ok())
+                .unwrap_or_default();
+        }
+        let frozen = spar.anchor.fingerprint()?;
+        while spar.updates() < config.updates {
+            let batch = self.next_batch(&mut sampler)?;
+            spar.update(&batch, &mut metrics)?;
+            let update = spar.updates();
+            let line = || Line {
+                phase: Phase::Spar,
+                update,
+                metrics,
+            };
+            if !metrics.is_finite() {
+                return Err(self.diverged(&line())?);
+            }
+            self.log(update, config.updates, line)?;
+            if update.is_multiple_of(config.eval_every) && update < config.updates {
+                let policy = self.policy_of_spar(&spar)?;
+                self.curve_point(update, &policy, config.eval_episodes)?;
+            }
+            let save = || {
+                let mut state = State::default();
+                spar.save(&mut state)?;
+                state.insert_count("updates.spar", update);
+                state.insert_stream("sampler", sampler.stream());
+                let text = serde_json::to_string(&metrics).map_err(io::Error::from)?;
+                state.metadata.insert("metrics".to_owned(), text);
+                Ok(state)
+            };
+            self.after_update(Phase::Spar, update, config.updates, save)?;
+        }
+        let got = spar.anchor.fingerprint()?;
+        if got != frozen {
+            return Err(TrainError::AnchorMoved {
+                expected: frozen,
+                got,
+            });
+        }
+        self.policy_of_spar(&spar)
+    }
+
+    fn next_batch(&mut self, sampler: &mut Sampler) -> Result<spar_nn::Batch, TrainError> {
+        let batch = &mut self.batch;
+        sampler.next(self.data, &self.normalizer, batch);
+        batch
+            .rewards
+            .iter_mut()
+            .for_each(|r| *r *= self.reward_scale);
+        Ok(spar_nn::Batch::from_slices(
+            batch.size,
+            &batch.obs,
+            &batch.actions,
+            &batch.rewards,
+            &batch.next_obs,
+            &batch.not_terminal,
+        )?)
+    }
+
+    fn log<M: Serialize>(
+        &mut self,
+        update: u64,
+        last: u64,
+        line: impl FnOnce() -> Line<M>,
+    ) -> Result<(), TrainError> {
+        if update.is_multiple_of(LOG_EVERY) || update == last {
+            let text = serde_json::to_string(&line()).map_err(io::Error::from)?;
+            self.metrics.push(text);
+        }
+        Ok(())
+    }
+
+    /// Checkpoint, progress and stopping: what follows every update.
+    fn after_update(
+        &mut self,
+        phase: Phase,
+        update: u64,
+        last: u64,
+        save: impl FnOnce() -> Result<State, TrainError>,
+    ) -> Result<(), TrainError> {
+        let stop = self.control.stop_after == Some(update) && update < last;
+        let every = self.spec.config.checkpoint_every;
+        if update.is_multiple_of(every) || update == last || stop {
+            self.checkpoint(save()?)?;
+        }
+        if stop {
+            return Err(TrainError::Stopped(update));
+        }
+        if self.reported.elapsed() > REPORT_EVERY {
+            self.reported = Instant::now();
+            self.report(phase, update)?;
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, mut state: State) -> Result<(), TrainError> {
+        let curve = serde_json::to_string(&self.curve).map_err(io::Error::from)?;
+        state.metadata.insert("curve".to_owned(), curve);
+        state
+            .metadata
+            .insert("wall_s".to_owned(), self.wall_s().to_string());
+        state.insert_count("metrics.lines", self.metrics.len() as u64);
+        let mut text = self.metrics.join("\n");
+        text.push('\n');
+        spar_core::write_atomic(&self.folder.file("metrics.jsonl"), text.as_bytes())?;
+        self.folder.write_curve(&self.curve)?;
+        self.folder.write_checkpoint(&state)
+    }
+
+    fn report(&mut self, phase: Phase, update: u64) -> Result<(), TrainError> {
+        let config = &self.spec.config;
+        let anchor = if self.control.anchor.is_some() {
+            0
+        } else {
+            config.anchor.updates
+        };
+        let (before, total) = match (self.spec.method, phase) {
+            (Method::Bc, _) => (0, anchor),
+            (Method::Spar, Phase::Anchor) => (0, anchor + config.updates),
+            (Method::Spar, _) => (anchor, anchor + config.updates),
+        };
+        let progress = Progress {
+            done: before + update,
+            total,
+            phase,
+        };
+        (self.control.report)(progress).map_err(|_| TrainError::Orphaned)
+    }
+
+    fn wall_s(&self) -> f64 {
+        self.spent + self.started.elapsed().as_secs_f64()
+    }
+
+    fn policy_of_anchor(&self, anchor: &Anchor) -> Result<SparPolicy, TrainError> {
+        Ok(SparPolicy {
+            obs_mean: self.normalizer.mean.clone(),
+            obs_std: self.normalizer.std.clone(),
+            anchor: anchor.rows()?,
+            residual: None,
+        })
+    }
+
+    fn policy_of_spar(&self, spar: &Spar) -> Result<SparPolicy, TrainError> {
+        let Normalizer { mean, std } = &self.normalizer;
+        Ok(SparPolicy::of(spar, mean.clone(), std.clone())?)
+    }
+
+    fn curve_point(
+        &mut self,
+        update: u64,
+        policy: &SparPolicy,
+        episodes: usize,
+    ) -> Result<(), TrainError> {
+        let (env, seed) = (self.spec.env, self.spec.eval_seed);
+        let played = spar_eval::rollout(env, policy, episodes, seed, 1)?;
+        self.push_point(update, &played);
+        Ok(())
+    }
+
+    fn push_point(&mut self, update: u64, played: &[spar_eval::Episode]) {
+        let mean_return = played.iter().map(|e| e.ret).sum::<f64>() / played.len() as f64;
+        self.curve.retain(|p| p.update < update);
+        self.curve.push(CurvePoint {
+            update,
+            episodes: played.len(),
+            mean_return,
+            normalized_score: self.spec.env.normalized_score(mean_return),
+        });
+    }
+
+    /// Writes the diagnostic file of a diverged run and returns its error.
+    fn diverged<M: Serialize>(&self, line: &Line<M>) -> Result<TrainError, TrainError> {
+        let range = |values: &[f32]| {
+            let low = values.iter().copied().fold(f32::INFINITY, f32::min);
+            let high = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            [low, high]
+        };
+        let diagnostic = self.folder.file("diagnostic.json");
+        let batch = &self.batch;
+        write_json(
+            &diagnostic,
+            &serde_json::json!({
+                "phase": line.phase,
+                "update": line.update,
+                // JSON has no NaN: what is not finite reads null here.
+                "metrics": line.metrics,
+                "batch_range": {
+                    "obs": range(&batch.obs),
+                    "actions": range(&batch.actions),
+                    "rewards": range(&batch.rewards),
+                    "next_obs": range(&batch.next_obs),
+                },
+                "reward_scale": self.reward_scale,
+                "spec": self.spec,
+            }),
+        )?;
+        Ok(TrainError::NonFinite {
+            phase: if line.phase == Phase::Anchor {
+                "anchor"
+            } else {
+                "spar"
+            },
+            update: line.update,
+            diagnostic,
+        })
+    }
+
+    /// Judges the policy of the last update and closes the folder.
+    fn finish(mut self, policy: &SparPolicy) -> Result<RunRecord, TrainError> {
+        let spec = self.spec;
+        let about = policy_file::About {
+            method: spec.method.name().to_owned(),
+            env: spec.env,
+            task: spec.task.clone(),
+            dataset: spec.dataset.clone(),
+            seed: spec.seed,
+            updates: spec.updates(),
+        };
+        policy_file::write(&self.folder.file("policy.safetensors"), policy, &about)?;
+        self.report(Phase::Eval, spec.updates())?;
+        let played = spar_eval::rollout(spec.env, policy, spec.final_episodes, spec.eval_seed, 1)?;
+        self.push_point(spec.updates(), &played);
+        self.folder.write_curve(&self.curve)?;
+        self.folder.write_returns(&played)?;
+        let record = RunRecord {
+            suite: spec.suite.clone(),
+            preset: spec.preset.clone(),
+            task: spec.task.clone(),
+            method: spec.method.name().to_owned(),
+            seed: spec.seed,
+            env: spec.env,
+            dataset: spec.dataset.clone(),
+            returns: played.iter().map(|e| e.ret).collect(),
+            eval_seed: spec.eval_seed,
+            updates: if spec.method == Method::Spar {
+                spec.config.updates
+            } else {
+                0
+            },
+            anchor_updates: spec.config.anchor.updates,
+            wall_s: self.wall_s(),
+            commit: self.control.commit.clone(),
+            mujoco_version: spar_env::physics_version(spec.env)?,
+            threads: 1,
+            command: self.control.command.clone(),
+        };
+        self.folder.write_done(&record)?;
+        Ok(record)
+    }
+}
+
+/// One line of `metrics.jsonl`.
+#[derive(Serialize)]
+struct Line<M> {
+    phase: Phase,
+    update: u64,
+    #[serde(flatten)]
+    metrics: M,
+}
+
+#[derive(Serialize)]
+struct AnchorLine {
+    loss: f32,
+}
+
+/// The lines of `metrics.jsonl` up to the checkpoint's moment.
+fn lines_until(path: &Path, state: &State) -> Result<Vec<String>, TrainError> {
+    let count = state.get_count("metrics.lines")? as usize;
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(text.lines().take(count).map(str::to_owned).collect()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) => Err(spar_core::files::in_file(e, path).into()),
+    }
+}
+
+/// IQL's scaling of rewards by the range of the data's returns: see
+/// [`crate::TrainConfig::reward_range`]. One where there is no range.
+fn reward_scale(spec: &RunSpec, data: &Transitions) -> f32 {
+    let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+    let set = data.dataset();
+    for episode in set.episodes(spec.env.horizon()) {
+        if episode.end != spar_data::EpisodeEnd::Unfinished {
+            let rewards = &set.rewards[episode.rows];
+            let sum: f64 = rewards.iter().map(|&r| f64::from(r)).sum();
+            (low, high) = (low.min(sum), high.max(sum));
+        }
+    }
+    if high > low {
+        (spec.config.reward_range / (high - low)) as f32
+    } else {
+        1.0
+    }
+}
+
+/// Updates per second measured on this machine, for estimates.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Throughput {
+    /// SPAR updates, averaged over fitting and self-imitation in the run's
+    /// proportion.
+    pub updates_per_s: f64,
+    /// Anchor updates.
+    pub anchor_updates_per_s: f64,
+    /// SPAR updates of one run.
+    pub total_updates: u64,
+    /// Anchor updates of one run.
+    pub anchor_updates: u64,
+}
+
+/// Times `spec`'s updates for about `seconds` on its data, in memory only.
+///
+/// # Errors
+/// If a tensor operation fails.
+pub fn throughput(
+    spec: &RunSpec,
+    data: &Transitions,
+    seconds: f64,
+) -> Result<Throughput, TrainError> {
+    let config = &spec.config;
+    let (obs_dim, act_dim) = (data.obs_dim(), data.act_dim());
+    let normalizer = Normalizer::of(data);
+    let mut sampler = Sampler::new(Stream::new(spec.seed, "throughput"));
+    let mut flat = Batch::new(config.batch_size, obs_dim, act_dim);
+    let mut next = || -> Result<spar_nn::Batch, TrainError> {
+        sampler.next(data, &normalizer, &mut flat);
+        let f = &flat;
+        let (s, n) = (&f.obs, &f.next_obs);
+        Ok(spar_nn::Batch::from_slices(
+            f.size,
+            s,
+            &f.actions,
+            &f.rewards,
+            n,
+            &f.not_terminal,
+        )?)
+    };
+    let mut rate = |step: &mut dyn FnMut(&spar_nn::Batch) -> Result<(), TrainError>| {
+        let (start, mut updates) = (Instant::now(), 0u32);
+        while updates == 0 || start.elapsed().as_secs_f64() < seconds / 3.0 {
+            step(&next()?)?;
+            updates += 1;
+        }
+        Ok::<f64, TrainError>(f64::from(updates) / start.elapsed().as_secs_f64())
+    };
+    let mut init = Stream::new(spec.seed, "throughput/init");
+    let anchor = Anchor::new(&config.anchor, obs_dim, act_dim, &mut init)?;
+    let mut trainer = AnchorTrainer::new(anchor, &config.anchor);
+    let anchor_rate = rate(&mut |batch| Ok(trainer.update(batch).map(drop)?))?;
+    let anchor = trainer.freeze();
+
+    let mut metrics = SparMetrics::default();
+    let mut rectify = config.rectify.clone();
+    rectify.warmup = u64::MAX;
+    let critic = config.critic.clone();
+    let mut fitting = Spar::new(rectify.clone(), critic.clone(), anchor, obs_dim, act_dim, 0)?;
+    let fit_rate = rate(&mut |batch| Ok(fitting.update(batch, &mut metrics)?))?;
+    rectify.warmup = 0;
+    let mut imitating = Spar::new(rectify, critic, fitting.anchor, obs_dim, act_dim, 0)?;
+    let imitation_rate = rate(&mut |batch| Ok(imitating.update(batch, &mut metrics)?))?;
+
+    let fit = config.rectify.warmup.min(config.updates) as f64;
+    let imitation = config.updates as f64 - fit;
+    let time = fit / fit_rate + imitation / imitation_rate;
+    Ok(Throughput {
+        updates_per_s: if time > 0.0 {
+            config.updates as f64 / time
+        } else {
+            fit_rate
+        },
+        anchor_updates_per_s: anchor_rate,
+        total_updates: config.updates,
+        anchor_updates: config.anchor.updates,
+    })
+}
