@@ -135,14 +135,9 @@ pub fn verify(
     tolerance: Tolerance,
 ) -> Result<Verification, VerifyError> {
     let id = || data.identity.id.clone();
-    let state = |values: &Option<Vec<f64>>, key| match values {
-        Some(values) => Ok(values.clone()),
-        None => Err(VerifyError::NoState { id: id(), key }),
-    };
-    let (qpos, qvel) = (
-        state(&data.qpos, "infos/qpos")?,
-        state(&data.qvel, "infos/qvel")?,
-    );
+    let missing = |key| VerifyError::NoState { id: id(), key };
+    let qpos = data.qpos.as_ref().ok_or_else(|| missing("infos/qpos"))?;
+    let qvel = data.qvel.as_ref().ok_or_else(|| missing("infos/qvel"))?;
     let mut world = spar_env::make(env)?;
     let (nq, nv) = (world.nq(), world.nv());
     for (key, expected, got) in [
@@ -192,7 +187,12 @@ pub fn verify(
         if let Some(next) = next {
             after.see(row, next, world.obs(), tolerance.obs);
         }
-        reward.see(row, &data.rewards[row..=row], &[step.reward], tolerance.reward);
+        reward.see(
+            row,
+            &data.rewards[row..=row],
+            &[step.reward],
+            tolerance.reward,
+        );
         let differs = step.terminal != data.terminals[row];
         terminal_mismatches += usize::from(differs && ends[row] != Some(EpisodeEnd::Timeout));
     }
@@ -200,9 +200,18 @@ pub fn verify(
     let returns: Vec<f64> = episodes
         .iter()
         .filter(|e| e.end != EpisodeEnd::Unfinished)
-        .map(|e| data.rewards[e.rows.clone()].iter().map(|&r| f64::from(r)).sum())
+        .map(|e| {
+            data.rewards[e.rows.clone()]
+                .iter()
+                .map(|&r| f64::from(r))
+                .sum()
+        })
         .collect();
-    let obs = if at_state.deviation > after.deviation { &at_state } else { &after };
+    let obs = if at_state.deviation > after.deviation {
+        &at_state
+    } else {
+        &after
+    };
     Ok(Verification {
         id: id(),
         env,
