@@ -3,9 +3,12 @@
 //! D4RL's layout, for users who have no official files.
 
 pub mod behavior;
+pub mod card;
 pub mod gaussian;
 pub mod online;
+pub mod recipe;
 pub mod sac;
+pub mod select;
 pub mod verify;
 
 /// Why data could not be made.
@@ -14,6 +17,12 @@ pub enum CollectError {
     /// The environment failed.
     #[error(transparent)]
     Env(#[from] spar_env::EnvError),
+    /// A rollout failed.
+    #[error(transparent)]
+    Eval(#[from] spar_eval::EvalError),
+    /// A data file could not be read or written.
+    #[error(transparent)]
+    Data(#[from] spar_data::DataError),
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

@@ -18,6 +18,9 @@ use crate::{
     sac::{Sac, SacConfig},
 };
 
+/// Name of the training curve's file, one [`CurvePoint`] per line.
+pub const CURVE_FILE: &str = "curve.jsonl";
+
 /// One line of a training curve: the state of training at a snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CurvePoint {
@@ -28,10 +31,10 @@ pub struct CurvePoint {
     pub mean_return: f64,
     /// Mean length of the same episodes.
     pub mean_length: f64,
-    /// The temperature.
-    pub alpha: f32,
-    /// Sum of the critics' losses on the last batch.
-    pub critic_loss: f32,
+    /// The temperature; none before the first update.
+    pub alpha: Option<f32>,
+    /// Sum of the critics' losses on the last batch; none before the first update.
+    pub critic_loss: Option<f32>,
 }
 
 /// Everything the environment showed so far, flat.
@@ -106,7 +109,7 @@ pub fn train(config: &SacConfig, env: EnvId, seed: u64, out: &Path) -> Result<()
     let mut next_obs = vec![0.0; env.obs_dim()];
     let mut action = vec![0.0; env.act_dim()];
     let mut metrics = None;
-    let curve_path = out.join("curve.jsonl");
+    let curve_path = out.join(CURVE_FILE);
     let mut curve =
         fs::File::create(&curve_path).map_err(|e| spar_core::files::in_file(e, &curve_path))?;
 
@@ -145,8 +148,8 @@ pub fn train(config: &SacConfig, env: EnvId, seed: u64, out: &Path) -> Result<()
                 step,
                 mean_return: last.iter().map(|e| e.0).sum::<f64>() / n,
                 mean_length: last.iter().map(|e| e.1 as f64).sum::<f64>() / n,
-                alpha: metrics.map_or(f32::NAN, |m| m.alpha),
-                critic_loss: metrics.map_or(f32::NAN, |m| m.critic_loss),
+                alpha: metrics.map(|m| m.alpha),
+                critic_loss: metrics.map(|m| m.critic_loss),
             };
             if metrics.is_some_and(|m| !(m.critic_loss + m.actor_loss).is_finite()) {
                 return Err(CollectError::Diverged { step });
