@@ -312,11 +312,18 @@ fn last_layer(layers: &[LayerLayout], params: &[f32], x: &[f32], rows: usize, ou
     }
 }
 
+/// `max(v, 0)` that lets a NaN through, as PyTorch's does: with `f32::max` a
+/// diverged network would go on as a silent one.
+#[inline(always)]
+fn relu(v: f32) -> f32 {
+    if v < 0.0 { 0.0 } else { v }
+}
+
 fn bias_relu(bias: &[f32], y: &mut [f32]) {
     Arch::new().dispatch(|| {
         for row in y.chunks_exact_mut(bias.len()) {
             for (y, b) in row.iter_mut().zip(bias) {
-                *y = (*y + b).max(0.0);
+                *y = relu(*y + b);
             }
         }
     });
@@ -346,7 +353,7 @@ fn norm_relu(
             *inverse = 1.0 / (variance + LAYER_NORM_EPS).sqrt();
             for (((y, n), g), s) in row.iter_mut().zip(normal).zip(gain).zip(shift) {
                 *n = (*n - mean) * *inverse;
-                *y = (g * *n + s).max(0.0);
+                *y = relu(g * *n + s);
             }
         }
     });

@@ -159,3 +159,32 @@ fn gradients_are_those_of_finite_differences() {
         assert_eq!(alone, gx);
     }
 }
+
+/// A diverged parameter must show in the output: `f32::max(NaN, 0.0)` is zero,
+/// and a ReLU written with it would hide the divergence from every loss.
+#[test]
+fn a_parameter_that_is_not_a_number_shows_in_the_output() {
+    for layer_norm in [false, true] {
+        let shape = MlpShape {
+            input: 3,
+            hidden: vec![20, 20],
+            output: 2,
+            layer_norm,
+        };
+        for layer in shape.layers() {
+            for at in [layer.weight.start, layer.bias.end - 1] {
+                let mut c = case(shape.clone(), 4, 5);
+                c.params[at] = f32::NAN;
+                let mut work = Workspace::default();
+                let mut out = vec![0.0; c.rows * shape.output];
+                mlp::forward(&shape, &c.params, &c.x, c.rows, &mut work, &mut out);
+                assert!(out.iter().any(|v| v.is_nan()), "hidden by forward at {at}");
+                mlp::forward_only(&shape, &c.params, &c.x, c.rows, &mut work, &mut out);
+                assert!(
+                    out.iter().any(|v| v.is_nan()),
+                    "hidden by forward_only at {at}"
+                );
+            }
+        }
+    }
+}

@@ -23,7 +23,10 @@ impl Activation {
     pub fn apply(self, values: &mut [f32]) {
         match self {
             Self::Identity => {}
-            Self::Relu => values.iter_mut().for_each(|v| *v = v.max(0.0)),
+            // Not `f32::max`, which would turn a NaN into zero.
+            Self::Relu => values
+                .iter_mut()
+                .for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v }),
             Self::Tanh => values.iter_mut().for_each(|v| *v = v.tanh()),
             Self::LeakyRelu(slope) => {
                 values
