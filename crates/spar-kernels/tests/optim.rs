@@ -1,6 +1,8 @@
-//! Adam and Polyak averaging against PyTorch.
+//! Adam and Polyak averaging against PyTorch and against their definitions.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use proptest::prelude::*;
+use spar_core::Stream;
 use spar_kernels::optim::{AdamConfig, adam, polyak};
 
 /*
@@ -45,4 +47,99 @@ fn polyak_moves_by_tau() {
     let mut target = [1.0f32, -1.0];
     polyak(0.25, &mut target, &[5.0, 3.0]);
     assert_eq!(target, [2.0, 0.0]);
+}
+
+/// One Adam step by its definition in double precision, without any
+/// rearrangement: what the fused pass must stay within rounding of.
+fn plain_adam(c: &AdamConfig, step: u64, p: &mut [f64], g: &[f64], m: &mut [f64], v: &mut [f64]) {
+    let [lr, b1, b2, eps] = [c.lr, c.beta1, c.beta2, c.eps].map(f64::from);
+    for i in 0..p.len() {
+        m[i] = b1 * m[i] + (1.0 - b1) * g[i];
+        v[i] = b2 * v[i] + (1.0 - b2) * g[i] * g[i];
+        let m_hat = m[i] / (1.0 - b1.powf(step as f64));
+        let v_hat = v[i] / (1.0 - b2.powf(step as f64));
+        p[i] -= lr * m_hat / (v_hat.sqrt() + eps);
+    }
+}
+
+fn wide(v: &[f32]) -> Vec<f64> {
+    v.iter().map(|&x| f64::from(x)).collect()
+}
+
+fn draw(seed: u64, name: &str, n: usize) -> Vec<f32> {
+    let mut v = vec![0.0; n];
+    Stream::new(seed, name).fill_normal(1.0, &mut v);
+    v
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(80))]
+
+    #[test]
+    fn adam_is_its_definition(
+        n in 0usize..70, steps in 1u64..40, seed: u64,
+        lr in 1e-5f32..1e-1, beta1 in 0.0f32..0.99, beta2 in 0.5f32..0.9999, scale in -3i32..4,
+    ) {
+        let config = AdamConfig { lr, beta1, beta2, eps: 1e-8 };
+        let mut p = draw(seed, "params", n);
+        let (mut m, mut v) = (vec![0.0f32; n], vec![0.0f32; n]);
+        let (mut p64, mut m64, mut v64) = (wide(&p), wide(&m), wide(&v));
+        for step in 1..=steps {
+            let grad: Vec<f32> = draw(seed, &format!("grad/{step}"), n)
+                .iter()
+                .map(|g| g * 10f32.powi(scale))
+                .collect();
+            adam(&config, step, &mut p, &grad, &mut m, &mut v);
+            plain_adam(&config, step, &mut p64, &wide(&grad), &mut m64, &mut v64);
+        }
+        for i in 0..n {
+            // A step moves a parameter by about lr whatever the gradient's scale.
+            let off = (f64::from(p[i]) - p64[i]).abs();
+            prop_assert!(off <= 1e-6 * steps as f64 * (1.0 + f64::from(lr)), "{i}: {} {}", p[i], p64[i]);
+            let off = (f64::from(v[i]) - v64[i]).abs();
+            prop_assert!(off <= 1e-5 * v64[i], "{i}: {} {}", v[i], v64[i]);
+        }
+    }
+
+    #[test]
+    fn polyak_is_its_definition(n in 0usize..70, tau in 0.0f32..=1.0, seed: u64) {
+        let source = draw(seed, "source", n);
+        let before = draw(seed, "target", n);
+        let mut target = before.clone();
+        polyak(tau, &mut target, &source);
+        for i in 0..n {
+            let [t, s, tau] = [before[i], source[i], tau].map(f64::from);
+            let want = (1.0 - tau) * t + tau * s;
+            let off = (f64::from(target[i]) - want).abs();
+            prop_assert!(off <= 1e-6 * (1.0 + t.abs() + s.abs()), "{i}: {} {want}", target[i]);
+        }
+    }
+}
+
+/// A step without gradient on fresh moments moves nothing, and a longer buffer
+/// is not a different computation: every element is its own.
+#[test]
+fn an_element_depends_on_itself_alone() {
+    let config = AdamConfig::new(1e-2);
+    let (p, g) = (draw(1, "p", 67), draw(1, "g", 67));
+    let step = |range: std::ops::Range<usize>| {
+        let mut p = p[range.clone()].to_vec();
+        let (mut m, mut v) = (vec![0.0; p.len()], vec![0.0; p.len()]);
+        adam(&config, 1, &mut p, &g[range], &mut m, &mut v);
+        p
+    };
+    let whole = step(0..67);
+    for i in 0..67 {
+        assert_eq!(step(i..i + 1)[0], whole[i], "element {i}");
+    }
+    let mut still = p.clone();
+    adam(
+        &config,
+        1,
+        &mut still,
+        &[0.0; 67],
+        &mut [0.0; 67],
+        &mut [0.0; 67],
+    );
+    assert_eq!(still, p);
 }
