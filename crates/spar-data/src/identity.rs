@@ -44,3 +44,39 @@ pub(crate) fn identify(
     };
     (identity, notes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_outweighs_what_a_file_says_and_is_called() {
+        let official = &manifest::files()[0];
+        let local = BTreeMap::from([
+            (META_ORIGIN.to_owned(), "local".to_owned()),
+            (META_DATASET.to_owned(), "hopper-medium-local".to_owned()),
+        ]);
+        let name = Path::new("folder/renamed.hdf5");
+        let (found, notes) = identify(name, official.sha256.clone(), 7, &local);
+        assert_eq!(
+            (found.id, found.origin),
+            (official.id.clone(), Origin::Official)
+        );
+        assert!(notes.is_empty());
+
+        let (found, _) = identify(name, "0".repeat(64), 7, &local);
+        assert_eq!(
+            (found.id.as_str(), found.origin),
+            ("hopper-medium-local", Origin::Local)
+        );
+
+        let (found, notes) = identify(
+            Path::new(&official.name),
+            "0".repeat(64),
+            7,
+            &BTreeMap::new(),
+        );
+        assert_eq!(found.origin, Origin::User);
+        assert!(notes[0].contains(&official.sha256));
+    }
+}

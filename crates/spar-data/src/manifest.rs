@@ -86,3 +86,34 @@ fn find_in(file: &OfficialFile, folders: &[PathBuf]) -> Option<PathBuf> {
         .map(|folder| folder.join(&file.name))
         .find(|p| right(p))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manifest_names_each_task_once() {
+        assert_eq!(files().len(), 9);
+        for file in files() {
+            assert_eq!(file.id, file.task.official_id());
+            assert_eq!(official(file.task), Some(file));
+            assert_eq!(by_sha256(&file.sha256), Some(file));
+            assert!(file.sha256.len() == 64 && file.url.ends_with(&file.name));
+        }
+    }
+
+    #[test]
+    fn the_first_folder_with_a_file_of_the_right_length_wins() {
+        let folder = tempfile::tempdir().unwrap();
+        let below = ["none", "short", "right"].map(|name| folder.path().join(name));
+        let mut file = files()[0].clone();
+        file.bytes = 10;
+        for (path, bytes) in [(&below[1], 9), (&below[2], 10)] {
+            std::fs::create_dir(path).unwrap();
+            std::fs::write(path.join(&file.name), vec![0; bytes]).unwrap();
+        }
+        assert_eq!(find_in(&file, &below), Some(below[2].join(&file.name)));
+        assert_eq!(find_in(&file, &below[..2]), None);
+    }
+}

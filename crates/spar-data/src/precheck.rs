@@ -84,8 +84,7 @@ pub(crate) fn heaps_end(path: &Path) -> std::io::Result<bool> {
         file.seek(SeekFrom::Start(offset))?;
         piece.clear();
         file.by_ref().take(PIECE).read_to_end(&mut piece)?;
-        let starts = piece.windows(HEAP.len()).enumerate();
-        for (at, _) in starts.filter(|(_, window)| *window == HEAP) {
+        for at in memchr::memmem::find_iter(&piece, HEAP) {
             if !heap_ends(&mut file, offset + at as u64)? {
                 return Ok(false);
             }

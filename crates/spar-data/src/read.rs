@@ -158,7 +158,7 @@ impl<'a> Source<'a> {
             });
         }
         let shape = set.get_shape().map_err(fail)?;
-        let element = kind.size().max(size_of::<T>());
+        let element = kind.size();
         let bytes = |dims: &[usize]| {
             dims.iter()
                 .fold(element as u128, |n, &d| n.saturating_mul(d as u128))

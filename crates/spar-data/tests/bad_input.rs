@@ -262,6 +262,39 @@ fn a_shape_that_the_stored_bytes_cannot_fill() {
     }
 }
 
+/// The other side of the limit: deflate does reach 1030:1 on constant arrays,
+/// and flags that are never set are common.
+#[test]
+fn a_constant_array_is_believed() {
+    let rows = 1 << 20;
+    let spoiled = Spoiled::new();
+    for key in ["observations", "actions", "rewards", "terminals"] {
+        spoiled.file.unlink(key).unwrap();
+    }
+    let flat = || spoiled.file.new_dataset_builder().deflate(9).chunk((rows,));
+    let matrix = || {
+        spoiled
+            .file
+            .new_dataset_builder()
+            .deflate(9)
+            .chunk((rows, 1))
+    };
+    let zeros = Array::<f32, _>::zeros((rows, 1));
+    matrix().with_data(&zeros).create("observations").unwrap();
+    matrix().with_data(&zeros).create("actions").unwrap();
+    flat()
+        .with_data(&vec![0f64; rows])
+        .create("rewards")
+        .unwrap();
+    flat()
+        .with_data(&vec![false; rows])
+        .create("terminals")
+        .unwrap();
+    let path = spoiled.folder.path().join("data.hdf5");
+    spoiled.file.close().unwrap();
+    assert_eq!(Dataset::read(&path).unwrap().rows(), rows);
+}
+
 #[test]
 fn one_row_is_no_transition() {
     let spoiled = Spoiled::new();
