@@ -7,10 +7,11 @@ use pulp::Arch;
 pub struct AdamConfig {
     /// Learning rate.
     pub lr: f32,
-    /// Decay of the first moment.
-    pub beta1: f32,
+    /// Decay of the first moment. In double precision, as in PyTorch: in
+    /// single, `1 - 0.999` is off by 5e-5 of itself.
+    pub beta1: f64,
     /// Decay of the second moment.
-    pub beta2: f32,
+    pub beta2: f64,
     /// Added to the root of the second moment.
     pub eps: f32,
 }
@@ -54,14 +55,16 @@ pub fn adam(
         beta2,
         eps,
     } = config;
-    let correction1 = 1.0 - f64::from(beta1).powf(step as f64);
-    let correction2 = 1.0 - f64::from(beta2).powf(step as f64);
+    let correction1 = 1.0 - beta1.powf(step as f64);
+    let correction2 = 1.0 - beta2.powf(step as f64);
+    let (new1, new2) = ((1.0 - beta1) as f32, (1.0 - beta2) as f32);
+    let keep2 = beta2 as f32;
     let rate = (f64::from(lr) / correction1) as f32;
     let root = (1.0 / correction2.sqrt()) as f32;
     Arch::new().dispatch(|| {
         for (((p, g), m), v) in params.iter_mut().zip(grad).zip(m).zip(v) {
-            *m += (1.0 - beta1) * (g - *m);
-            *v = beta2 * *v + (1.0 - beta2) * g * g;
+            *m += new1 * (g - *m);
+            *v = keep2 * *v + new2 * g * g;
             *p -= rate * *m / (v.sqrt() * root + eps);
         }
     });
