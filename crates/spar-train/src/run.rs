@@ -38,6 +38,17 @@ pub enum Phase {
     Eval,
 }
 
+impl Phase {
+    /// The name in progress reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Anchor => "anchor",
+            Self::Spar => "spar",
+            Self::Eval => "eval",
+        }
+    }
+}
+
 /// How far a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Progress {
@@ -435,11 +446,7 @@ impl<'a> Session<'a> {
             }),
         )?;
         Ok(TrainError::NonFinite {
-            phase: if line.phase == Phase::Anchor {
-                "anchor"
-            } else {
-                "spar"
-            },
+            phase: line.phase.name(),
             update: line.update,
             diagnostic,
         })
