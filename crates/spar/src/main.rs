@@ -1,2 +1,88 @@
-//! The `spar` binary.
-fn main() {}
+//! The `spar` binary: data to stdout, everything else to stderr, one line for
+//! what went wrong. Exit codes: 0 done, 1 failed, 2 not understood.
+
+mod commands;
+mod failure;
+mod output;
+mod provenance;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A training step allocates and frees tensors of a few hundred kilobytes,
+/// which the system's allocator maps and unmaps each time: at half the speed.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Offline reinforcement learning by support-preserving action rectification.
+#[derive(Parser)]
+#[command(name = "spar", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train a policy on a D4RL-layout file and judge its last checkpoint
+    Train(Box<commands::train::Args>),
+    /// Judge a policy file in its environment
+    Eval(commands::eval::Args),
+    /// Look at, check, find or generate data
+    #[command(subcommand)]
+    Data(commands::data::Command),
+    /// Train behaviour policies, of which local data are made
+    #[command(subcommand)]
+    Behavior(commands::behavior::Command),
+    /// Make tables and curves of finished runs
+    Report(commands::report::Args),
+}
+
+/// How many threads rayon starts, and with it candle.
+const THREADS: &str = "RAYON_NUM_THREADS";
+
+fn main() -> ExitCode {
+    let unset = std::env::var_os(THREADS).is_none_or(|value| value.is_empty());
+    let done = if unset { single_threaded() } else { run() };
+    done.unwrap_or_else(|error| failure::tell(&error))
+}
+
+fn run() -> anyhow::Result<ExitCode> {
+    match Cli::parse().command {
+        Command::Train(args) => commands::train::run(&args),
+        Command::Eval(args) => commands::eval::run(&args),
+        Command::Data(command) => commands::data::run(&command),
+        Command::Behavior(command) => commands::behavior::run(&command),
+        Command::Report(args) => commands::report::run(&args),
+    }
+    .map(|()| ExitCode::SUCCESS)
+}
+
+/// Starts this program again with one thread.
+///
+/// candle's pool reads its size from the environment once, and its threads
+/// spin while they wait: with one more process on the machine a training step
+/// takes twenty times as long. A process cannot safely change its own
+/// environment, so it starts over with the right one, in the same process
+/// where the system can.
+fn single_threaded() -> anyhow::Result<ExitCode> {
+    use anyhow::Context;
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let mut command = std::process::Command::new(program);
+    command.args(std::env::args_os().skip(1)).env(THREADS, "1");
+    again(&mut command).context("cannot start this program again with one thread")
+}
+
+#[cfg(unix)]
+fn again(command: &mut std::process::Command) -> std::io::Result<ExitCode> {
+    use std::os::unix::process::CommandExt;
+    Err(command.arg0("spar").exec())
+}
+
+#[cfg(not(unix))]
+fn again(command: &mut std::process::Command) -> std::io::Result<ExitCode> {
+    let code = command.status()?.code();
+    let code = code.and_then(|code| u8::try_from(code).ok());
+    Ok(ExitCode::from(code.unwrap_or(1)))
+}

@@ -1,0 +1,50 @@
+//! `spar eval`: a policy file judged in its environment.
+
+use std::{num::NonZeroUsize, path::PathBuf, thread};
+
+use anyhow::Result;
+use spar_core::EnvId;
+
+use crate::output::{self, Score};
+
+/// What to judge, and how.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Policy: a file `spar train` wrote, or a plain network (safetensors)
+    #[arg(long, value_name = "FILE")]
+    policy: PathBuf,
+    /// Environment to play
+    #[arg(long)]
+    env: EnvId,
+    /// Episodes
+    #[arg(long, value_name = "N", default_value = "10")]
+    episodes: NonZeroUsize,
+    /// Seed of the episodes
+    #[arg(long, default_value_t = super::train::EVAL_SEED)]
+    seed: u64,
+    /// Threads; they do not change the result [default: one per core]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    /// Print one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Plays the policy and prints how it did.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let policy = spar_train::policy_file::read(&args.policy, args.env)?;
+    let threads = args.threads.or_else(|| thread::available_parallelism().ok());
+    let threads = threads.map_or(1, NonZeroUsize::get);
+    let episodes = args.episodes.get();
+    let played = spar_eval::rollout(args.env, &*policy, episodes, args.seed, threads)?;
+    let score = Score::of(args.env, played.iter().map(|e| e.ret).collect());
+    if args.json {
+        return output::json(&score);
+    }
+    let steps: usize = played.iter().map(|e| e.length).sum();
+    let ended = played.iter().filter(|e| e.terminated).count();
+    let mut facts = score.facts();
+    facts.push(("mean length", format!("{:.1}", steps as f64 / episodes as f64)));
+    facts.push(("terminated", format!("{ended} of {episodes}")));
+    output::facts(&facts)
+}

@@ -1,0 +1,27 @@
+//! One file for each command: its options, and how it calls the library.
+
+pub(crate) mod behavior;
+pub(crate) mod data;
+pub(crate) mod eval;
+mod prepare;
+pub(crate) mod report;
+pub(crate) mod train;
+
+use std::{path::Path, sync::Arc};
+
+use spar_core::EnvId;
+use spar_data::{DataError, Dataset};
+
+/// Tells the user on stderr what a file's reader noticed.
+fn tell_notes(data: &Dataset) {
+    for note in &data.notes {
+        eprintln!("note: {note}");
+    }
+}
+
+/// Reads what training needs of a data file, with notes on stderr.
+fn training_data(path: &Path, env: EnvId) -> Result<Arc<Dataset>, DataError> {
+    let data = Dataset::read_training(path, env)?;
+    tell_notes(&data);
+    Ok(Arc::new(data))
+}

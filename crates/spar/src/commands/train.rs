@@ -1,0 +1,347 @@
+//! `spar train`: one run, of a suite or by itself.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use spar_core::{DatasetIdentity, EnvId, Origin, RunRecord, Suite, TaskId};
+use spar_data::Transitions;
+use spar_train::{Control, Method, Progress, RunSpec, TrainConfig, TrainError};
+
+use crate::{
+    failure::Usage,
+    output::{self, Score},
+    provenance,
+};
+
+/// Seed of evaluation episodes where none is given: the suites' too.
+pub(crate) const EVAL_SEED: u64 = 42;
+
+/// Episodes of the final evaluation where neither suite nor user says.
+const EVAL_EPISODES: usize = 10;
+
+/// Name of suite and preset of a run that belongs to none.
+const NONE: &str = "none";
+
+/// Seconds of `--calibrate`.
+const CALIBRATION_S: f64 = 3.0;
+
+/// How long another process may take to let go of the run's folder: one that
+/// was killed a moment ago is not always gone yet.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Time between two lines of progress where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// What to train, on what, and where it goes.
+///
+/// With --suite a cell of that suite's table, with the suite's
+/// hyper-parameters; without, a run of its own with the defaults.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Data file in D4RL's layout
+    #[arg(long, value_name = "FILE")]
+    dataset: PathBuf,
+    /// spar, or bc: its frozen anchor alone
+    #[arg(long)]
+    method: Method,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Folder of the run; the same command goes on with an unfinished one
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+
+    /// Suite whose hyper-parameters and protocol to use
+    #[arg(long, value_name = "FILE", requires_all = ["preset", "task"], help_heading = "A run of a suite")]
+    suite: Option<PathBuf>,
+    /// Preset of the suite
+    #[arg(long, requires = "suite", help_heading = "A run of a suite")]
+    preset: Option<String>,
+    /// Task of the suite
+    #[arg(long, requires = "suite", help_heading = "A run of a suite")]
+    task: Option<TaskId>,
+
+    #[command(flatten)]
+    single: Single,
+
+    /// Finished bc run of the same data, seed and settings, to be the anchor
+    #[arg(long, value_name = "DIR")]
+    anchor: Option<PathBuf>,
+    /// Stop, resumably, after N updates of a phase
+    #[arg(long, value_name = "N")]
+    stop_after: Option<u64>,
+    /// Print progress on stdout, one JSON object a line
+    #[arg(long, value_name = "FORMAT")]
+    progress: Option<ProgressFormat>,
+    /// Measure updates per second, print them as JSON and write nothing
+    #[arg(long)]
+    calibrate: bool,
+    /// End with one line of JSON: returns, mean return, normalized score
+    #[arg(long)]
+    json: bool,
+}
+
+/// Options of a run that belongs to no suite.
+#[derive(clap::Args)]
+#[group(id = "single", multiple = true, conflicts_with = "suite")]
+#[command(next_help_heading = "A run of its own")]
+struct Single {
+    /// Environment of the data
+    #[arg(long, required_unless_present = "suite")]
+    env: Option<EnvId>,
+    /// Updates of the method
+    #[arg(long, value_name = "N")]
+    updates: Option<u64>,
+    /// Updates of spar's anchor
+    #[arg(long, value_name = "N")]
+    anchor_updates: Option<u64>,
+    /// Updates of fitting before self-imitation begins
+    #[arg(long, value_name = "N")]
+    warmup: Option<u64>,
+    /// Transitions per update
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    /// Updates between two checkpoints
+    #[arg(long, value_name = "N")]
+    checkpoint_every: Option<u64>,
+    /// Episodes of the final evaluation [default: 10]
+    #[arg(long, value_name = "N")]
+    eval_episodes: Option<NonZeroUsize>,
+    /// Seed of the evaluation's episodes [default: 42]
+    #[arg(long, value_name = "SEED")]
+    eval_seed: Option<u64>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ProgressFormat {
+    Json,
+}
+
+/// Trains, and prints how the last checkpoint did.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let plan = Plan::new(args)?;
+    let env = plan.env;
+    let data = super::training_data(&args.dataset, env)?;
+    let spec = plan.spec(args, data.identity.clone())?;
+    let transitions = Transitions::new(Arc::clone(&data), env.horizon())?;
+    if args.calibrate {
+        let measured = spar_train::throughput(&spec, &transitions, CALIBRATION_S)?;
+        return output::json(&measured);
+    }
+    // Before hours of training, not after: the run is judged in it.
+    spar_env::make(env)?;
+    match train(args, &spec, &transitions) {
+        Ok(record) => {
+            let score = Score::of(env, record.returns);
+            if args.json {
+                return output::json(&score);
+            }
+            if args.progress.is_some() {
+                return Ok(());
+            }
+            output::facts(&score.facts())
+        }
+        Err(stopped @ TrainError::Stopped(_)) => {
+            eprintln!("{stopped}");
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the options say before the data are read.
+struct Plan {
+    suite: String,
+    preset: String,
+    task: Option<TaskId>,
+    env: EnvId,
+    eval_seed: u64,
+    final_episodes: usize,
+    config: TrainConfig,
+}
+
+impl Plan {
+    fn new(args: &Args) -> Result<Self> {
+        match (&args.suite, &args.preset, args.task) {
+            (Some(suite), Some(preset), Some(task)) => Self::of_suite(suite, preset, task),
+            _ => Self::single(args),
+        }
+    }
+
+    fn of_suite(file: &Path, preset: &str, task: TaskId) -> Result<Self> {
+        let suite = Suite::load(file)?;
+        let table = suite.hyper_parameters(preset, &task.to_string())?;
+        if !suite.tasks.contains(&task) {
+            let known: Vec<_> = suite.tasks.iter().map(TaskId::to_string).collect();
+            return Err(Usage(format!(
+                "suite `{}` has no task `{task}`; expected one of: {}",
+                suite.name,
+                known.join(", ")
+            ))
+            .into());
+        }
+        Ok(Self {
+            env: task.env,
+            task: Some(task),
+            eval_seed: suite.eval_seed,
+            final_episodes: suite.preset(preset)?.eval_episodes,
+            config: TrainConfig::from_table(table)?,
+            suite: suite.name,
+            preset: preset.to_owned(),
+        })
+    }
+
+    fn single(args: &Args) -> Result<Self> {
+        let single = &args.single;
+        let Some(env) = single.env else {
+            return Err(Usage("--env is missing".to_owned()).into());
+        };
+        let mut config = TrainConfig::defaults()?;
+        let anchor_updates = match (args.method, single.updates, single.anchor_updates) {
+            (Method::Bc, Some(_), Some(_)) => {
+                let why = "--anchor-updates says again what --updates says for --method bc; drop one";
+                return Err(Usage(why.to_owned()).into());
+            }
+            (Method::Bc, updates, anchor_updates) => updates.or(anchor_updates),
+            (Method::Spar, updates, anchor_updates) => {
+                config.updates = updates.unwrap_or(config.updates);
+                anchor_updates
+            }
+        };
+        config.anchor.updates = anchor_updates.unwrap_or(config.anchor.updates);
+        config.rectify.warmup = single.warmup.unwrap_or(config.rectify.warmup);
+        config.batch_size = single.batch_size.unwrap_or(config.batch_size);
+        config.checkpoint_every = single.checkpoint_every.unwrap_or(config.checkpoint_every);
+        config.check().map_err(|e| Usage(e.to_string()))?;
+        Ok(Self {
+            suite: NONE.to_owned(),
+            preset: NONE.to_owned(),
+            task: None,
+            env,
+            eval_seed: single.eval_seed.unwrap_or(EVAL_SEED),
+            final_episodes: single.eval_episodes.map_or(EVAL_EPISODES, NonZeroUsize::get),
+            config,
+        })
+    }
+
+    fn spec(self, args: &Args, dataset: DatasetIdentity) -> Result<RunSpec> {
+        let data_task = task_of(&dataset);
+        if let (Some(task), Some(other)) = (self.task, data_task)
+            && task != other
+        {
+            bail!(
+                "{}: data set {} is of task {other}, expected data of {task}; \
+                 give the task's own file or the right --task",
+                args.dataset.display(),
+                dataset.id
+            );
+        }
+        let task = self.task.or(data_task);
+        Ok(RunSpec {
+            suite: self.suite,
+            preset: self.preset,
+            task: task.map_or_else(|| dataset.id.clone(), |task| task.to_string()),
+            method: args.method,
+            seed: args.seed,
+            env: self.env,
+            dataset,
+            eval_seed: self.eval_seed,
+            final_episodes: self.final_episodes,
+            config: self.config,
+        })
+    }
+}
+
+/// The task whose data a file holds; none for a user's file, whatever its name.
+fn task_of(dataset: &DatasetIdentity) -> Option<TaskId> {
+    let suffix = match dataset.origin {
+        Origin::Official => "-v2",
+        Origin::Local => "-local",
+        Origin::User => return None,
+    };
+    dataset.id.strip_suffix(suffix)?.parse().ok()
+}
+
+/// Runs `spec`, waiting a moment for a folder that is in use.
+fn train(args: &Args, spec: &RunSpec, data: &Transitions) -> Result<RunRecord, TrainError> {
+    let commit = provenance::commit();
+    let command = provenance::command_line();
+    let mut teller = Teller::new(args);
+    let asked = Instant::now();
+    loop {
+        let control = Control {
+            anchor: args.anchor.clone(),
+            commit: commit.clone(),
+            command: command.clone(),
+            stop_after: args.stop_after,
+            report: &mut |progress| teller.tell(progress),
+        };
+        match spar_train::run(spec, data, &args.out, control) {
+            Err(TrainError::Busy(_)) if asked.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(100));
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Tells how far a run is, to whoever is there.
+enum Teller {
+    /// A program, on stdout.
+    Json,
+    /// A person at a terminal, on stderr.
+    Bar(ProgressBar),
+    /// A file, on stderr.
+    Lines(Instant),
+}
+
+impl Teller {
+    fn new(args: &Args) -> Self {
+        if args.progress.is_some() {
+            Self::Json
+        } else if io::stderr().is_terminal() {
+            // Drawn only when told something: a ticking thread would make
+            // candle's pool spin.
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            let style = "{msg:>6} [{bar:30}] {pos}/{len} updates, {eta} left";
+            if let Ok(style) = ProgressStyle::with_template(style) {
+                bar.set_style(style);
+            }
+            Self::Bar(bar)
+        } else {
+            Self::Lines(Instant::now())
+        }
+    }
+
+    fn tell(&mut self, progress: Progress) -> io::Result<()> {
+        let Progress { done, total, phase } = progress;
+        match self {
+            Self::Json => {
+                let mut out = io::stdout().lock();
+                serde_json::to_writer(&mut out, &progress)?;
+                out.write_all(b"\n")?;
+                out.flush()?;
+            }
+            Self::Bar(bar) => {
+                bar.set_length(total);
+                bar.set_message(phase.name());
+                bar.set_position(done);
+            }
+            Self::Lines(last) if last.elapsed() >= LINE_EVERY => {
+                *last = Instant::now();
+                eprintln!("{}: {done} of {total} updates", phase.name());
+            }
+            Self::Lines(_) => {}
+        }
+        Ok(())
+    }
+}

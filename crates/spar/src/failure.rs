@@ -1,0 +1,71 @@
+//! What a failure looks like: one line on stderr, and an exit code.
+
+use std::process::ExitCode;
+
+use spar_core::suite::SuiteError;
+use spar_train::TrainError;
+
+use crate::output::Closed;
+
+/// The command line asks for something there is not: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) String);
+
+/// Prints `error` as one line and returns its exit code. A reader that closed
+/// stdout has what it wanted: no line, and success.
+pub(crate) fn tell(error: &anyhow::Error) -> ExitCode {
+    if error.is::<Closed>() {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("error: {}", line(error));
+    let usage = error.is::<Usage>()
+        || matches!(error.downcast_ref(), Some(SuiteError::Preset { .. }))
+        || matches!(error.downcast_ref(), Some(TrainError::Method(_)));
+    ExitCode::from(if usage { 2 } else { 1 })
+}
+
+/// The error and its causes, each said once, on one line.
+fn line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let text = flat(&cause.to_string());
+        if line.contains(&text) {
+            continue;
+        }
+        if !line.is_empty() {
+            line.push_str(": ");
+        }
+        line.push_str(&text);
+    }
+    line
+}
+
+/// `text` on one line, without the lines in which a parser draws the place.
+fn flat(text: &str) -> String {
+    let drawn = |line: &str| {
+        let line = line.trim_start();
+        line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ')
+            .starts_with('|')
+    };
+    let lines = text.lines().filter(|l| !l.trim().is_empty() && !drawn(l));
+    lines.map(str::trim).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn causes_are_said_once_and_on_one_line() {
+        let error = anyhow!("disk full")
+            .context("a.txt: disk full")
+            .context("cannot save");
+        assert_eq!(line(&error), "cannot save: a.txt: disk full");
+        let toml = "TOML parse error at line 3, column 1\n  |\n3 | x = 1\n  | ^\nunknown field `x`\n";
+        let expected = "TOML parse error at line 3, column 1: unknown field `x`";
+        assert_eq!(line(&anyhow!(toml)), expected);
+    }
+}

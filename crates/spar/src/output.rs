@@ -1,0 +1,77 @@
+//! What goes to stdout: the data a command was asked for.
+
+use std::io::{self, Write};
+
+use anyhow::{Context, Result};
+use comfy_table::{Table, presets};
+use serde::Serialize;
+use spar_core::EnvId;
+
+/// Whoever read stdout has closed it.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output is closed")]
+pub(crate) struct Closed;
+
+/// Writes `text` and a line end.
+pub(crate) fn text(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Err(Closed.into()),
+        written => written.context("cannot write to standard output"),
+    }
+}
+
+/// Writes `value` as one line of JSON.
+pub(crate) fn json(value: &impl Serialize) -> Result<()> {
+    text(&serde_json::to_string(value).context("cannot write JSON")?)
+}
+
+/// Writes names and values in two columns.
+pub(crate) fn facts(facts: &[(&str, String)]) -> Result<()> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    for (name, value) in facts {
+        table.add_row([*name, value.as_str()]);
+    }
+    text(&table.trim_fmt())
+}
+
+/// How a policy did: what `train --json` and `eval --json` end with.
+#[derive(Debug, Serialize)]
+pub(crate) struct Score {
+    /// Undiscounted return of every episode.
+    returns: Vec<f64>,
+    mean_return: f64,
+    /// D4RL's normalized score of the mean, in percent; `null` where the
+    /// environment has no reference scores.
+    normalized_score: Option<f64>,
+}
+
+impl Score {
+    pub(crate) fn of(env: EnvId, returns: Vec<f64>) -> Self {
+        let mean_return = spar_eval::stats::mean(&returns);
+        Self {
+            returns,
+            mean_return,
+            normalized_score: env.normalized_score(mean_return),
+        }
+    }
+
+    /// Rows for [`facts`].
+    pub(crate) fn facts(&self) -> Vec<(&'static str, String)> {
+        let std = spar_eval::stats::std(&self.returns, 0);
+        let low = self.returns.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = self.returns.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        vec![
+            ("episodes", self.returns.len().to_string()),
+            ("return", format!("{:.2} ± {std:.2}", self.mean_return)),
+            ("lowest, highest", format!("{low:.2}, {high:.2}")),
+            ("normalized score", optional(self.normalized_score)),
+        ]
+    }
+}
+
+/// `value` with two decimals, or a dash.
+pub(crate) fn optional(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2}"))
+}

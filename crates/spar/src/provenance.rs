@@ -1,0 +1,73 @@
+//! Which program made a run, and with which words.
+
+use std::{env, path::Path, process::Command};
+
+/// The commit of this program: `SPAR_COMMIT`, else that of the checkout its
+/// file lies in, with `-dirty` if tracked files differ from it, else `unknown`.
+pub(crate) fn commit() -> String {
+    let given = env::var("SPAR_COMMIT").ok().filter(|c| !c.is_empty());
+    given
+        .or_else(commit_of_checkout)
+        .unwrap_or_else(|| "unknown".to_owned())
+}
+
+fn commit_of_checkout() -> Option<String> {
+    let program = env::current_exe().ok()?;
+    let folder = program.parent()?;
+    // An installed program may lie in a checkout of something else.
+    let top = git(folder, &["rev-parse", "--show-toplevel"])?;
+    if !Path::new(&top).join("crates/spar/Cargo.toml").is_file() {
+        return None;
+    }
+    let head = git(folder, &["rev-parse", "--short=12", "HEAD"])?;
+    let changes = git(
+        Path::new(&top),
+        &["status", "--porcelain", "--untracked-files=no"],
+    )?;
+    let dirty = if changes.is_empty() { "" } else { "-dirty" };
+    Some(head + dirty)
+}
+
+fn git(folder: &Path, words: &[&str]) -> Option<String> {
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(folder)
+        .args(words)
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
+}
+
+/// The command line of this process as it could be typed again.
+pub(crate) fn command_line() -> String {
+    let words = env::args_os().skip(1);
+    let words = words.map(|word| quoted(&word.to_string_lossy()));
+    std::iter::once("spar".to_owned())
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,=:+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_a_shell() {
+        for word in ["a b", "", "it's", "$HOME", "plain-1.hdf5", "*", "\\"] {
+            let output = Command::new("sh")
+                .args(["-c", &format!("printf %s {}", quoted(word))])
+                .output();
+            assert_eq!(output.map(|o| o.stdout).ok(), Some(word.into()));
+        }
+    }
+}
