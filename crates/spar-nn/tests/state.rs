@@ -1,0 +1,209 @@
+//! Optimizers that resume exactly, and the checkpoint file.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::{fs, path::Path};
+
+use candle_core::{Device, Tensor};
+use spar_core::Stream;
+use spar_nn::{Adam, AdamConfig, Mlp, MlpShape, State, StateError, Trace, normal};
+
+fn network(seed: u64) -> Mlp {
+    let shape = MlpShape {
+        input: 3,
+        hidden: vec![8],
+        output: 2,
+        layer_norm: true,
+    };
+    Mlp::new(shape, &mut Stream::new(seed, "init")).unwrap()
+}
+
+fn step(mlp: &Mlp, adam: &mut Adam, batches: &mut Stream) {
+    let x = normal(batches, 1.0, 16, 3).unwrap();
+    let y = normal(batches, 1.0, 16, 2).unwrap();
+    let error = (mlp.forward(&x, Trace::Params).unwrap() - y).unwrap();
+    let loss = error.sqr().unwrap().mean_all().unwrap();
+    adam.step(&loss.backward().unwrap()).unwrap();
+}
+
+fn write(state: &State, path: &Path) {
+    fs::write(path, state.to_bytes().unwrap()).unwrap();
+}
+
+#[test]
+fn a_resumed_optimizer_goes_on_bit_for_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("state.safetensors");
+    let (mlp, mut batches) = (network(1), Stream::new(1, "batches"));
+    let mut adam = Adam::new(mlp.params(), AdamConfig::new(1e-2));
+    for _ in 0..7 {
+        step(&mlp, &mut adam, &mut batches);
+    }
+    let mut state = State::default();
+    mlp.save("net", &mut state).unwrap();
+    adam.save("net", &mut state);
+    state.insert_stream("batches", &batches);
+    write(&state, &file);
+
+    let read = State::read(&file).unwrap();
+    let again = network(2);
+    let mut again_adam = Adam::new(again.params(), AdamConfig::new(1e-2));
+    again.load("net", &read).unwrap();
+    again_adam.load("net", &read).unwrap();
+    let mut again_batches = read.get_stream("batches").unwrap();
+    for _ in 0..5 {
+        step(&mlp, &mut adam, &mut batches);
+        step(&again, &mut again_adam, &mut again_batches);
+    }
+    assert_eq!(mlp.to_params().unwrap(), again.to_params().unwrap());
+    let saved = |adam: &Adam| {
+        let mut state = State::default();
+        adam.save("net", &mut state);
+        state
+    };
+    assert_eq!(saved(&adam), saved(&again_adam));
+    assert_eq!(saved(&adam).get_count("net.adam_step").unwrap(), 12);
+}
+
+#[test]
+fn a_step_needs_a_gradient_of_its_own_network() {
+    let (mlp, other) = (network(1), network(2));
+    let mut adam = Adam::new(mlp.params(), AdamConfig::new(1e-2));
+    let x = normal(&mut Stream::new(1, "x"), 1.0, 4, 3).unwrap();
+    let loss = other
+        .forward(&x, Trace::Params)
+        .unwrap()
+        .mean_all()
+        .unwrap();
+    let error = adam
+        .step(&loss.backward().unwrap())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("no gradient reached"), "{error}");
+    let wrong = Tensor::zeros(3, candle_core::DType::F32, &Device::Cpu).unwrap();
+    let error = adam.step_along(&wrong).unwrap_err().to_string();
+    assert!(error.contains("3 gradients"), "{error}");
+}
+
+#[test]
+fn the_learning_rate_may_change_between_steps() {
+    let moved = |lr: f32| {
+        let (mlp, mut batches) = (network(1), Stream::new(1, "batches"));
+        let before = mlp.to_params().unwrap();
+        let mut adam = Adam::new(mlp.params(), AdamConfig::new(1.0));
+        adam.set_lr(lr);
+        step(&mlp, &mut adam, &mut batches);
+        let after = mlp.to_params().unwrap();
+        before
+            .iter()
+            .zip(after)
+            .map(|(b, a)| (b - a).abs())
+            .fold(0.0, f32::max)
+    };
+    // The first step of Adam moves every parameter by the learning rate.
+    assert!((moved(1e-2) - 1e-2).abs() < 1e-4);
+    assert!((moved(1e-3) - 1e-3).abs() < 1e-5);
+}
+
+fn example() -> State {
+    let mut state = State::default();
+    state.insert("b.weights", vec![1.5, -0.0, f32::MIN_POSITIVE, f32::NAN]);
+    state.insert("a", vec![]);
+    state.insert_count("updates", u64::MAX);
+    state.insert_stream("sampler", &Stream::new(3, "s"));
+    state
+        .metadata
+        .insert("spec".into(), "{\"a\": \"ä\\n\"}".into());
+    state
+}
+
+#[test]
+fn a_state_read_back_is_the_state_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("state.safetensors");
+    write(&example(), &file);
+    let read = State::read(&file).unwrap();
+    assert_eq!(read.to_bytes().unwrap(), fs::read(&file).unwrap());
+    assert_eq!(read.get_count("updates").unwrap(), u64::MAX);
+    assert_eq!(read.get_stream("sampler").unwrap(), Stream::new(3, "s"));
+    assert_eq!(read.metadata["spec"], example().metadata["spec"]);
+    let bits = |v: Vec<f32>| v.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+    assert_eq!(
+        bits(read.get("b.weights", 4).unwrap()),
+        bits(example().get("b.weights", 4).unwrap())
+    );
+}
+
+#[test]
+fn equal_states_are_equal_bytes_however_they_were_filled() {
+    let mut other = State::default();
+    other
+        .metadata
+        .insert("spec".into(), "{\"a\": \"ä\\n\"}".into());
+    other.insert_stream("sampler", &Stream::new(3, "s"));
+    other.insert_count("updates", u64::MAX);
+    other.insert("a", vec![]);
+    other.insert("b.weights", vec![0.0]);
+    other.insert("b.weights", vec![1.5, -0.0, f32::MIN_POSITIVE, f32::NAN]);
+    assert_eq!(other.to_bytes().unwrap(), example().to_bytes().unwrap());
+}
+
+#[test]
+fn what_is_not_there_or_does_not_fit_is_named() {
+    let state = example();
+    let told = |e: StateError| e.to_string();
+    let error = told(state.get("c", 1).unwrap_err());
+    assert!(error.contains("`c`"), "{error}");
+    let error = told(state.get("b.weights", 9).unwrap_err());
+    assert!(
+        error.contains("`b.weights` has 4 elements, expected 9"),
+        "{error}"
+    );
+    assert!(told(state.get_count("a").unwrap_err()).contains("`a`"));
+    assert!(told(state.get_stream("anchor").unwrap_err()).contains("stream.anchor"));
+    assert!(network(1).load("net", &state).is_err());
+    let mut adam = Adam::new(network(1).params(), AdamConfig::new(1e-3));
+    assert!(adam.load("net", &state).is_err());
+}
+
+#[test]
+fn a_corrupt_file_is_named_in_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("state.safetensors");
+    let good = example().to_bytes().unwrap();
+    let half = serialized("x", safetensors::Dtype::F16, &[0; 4]);
+    let two = serialized("x", safetensors::Dtype::U64, &[0; 16]);
+    let mut huge = good.clone();
+    huge[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    let mut header = good.clone();
+    header[9] = b'#';
+    for bytes in [
+        &good[..good.len() - 1],
+        &good[..good.len() / 2],
+        &good[..7],
+        &[],
+        b"<!DOCTYPE html><html><body>503</body></html>",
+        &huge,
+        &header,
+        &half,
+        &two,
+    ] {
+        fs::write(&file, bytes).unwrap();
+        let error = State::read(&file).unwrap_err();
+        assert!(matches!(error, StateError::Corrupt { .. }), "{error}");
+        let text = error.to_string();
+        assert!(
+            text.contains("state.safetensors") && !text.contains('\n'),
+            "{text}"
+        );
+    }
+    let absent = State::read(&dir.path().join("absent"))
+        .unwrap_err()
+        .to_string();
+    assert!(absent.contains("absent"), "{absent}");
+}
+
+fn serialized(name: &str, dtype: safetensors::Dtype, data: &[u8]) -> Vec<u8> {
+    let len = data.len() * 8 / dtype.bitsize();
+    let view = safetensors::tensor::TensorView::new(dtype, vec![len], data).unwrap();
+    safetensors::serialize([(name, view)], None).unwrap()
+}
