@@ -25,6 +25,27 @@ pub(crate) fn tell(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(if usage { 2 } else { 1 })
 }
 
+/// Prints what clap has to say of the command line: help as it is, an error as
+/// one line like every other, its tips as hints.
+pub(crate) fn tell_unparsed(error: &clap::Error) -> ExitCode {
+    let rendered = error.to_string();
+    let mut paragraphs = rendered.split("\n\n");
+    match paragraphs.next() {
+        Some(first) if first.starts_with("error: ") => {
+            let words: Vec<&str> = first.split_whitespace().collect();
+            eprintln!("{}", words.join(" "));
+        }
+        _ => error.exit(),
+    }
+    for paragraph in paragraphs {
+        if let Some(tip) = paragraph.trim_start().strip_prefix("tip: ") {
+            eprintln!("hint: {}", flat(tip));
+        }
+    }
+    eprintln!("hint: --help says what there is");
+    ExitCode::from(2)
+}
+
 /// The error and its causes, each said once, on one line.
 fn line(error: &anyhow::Error) -> String {
     let mut line = String::new();
@@ -64,7 +85,8 @@ mod tests {
             .context("a.txt: disk full")
             .context("cannot save");
         assert_eq!(line(&error), "cannot save: a.txt: disk full");
-        let toml = "TOML parse error at line 3, column 1\n  |\n3 | x = 1\n  | ^\nunknown field `x`\n";
+        let toml =
+            "TOML parse error at line 3, column 1\n  |\n3 | x = 1\n  | ^\nunknown field `x`\n";
         let expected = "TOML parse error at line 3, column 1: unknown field `x`";
         assert_eq!(line(&anyhow!(toml)), expected);
     }

@@ -61,7 +61,11 @@ impl Score {
     pub(crate) fn facts(&self) -> Vec<(&'static str, String)> {
         let std = spar_eval::stats::std(&self.returns, 0);
         let low = self.returns.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = self.returns.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let high = self
+            .returns
+            .iter()
+            .copied()
+            .fold(f64::NEG_INFINITY, f64::max);
         vec![
             ("episodes", self.returns.len().to_string()),
             ("return", format!("{:.2} ± {std:.2}", self.mean_return)),

@@ -33,7 +33,9 @@ pub(crate) struct Args {
 /// Plays the policy and prints how it did.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let policy = spar_train::policy_file::read(&args.policy, args.env)?;
-    let threads = args.threads.or_else(|| thread::available_parallelism().ok());
+    let threads = args
+        .threads
+        .or_else(|| thread::available_parallelism().ok());
     let threads = threads.map_or(1, NonZeroUsize::get);
     let episodes = args.episodes.get();
     let played = spar_eval::rollout(args.env, &*policy, episodes, args.seed, threads)?;
@@ -44,7 +46,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let steps: usize = played.iter().map(|e| e.length).sum();
     let ended = played.iter().filter(|e| e.terminated).count();
     let mut facts = score.facts();
-    facts.push(("mean length", format!("{:.1}", steps as f64 / episodes as f64)));
+    facts.push((
+        "mean length",
+        format!("{:.1}", steps as f64 / episodes as f64),
+    ));
     facts.push(("terminated", format!("{ended} of {episodes}")));
     output::facts(&facts)
 }

@@ -92,32 +92,31 @@ pub(crate) struct Args {
 
 /// Options of a run that belongs to no suite.
 #[derive(clap::Args)]
-#[group(id = "single", multiple = true, conflicts_with = "suite")]
 #[command(next_help_heading = "A run of its own")]
 struct Single {
     /// Environment of the data
-    #[arg(long, required_unless_present = "suite")]
+    #[arg(long, required_unless_present = "suite", conflicts_with = "suite")]
     env: Option<EnvId>,
     /// Updates of the method
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "suite")]
     updates: Option<u64>,
     /// Updates of spar's anchor
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "suite")]
     anchor_updates: Option<u64>,
     /// Updates of fitting before self-imitation begins
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "suite")]
     warmup: Option<u64>,
     /// Transitions per update
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "suite")]
     batch_size: Option<usize>,
     /// Updates between two checkpoints
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "suite")]
     checkpoint_every: Option<u64>,
     /// Episodes of the final evaluation [default: 10]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "suite")]
     eval_episodes: Option<NonZeroUsize>,
     /// Seed of the evaluation's episodes [default: 42]
-    #[arg(long, value_name = "SEED")]
+    #[arg(long, value_name = "SEED", conflicts_with = "suite")]
     eval_seed: Option<u64>,
 }
 
@@ -208,7 +207,8 @@ impl Plan {
         let mut config = TrainConfig::defaults()?;
         let anchor_updates = match (args.method, single.updates, single.anchor_updates) {
             (Method::Bc, Some(_), Some(_)) => {
-                let why = "--anchor-updates says again what --updates says for --method bc; drop one";
+                let why =
+                    "--anchor-updates says again what --updates says for --method bc; drop one";
                 return Err(Usage(why.to_owned()).into());
             }
             (Method::Bc, updates, anchor_updates) => updates.or(anchor_updates),
@@ -228,7 +228,9 @@ impl Plan {
             task: None,
             env,
             eval_seed: single.eval_seed.unwrap_or(EVAL_SEED),
-            final_episodes: single.eval_episodes.map_or(EVAL_EPISODES, NonZeroUsize::get),
+            final_episodes: single
+                .eval_episodes
+                .map_or(EVAL_EPISODES, NonZeroUsize::get),
             config,
         })
     }

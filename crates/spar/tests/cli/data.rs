@@ -1,0 +1,302 @@
+//! `spar data`: what is told of a file, what is checked, and where local data
+//! come from.
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+use spar_collect::{
+    behavior,
+    card::{Card, Level, REPLAY_SEGMENTS},
+    gaussian::GaussianPolicy,
+    sac::SacConfig,
+};
+use spar_core::EnvId;
+use spar_nn::{Activation, Linear, RowMlp};
+
+use crate::support::{Folder, prepared};
+
+#[test]
+fn a_file_is_described() {
+    let folder = prepared();
+    let info = folder
+        .spar("data info data.hdf5 --env pointmass --json")
+        .json();
+    assert_eq!(info["origin"], "user");
+    assert_eq!(
+        info["sha256"],
+        spar_core::sha256_hex(&folder.read("data.hdf5"))
+    );
+    assert_eq!((&info["rows"], &info["episodes"]), (&800.into(), &8.into()));
+    // D4RL's qlearning_dataset drops the last step of every episode cut.
+    assert_eq!(info["transitions"], 8 * 99);
+    let table = folder.spar("data info data.hdf5").ok();
+    assert!(table.contains("8, 8 complete"), "{table}");
+}
+
+#[test]
+fn a_sound_file_is_verified_and_another_one_fails() {
+    let folder = prepared();
+    let found = folder
+        .spar("data verify data.hdf5 --env pointmass --json")
+        .json();
+    assert_eq!(
+        (&found["rows"], &found["episodes"], &found["ok"]),
+        (&800.into(), &8.into(), &true.into())
+    );
+    for field in ["max_abs_obs", "max_abs_reward"] {
+        assert!(found[field].as_f64().unwrap() < 1e-6, "{found}");
+    }
+    let info = folder
+        .spar("data info data.hdf5 --env pointmass --json")
+        .json();
+    assert_eq!(found["mean_return"], info["returns"]["mean"]);
+
+    // A limit no stored f32 keeps: the report comes all the same.
+    let strict = folder
+        .spar("data verify data.hdf5 --env pointmass --json --obs-tolerance 1e-12 --sample 50");
+    assert_eq!(strict.code, Some(1));
+    let found: Value = serde_json::from_str(&strict.out).unwrap();
+    assert_eq!(
+        (&found["checked"], &found["ok"]),
+        (&50.into(), &false.into())
+    );
+    assert_eq!(strict.err.lines().count(), 1, "{strict:?}");
+    assert!(
+        strict
+            .err
+            .starts_with("error: data.hdf5: the rows are not pointmass's"),
+        "{strict:?}"
+    );
+}
+
+/// Behaviour policies of the point mass: a weak and a strong spring.
+pub(crate) fn write_behavior(folder: &Path, seed: u64) {
+    let spring = |strength: f32| {
+        GaussianPolicy::new(RowMlp {
+            layers: vec![Linear {
+                // [in, out]: from position and velocity to mean and log std.
+                weight: vec![-strength, 0.0, -strength, 0.0],
+                bias: vec![0.0, -1.0],
+            }],
+            hidden: Activation::Relu,
+            output: Activation::Identity,
+        })
+    };
+    let level = |step| Level {
+        step,
+        mean_return: 0.0,
+        std_return: 0.0,
+        normalized_score: None,
+        episodes: 1,
+    };
+    let card = Card {
+        env: EnvId::PointMass,
+        algorithm: "by hand".to_owned(),
+        seed,
+        config: SacConfig {
+            start_steps: 10,
+            ..SacConfig::default()
+        },
+        trained_steps: 200,
+        medium: level(100 + seed as usize),
+        expert: level(200),
+        replay_steps: (1..=REPLAY_SEGMENTS).map(|i| 10 * i).collect(),
+    };
+    card.write(folder).unwrap();
+    let write = |name: &str, strength| {
+        let path = Card::folder(folder, EnvId::PointMass).join(format!("{name}.safetensors"));
+        behavior::write(&spring(strength), EnvId::PointMass, 0, &path).unwrap();
+    };
+    write("medium", 0.3);
+    write("expert", 2.0);
+    for i in 0..REPLAY_SEGMENTS {
+        write(&format!("replay-{i}"), 0.03 * i as f32);
+    }
+}
+
+const PREPARE: &str = "data prepare --data local --behavior behavior --local local --json";
+
+#[test]
+fn local_data_are_generated_once_and_labelled() {
+    let folder = Folder::new();
+    write_behavior(&folder.path("behavior"), 0);
+    for (level, rows) in [
+        ("medium", 500..501),
+        ("medium-replay", 150..250),
+        ("medium-expert", 1000..1001),
+    ] {
+        let line = format!("{PREPARE} --task pointmass-{level} --rows 500");
+        let made = folder.spar(&line).json();
+        let file = format!("local/500/pointmass-{level}-local.hdf5");
+        assert_eq!(made["path"], file);
+        assert_eq!(made["id"], format!("pointmass-{level}-local"));
+        assert_eq!(made["origin"], "local");
+        // Episodes of the replay buffer's stand-in are not cut.
+        let got = made["rows"].as_u64().unwrap();
+        assert!(rows.contains(&got), "{made}");
+        assert_eq!(made["sha256"], spar_core::sha256_hex(&folder.read(&file)));
+
+        let time = fs::metadata(folder.path(&file))
+            .unwrap()
+            .modified()
+            .unwrap();
+        let again = folder.spar(&line);
+        assert_eq!(again.err, "");
+        assert_eq!(again.json(), made);
+        assert_eq!(
+            fs::metadata(folder.path(&file))
+                .unwrap()
+                .modified()
+                .unwrap(),
+            time
+        );
+
+        let found = folder
+            .spar(&format!("data verify {file} --env pointmass --json"))
+            .json();
+        assert_eq!(found["ok"], true, "{found}");
+        let card: Value =
+            serde_json::from_slice(&folder.read(&file.replace(".hdf5", ".json"))).unwrap();
+        assert_eq!(card["data"]["sha256"], made["sha256"]);
+        assert_eq!(card["behavior"]["algorithm"], "by hand");
+
+        let line = format!(
+            "data generate --task pointmass-{level} --rows 500 --behavior behavior --out own.hdf5 --json"
+        );
+        assert_eq!(folder.spar(&line).json()["sha256"], made["sha256"]);
+    }
+}
+
+#[test]
+fn a_local_file_of_another_recipe_is_made_again_and_a_stranger_s_is_kept() {
+    let folder = Folder::new();
+    write_behavior(&folder.path("behavior"), 0);
+    let line = format!("{PREPARE} --task pointmass-medium --rows 300");
+    let file = "local/300/pointmass-medium-local.hdf5";
+    let first = folder.spar(&line).json();
+
+    let seeded = folder.spar(&format!("{line} --seed 1"));
+    assert!(
+        seeded
+            .err
+            .contains("`spar_seed` is `0`, expected `1`; generating it again"),
+        "{seeded:?}"
+    );
+    assert_ne!(seeded.json()["sha256"], first["sha256"]);
+
+    write_behavior(&folder.path("behavior"), 1);
+    let retrained = folder.spar(&format!("{line} --seed 1"));
+    assert!(
+        retrained.err.contains("`spar_policies` is"),
+        "{retrained:?}"
+    );
+    write_behavior(&folder.path("behavior"), 0);
+
+    let whole = folder.read(file);
+    fs::write(folder.path(file), &whole[..whole.len() / 2]).unwrap();
+    let mended = folder.spar(&line);
+    assert!(mended.err.contains("truncated"), "{mended:?}");
+    assert_eq!(mended.json(), first);
+
+    folder.write_data(file);
+    let theirs = folder.read(file);
+    folder
+        .spar(&line)
+        .fails(1, &[file, "was not generated here", "move it"]);
+    assert_eq!(folder.read(file), theirs);
+}
+
+#[test]
+fn official_data_count_only_when_their_hash_does() {
+    let folder = Folder::new();
+    let official = spar_data::manifest::official("hopper-medium".parse().unwrap()).unwrap();
+    let prepare = |choice: &str| {
+        let line = format!("data prepare --task hopper-medium --rows 100 --data {choice} --json");
+        let mut command = folder.command(&line);
+        command
+            .env("HOME", folder.path("home"))
+            .env("D4RL_DATASET_DIR", folder.path("d4rl"));
+        crate::support::Done::of(&mut command)
+    };
+    prepare("official").fails(
+        1,
+        &[
+            &official.name,
+            &official.url,
+            &official.sha256,
+            "d4rl",
+            "--data local",
+        ],
+    );
+    // Without behaviour policies there are no local ones either.
+    prepare("auto").fails(
+        1,
+        &[
+            "cannot generate data of hopper-medium",
+            "datasets/behavior/hopper/card.json",
+        ],
+    );
+
+    fs::create_dir(folder.path("d4rl")).unwrap();
+    let file = fs::File::create(folder.path("d4rl").join(&official.name)).unwrap();
+    file.set_len(official.bytes).unwrap();
+    prepare("official").fails(1, &[&official.name, "not an HDF5 file"]);
+    let auto = prepare("auto");
+    assert!(
+        auto.err.starts_with("note: ") && auto.err.contains("local data are used instead"),
+        "{auto:?}"
+    );
+    prepare("best").fails(2, &["best"]);
+}
+
+#[test]
+fn suite_runs_take_no_data_of_another_task() {
+    let folder = Folder::new();
+    folder.write_suite();
+    write_behavior(&folder.path("behavior"), 0);
+    let made = folder
+        .spar(&format!(
+            "{PREPARE} --task pointmass-medium-replay --rows 500"
+        ))
+        .json();
+    let path = made["path"].as_str().unwrap();
+    let line = |task: &str| {
+        format!(
+            "train --suite suite.toml --preset short --task {task} --method bc --seed 0 --dataset {path} --out run"
+        )
+    };
+    folder.spar(&line("pointmass-medium")).fails(
+        1,
+        &[
+            path,
+            "pointmass-medium-replay-local",
+            "expected data of pointmass-medium;",
+        ],
+    );
+    assert!(!folder.exists("run"));
+    folder.spar(&line("pointmass-medium-replay")).ok();
+    let record: Value = serde_json::from_slice(&folder.read("run/DONE")).unwrap();
+    assert_eq!(record["dataset"]["origin"], "local");
+    // By itself, a run is named after its data's task.
+    let line = format!(
+        "train --dataset {path} --env pointmass --method bc --updates 3 --eval-episodes 1 --out own"
+    );
+    folder.spar(&line).ok();
+    let record: Value = serde_json::from_slice(&folder.read("own/DONE")).unwrap();
+    assert_eq!(record["task"], "pointmass-medium-replay");
+}
+
+#[test]
+fn behaviour_policies_are_trained_with_their_curve() {
+    let folder = Folder::new();
+    let line = "behavior train --env pointmass --seed 0 --steps 200 --batch-size 8 --snapshot-every 100 --out sac";
+    folder.spar(line).ok();
+    assert_eq!(
+        folder.files("sac"),
+        [
+            "sac/curve.jsonl",
+            "sac/snapshot-0000100.safetensors",
+            "sac/snapshot-0000200.safetensors"
+        ]
+    );
+}

@@ -1,0 +1,62 @@
+"""Writes tests/cli/files/*.hdf5: files of a point mass as h5py writes them,
+one as it should be and some with one fault each.
+
+    python3 -m venv venv
+    venv/bin/pip install h5py==3.16.0 numpy==2.4.6
+    venv/bin/python crates/spar/tests/cli/files.py
+"""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+FOLDER = Path(__file__).resolve().parent / "files"
+ROWS = 40
+
+
+def arrays():
+    """Two episodes of a point mass pushed to its middle."""
+    keys = "observations", "actions", "rewards", "terminals", "timeouts"
+    rows = {key: [] for key in keys}
+    for start in (-0.5, 0.8):
+        x, v = start, 0.0
+        for step in range(ROWS // 2):
+            force = float(np.clip(-x - v, -1, 1))
+            rows["observations"].append([x, v])
+            rows["actions"].append([force])
+            v += 0.1 * force
+            x += 0.1 * v
+            rows["rewards"].append(1 - x * x - 0.01 * force * force)
+            rows["terminals"].append(False)
+            rows["timeouts"].append(step == ROWS // 2 - 1)
+    kinds = {"terminals": bool, "timeouts": bool}
+    return {key: np.array(rows[key], kinds.get(key, np.float32)) for key in keys}
+
+
+def write(name, change=lambda a: None, **options):
+    data = arrays()
+    change(data)
+    with h5py.File(FOLDER / name, "w") as file:
+        for key, values in data.items():
+            file.create_dataset(key, data=values, **options)
+
+
+def nan(a):
+    a["rewards"][17] = np.nan
+
+
+def missing(a):
+    del a["rewards"]
+
+
+def short(a):
+    a["actions"] = a["actions"][:-1]
+
+
+FOLDER.mkdir(exist_ok=True)
+write("sound.hdf5")
+write("packed.hdf5", compression="gzip", chunks=True, shuffle=True)
+write("nan.hdf5", nan)
+write("missing.hdf5", missing)
+write("shape.hdf5", short)

@@ -1,0 +1,11 @@
+//! The `spar` binary as a user meets it: the real program in a child process,
+//! on a point mass whose runs take a second and need no MuJoCo.
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod data;
+mod hostile;
+mod plain_policies;
+mod report;
+mod support;
+mod train;
