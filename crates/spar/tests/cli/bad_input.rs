@@ -295,12 +295,11 @@ fn libraries_that_are_not_the_right_one() {
         ],
     );
     with("nowhere.so").fails(1, &["nowhere.so", "not found", "SPAR_MUJOCO_LIB"]);
-    let source = folder.path("old.c");
-    fs::write(&source, "int mj_version(void) { return 2003007; }").unwrap();
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/another_version.c");
     let compiled = Command::new("cc")
         .args(["-shared", "-fPIC", "-o"])
         .arg(folder.path("old.so"))
-        .arg(&source)
+        .arg(source)
         .status();
     assert!(compiled.unwrap().success());
     with("old.so").fails(1, &["old.so", "expected 3.17.x, got", "cargo xtask setup"]);
