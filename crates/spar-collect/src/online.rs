@@ -9,7 +9,7 @@ use std::{
 
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use spar_core::{EnvId, Policy, Stream};
+use spar_core::{EnvId, Policy, Stream, write_atomic};
 use spar_nn::Batch;
 
 use crate::{
@@ -20,6 +20,20 @@ use crate::{
 
 /// Name of the training curve's file, one [`CurvePoint`] per line.
 pub const CURVE_FILE: &str = "curve.jsonl";
+
+/// Name of the file that says what was trained: a [`Training`].
+pub const TRAINING_FILE: &str = "training.json";
+
+/// What a training was: environment, seed and hyper-parameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    /// The environment.
+    pub env: EnvId,
+    /// Training seed.
+    pub seed: u64,
+    /// Hyper-parameters.
+    pub config: SacConfig,
+}
 
 /// One line of a training curve: the state of training at a snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,14 +103,20 @@ fn narrow(values: &[f64], out: &mut [f32]) {
     }
 }
 
-/// Trains SAC in `env` from `seed` and writes `snapshot-<step>.safetensors`
-/// and `curve.jsonl` into `out`. One update per environment step after
-/// `start_steps`; terminal states are not bootstrapped, timeouts are.
+/// Trains SAC as `training` says and writes [`TRAINING_FILE`], [`CURVE_FILE`]
+/// and `snapshot-<step>.safetensors` into `out`. One update per environment
+/// step after `start_steps`; terminal states are not bootstrapped, timeouts are.
 ///
 /// # Errors
 /// If the environment, a tensor operation or a file fails.
-pub fn train(config: &SacConfig, env: EnvId, seed: u64, out: &Path) -> Result<(), CollectError> {
-    fs::create_dir_all(out).map_err(|e| spar_core::files::in_file(e, out))?;
+pub fn train(training: &Training, out: &Path) -> Result<(), CollectError> {
+    let &Training {
+        env,
+        seed,
+        ref config,
+    } = training;
+    let about = serde_json::to_string_pretty(training)?;
+    write_atomic(&out.join(TRAINING_FILE), about.as_bytes())?;
     let mut world = spar_env::make(env)?;
     let mut resets = Stream::new(seed, "sac/reset");
     let mut explore = [Stream::new(seed, "sac/explore")];

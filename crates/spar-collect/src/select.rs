@@ -5,15 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use spar_core::{EnvId, files::in_file, write_atomic};
+use spar_core::{files::in_file, write_atomic};
 use spar_eval::{rollout, stats};
 
 use crate::{
     CollectError,
     behavior,
     card::{Card, Level, REPLAY_SEGMENTS},
-    online::{CURVE_FILE, CurvePoint, snapshot},
-    sac::SacConfig,
+    online::{CURVE_FILE, CurvePoint, TRAINING_FILE, Training, snapshot},
 };
 
 /// Share of the expert's normalized score the medium policy should have (Fu et
@@ -37,12 +36,10 @@ const CARD_EPISODES: usize = 50;
 /// written.
 pub fn select(
     training: &Path,
-    config: &SacConfig,
-    env: EnvId,
-    seed: u64,
     behavior: &Path,
     threads: usize,
 ) -> Result<Card, CollectError> {
+    let Training { env, seed, config } = read_training(training)?;
     let curve_path = training.join(CURVE_FILE);
     let curve = fs::read_to_string(&curve_path).map_err(|e| in_file(e, &curve_path))?;
     let points = curve.lines().map(serde_json::from_str::<CurvePoint>);
@@ -85,7 +82,7 @@ pub fn select(
         env,
         algorithm: "SAC (automatic temperature), spar behavior train".to_owned(),
         seed,
-        config: config.clone(),
+        config,
         trained_steps: points.last().map_or(0, |p| p.step),
         medium: judge(middle.step, CARD_EPISODES)?,
         expert: judge(best.step, CARD_EPISODES)?,
@@ -105,4 +102,13 @@ pub fn select(
     write_atomic(&folder.join(CURVE_FILE), curve.as_bytes())?;
     card.write(behavior)?;
     Ok(card)
+}
+
+fn read_training(folder: &Path) -> Result<Training, CollectError> {
+    let path = folder.join(TRAINING_FILE);
+    let text = fs::read_to_string(&path).map_err(|e| in_file(e, &path))?;
+    serde_json::from_str(&text).map_err(|e| CollectError::Policy {
+        file: path.display().to_string(),
+        why: format!("not what `spar behavior train` writes: {e}"),
+    })
 }

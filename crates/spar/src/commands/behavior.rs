@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use spar_collect::{online, sac::SacConfig};
+use spar_collect::{
+    online::{self, Training},
+    sac::SacConfig,
+    select::select,
+};
 use spar_core::EnvId;
 
 /// What to do with behaviour policies.
@@ -11,6 +15,22 @@ use spar_core::EnvId;
 pub(crate) enum Command {
     /// Train SAC and keep snapshots and the training curve
     Train(TrainArgs),
+    /// Choose medium, expert and replay policies among a training's snapshots
+    Select(SelectArgs),
+}
+
+/// Where to choose from.
+#[derive(clap::Args)]
+pub(crate) struct SelectArgs {
+    /// Folder `spar behavior train` wrote
+    #[arg(long, value_name = "DIR")]
+    training: PathBuf,
+    /// Folder of all behaviour policies
+    #[arg(long, value_name = "DIR", default_value = "datasets/behavior")]
+    out: PathBuf,
+    /// Threads of the rollouts
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    threads: usize,
 }
 
 /// What to train.
@@ -38,7 +58,17 @@ pub(crate) struct TrainArgs {
 
 /// Does what `command` says.
 pub(crate) fn run(command: &Command) -> Result<()> {
-    let Command::Train(args) = command;
+    match command {
+        Command::Train(args) => train(args),
+        Command::Select(args) => {
+            let card = select(&args.training, &args.out, args.threads)?;
+            println!("{}", serde_json::to_string_pretty(&card)?);
+            Ok(())
+        }
+    }
+}
+
+fn train(args: &TrainArgs) -> Result<()> {
     let usual = SacConfig::default();
     let config = SacConfig {
         total_steps: args.steps.unwrap_or(usual.total_steps),
@@ -49,5 +79,10 @@ pub(crate) fn run(command: &Command) -> Result<()> {
         },
         ..usual
     };
-    Ok(online::train(&config, args.env, args.seed, &args.out)?)
+    let training = Training {
+        env: args.env,
+        seed: args.seed,
+        config,
+    };
+    Ok(online::train(&training, &args.out)?)
 }
