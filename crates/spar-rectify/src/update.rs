@@ -130,7 +130,11 @@ impl Spar {
                 ((imitation * self.config.lambda)? + (fit * self.config.w_fit)?)?
             };
             let grads = loss.backward()?;
-            self.encoder_optim.step(&grads)?;
+            // Only the fit teaches the encoder, and candle gives no gradient
+            // at all to what is multiplied by zero.
+            if self.updates < self.config.warmup || self.config.w_fit > 0.0 {
+                self.encoder_optim.step(&grads)?;
+            }
             self.decoder_optim.step(&grads)?;
             self.decoder_average
                 .track(&self.model.decoder, self.config.tau)?;
