@@ -69,3 +69,76 @@ pub fn self_imitation_target(
         .sum_keepdim(1)?;
     Ok((target, weights))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use spar_nn::Mlp;
+
+    use super::*;
+    use crate::config::RectifyConfig;
+
+    /// The gradient of the fit along random directions against central
+    /// differences, through reparametrization, both networks and the KL.
+    #[test]
+    fn the_fits_gradient_is_that_of_finite_differences() {
+        let config = RectifyConfig {
+            hidden: vec![8],
+            lr: 1e-3,
+            beta: 0.5,
+            rho: 0.8,
+            w_fit: 1.0,
+            lambda: 1.0,
+            candidates: 2,
+            temperature: 1.0,
+            sigma_z: 1.0,
+            policy_freq: 1,
+            warmup: 0,
+            tau: 0.1,
+        };
+        let model = SupportModel::new(&config, 3, 2, 1).unwrap();
+        let mut stream = Stream::new(1, "case");
+        for net in [&model.encoder, &model.decoder] {
+            let mut params = net.to_params().unwrap();
+            stream.fill_normal(0.4, &mut params);
+            net.set_params(params).unwrap();
+        }
+        let [s, b, a] = [3, 2, 2].map(|n| normal(&mut stream, 0.5, 24, n).unwrap());
+        let loss = || {
+            let mut posterior = Stream::new(1, "posterior");
+            let (loss, reconstruction, kl) =
+                fit_loss(&model, config.beta, &s, &b, &a, &mut posterior).unwrap();
+            let value: f32 = loss.to_scalar().unwrap();
+            assert!((value - reconstruction - 0.5 * kl).abs() < 1e-5 * value);
+            (loss, f64::from(value))
+        };
+        let grads = loss().0.backward().unwrap();
+        let check = |name: &str, net: &Mlp, stream: &mut Stream| {
+            let grad: Vec<f32> = grads.get(net.params()).unwrap().to_vec1().unwrap();
+            let at = net.to_params().unwrap();
+            for _ in 0..20 {
+                let mut direction = vec![0.0; at.len()];
+                stream.fill_normal(1.0, &mut direction);
+                let want: f64 = grad
+                    .iter()
+                    .zip(&direction)
+                    .map(|(g, d)| f64::from(g * d))
+                    .sum();
+                let h = 1e-3f32;
+                let value = |h: f32| {
+                    let moved = at.iter().zip(&direction).map(|(p, d)| p + h * d);
+                    net.set_params(moved.collect()).unwrap();
+                    loss().1
+                };
+                let got = (value(h) - value(-h)) / (2.0 * f64::from(h));
+                net.set_params(at.clone()).unwrap();
+                assert!(
+                    (got - want).abs() < 1e-2 * (1.0 + want.abs()),
+                    "{name}: {got} {want}"
+                );
+            }
+        };
+        check("encoder", &model.encoder, &mut stream);
+        check("decoder", &model.decoder, &mut stream);
+    }
+}
