@@ -78,7 +78,10 @@ impl Card {
     /// If it cannot be written.
     pub fn write(&self, behavior: &Path) -> Result<(), CollectError> {
         let path = Self::folder(behavior, self.env).join("card.json");
-        Ok(write_atomic(&path, serde_json::to_string_pretty(self)?.as_bytes())?)
+        Ok(write_atomic(
+            &path,
+            serde_json::to_string_pretty(self)?.as_bytes(),
+        )?)
     }
 
     /// The policy stored under `name`: `medium`, `expert` or `replay-<i>`.

@@ -11,9 +11,11 @@
 //! again on every user's machine. Files say so in their metadata, and they are
 //! named and labelled local everywhere.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
-use spar_core::{DatasetIdentity, EnvId, Level, Policy, Stream, TaskId};
+use spar_core::{
+    DatasetIdentity, EnvId, Level, Policy, Stream, TaskId, files::in_file, sha256_hex,
+};
 use spar_data::{MetaValue, Row, Writer, local_metadata};
 use spar_env::Env;
 
@@ -60,16 +62,34 @@ pub fn metadata(
             card.medium.step, card.config.start_steps, card.replay_steps
         ),
     };
+    let names = policies_of(task.level, &card);
+    let mut bytes = Vec::new();
+    for name in &names {
+        let path = Card::folder(behavior, task.env).join(format!("{name}.safetensors"));
+        bytes.extend(fs::read(&path).map_err(|e| in_file(e, &path))?);
+    }
     let mut text = |key: &str, value: String| {
         metadata.insert(key.to_owned(), MetaValue::Text(value));
     };
     text("algorithm", "SAC".to_owned());
     text("spar_policies", policies);
+    text("spar_policies_sha256", sha256_hex(&bytes));
     text("spar_rows", rows.to_string());
     text("spar_seed", seed.to_string());
     text("spar_recipe", RECIPE_VERSION.to_string());
     text("spar_physics", spar_env::physics_version(task.env)?);
     Ok(metadata)
+}
+
+/// Names of the policies that make data of `level`, in the order they act.
+fn policies_of(level: Level, card: &Card) -> Vec<String> {
+    match level {
+        Level::Medium => vec!["medium".to_owned()],
+        Level::MediumExpert => vec!["medium".to_owned(), "expert".to_owned()],
+        Level::MediumReplay => (0..card.replay_steps.len())
+            .map(|i| format!("replay-{i}"))
+            .collect(),
+    }
 }
 
 /// Rolls out the data of `task` at scale `rows` from `seed` into `out`, with
@@ -92,7 +112,12 @@ pub fn generate(
             roller.roll("medium", &card.policy(behavior, "medium")?, rows, Tail::Cut)?;
         }
         Level::MediumExpert => {
-            roller.roll("medium", &card.policy(behavior, "medium")?, rows, Tail::LeaveOut)?;
+            roller.roll(
+                "medium",
+                &card.policy(behavior, "medium")?,
+                rows,
+                Tail::LeaveOut,
+            )?;
             let rest = 2 * rows - roller.written();
             roller.roll("expert", &card.policy(behavior, "expert")?, rest, Tail::Cut)?;
         }
@@ -100,13 +125,16 @@ pub fn generate(
             let total = rows_of(task, rows);
             let random = total * card.config.start_steps / card.medium.step.max(1);
             roller.roll("random", &UniformPolicy(task.env), random, Tail::Finish)?;
-            let segments = card.replay_steps.len();
-            for i in 0..segments {
-                let until = random + (total - random) * (i + 1) / segments;
-                let name = format!("replay-{i}");
+            let names = policies_of(task.level, &card);
+            for (i, name) in names.iter().enumerate() {
+                let until = random + (total - random) * (i + 1) / names.len();
                 let count = until.saturating_sub(roller.written());
-                let tail = if i + 1 == segments { Tail::Cut } else { Tail::Finish };
-                roller.roll(&name, &card.policy(behavior, &name)?, count, tail)?;
+                let tail = if i + 1 == names.len() {
+                    Tail::Cut
+                } else {
+                    Tail::Finish
+                };
+                roller.roll(name, &card.policy(behavior, name)?, count, tail)?;
             }
         }
     }

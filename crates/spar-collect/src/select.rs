@@ -9,8 +9,7 @@ use spar_core::{files::in_file, write_atomic};
 use spar_eval::{rollout, stats};
 
 use crate::{
-    CollectError,
-    behavior,
+    CollectError, behavior,
     card::{Card, Level, REPLAY_SEGMENTS},
     online::{CURVE_FILE, CurvePoint, TRAINING_FILE, Training, snapshot},
 };
@@ -34,18 +33,17 @@ const CARD_EPISODES: usize = 50;
 /// # Errors
 /// If a snapshot is unreadable, an environment fails or a file cannot be
 /// written.
-pub fn select(
-    training: &Path,
-    behavior: &Path,
-    threads: usize,
-) -> Result<Card, CollectError> {
+pub fn select(training: &Path, behavior: &Path, threads: usize) -> Result<Card, CollectError> {
     let Training { env, seed, config } = read_training(training)?;
     let curve_path = training.join(CURVE_FILE);
     let curve = fs::read_to_string(&curve_path).map_err(|e| in_file(e, &curve_path))?;
     let points = curve.lines().map(serde_json::from_str::<CurvePoint>);
     let points = points.collect::<Result<Vec<_>, _>>()?;
-    let learned: Vec<usize> =
-        points.iter().map(|p| p.step).filter(|&s| s > config.start_steps).collect();
+    let learned: Vec<usize> = points
+        .iter()
+        .map(|p| p.step)
+        .filter(|&s| s > config.start_steps)
+        .collect();
     let judge = |step: usize, episodes: usize| -> Result<Level, CollectError> {
         let policy = behavior::read(&snapshot(training, step), env)?;
         let played = rollout(env, &policy, episodes, seed, threads)?;
@@ -68,11 +66,16 @@ pub fn select(
         .map(|&step| judge(step, CANDIDATE_EPISODES))
         .collect::<Result<Vec<_>, _>>()?;
     let score = |l: &Level| l.normalized_score.unwrap_or(l.mean_return);
-    let best = levels.iter().max_by(|a, b| score(a).total_cmp(&score(b))).ok_or_else(none)?;
+    let best = levels
+        .iter()
+        .max_by(|a, b| score(a).total_cmp(&score(b)))
+        .ok_or_else(none)?;
     let target = MEDIUM_SHARE * score(best);
     let distance = |l: &&Level| (score(l) - target).abs();
     let before = levels.iter().filter(|l| l.step < best.step);
-    let middle = before.min_by(|a, b| distance(a).total_cmp(&distance(b))).ok_or_else(none)?;
+    let middle = before
+        .min_by(|a, b| distance(a).total_cmp(&distance(b)))
+        .ok_or_else(none)?;
 
     let nearest = |middle: usize| learned.iter().copied().min_by_key(|s| s.abs_diff(middle));
     let replay_steps = (0..REPLAY_SEGMENTS)
@@ -92,7 +95,10 @@ pub fn select(
     let copy = |step: usize, name: String| -> Result<(), CollectError> {
         let from: PathBuf = snapshot(training, step);
         let bytes = fs::read(&from).map_err(|e| in_file(e, &from))?;
-        Ok(write_atomic(&folder.join(format!("{name}.safetensors")), &bytes)?)
+        Ok(write_atomic(
+            &folder.join(format!("{name}.safetensors")),
+            &bytes,
+        )?)
     };
     copy(card.medium.step, "medium".to_owned())?;
     copy(card.expert.step, "expert".to_owned())?;

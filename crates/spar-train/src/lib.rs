@@ -7,13 +7,17 @@
 //! one atomic writer.
 
 mod config;
+mod control;
 mod error;
 mod folder;
 pub mod policy_file;
 mod run;
 mod spec;
+mod throughput;
 
 pub use config::TrainConfig;
+pub use control::{Control, Phase, Progress};
 pub use error::TrainError;
-pub use run::{Control, Phase, Progress, run, throughput};
+pub use run::run;
 pub use spec::{Method, RunSpec};
+pub use throughput::{Throughput, throughput};

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -14,6 +14,7 @@ use spar_nn::State;
 use spar_rectify::{Spar, SparMetrics, SparPolicy};
 
 use crate::{
+    control::{Control, Phase, Progress},
     error::TrainError,
     folder::{CurvePoint, Folder, read_json, write_json},
     policy_file,
@@ -25,56 +26,6 @@ const LOG_EVERY: u64 = 500;
 
 /// Time between two progress reports.
 const REPORT_EVERY: Duration = Duration::from_millis(400);
-
-/// What a run is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Phase {
-    /// Cloning the behaviour.
-    Anchor,
-    /// Rectifying the anchor.
-    Spar,
-    /// Judging the last checkpoint.
-    Eval,
-}
-
-impl Phase {
-    /// The name in progress reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Anchor => "anchor",
-            Self::Spar => "spar",
-            Self::Eval => "eval",
-        }
-    }
-}
-
-/// How far a run is.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Progress {
-    /// Updates done, of all phases.
-    pub done: u64,
-    /// Updates in all.
-    pub total: u64,
-    /// What it is doing.
-    pub phase: Phase,
-}
-
-/// What surrounds a run without deciding its bits.
-pub struct Control<'a> {
-    /// A finished `bc` run of the same data, seed and settings whose policy
-    /// serves as the anchor: the same bits as training it again.
-    pub anchor: Option<PathBuf>,
-    /// Commit of the program, for the record.
-    pub commit: String,
-    /// Command line that makes this run again, for the record.
-    pub command: String,
-    /// Stops, resumably, after this many updates of the current phase.
-    pub stop_after: Option<u64>,
-    /// Told about progress now and then; an error means nobody is left to
-    /// listen, and the run stops resumably.
-    pub report: &'a mut dyn FnMut(Progress) -> io::Result<()>,
-}
 
 /// Trains the policy `spec` describes on `data` in the folder `out`, going on
 /// from its last checkpoint if it has one, judges the last checkpoint and
@@ -537,84 +488,4 @@ fn reward_scale(spec: &RunSpec, data: &Transitions) -> f32 {
     } else {
         1.0
     }
-}
-
-/// Updates per second measured on this machine, for estimates.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Throughput {
-    /// SPAR updates, averaged over fitting and self-imitation in the run's
-    /// proportion.
-    pub updates_per_s: f64,
-    /// Anchor updates.
-    pub anchor_updates_per_s: f64,
-    /// SPAR updates of one run.
-    pub total_updates: u64,
-    /// Anchor updates of one run.
-    pub anchor_updates: u64,
-}
-
-/// Times `spec`'s updates for about `seconds` on its data, in memory only.
-///
-/// # Errors
-/// If a tensor operation fails.
-pub fn throughput(
-    spec: &RunSpec,
-    data: &Transitions,
-    seconds: f64,
-) -> Result<Throughput, TrainError> {
-    let config = &spec.config;
-    let (obs_dim, act_dim) = (data.obs_dim(), data.act_dim());
-    let normalizer = Normalizer::of(data);
-    let mut sampler = Sampler::new(Stream::new(spec.seed, "throughput"));
-    let mut flat = Batch::new(config.batch_size, obs_dim, act_dim);
-    let mut next = || -> Result<spar_nn::Batch, TrainError> {
-        sampler.next(data, &normalizer, &mut flat);
-        let f = &flat;
-        let (s, n) = (&f.obs, &f.next_obs);
-        Ok(spar_nn::Batch::from_slices(
-            f.size,
-            s,
-            &f.actions,
-            &f.rewards,
-            n,
-            &f.not_terminal,
-        )?)
-    };
-    let mut rate = |step: &mut dyn FnMut(&spar_nn::Batch) -> Result<(), TrainError>| {
-        let (start, mut updates) = (Instant::now(), 0u32);
-        while updates == 0 || start.elapsed().as_secs_f64() < seconds / 3.0 {
-            step(&next()?)?;
-            updates += 1;
-        }
-        Ok::<f64, TrainError>(f64::from(updates) / start.elapsed().as_secs_f64())
-    };
-    let mut init = Stream::new(spec.seed, "throughput/init");
-    let anchor = Anchor::new(&config.anchor, obs_dim, act_dim, &mut init)?;
-    let mut trainer = AnchorTrainer::new(anchor, &config.anchor);
-    let anchor_rate = rate(&mut |batch| Ok(trainer.update(batch).map(drop)?))?;
-    let anchor = trainer.freeze();
-
-    let mut metrics = SparMetrics::default();
-    let mut rectify = config.rectify.clone();
-    rectify.warmup = u64::MAX;
-    let critic = config.critic.clone();
-    let mut fitting = Spar::new(rectify.clone(), critic.clone(), anchor, obs_dim, act_dim, 0)?;
-    let fit_rate = rate(&mut |batch| Ok(fitting.update(batch, &mut metrics)?))?;
-    rectify.warmup = 0;
-    let mut imitating = Spar::new(rectify, critic, fitting.anchor, obs_dim, act_dim, 0)?;
-    let imitation_rate = rate(&mut |batch| Ok(imitating.update(batch, &mut metrics)?))?;
-
-    let fit = config.rectify.warmup.min(config.updates) as f64;
-    let imitation = config.updates as f64 - fit;
-    let time = fit / fit_rate + imitation / imitation_rate;
-    Ok(Throughput {
-        updates_per_s: if time > 0.0 {
-            config.updates as f64 / time
-        } else {
-            fit_rate
-        },
-        anchor_updates_per_s: anchor_rate,
-        total_updates: config.updates,
-        anchor_updates: config.anchor.updates,
-    })
 }

@@ -1,0 +1,56 @@
+//! What surrounds a run without deciding its bits: who is told about it, and
+//! what its record will say.
+
+use std::{io, path::PathBuf};
+
+use serde::Serialize;
+
+/// What a run is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Cloning the behaviour.
+    Anchor,
+    /// Rectifying the anchor.
+    Spar,
+    /// Judging the last checkpoint.
+    Eval,
+}
+
+impl Phase {
+    /// The name in progress reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Anchor => "anchor",
+            Self::Spar => "spar",
+            Self::Eval => "eval",
+        }
+    }
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Progress {
+    /// Updates done, of all phases.
+    pub done: u64,
+    /// Updates in all.
+    pub total: u64,
+    /// What it is doing.
+    pub phase: Phase,
+}
+
+/// What surrounds a run without deciding its bits.
+pub struct Control<'a> {
+    /// A finished `bc` run of the same data, seed and settings whose policy
+    /// serves as the anchor: the same bits as training it again.
+    pub anchor: Option<PathBuf>,
+    /// Commit of the program, for the record.
+    pub commit: String,
+    /// Command line that makes this run again, for the record.
+    pub command: String,
+    /// Stops, resumably, after this many updates of the current phase.
+    pub stop_after: Option<u64>,
+    /// Told about progress now and then; an error means nobody is left to
+    /// listen, and the run stops resumably.
+    pub report: &'a mut dyn FnMut(Progress) -> io::Result<()>,
+}
