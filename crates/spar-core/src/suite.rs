@@ -55,12 +55,12 @@ pub enum SuiteError {
     #[error("cannot read suite file {0}")]
     Read(#[from] io::Error),
     /// The file is not what a suite file has to be.
-    #[error("{path}: {source}")]
+    #[error("suite file {path}: {why}")]
     Parse {
         /// The file.
         path: String,
         /// What is wrong and where.
-        source: Box<toml::de::Error>,
+        why: String,
     },
     /// No such preset.
     #[error("suite `{suite}` has no preset `{got}`; expected one of: {expected}")]
@@ -81,9 +81,9 @@ impl Suite {
     /// If the file cannot be read or does not parse.
     pub fn load(path: &Path) -> Result<Self, SuiteError> {
         let text = fs::read_to_string(path).map_err(|e| in_file(e, path))?;
-        toml::from_str(&text).map_err(|source| SuiteError::Parse {
+        toml::from_str(&text).map_err(|e| SuiteError::Parse {
             path: path.display().to_string(),
-            source: Box::new(source),
+            why: parse_error(&text, &e),
         })
     }
 
@@ -112,6 +112,15 @@ impl Suite {
         overlay(&mut merged, &self.preset(preset)?.train);
         Ok(merged)
     }
+}
+
+/// One line for a parse error: toml's own message draws the place over several.
+fn parse_error(text: &str, error: &toml::de::Error) -> String {
+    let before = error
+        .span()
+        .map_or("", |span| text.get(..span.start).unwrap_or(""));
+    let line = before.matches('\n').count() + 1;
+    format!("line {line}: {}", error.message().replace('\n', " "))
 }
 
 fn overlay(base: &mut Table, over: &Table) {
@@ -158,5 +167,17 @@ mod tests {
         assert_eq!(table, expected);
         let error = suite.hyper_parameters("slow", "x").unwrap_err().to_string();
         assert!(error.contains("slow") && error.contains("quick"), "{error}");
+    }
+
+    #[test]
+    fn a_broken_file_is_one_line_with_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s.toml");
+        fs::write(&path, "name = \"s\"\ntask = 3\n").unwrap();
+        let error = Suite::load(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("s.toml: line 2: ") && !error.contains('\n'),
+            "{error}"
+        );
     }
 }
