@@ -23,7 +23,7 @@ use spar_core::{DatasetIdentity, EnvId, Policy, Stream, files::in_file, write_at
 use spar_nn::{Activation, Linear, RowMlp};
 use spar_rectify::SparPolicy;
 
-use crate::error::TrainError;
+use crate::{error::TrainError, spec::Method};
 
 /// The metadata entry that tells our own policies from plain networks.
 const METADATA_KEY: &str = "spar";
@@ -275,7 +275,13 @@ impl<'a> Reader<'a> {
     fn spar(&self) -> Result<SparPolicy, TrainError> {
         let anchor = self.net("anchor.", Activation::Relu, Activation::Tanh)?;
         let (obs_mean, obs_std) = self.normalizer(anchor.input_dim())?;
-        let residual = if self.file.tensor("residual.rho").is_ok() {
+        let about = self.metadata.get(METADATA_KEY).map_or("", String::as_str);
+        let about: About = serde_json::from_str(about)
+            .map_err(|e| self.wrong(format!("metadata `{METADATA_KEY}` is not a policy's: {e}")))?;
+        // A file that lost its residual must not pass for its anchor.
+        let rectified = about.method == Method::Spar.name()
+            || self.file.names().iter().any(|n| n.starts_with("residual."));
+        let residual = if rectified {
             let decoder = self.net("residual.", Activation::Relu, Activation::Tanh)?;
             let (_, rho) = self.tensor("residual.rho", 1)?;
             let least = anchor.input_dim() + anchor.output_dim();
