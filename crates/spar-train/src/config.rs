@@ -104,6 +104,16 @@ impl TrainConfig {
                 return wrong(field, &value, "a positive number");
             }
         }
+        let weights = [
+            ("rectify.beta", rectify.beta),
+            ("rectify.w_fit", rectify.w_fit),
+            ("rectify.lambda", rectify.lambda),
+        ];
+        for (field, value) in weights {
+            if !(value >= 0.0 && value.is_finite()) {
+                return wrong(field, &value, "a number that is not negative");
+            }
+        }
         let units = [
             ("critic.discount", critic.discount),
             ("critic.tau", f64::from(critic.tau)),
@@ -144,7 +154,14 @@ mod tests {
         let table = |text: &str| {
             let suite: spar_core::Suite = toml::from_str(DEFAULTS).unwrap();
             let mut table = suite.train;
-            table.extend(toml::from_str::<toml::Table>(text).unwrap());
+            for (key, value) in toml::from_str::<toml::Table>(text).unwrap() {
+                match (table.get_mut(&key), value) {
+                    (Some(toml::Value::Table(below)), toml::Value::Table(above)) => {
+                        below.extend(above);
+                    }
+                    (_, value) => drop(table.insert(key, value)),
+                }
+            }
             TrainConfig::from_table(table).unwrap_err().to_string()
         };
         for (text, named) in [
@@ -152,6 +169,11 @@ mod tests {
             ("reward_range = -1.0", "`reward_range` is -1"),
             ("batchsize = 1", "batchsize"),
             ("updates = 'many'", "updates"),
+            ("rectify.w_fit = -0.1", "`rectify.w_fit` is -0.1"),
+            ("rectify.beta = nan", "`rectify.beta` is NaN"),
+            ("critic.n_critics = 1", "`critic.n_critics` is 1"),
+            ("critic.discount = 1.5", "`critic.discount` is 1.5"),
+            ("critic.form = 'mean'", "mean"),
         ] {
             let message = table(text);
             assert!(
