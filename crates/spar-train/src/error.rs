@@ -26,6 +26,19 @@ pub enum TrainError {
         /// Its value in this run.
         here: String,
     },
+    /// The folder's run is already longer than the one asked for.
+    #[error(
+        "{folder} is already trained for {there} updates, more than the {here} asked for; \
+         choose another --out or at least {there} updates"
+    )]
+    Beyond {
+        /// The run folder.
+        folder: PathBuf,
+        /// Updates of its last checkpoint.
+        there: u64,
+        /// Updates asked for.
+        here: u64,
+    },
     /// Another process is training in the folder.
     #[error("{0} is in use by another process; wait for it or choose another --out")]
     Busy(PathBuf),

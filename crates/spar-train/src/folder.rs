@@ -24,7 +24,10 @@ use spar_core::{RunRecord, files::in_file, write_atomic};
 use spar_eval::Episode;
 use spar_nn::State;
 
-use crate::{error::TrainError, spec::RunSpec};
+use crate::{
+    error::TrainError,
+    spec::{Method, RunSpec},
+};
 
 /// One point of the learning curve.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, serde::Deserialize)]
@@ -51,7 +54,7 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Opens or makes the folder, refuses another run's, writes `spec.json`.
+    /// Opens or makes the folder and refuses another run's.
     pub(crate) fn open(path: &Path, spec: &RunSpec) -> Result<Self, TrainError> {
         fs::create_dir_all(path).map_err(|e| in_file(e, path))?;
         let lock_path = path.join(".lock");
@@ -77,8 +80,34 @@ impl Folder {
                 });
             }
         }
-        write_json(&spec_path, spec)?;
         Ok(folder)
+    }
+
+    /// Makes the folder `spec`'s, whose run goes on from `checkpoint`: it is
+    /// not finished any more.
+    pub(crate) fn begin(
+        &self,
+        spec: &RunSpec,
+        checkpoint: Option<&State>,
+    ) -> Result<(), TrainError> {
+        let counter = match spec.method {
+            Method::Bc => "updates.anchor",
+            Method::Spar => "updates.spar",
+        };
+        let there = checkpoint.and_then(|c| c.get_count(counter).ok());
+        if let Some(there) = there.filter(|&there| there > spec.updates()) {
+            return Err(TrainError::Beyond {
+                folder: self.path.clone(),
+                there,
+                here: spec.updates(),
+            });
+        }
+        write_json(&self.file("spec.json"), spec)?;
+        let done = self.file("DONE");
+        match fs::remove_file(&done) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(in_file(e, &done).into()),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
@@ -97,8 +126,8 @@ impl Folder {
         }
         let record: RunRecord = read_json(&path)?;
         let own = match spec.method {
-            crate::Method::Bc => record.anchor_updates,
-            crate::Method::Spar => record.updates,
+            Method::Bc => record.anchor_updates,
+            Method::Spar => record.updates,
         };
         let same = own == spec.updates() && record.returns.len() == spec.final_episodes;
         Ok(same.then_some(record))
@@ -151,15 +180,6 @@ impl Folder {
 
     pub(crate) fn write_done(&self, record: &RunRecord) -> Result<(), TrainError> {
         write_json(&self.file("DONE"), record)
-    }
-
-    /// Forgets that the run was finished: it is being gone on with.
-    pub(crate) fn reopen(&self) -> Result<(), TrainError> {
-        let path = self.file("DONE");
-        match fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(in_file(e, &path).into()),
-            _ => Ok(()),
-        }
     }
 }
 

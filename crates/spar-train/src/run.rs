@@ -44,8 +44,8 @@ pub fn run<'a>(
     if let Some(record) = folder.finished(spec)? {
         return Ok(record);
     }
-    folder.reopen()?;
     let checkpoint = folder.read_checkpoint()?;
+    folder.begin(spec, checkpoint.as_ref())?;
     let mut session = Session::new(spec, data, folder, control, checkpoint.as_ref())?;
     let anchor = session.anchor_phase(checkpoint.as_ref())?;
     let policy = match spec.method {
@@ -66,6 +66,9 @@ struct Session<'a> {
     batch: Batch,
     /// Lines of `metrics.jsonl` so far.
     metrics: Vec<String>,
+    /// Its last line where that is one only because the run ends there: a
+    /// longer run goes on without it.
+    last_line: Option<String>,
     curve: Vec<CurvePoint>,
     /// Seconds spent before this process, and its start.
     spent: f64,
@@ -91,6 +94,7 @@ impl<'a> Session<'a> {
                 Some(state) => lines_until(&folder.file("metrics.jsonl"), state)?,
                 None => Vec::new(),
             },
+            last_line: None,
             curve: field("curve")
                 .and_then(|t| serde_json::from_str(t).ok())
                 .unwrap_or_default(),
@@ -141,8 +145,7 @@ impl<'a> Session<'a> {
                 return Err(self.diverged(&line())?);
             }
             self.log(update, config.updates, line)?;
-            let curve = spec.method == Method::Bc && update.is_multiple_of(spec.config.eval_every);
-            if curve && update < config.updates {
+            if spec.method == Method::Bc && update.is_multiple_of(spec.config.eval_every) {
                 let policy = self.policy_of_anchor(&trainer.anchor)?;
                 self.curve_point(update, &policy, spec.config.eval_episodes)?;
             }
@@ -217,7 +220,7 @@ impl<'a> Session<'a> {
                 return Err(self.diverged(&line())?);
             }
             self.log(update, config.updates, line)?;
-            if update.is_multiple_of(config.eval_every) && update < config.updates {
+            if update.is_multiple_of(config.eval_every) {
                 let policy = self.policy_of_spar(&spar)?;
                 self.curve_point(update, &policy, config.eval_episodes)?;
             }
@@ -266,8 +269,14 @@ impl<'a> Session<'a> {
         line: impl FnOnce() -> Line<M>,
     ) -> Result<(), TrainError> {
         if update.is_multiple_of(LOG_EVERY) || update == last {
-            let text = serde_json::to_string(&line()).map_err(io::Error::from)?;
-            self.metrics.push(text);
+            let line = line();
+            let text = serde_json::to_string(&line).map_err(io::Error::from)?;
+            let own = (line.phase == Phase::Spar) == (self.spec.method == Method::Spar);
+            if own && !update.is_multiple_of(LOG_EVERY) {
+                self.last_line = Some(text);
+            } else {
+                self.metrics.push(text);
+            }
         }
         Ok(())
     }
@@ -302,8 +311,8 @@ impl<'a> Session<'a> {
             .metadata
             .insert("wall_s".to_owned(), self.wall_s().to_string());
         state.insert_count("metrics.lines", self.metrics.len() as u64);
-        let mut text = self.metrics.join("\n");
-        text.push('\n');
+        let lines = self.metrics.iter().chain(&self.last_line);
+        let text: String = lines.flat_map(|line| [line, "\n"]).collect();
         spar_core::write_atomic(&self.folder.file("metrics.jsonl"), text.as_bytes())?;
         self.folder.write_curve(&self.curve)?;
         self.folder.write_checkpoint(&state)

@@ -76,7 +76,7 @@ impl RunSpec {
     pub fn difference(&self, there: &Self) -> Option<(String, String, String)> {
         let flat = |spec: &Self| {
             let mut spec = spec.clone();
-            match spec.method {
+            match self.method {
                 Method::Bc => (spec.config.anchor.updates, spec.config.updates) = (0, 0),
                 Method::Spar => spec.config.updates = 0,
             }
