@@ -87,9 +87,11 @@ impl Cargo {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Builds `spar` and returns the program, wherever cargo puts it.
+    /// Builds `spar` and returns the program, wherever cargo puts it. The whole
+    /// workspace is asked for, so that dependencies get the features the tests
+    /// build them with and are compiled once.
     pub(crate) fn build_spar(&self) -> Result<PathBuf> {
-        let mut command = self.command(&["build", "--release", "--package", "spar"])?;
+        let mut command = self.command(&["build", "--release", "--workspace", "--bins"])?;
         let mut child = command
             .arg("--message-format=json-render-diagnostics")
             .stdout(Stdio::piped())

@@ -40,7 +40,7 @@ pub(crate) struct Options {
     /// These training seeds instead of the preset's, as in `0,1`
     #[arg(long, value_delimiter = ',')]
     seeds: Vec<u64>,
-    /// Folder of the runs [default: runs/<suite>-<preset>]
+    /// Folder of the runs [default: runs/SUITE-PRESET]
     #[arg(long)]
     out: Option<PathBuf>,
 }
