@@ -105,7 +105,12 @@ impl Real for f64 {}
 impl<'a> Source<'a> {
     fn open(path: &'a Path, length: u64) -> Result<Self, DataError> {
         hdf5::silence_errors(true);
-        let file = hdf5::File::open(path).map_err(|e| damaged(path, "file", &e))?;
+        // Unlocked: a finished file never changes under its name, and some file
+        // systems cannot lock.
+        let file = hdf5::File::with_options()
+            .with_fapl(|access| access.file_locking(false))
+            .open(path)
+            .map_err(|e| damaged(path, "file", &e))?;
         Ok(Self { path, length, file })
     }
 

@@ -296,7 +296,8 @@ fn behaviour_policies_are_trained_with_their_curve() {
         [
             "sac/curve.jsonl",
             "sac/snapshot-0000100.safetensors",
-            "sac/snapshot-0000200.safetensors"
+            "sac/snapshot-0000200.safetensors",
+            "sac/training.json"
         ]
     );
 }
