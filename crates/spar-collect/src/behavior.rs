@@ -52,7 +52,7 @@ pub fn write(
 /// Reads a behaviour policy for `env` back from `path`.
 ///
 /// # Errors
-/// If the file cannot be read, is not one [`write`] made, or its widths are
+/// If the file cannot be read, is not one [`write()`] made, or its widths are
 /// not those of `env`.
 pub fn read(path: &Path, env: EnvId) -> Result<GaussianPolicy, CollectError> {
     let bytes = std::fs::read(path).map_err(|e| spar_core::files::in_file(e, path))?;

@@ -1,7 +1,7 @@
 //! Rollouts of a policy, many environments at a time.
 //!
 //! A policy is far cheaper on a batch than on single observations, so episodes
-//! are played in lanes of up to [`LANE`] environments stepped together, and
+//! are played in lanes of up to `LANE` environments stepped together, and
 //! lanes run side by side. Neither changes a result: every episode owns its
 //! environment state and its two random streams, and a [`Policy`] acts on each
 //! row by itself.
