@@ -2,8 +2,9 @@
 //! are done already. Pure functions: what happens to processes is in
 //! `execute`, what is read from disk in `reproduce`.
 
-use std::fmt::Display;
+use std::{collections::BTreeMap, fmt::Display};
 
+use serde_json::{Value, json};
 use spar_core::{RunRecord, Suite, TaskId};
 
 use crate::Usage;
@@ -23,6 +24,8 @@ pub(crate) struct Selection {
     pub(crate) seeds: Vec<u64>,
     /// Rows of locally generated `medium` data.
     pub(crate) data_rows: usize,
+    /// What the suite gives every run of a task, named as in `spec.json`.
+    pub(crate) settings: BTreeMap<TaskId, Value>,
 }
 
 impl Selection {
@@ -37,11 +40,24 @@ impl Selection {
         methods: &[String],
         seeds: &[u64],
     ) -> Result<Self, Usage> {
-        let chosen = suite.preset(preset).map_err(|e| Usage(e.to_string()))?;
+        let usage = |e: spar_core::suite::SuiteError| Usage(e.to_string());
+        let chosen = suite.preset(preset).map_err(usage)?;
+        let tasks = choose(&suite.name, "task", &suite.tasks, tasks)?;
+        let mut settings = BTreeMap::new();
+        for &task in &tasks {
+            let config = suite.hyper_parameters(preset, &task.to_string());
+            let given = json!({
+                "config": config.map_err(usage)?,
+                "eval_seed": suite.eval_seed,
+                "final_episodes": chosen.eval_episodes,
+            });
+            settings.insert(task, given);
+        }
         Ok(Self {
             suite: suite.name.clone(),
             preset: preset.to_owned(),
-            tasks: choose(&suite.name, "task", &suite.tasks, tasks)?,
+            tasks,
+            settings,
             methods: choose(&suite.name, "method", &suite.methods, methods)?,
             seeds: if seeds.is_empty() {
                 chosen.seeds.clone()
@@ -121,6 +137,37 @@ impl Run {
             .iter()
             .find(|(_, got, expected)| got != expected)
             .map(|(what, got, expected)| format!("its {what} is {got}, this plan's {expected}"))
+    }
+
+    /// The first setting in which `spec`, the content of a run's `spec.json`, is
+    /// not what the suite gives this run now, in words.
+    pub(crate) fn other_setting(&self, spec: &Value, selection: &Selection) -> Option<String> {
+        let mut given = selection.settings.get(&self.task)?.clone();
+        if self.method == "bc"
+            && let Some(config) = given.get_mut("config").and_then(Value::as_object_mut)
+        {
+            // Nothing of these reaches an anchor.
+            for beyond in ["critic", "rectify", "updates"] {
+                config.remove(beyond);
+            }
+        }
+        difference("", spec, &given)
+    }
+}
+
+/// The first leaf of `given` that `there` does not hold.
+fn difference(name: &str, there: &Value, given: &Value) -> Option<String> {
+    match given {
+        Value::Object(fields) => fields.iter().find_map(|(key, value)| {
+            let dot = if name.is_empty() { "" } else { "." };
+            difference(&format!("{name}{dot}{key}"), &there[key], value)
+        }),
+        leaf => {
+            // Some settings are kept in single precision, and `1` may be `1.0`.
+            let single = |v: &Value| v.as_f64().map(|x| x as f32);
+            let same = there == leaf || (single(leaf).is_some() && single(there) == single(leaf));
+            (!same).then(|| format!("its {name} is {there}, this plan's {leaf}"))
+        }
     }
 }
 

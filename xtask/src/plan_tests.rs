@@ -192,3 +192,43 @@ fn a_record_of_something_else_does_not_fit() {
             .contains("smoke")
     );
 }
+
+#[test]
+fn a_run_made_with_other_settings_does_not_fit() {
+    let mut suite = suite();
+    suite.train =
+        toml::from_str("updates = 10\nbatch_size = 4\nanchor.lr = 3e-4\nrectify = { w_fit = 1.0 }")
+            .unwrap();
+    let selection = Selection::new(&suite, "quick", &[], &[], &[]).unwrap();
+    let of = |method: &str| {
+        let all = runs(&selection);
+        all.into_iter().find(|run| run.method == method).unwrap()
+    };
+    let spec = |lr: f32, w_fit: f64, updates: u64| {
+        json!({
+            "suite": "s",
+            "config": {
+                "updates": updates, "batch_size": 4,
+                "anchor": { "lr": lr }, "rectify": { "w_fit": w_fit },
+            },
+            "eval_seed": 0,
+            "final_episodes": 1,
+        })
+    };
+    let other = |method: &str, spec: &Value| of(method).other_setting(spec, &selection);
+    for method in ["bc", "spar"] {
+        assert_eq!(other(method, &spec(3e-4, 1.0, 10)), None, "{method}");
+        assert_eq!(
+            other(method, &spec(1e-3, 1.0, 10)).unwrap(),
+            "its config.anchor.lr is 0.0010000000474974513, this plan's 0.0003"
+        );
+        assert!(other(method, &Value::Null).is_some());
+    }
+    // What an anchor never sees may change without training it anew.
+    let changed = spec(3e-4, 2.0, 20);
+    assert_eq!(other("bc", &changed), None);
+    assert_eq!(
+        other("spar", &changed).unwrap(),
+        "its config.rectify.w_fit is 2.0, this plan's 1.0"
+    );
+}

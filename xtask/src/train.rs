@@ -31,9 +31,14 @@ impl Session<'_> {
         let mismatch = match (serde_json::from_str::<RunRecord>(&text), data) {
             (Err(error), _) => Some(format!("it is not a run's record: {error}")),
             (Ok(_), None) => None,
-            (Ok(record), Some(data)) => {
-                run.mismatch(&record, &self.selection, &data.identity.sha256)
-            }
+            (Ok(record), Some(data)) => run
+                .mismatch(&record, &self.selection, &data.identity.sha256)
+                .or_else(|| {
+                    let spec = fs::read_to_string(path.with_file_name("spec.json"));
+                    let spec = spec.ok().and_then(|text| serde_json::from_str(&text).ok());
+                    // Without one every setting is another.
+                    run.other_setting(&spec.unwrap_or_default(), &self.selection)
+                }),
         };
         Some(mismatch.map_or(Ok(()), |why| {
             Err(format!("{} does not count: {why}", path.display()))

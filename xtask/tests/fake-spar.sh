@@ -66,6 +66,7 @@ case "$run" in ${FAKE_SLOW:-nothing})
     ;;
 esac
 mkdir -p "$out"
+echo '{"config":{"batch_size":4,"critic":{"tau":0.5}},"eval_seed":1,"final_episodes":1}' >"$out/spec.json"
 cat >"$out/DONE" <<RECORD
 {"suite":"fake","preset":"quick","task":"$task","method":"$method","seed":$seed,"env":"hopper",
 "dataset":{"id":"$task-local","origin":"local","sha256":"feed","rows":7},"returns":[1.0],

@@ -24,6 +24,8 @@ seeds = [0, 1]
 eval_episodes = 1
 data_rows = 70
 [train]
+batch_size = 4
+critic.tau = 0.5
 "#;
 
 struct Place {
@@ -168,6 +170,30 @@ fn what_is_done_is_not_done_again() {
     assert_eq!(started.len(), 2);
     assert_code(&place.reproduce(&["--seeds", "1"], &[]), 0);
     assert!(place.calls().iter().all(|call| !call.starts_with("start")));
+}
+
+#[test]
+fn a_record_of_other_settings_does_not_count() {
+    let place = Place::new();
+    let words = ["--seeds", "1", "--tasks", "hopper-medium"];
+    assert_code(&place.reproduce(&words, &[]), 0);
+    let changed = SUITE.replace("tau = 0.5", "tau = 0.25");
+    fs::write(place.dir.path().join("suite.toml"), changed).unwrap();
+    place.take_calls();
+    let output = place.reproduce(&words, &[]);
+    assert_code(&output, 1);
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("its config.critic.tau is 0.5, this plan's 0.25"),
+        "{said}"
+    );
+    // The critic is nothing to an anchor.
+    let calls = place.calls();
+    let started: Vec<_> = calls.iter().filter(|c| c.starts_with("start")).collect();
+    assert!(
+        started.len() == 1 && started[0].contains("/spar/"),
+        "{started:?}"
+    );
 }
 
 #[test]

@@ -32,6 +32,7 @@ pub struct RectifyConfig {
     /// Updates before self-imitation begins: until then the support model only
     /// fits the data and the critic matures.
     pub warmup: u64,
-    /// Polyak rate of the averaged decoder the residual critic evaluates.
+    /// Polyak rate of the averaged decoder: the one that acts, and that the
+    /// residual critic evaluates.
     pub tau: f32,
 }

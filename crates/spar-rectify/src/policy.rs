@@ -7,7 +7,9 @@ use spar_nn::{Activation, RowMlp};
 use crate::update::Spar;
 
 /// The deterministic policy `clip(b + Delta(s, b, 0))` with `b = pi_base(s)`,
-/// on observations in the environment's own units.
+/// on observations in the environment's own units. `Delta` is the Polyak-averaged
+/// decoder: in an environment that ends episodes the returns of neighbouring
+/// checkpoints differ by more than those of methods, and averaging damps that.
 ///
 /// Without a residual it is the anchor alone.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +30,7 @@ impl SparPolicy {
     /// # Errors
     /// Only if candle cannot read the parameters.
     pub fn of(spar: &Spar, obs_mean: Vec<f32>, obs_std: Vec<f32>) -> Result<Self> {
-        let decoder = RowMlp::of(&spar.model.decoder, Activation::Tanh)?;
+        let decoder = RowMlp::of(&spar.decoder_average, Activation::Tanh)?;
         Ok(Self {
             obs_mean,
             obs_std,

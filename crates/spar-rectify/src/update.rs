@@ -29,7 +29,8 @@ pub struct Spar {
     /// The residual policy and the model of its support.
     pub model: SupportModel,
     config: RectifyConfig,
-    decoder_average: Mlp,
+    /// Polyak average of the decoder: the one that acts.
+    pub(crate) decoder_average: Mlp,
     encoder_optim: Adam,
     decoder_optim: Adam,
     latents: Stream,

@@ -280,7 +280,7 @@ fn latents_are_clipped_draws() {
 fn rows_act_as_anchor_plus_residual_at_the_latents_centre() {
     let mut spar = spar_of(CriticForm::Expectile, rectify(), 1);
     let mut state = saved(&spar);
-    for name in ["anchor", "rectify.decoder"] {
+    for name in ["anchor", "rectify.decoder", "rectify.decoder_average"] {
         let mut p = vec![0.0; shape(name).parameters()];
         Stream::new(1, name).fill_normal(0.7, &mut p);
         state.insert(name, p);
@@ -299,6 +299,9 @@ fn rows_act_as_anchor_plus_residual_at_the_latents_centre() {
         .unwrap();
     let b = spar.anchor.act(&s).unwrap();
     let z = Tensor::zeros((100, 2 * ACT), obs.dtype(), obs.device()).unwrap();
+    // The average acts, so it is what the model has to be compared with.
+    state.insert("rectify.decoder", params(&state, "rectify.decoder_average"));
+    spar.load(&state).unwrap();
     let residual = spar.model.decode(&s, &b, &z, Trace::Params).unwrap();
     assert!(
         residual
