@@ -76,6 +76,7 @@ pub fn read(path: &Path, env: EnvId) -> Result<GaussianPolicy, CollectError> {
             Ok(Linear {
                 weight: values(&format!("layers.{i}.weight"))?,
                 bias: values(&format!("layers.{i}.bias"))?,
+                norm: None,
             })
         })
         .collect::<Result<Vec<_>, CollectError>>()?;

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 use spar_core::Stream;
-use spar_nn::{Adam, AdamConfig, Mlp, MlpShape, State, StateError};
+use spar_nn::{Activation, Adam, AdamConfig, Mlp, MlpShape, RowMlp, State, StateError};
 
 use crate::config::{CriticConfig, CriticForm};
 
@@ -63,6 +63,15 @@ impl Critic {
     /// If the shapes do not fit.
     pub fn conservative_value(&self, obs: &Tensor, actions: &Tensor) -> Result<Tensor> {
         minimum(&self.q, &Tensor::cat(&[obs, actions], 1)?)
+    }
+
+    /// Copies of `Q_1..Q_N` for acting: `[s, a]` to a value, row by row.
+    ///
+    /// # Errors
+    /// Only if candle cannot read the parameters.
+    pub fn rows(&self) -> Result<Vec<RowMlp>> {
+        let copy = |net| RowMlp::of(net, Activation::Identity);
+        self.q.iter().map(copy).collect()
     }
 
     /// Adds every network and optimizer to `state`.

@@ -415,7 +415,7 @@ fn column_sums_of_product(a: &[f32], b: &[f32], out: &mut [f32]) {
 const LANES: usize = 16;
 
 #[inline(always)]
-fn sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+pub(crate) fn sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0; LANES];
     let whole = values.chunks_exact(LANES);
     let rest: f32 = whole.remainder().iter().map(|&v| f(v)).sum();

@@ -34,3 +34,73 @@ pub fn forward(shape: &MlpShape, params: &[f64], x: &[f64]) -> Vec<f64> {
     }
     rows.concat()
 }
+
+/// What an ensemble of critics says of one action, `values` one per critic:
+/// their least, or with `deviations` their mean less that many (biased) standard
+/// deviations.
+pub fn conservative(values: &[f64], deviations: Option<f64>) -> f64 {
+    let Some(deviations) = deviations else {
+        return values.iter().copied().fold(f64::INFINITY, f64::min);
+    };
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
+    mean - deviations * variance.sqrt()
+}
+
+/// Latent-sampling weighted regression, target, loss and gradient.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Imitation {
+    /// `mean_B (1/K) sum_k |Delta_k - Delta*|^2`.
+    pub loss: f64,
+    /// `softmax(A / T)` over `k`, `[B, K]`.
+    pub weights: Vec<f64>,
+    /// `Delta* = sum_k w_k Delta_k`, `[B, A]`.
+    pub target: Vec<f64>,
+    /// `d loss / d Delta_k` at a constant target, `[B, K, A]`.
+    pub grad: Vec<f64>,
+}
+
+/// [`Imitation`] of candidates `[B, K, act_dim]` with conservative values `q`,
+/// `[B, K]`: `A_k = (q_k - mean_j q_j) / (std + 1e-6)`, `std` the root mean
+/// square of all the batch's `q_k - mean_j q_j`.
+pub fn imitation(candidates: &[f64], q: &[f64], k: usize, temperature: f64) -> Imitation {
+    let (rows, act_dim) = (q.len() / k, candidates.len() / q.len());
+    let centred: Vec<f64> = q
+        .chunks(k)
+        .flat_map(|q| {
+            let mean = q.iter().sum::<f64>() / k as f64;
+            q.iter().map(move |q| q - mean)
+        })
+        .collect();
+    let std = (centred.iter().map(|a| a * a).sum::<f64>() / q.len() as f64).sqrt();
+    let scale = 1.0 / ((std + 1e-6) * temperature);
+    let mut out = Imitation {
+        loss: 0.0,
+        weights: Vec::new(),
+        target: Vec::new(),
+        grad: Vec::new(),
+    };
+    for (centred, candidates) in centred.chunks(k).zip(candidates.chunks(k * act_dim)) {
+        let greatest = centred.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let weights: Vec<f64> = centred
+            .iter()
+            .map(|a| ((a - greatest) * scale).exp())
+            .collect();
+        let sum: f64 = weights.iter().sum();
+        let mut target = vec![0.0; act_dim];
+        for (w, candidate) in weights.iter().zip(candidates.chunks(act_dim)) {
+            for (t, c) in target.iter_mut().zip(candidate) {
+                *t += w / sum * c;
+            }
+        }
+        for (j, c) in candidates.iter().enumerate() {
+            let error = c - target[j % act_dim];
+            out.loss += error * error / (rows * k) as f64;
+            out.grad.push(2.0 * error / (rows * k) as f64);
+        }
+        out.weights.extend(weights.iter().map(|w| w / sum));
+        out.target.extend(target);
+    }
+    out
+}

@@ -7,6 +7,8 @@
 
 use pulp::Arch;
 
+use crate::mlp::{LAYER_NORM_EPS, sum};
+
 /// `out = x W + bias` for one row: `weight` is row-major `[x.len(), out.len()]`.
 ///
 /// # Panics
@@ -20,6 +22,27 @@ pub fn affine(weight: &[f32], bias: &[f32], x: &[f32], out: &mut [f32]) {
             for (o, w) in out.iter_mut().zip(row) {
                 *o += x * w;
             }
+        }
+    });
+}
+
+/// `row <- gain * (row - mean) / sqrt(var + eps) + shift`, as in PyTorch's
+/// `LayerNorm` (biased variance).
+///
+/// # Panics
+/// If the lengths differ.
+pub fn layer_norm(gain: &[f32], shift: &[f32], row: &mut [f32]) {
+    assert!(
+        gain.len() == row.len() && shift.len() == row.len(),
+        "gain and shift of a normalized row"
+    );
+    let width = row.len() as f32;
+    Arch::new().dispatch(|| {
+        let mean = sum(row, |v| v) / width;
+        let variance = sum(row, |v| (v - mean) * (v - mean)) / width;
+        let inverse = 1.0 / (variance + LAYER_NORM_EPS).sqrt();
+        for ((y, g), s) in row.iter_mut().zip(gain).zip(shift) {
+            *y = g * ((*y - mean) * inverse) + s;
         }
     });
 }

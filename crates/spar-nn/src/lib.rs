@@ -18,7 +18,7 @@ pub use batch::Batch;
 pub use candle_core::{Device, Result, Tensor, Var};
 pub use mlp::{Mlp, MlpShape, Trace};
 pub use optim::{Adam, AdamConfig};
-pub use rows::{Activation, Linear, RowMlp};
+pub use rows::{Activation, Linear, Norm, RowMlp};
 pub use state::{State, StateError};
 
 use spar_core::Stream;

@@ -1,7 +1,7 @@
 //! A network for acting: each row alone, in a fixed order of summation.
 
 use candle_core::Result;
-use spar_kernels::rows::affine;
+use spar_kernels::rows::{affine, layer_norm};
 
 use crate::mlp::{Mlp, MlpShape};
 
@@ -44,6 +44,17 @@ pub struct Linear {
     pub weight: Vec<f32>,
     /// `[output]`.
     pub bias: Vec<f32>,
+    /// Layer normalization after it, if any.
+    pub norm: Option<Norm>,
+}
+
+/// The learned part of a layer normalization.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Norm {
+    /// `[output]`.
+    pub gain: Vec<f32>,
+    /// `[output]`.
+    pub shift: Vec<f32>,
 }
 
 impl Linear {
@@ -71,11 +82,10 @@ pub struct RowMlp {
 }
 
 impl RowMlp {
-    /// A copy of a trained network (ReLU, no layer normalization) with
-    /// `output` after its last layer.
+    /// A copy of a trained network with `output` after its last layer.
     ///
     /// # Errors
-    /// If the network is normalized: acting networks are not.
+    /// Only if candle cannot read the parameters.
     pub fn of(mlp: &Mlp, output: Activation) -> Result<Self> {
         Self::from_params(mlp.shape(), &mlp.to_params()?, output)
     }
@@ -83,17 +93,18 @@ impl RowMlp {
     /// The network of flat parameters laid out as `shape` says.
     ///
     /// # Errors
-    /// If `shape` is normalized or the number of parameters differs.
+    /// If the number of parameters differs.
     pub fn from_params(shape: &MlpShape, params: &[f32], output: Activation) -> Result<Self> {
-        if shape.layer_norm || params.len() != shape.parameters() {
-            candle_core::bail!(
-                "{} parameters do not make an acting network of {shape:?}",
-                params.len()
-            );
+        if params.len() != shape.parameters() {
+            candle_core::bail!("{} parameters do not make {shape:?}", params.len());
         }
         let layers = shape.layers().into_iter().map(|l| Linear {
             weight: params[l.weight].to_vec(),
             bias: params[l.bias].to_vec(),
+            norm: l.norm.map(|(gain, shift)| Norm {
+                gain: params[gain].to_vec(),
+                shift: params[shift].to_vec(),
+            }),
         });
         Ok(Self {
             layers: layers.collect(),
@@ -122,6 +133,9 @@ impl RowMlp {
         for (i, layer) in self.layers.iter().enumerate() {
             next.resize(layer.output(), 0.0);
             affine(&layer.weight, &layer.bias, &current, &mut next);
+            if let Some(Norm { gain, shift }) = &layer.norm {
+                layer_norm(gain, shift, &mut next);
+            }
             let last = i + 1 == self.layers.len();
             if last { self.output } else { self.hidden }.apply(&mut next);
             std::mem::swap(&mut current, &mut next);

@@ -11,5 +11,5 @@ mod update;
 pub use config::RectifyConfig;
 pub use loss::{fit_loss, self_imitation_target};
 pub use model::SupportModel;
-pub use policy::SparPolicy;
+pub use policy::{Residual, SparPolicy};
 pub use update::{Spar, SparMetrics};

@@ -2,6 +2,8 @@
 //! how it acts; and that a run goes on exactly.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use std::num::NonZeroUsize;
+
 use candle_core::{Tensor, Var};
 use spar_anchor::{Anchor, AnchorConfig};
 use spar_core::{Policy, Stream};
@@ -342,6 +344,54 @@ fn rows_act_as_anchor_plus_residual_at_the_latents_centre() {
     let mut one = [0.0; ACT];
     policy.act(&obs[OBS * 41..OBS * 42], &mut streams[..1], &mut one);
     assert_eq!(one, got[ACT * 41..ACT * 42]);
+}
+
+#[test]
+fn the_best_of_k_is_the_candidate_the_critics_value_most() {
+    const K: usize = 6;
+    let mut spar = spar_of(CriticForm::Expectile, rectify(), 1);
+    let mut state = saved(&spar);
+    for name in ["anchor", "rectify.decoder", "critic.0", "critic.1"] {
+        let mut p = vec![0.0; shape(name).parameters()];
+        Stream::new(1, name).fill_normal(0.7, &mut p);
+        state.insert(name, p);
+    }
+    let decoder = params(&state, "rectify.decoder");
+    state.insert("rectify.decoder_average", decoder);
+    spar.load(&state).unwrap();
+    let mut policy = SparPolicy::of(&spar, vec![0.0; OBS], vec![1.0; OBS]).unwrap();
+    policy.residual.as_mut().unwrap().best_of = NonZeroUsize::new(K).unwrap();
+
+    let s = normal(&mut Stream::new(1, "obs"), 2.0, 100, OBS).unwrap();
+    let obs: Vec<f32> = s.flatten_all().unwrap().to_vec1().unwrap();
+    let streams: Vec<_> = (0..100).map(|i| Stream::new(i, "act")).collect();
+    let mut got = vec![0.0; 100 * ACT];
+    policy.act(&obs, &mut streams.clone(), &mut got);
+
+    let mut drawn = 0;
+    for (i, mut stream) in streams.into_iter().enumerate() {
+        let mut z = vec![0.0; 2 * ACT];
+        for _ in 1..K {
+            let mut draw = vec![0.0; 2 * ACT];
+            stream.fill_normal(1.0, &mut draw);
+            z.extend(draw.iter().map(|z| z.clamp(-2.0, 2.0)));
+        }
+        let z = Tensor::from_vec(z, (K, 2 * ACT), s.device()).unwrap();
+        let s = s.narrow(0, i, 1).unwrap().repeat((K, 1)).unwrap();
+        let b = spar.anchor.act(&s).unwrap();
+        let delta = spar.model.decode(&s, &b, &z, Trace::Params).unwrap();
+        let a = (b + delta).unwrap().clamp(-1f32, 1f32).unwrap();
+        let values = spar.critic.conservative_value(&s, &a).unwrap();
+        let values: Vec<f32> = values.to_vec1().unwrap();
+        let greatest = (0..K).max_by(|&j, &k| values[j].total_cmp(&values[k]));
+        let best = greatest.unwrap();
+        drawn += usize::from(best > 0);
+        let want: Vec<f32> = a.get(best).unwrap().to_vec1().unwrap();
+        for (got, want) in got[ACT * i..].iter().zip(&want) {
+            assert!((got - want).abs() < 1e-5, "row {i}: {got} {want}");
+        }
+    }
+    assert!((50..100).contains(&drawn), "z = 0 is a candidate: {drawn}");
 }
 
 #[test]

@@ -7,21 +7,23 @@
 //! | `obs_mean`, `obs_std` | `[obs_dim]` | `s = (obs - obs_mean) / obs_std` |
 //! | `anchor.layers.<i>.weight`, `.bias` | `[out, in]`, `[out]` | `b = tanh(net(s))`, ReLU between layers |
 //! | `residual.layers.<i>.weight`, `.bias` | `[out, in]`, `[out]` | `d = rho tanh(net([s, b, z]))`, `z = 0`, ReLU between layers; absent for `bc` |
-//! | `residual.rho` | `[1]` | largest residual |
+//! | `residual.rho`, `residual.sigma_z` | `[1]` | largest residual; spread of drawn latents |
+//! | `critic.<n>.layers.<i>.weight`, `.bias` | `[out, in]`, `[out]` | `Q_n(s, a) = net([s, a])`, ReLU between layers; what best-of-K acting chooses by |
+//! | `<layer>.norm.weight`, `.norm.bias` | `[out]` | gain and shift of a LayerNorm (eps 1e-5) between that layer and its activation, where present |
 //!
 //! and acts by `clip(b + d, -1, 1)`. Its metadata entry `spar` is a JSON object:
 //! [`About`]. A plain network from elsewhere is read too: `layers.<i>.weight`,
-//! `layers.<i>.bias`, optional `obs_mean` and `obs_std`, and metadata
+//! `layers.<i>.bias`, optional `.norm.*`, `obs_mean` and `obs_std`, and metadata
 //! `activation` (`relu`, `tanh`, `leaky_relu_0.01`) and `output` (`identity`,
 //! `tanh`); its actions are clipped to `[-1, 1]`.
 
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, num::NonZeroUsize, path::Path};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use spar_core::{DatasetIdentity, EnvId, Policy, Stream, files::in_file, write_atomic};
-use spar_nn::{Activation, Linear, RowMlp};
-use spar_rectify::SparPolicy;
+use spar_nn::{Activation, Linear, Norm, RowMlp};
+use spar_rectify::{Residual, SparPolicy};
 
 use crate::{error::TrainError, spec::Method};
 
@@ -105,12 +107,23 @@ pub fn write(path: &Path, policy: &SparPolicy, about: &About) -> Result<(), Trai
                 vec![output],
                 layer.bias.clone(),
             ));
+            if let Some(norm) = &layer.norm {
+                for (name, values) in [("weight", &norm.gain), ("bias", &norm.shift)] {
+                    let name = format!("{prefix}.layers.{i}.norm.{name}");
+                    tensors.push((name, vec![output], values.clone()));
+                }
+            }
         }
     };
     add("anchor", &policy.anchor);
-    if let Some((decoder, rho)) = &policy.residual {
-        add("residual", decoder);
-        tensors.push(("residual.rho".into(), vec![1], vec![*rho]));
+    if let Some(residual) = &policy.residual {
+        add("residual", &residual.decoder);
+        for (i, critic) in residual.critics.iter().enumerate() {
+            add(&format!("critic.{i}"), critic);
+        }
+        for (name, value) in [("rho", residual.rho), ("sigma_z", residual.sigma_z)] {
+            tensors.push((format!("residual.{name}"), vec![1], vec![value]));
+        }
     }
     let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
         .into_iter()
@@ -144,10 +157,36 @@ pub fn write(path: &Path, policy: &SparPolicy, about: &About) -> Result<(), Trai
 /// # Errors
 /// One line saying what is missing or wrong in the file.
 pub fn read(path: &Path, env: EnvId) -> Result<Box<dyn Policy>, TrainError> {
+    read_best_of(path, env, NonZeroUsize::MIN)
+}
+
+/// [`read`], acting by the best of `best_of` latents
+/// ([`Residual::best_of`]); one is the deterministic policy.
+///
+/// # Errors
+/// As [`read`]; and if there is more than one to choose from and nothing in the
+/// file to choose by.
+pub fn read_best_of(
+    path: &Path,
+    env: EnvId,
+    best_of: NonZeroUsize,
+) -> Result<Box<dyn Policy>, TrainError> {
     let bytes = std::fs::read(path).map_err(|e| in_file(e, path))?;
     let reader = Reader::new(path, &bytes)?;
+    let chooses = reader.file.tensor("critic.0.layers.0.weight").is_ok();
+    if best_of.get() > 1 && !chooses {
+        return Err(reader.wrong(
+            "holds no critics to choose the best of several candidates by; \
+             give a policy of method spar, or leave --best-of out"
+                .to_owned(),
+        ));
+    }
     let policy: Box<dyn Policy> = if reader.metadata.contains_key(METADATA_KEY) {
-        Box::new(reader.spar()?)
+        let mut policy = reader.spar()?;
+        if let Some(residual) = &mut policy.residual {
+            residual.best_of = best_of;
+        }
+        Box::new(policy)
     } else {
         Box::new(reader.plain()?)
     };
@@ -249,6 +288,7 @@ impl<'a> Reader<'a> {
             layers.push(Linear {
                 weight: transpose(&weight, output, input),
                 bias,
+                norm: self.norm(&format!("{prefix}layers.{}.norm", layers.len()), output)?,
             });
         }
         Ok(RowMlp {
@@ -256,6 +296,53 @@ impl<'a> Reader<'a> {
             hidden,
             output,
         })
+    }
+
+    /// The layer normalization called `name`, if there is one.
+    fn norm(&self, name: &str, width: usize) -> Result<Option<Norm>, TrainError> {
+        let names = ["weight", "bias"].map(|part| format!("{name}.{part}"));
+        if names.iter().all(|name| self.file.tensor(name).is_err()) {
+            return Ok(None);
+        }
+        let [gain, shift] = names.map(|name| {
+            let (shape, values) = self.tensor(&name, 1)?;
+            if shape[0] != width {
+                return Err(self.wrong(format!("`{name}` is {shape:?}, expected [{width}]")));
+            }
+            Ok(values)
+        });
+        Ok(Some(Norm {
+            gain: gain?,
+            shift: shift?,
+        }))
+    }
+
+    /// The one value of tensor `name`.
+    fn scalar(&self, name: &str) -> Result<f32, TrainError> {
+        match self.tensor(name, 1)? {
+            (_, values) if values.len() == 1 => Ok(values[0]),
+            (shape, _) => Err(self.wrong(format!("`{name}` is {shape:?}, expected [1]"))),
+        }
+    }
+
+    /// `Q_1..Q_N`, none where the file has none.
+    fn critics(&self, input: usize) -> Result<Vec<RowMlp>, TrainError> {
+        let mut critics: Vec<RowMlp> = Vec::new();
+        loop {
+            let prefix = format!("critic.{}.", critics.len());
+            if !self.file.names().iter().any(|n| n.starts_with(&prefix)) {
+                return Ok(critics);
+            }
+            let critic = self.net(&prefix, Activation::Relu, Activation::Identity)?;
+            if (critic.input_dim(), critic.output_dim()) != (input, 1) {
+                return Err(self.wrong(format!(
+                    "`{prefix}` maps {} values to {}, expected {input} to 1",
+                    critic.input_dim(),
+                    critic.output_dim()
+                )));
+            }
+            critics.push(critic);
+        }
     }
 
     /// `obs_mean` and `obs_std`, `[obs_dim]` each.
@@ -283,13 +370,17 @@ impl<'a> Reader<'a> {
             || self.file.names().iter().any(|n| n.starts_with("residual."));
         let residual = if rectified {
             let decoder = self.net("residual.", Activation::Relu, Activation::Tanh)?;
-            let (_, rho) = self.tensor("residual.rho", 1)?;
             let least = anchor.input_dim() + anchor.output_dim();
-            let fits = decoder.input_dim() >= least && decoder.output_dim() == anchor.output_dim();
-            match rho[..] {
-                [rho] if fits => Some((decoder, rho)),
-                _ => return Err(self.wrong("the residual does not fit the anchor".to_owned())),
+            if decoder.input_dim() < least || decoder.output_dim() != anchor.output_dim() {
+                return Err(self.wrong("the residual does not fit the anchor".to_owned()));
             }
+            Some(Residual {
+                decoder,
+                rho: self.scalar("residual.rho")?,
+                critics: self.critics(least)?,
+                sigma_z: self.scalar("residual.sigma_z")?,
+                best_of: NonZeroUsize::MIN,
+            })
         } else {
             None
         };

@@ -2,25 +2,34 @@
 //! and a bad file ends in one line.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{collections::HashMap, fs, num::NonZeroUsize, path::Path};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use spar_core::{EnvId, Policy, Stream};
 use spar_nn::{Activation, Mlp, MlpShape, RowMlp};
-use spar_rectify::SparPolicy;
-use spar_train::policy_file::{About, read, write};
+use spar_rectify::{Residual, SparPolicy};
+use spar_train::policy_file::{About, read, read_best_of, write};
 
 const ENV: EnvId = EnvId::Hopper;
 
-fn net(name: &str, input: usize, output: usize) -> RowMlp {
+fn mlp(name: &str, input: usize, output: usize, layer_norm: bool) -> Mlp {
     let shape = MlpShape {
         input,
         hidden: vec![9, 7],
         output,
-        layer_norm: false,
+        layer_norm,
     };
-    let mlp = Mlp::new(shape, &mut Stream::new(1, name)).unwrap();
-    RowMlp::of(&mlp, Activation::Tanh).unwrap()
+    let mut params = vec![0.0; shape.parameters()];
+    Stream::new(1, name).fill_normal(0.5, &mut params);
+    Mlp::from_params(shape, params).unwrap()
+}
+
+fn net(name: &str, input: usize, output: usize) -> RowMlp {
+    RowMlp::of(&mlp(name, input, output, false), Activation::Tanh).unwrap()
+}
+
+fn critic(i: usize) -> Mlp {
+    mlp(&format!("critic/{i}"), 11 + 3, 1, true)
 }
 
 fn policy(residual: bool) -> SparPolicy {
@@ -34,7 +43,15 @@ fn policy(residual: bool) -> SparPolicy {
         obs_mean: draw(-1.0, 1.0),
         obs_std: draw(0.5, 2.0),
         anchor: net("anchor", 11, 3),
-        residual: residual.then(|| (net("decoder", 11 + 3 + 6, 3), 0.8)),
+        residual: residual.then(|| Residual {
+            decoder: net("decoder", 11 + 3 + 6, 3),
+            rho: 0.8,
+            critics: [0, 1]
+                .map(|i| RowMlp::of(&critic(i), Activation::Identity).unwrap())
+                .into(),
+            sigma_z: 1.5,
+            best_of: NonZeroUsize::MIN,
+        }),
     }
 }
 
@@ -58,8 +75,15 @@ fn actions(policy: &dyn Policy) -> Vec<f32> {
     let mut obs = vec![0.0; 20 * 11];
     Stream::new(1, "obs").fill_normal(2.0, &mut obs);
     let mut out = vec![f32::NAN; 20 * 3];
-    policy.act(&obs, &mut vec![Stream::new(0, ""); 20], &mut out);
+    let mut streams: Vec<_> = (0..20).map(|i| Stream::new(i, "act")).collect();
+    policy.act(&obs, &mut streams, &mut out);
     out
+}
+
+fn best_of(k: usize) -> SparPolicy {
+    let mut policy = policy(true);
+    policy.residual.as_mut().unwrap().best_of = NonZeroUsize::new(k).unwrap();
+    policy
 }
 
 #[test]
@@ -77,6 +101,20 @@ fn a_policy_read_back_acts_as_the_written_one() {
 }
 
 #[test]
+fn the_best_of_k_is_read_back_and_only_where_there_are_critics() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("policy.safetensors");
+    let eight = NonZeroUsize::new(8).unwrap();
+    write(&file, &policy(true), &about("spar")).unwrap();
+    let read = read_best_of(&file, ENV, eight).unwrap();
+    assert_eq!(actions(&*read), actions(&best_of(8)));
+    assert_ne!(actions(&*read), actions(&policy(true)));
+    write(&file, &policy(false), &about("bc")).unwrap();
+    let error = read_best_of(&file, ENV, eight).err().unwrap().to_string();
+    assert!(error.contains("no critics"), "{error}");
+}
+
+#[test]
 fn tensors_and_metadata_are_the_documented_ones() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("policy");
@@ -90,7 +128,11 @@ fn tensors_and_metadata_are_the_documented_ones() {
     assert_eq!(shape("residual.layers.0.weight"), [9, 20]);
     assert_eq!(shape("residual.layers.2.bias"), [3]);
     assert_eq!(shape("residual.rho"), [1]);
-    assert_eq!(tensors.len(), 2 + 6 + 6 + 1);
+    assert_eq!(shape("residual.sigma_z"), [1]);
+    assert_eq!(shape("critic.1.layers.0.weight"), [9, 14]);
+    assert_eq!(shape("critic.1.layers.1.norm.weight"), [7]);
+    assert_eq!(shape("critic.1.layers.1.norm.bias"), [7]);
+    assert_eq!(tensors.len(), 2 + 6 + 6 + 2 + 2 * (6 + 4));
     // PyTorch's [out, in]: row 0 holds the weights of output 0.
     let weight = tensors.tensor("anchor.layers.0.weight").unwrap();
     let (words, _) = weight.data().as_chunks::<4>();
@@ -184,6 +226,9 @@ fn a_spoilt_policy_is_refused_by_what_is_wrong() {
         "residual.layers.0.weight",
         "residual.layers.2.bias",
         "residual.rho",
+        "residual.sigma_z",
+        "critic.0.layers.1.norm.weight",
+        "critic.1.layers.0.weight",
     ] {
         refused(dir, &good().without(name), &format!("`{name}`"));
         let mut dtype = good();
@@ -207,6 +252,12 @@ fn a_spoilt_policy_is_refused_by_what_is_wrong() {
     );
     let short = good().floats("anchor.layers.0.bias", &[8], &[0.1; 8]);
     refused(dir, &short, "`anchor.layers.0.weight`");
+    let wide = good().floats("critic.0.layers.0.norm.bias", &[8], &[0.1; 8]);
+    refused(
+        dir,
+        &wide,
+        "`critic.0.layers.0.norm.bias` is [8], expected [9]",
+    );
     let flat = good().floats("anchor.layers.0.weight", &[99], &[0.1; 99]);
     refused(dir, &flat, "expected rank 2");
     refused(

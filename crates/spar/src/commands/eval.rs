@@ -22,6 +22,9 @@ pub(crate) struct Args {
     /// Seed of the episodes
     #[arg(long, default_value_t = super::train::EVAL_SEED)]
     seed: u64,
+    /// Act by the best of K candidates, judged by the policy's critics
+    #[arg(long, value_name = "K", default_value = "1")]
+    best_of: NonZeroUsize,
     /// Threads; they do not change the result [default: one per core]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -32,7 +35,7 @@ pub(crate) struct Args {
 
 /// Plays the policy and prints how it did.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let policy = spar_train::policy_file::read(&args.policy, args.env)?;
+    let policy = spar_train::policy_file::read_best_of(&args.policy, args.env, args.best_of)?;
     let threads = args
         .threads
         .or_else(|| thread::available_parallelism().ok());

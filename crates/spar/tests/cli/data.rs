@@ -77,6 +77,7 @@ pub(crate) fn write_behavior(folder: &Path, seed: u64) {
                 // [in, out]: from position and velocity to mean and log std.
                 weight: vec![-strength, 0.0, -strength, 0.0],
                 bias: vec![0.0, -1.0],
+                norm: None,
             }],
             hidden: Activation::Relu,
             output: Activation::Identity,
