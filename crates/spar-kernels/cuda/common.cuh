@@ -1,0 +1,128 @@
+// What every kernel shares: the description of a network, the inputs a pass
+// gathers, and sums over a warp and over a block.
+//
+// Every sum runs in an order fixed by the launch alone, without atomics on
+// floating point, so that a launch gives the same bits every time.
+#pragma once
+
+// Compiled by NVRTC, and by a C++ compiler with a stand-in for the CUDA
+// language (tests/shim/cuda_shim.h), which declares this in its own way.
+#ifndef DYNAMIC_SHARED
+#define DYNAMIC_SHARED(name) extern __shared__ __align__(16) float name[]
+#endif
+
+constexpr int WARP = 32;
+
+// Threads of a block in every kernel.
+constexpr int THREADS = 256;
+
+// Layers of the deepest network: seven hidden ones and the last.
+constexpr int MAX_LAYERS = 8;
+
+// As in PyTorch, and in `mlp::LAYER_NORM_EPS`.
+constexpr float LAYER_NORM_EPS = 1e-5f;
+
+// Sizes of a network; the parameters lie as `MlpShape` says: per layer the
+// weight [in, out], the bias [out] and, in hidden layers of a normalized
+// network, gain [out] and shift [out].
+struct Net {
+    int layers;
+    int layer_norm;
+    // The output is `scale * tanh(last layer)` instead of the last layer.
+    int tanh_head;
+    float scale;
+    // width[0] is the input's, width[layers] the output's.
+    int width[MAX_LAYERS + 1];
+};
+
+// Rows of a network's input, made of up to three parts side by side, as in
+// [s, b, z]. Part `i` has `width[i]` columns, and each of its rows stands for
+// `repeat[i]` rows of the input in turn: the K candidates of a state share its
+// `s` and `b` without anyone copying them.
+struct Input {
+    int width[3];
+    int repeat[3];
+};
+
+__device__ __forceinline__ float input_at(const Input &input, const float *x0, const float *x1,
+                                          const float *x2, int row, int column)
+{
+    if (column < input.width[0])
+        return x0[(row / input.repeat[0]) * input.width[0] + column];
+    column -= input.width[0];
+    if (column < input.width[1])
+        return x1[(row / input.repeat[1]) * input.width[1] + column];
+    column -= input.width[1];
+    return x2[(row / input.repeat[2]) * input.width[2] + column];
+}
+
+// Whether layer `layer` is normalized: the hidden ones are.
+__device__ __forceinline__ bool normalized(const Net &net, int layer)
+{
+    return net.layer_norm && layer + 1 < net.layers;
+}
+
+// Parameters of one layer.
+__device__ __forceinline__ int layer_parameters(const Net &net, int layer)
+{
+    const int out = net.width[layer + 1];
+    return net.width[layer] * out + out + (normalized(net, layer) ? 2 * out : 0);
+}
+
+// Parameters of the whole network.
+__device__ __forceinline__ int parameters(const Net &net)
+{
+    int count = 0;
+    for (int layer = 0; layer < net.layers; ++layer)
+        count += layer_parameters(net, layer);
+    return count;
+}
+
+// Sum of the widths of the layers' outputs before `layer`: what is kept of a
+// pass lies layer after layer, each [rows, width].
+__device__ __forceinline__ int widths_before(const Net &net, int layer)
+{
+    int sum = 0;
+    for (int l = 0; l < layer; ++l)
+        sum += net.width[l + 1];
+    return sum;
+}
+
+// Clips to [low, high] and lets a NaN through, which fminf and fmaxf would
+// replace by a bound: a diverged network must show.
+__device__ __forceinline__ float clip(float x, float low, float high)
+{
+    return x < low ? low : (x > high ? high : x);
+}
+
+// Sum over the 32 lanes of a warp; every lane gets it.
+__device__ __forceinline__ float warp_sum(float value)
+{
+    for (int offset = WARP / 2; offset > 0; offset /= 2)
+        value += __shfl_xor_sync(0xffffffffu, value, offset);
+    return value;
+}
+
+// Greatest of the 32 lanes of a warp; every lane gets it.
+__device__ __forceinline__ float warp_max(float value)
+{
+    for (int offset = WARP / 2; offset > 0; offset /= 2)
+        value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, offset));
+    return value;
+}
+
+// Sum over the block; every thread gets it. `scratch` holds one float per warp
+// and may be used again at once.
+__device__ __forceinline__ float block_sum(float value, float *scratch)
+{
+    value = warp_sum(value);
+    if (threadIdx.x % WARP == 0)
+        scratch[threadIdx.x / WARP] = value;
+    __syncthreads();
+    float sum = 0.0f;
+    for (int warp = 0; warp < THREADS / WARP; ++warp)
+        sum += scratch[warp];
+    // Before the next use overwrites what a slow thread still reads.
+    __syncthreads();
+    return sum;
+}

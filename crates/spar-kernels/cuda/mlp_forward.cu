@@ -1,0 +1,77 @@
+// Forward pass of an ensemble of networks of one shape, one launch.
+//
+//   out[n] = head(W_L relu(norm(... W_1 x + b_1 ...)) + b_L)   for every net n
+//
+// grid (ceil(rows / ROWS), nets), THREADS threads. Dynamic shared memory, in
+// floats: ROWS * (width[0] + 2 * widest later layer + THREADS).
+#include "network.cuh"
+
+// Rows of the input into a tile [width, ROWS]; rows past the end are zero, so
+// that what is computed of them is harmless and finite.
+template <int ROWS>
+__device__ void load_tile(const Input &input, const float *x0, const float *x1, const float *x2,
+                          int width, int first_row, int rows, float *tile)
+{
+    // Neighbouring threads read neighbouring columns of one row.
+    for (int e = threadIdx.x; e < width * ROWS; e += THREADS) {
+        const int column = e % width;
+        const int r = e / width;
+        const int row = first_row + r;
+        tile[column * ROWS + r] = row < rows ? input_at(input, x0, x1, x2, row, column) : 0.0f;
+    }
+    __syncthreads();
+}
+
+// `out` is [nets, rows, output]. With `actions` (one net of outputs Delta),
+// also actions = clip(base + Delta, -1, 1), [rows, output], where row `i` of
+// `base` stands for `base_repeat` rows in turn: the candidates' actions.
+template <int ROWS>
+__device__ void mlp_forward(const Net &net, const float *params, const Input &input,
+                            const float *x0, const float *x1, const float *x2, int rows,
+                            int widest, float *out, Saved saved, const float *base,
+                            int base_repeat, float *actions)
+{
+    DYNAMIC_SHARED(shared);
+    float *x = shared;
+    float *ping = x + net.width[0] * ROWS;
+    float *pong = ping + widest * ROWS;
+    float *partial = pong + widest * ROWS;
+    const int first_row = blockIdx.x * ROWS;
+    const int member = blockIdx.y;
+    params += member * parameters(net);
+    if (saved.activation) {
+        const int kept = rows * widths_before(net, net.layers - 1);
+        saved.activation += member * kept;
+        saved.normalized += net.layer_norm ? member * kept : 0;
+        saved.inverse_std += net.layer_norm ? member * rows * (net.layers - 1) : 0;
+    }
+    load_tile<ROWS>(input, x0, x1, x2, net.width[0], first_row, rows, x);
+    const float *y = network<ROWS>(net, params, x, ping, pong, partial, saved, first_row, rows);
+    const int width = net.width[net.layers];
+    for (int e = threadIdx.x; e < width * ROWS; e += THREADS) {
+        const int j = e % width;
+        const int row = first_row + e / width;
+        if (row >= rows)
+            continue;
+        const float value = y[j * ROWS + e / width];
+        out[(member * rows + row) * width + j] = value;
+        if (actions)
+            actions[row * width + j] =
+                clip(base[(row / base_repeat) * width + j] + value, -1.0f, 1.0f);
+    }
+}
+
+// Sixteen rows a block where there are rows enough to fill the device and
+// shared memory enough to hold them, four otherwise; the host chooses.
+#define MLP_FORWARD(ROWS)                                                                          \
+    extern "C" __global__ void __launch_bounds__(THREADS) mlp_forward_##ROWS(                      \
+        Net net, const float *params, Input input, const float *x0, const float *x1,               \
+        const float *x2, int rows, int widest, float *out, float *activation, float *normalized,   \
+        float *inverse_std, const float *base, int base_repeat, float *actions)                    \
+    {                                                                                              \
+        mlp_forward<ROWS>(net, params, input, x0, x1, x2, rows, widest, out,                       \
+                          Saved{activation, normalized, inverse_std}, base, base_repeat, actions); \
+    }
+
+MLP_FORWARD(16)
+MLP_FORWARD(4)

@@ -1,0 +1,41 @@
+// Optimizer and averaging steps, each one pass over flat buffers.
+// grid (ceil(count / THREADS)).
+#include "common.cuh"
+
+// One step of Adam (PyTorch's definition), in place, with decoupled weight
+// decay (AdamW) and Polyak averaging on request:
+//   p <- keep p                         keep = 1 - lr * decay
+//   m <- m + new1 (g - m)               new1 = 1 - beta1
+//   v <- (1 - new2) v + new2 g^2        new2 = 1 - beta2
+//   p <- p - rate m / (sqrt(v) root + eps)
+//   target <- target + tau (p - target) unless `target` is null
+// with rate = lr / (1 - beta1^step) and root = 1 / sqrt(1 - beta2^step), which
+// the host computes in double precision: 1 - 0.999 in single is off by 5e-5 of
+// itself.
+extern "C" __global__ void __launch_bounds__(THREADS)
+    adam(float *params, const float *grad, float *m, float *v, float *target, int count,
+         float keep, float new1, float keep2, float new2, float rate, float root, float eps,
+         float tau)
+{
+    const int i = blockIdx.x * THREADS + threadIdx.x;
+    if (i >= count)
+        return;
+    const float g = grad[i];
+    const float m_new = m[i] + new1 * (g - m[i]);
+    const float v_new = keep2 * v[i] + new2 * g * g;
+    const float p = params[i] * keep - rate * m_new / (sqrtf(v_new) * root + eps);
+    m[i] = m_new;
+    v[i] = v_new;
+    params[i] = p;
+    if (target)
+        target[i] += tau * (p - target[i]);
+}
+
+// target <- target + tau (source - target).
+extern "C" __global__ void __launch_bounds__(THREADS)
+    polyak(float *target, const float *source, int count, float tau)
+{
+    const int i = blockIdx.x * THREADS + threadIdx.x;
+    if (i < count)
+        target[i] += tau * (source[i] - target[i]);
+}

@@ -1,0 +1,182 @@
+// What an ensemble of critics says, and latent-sampling weighted regression on
+// it.
+#include "common.cuh"
+
+// Conservative value of row `row` of `values`, [nets, rows]: the least over the
+// nets or, with `deviations` >= 0, mean - deviations * std (biased).
+__device__ __forceinline__ float conservative_at(const float *values, int nets, int rows, int row,
+                                                 float deviations)
+{
+    float least = values[row];
+    float sum = least;
+    for (int n = 1; n < nets; ++n) {
+        const float value = values[n * rows + row];
+        // A NaN among the values stays: both comparisons with it are false.
+        least = least < value ? least : (value <= least ? value : value + least);
+        sum += value;
+    }
+    if (deviations < 0.0f)
+        return least;
+    const float mean = sum / nets;
+    float squares = 0.0f;
+    for (int n = 0; n < nets; ++n) {
+        const float d = values[n * rows + row] - mean;
+        squares += d * d;
+    }
+    return mean - deviations * sqrtf(squares / nets);
+}
+
+// out[row] of `values` [nets, rows]. grid (ceil(rows / THREADS)).
+extern "C" __global__ void __launch_bounds__(THREADS)
+    conservative(const float *values, int nets, int rows, float deviations, float *out)
+{
+    const int row = blockIdx.x * THREADS + threadIdx.x;
+    if (row < rows)
+        out[row] = conservative_at(values, nets, rows, row, deviations);
+}
+
+// Advantages of K candidates per state from the critics' values,
+// [nets, states * k]: advantage[s, i] = q_i - mean_j q_j with q the
+// conservative value, and squares[s] = sum_i advantage[s, i]^2.
+// grid (ceil(states / THREADS)).
+extern "C" __global__ void __launch_bounds__(THREADS)
+    advantages(const float *values, int nets, int states, int k, float deviations,
+               float *advantage, float *squares)
+{
+    const int state = blockIdx.x * THREADS + threadIdx.x;
+    if (state >= states)
+        return;
+    float *row = advantage + state * k;
+    float sum = 0.0f;
+    for (int i = 0; i < k; ++i) {
+        row[i] = conservative_at(values, nets, states * k, state * k + i, deviations);
+        sum += row[i];
+    }
+    const float mean = sum / k;
+    float square = 0.0f;
+    for (int i = 0; i < k; ++i) {
+        row[i] -= mean;
+        square += row[i] * row[i];
+    }
+    squares[state] = square;
+}
+
+// What a state adds to the log.
+struct Stats {
+    float loss;
+    float spread;
+    float weight_max;
+};
+
+// One state by one warp; see `imitation`. The lanes share the candidates.
+__device__ Stats imitate_state(const float *candidates, const float *advantage, int k, int act_dim,
+                               float scale, float grad_scale, float *weights, float *target,
+                               float *grad)
+{
+    const int lane = threadIdx.x % WARP;
+    float greatest = -INFINITY;
+    for (int i = lane; i < k; i += WARP)
+        greatest = fmaxf(greatest, advantage[i]);
+    greatest = warp_max(greatest);
+    float sum = 0.0f;
+    for (int i = lane; i < k; i += WARP)
+        sum += expf((advantage[i] - greatest) * scale);
+    sum = warp_sum(sum);
+
+    Stats stats = {0.0f, 0.0f, 0.0f};
+    for (int a = 0; a < act_dim; ++a) {
+        float weighted = 0.0f;
+        float plain = 0.0f;
+        for (int i = lane; i < k; i += WARP) {
+            const float c = candidates[i * act_dim + a];
+            weighted += expf((advantage[i] - greatest) * scale) / sum * c;
+            plain += c;
+        }
+        weighted = warp_sum(weighted);
+        const float mean = warp_sum(plain) / k;
+        if (lane == 0)
+            target[a] = weighted;
+        for (int i = lane; i < k; i += WARP) {
+            const float c = candidates[i * act_dim + a];
+            const float error = c - weighted;
+            grad[i * act_dim + a] = grad_scale * error;
+            stats.loss += error * error;
+            stats.spread += (c - mean) * (c - mean);
+        }
+    }
+    for (int i = lane; i < k; i += WARP) {
+        const float weight = expf((advantage[i] - greatest) * scale) / sum;
+        weights[i] = weight;
+        stats.weight_max = fmaxf(stats.weight_max, weight);
+    }
+    stats.loss = warp_sum(stats.loss);
+    stats.spread = warp_sum(stats.spread);
+    stats.weight_max = warp_max(stats.weight_max);
+    return stats;
+}
+
+// Latent-sampling weighted regression of `candidates` [states, k, act_dim]:
+//   std    = sqrt(mean over all of advantage^2)
+//   w      = softmax_i(advantage / ((std + 1e-6) temperature))  -> `weights` [states, k]
+//   target = sum_i w_i Delta_i                                  -> `target` [states, act_dim]
+//   grad   = weight 2 (Delta_i - target) / (states k)           -> `grad` [states, k, act_dim]
+// the gradient of weight * mean over states of (1/k) sum_i |Delta_i - target|^2
+// at a constant target. `parts` [blocks, 3] are the block's sums of loss,
+// spread and greatest weight; `imitation_stats` adds them.
+//
+// A warp takes a state: grid (ceil(states / (THREADS / WARP))). Every block
+// adds `squares` up anew, in the same order and so to the same bits: a few
+// loads per thread are cheaper than a launch.
+extern "C" __global__ void __launch_bounds__(THREADS)
+    imitation(const float *candidates, const float *advantage, const float *squares, int states,
+              int k, int act_dim, float temperature, float weight, float *weights, float *target,
+              float *grad, float *parts)
+{
+    __shared__ float scratch[THREADS / WARP];
+    __shared__ Stats stats[THREADS / WARP];
+    float part = 0.0f;
+    for (int s = threadIdx.x; s < states; s += THREADS)
+        part += squares[s];
+    const float count = static_cast<float>(states) * k;
+    const float std = sqrtf(block_sum(part, scratch) / count);
+    const float scale = 1.0f / ((std + 1e-6f) * temperature);
+
+    const int warp = threadIdx.x / WARP;
+    const int state = blockIdx.x * (THREADS / WARP) + warp;
+    Stats mine = {0.0f, 0.0f, 0.0f};
+    if (state < states) // the same for all lanes of the warp
+        mine = imitate_state(candidates + state * k * act_dim, advantage + state * k, k, act_dim,
+                             scale, weight * 2.0f / count, weights + state * k,
+                             target + state * act_dim, grad + state * k * act_dim);
+    if (threadIdx.x % WARP == 0)
+        stats[warp] = mine;
+    __syncthreads();
+    if (threadIdx.x > 0)
+        return;
+    Stats sum = {0.0f, 0.0f, 0.0f};
+    for (int w = 0; w < THREADS / WARP; ++w) {
+        sum.loss += stats[w].loss;
+        sum.spread += stats[w].spread;
+        sum.weight_max += stats[w].weight_max;
+    }
+    parts[blockIdx.x * 3] = sum.loss;
+    parts[blockIdx.x * 3 + 1] = sum.spread;
+    parts[blockIdx.x * 3 + 2] = sum.weight_max;
+}
+
+// out = [loss, spread, weight_max]: the means of `imitation`'s parts, for the
+// log. One block.
+extern "C" __global__ void __launch_bounds__(THREADS)
+    imitation_stats(const float *parts, int blocks, int states, int k, float *out)
+{
+    __shared__ float scratch[THREADS / WARP];
+    for (int i = 0; i < 3; ++i) {
+        float part = 0.0f;
+        for (int b = threadIdx.x; b < blocks; b += THREADS)
+            part += parts[b * 3 + i];
+        const float sum = block_sum(part, scratch);
+        const float count = i == 2 ? static_cast<float>(states) : static_cast<float>(states) * k;
+        if (threadIdx.x == 0)
+            out[i] = sum / count;
+    }
+}
