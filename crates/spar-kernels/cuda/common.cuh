@@ -16,6 +16,10 @@ constexpr int WARP = 32;
 // Threads of a block in every kernel.
 constexpr int THREADS = 256;
 
+// A kernel. Two blocks a multiprocessor are as many as shared memory lets be;
+// asked for more, the compiler would save registers by spilling them.
+#define KERNEL extern "C" __global__ void __launch_bounds__(THREADS, 2)
+
 // Layers of the deepest network: seven hidden ones and the last.
 constexpr int MAX_LAYERS = 8;
 

@@ -159,15 +159,15 @@ __device__ void mlp_backward_rows(const Net &net, const float *params, int rows,
     }
 }
 
-#define MLP_BACKWARD_ROWS(ROWS)                                                                    \
-    extern "C" __global__ void __launch_bounds__(THREADS) mlp_backward_rows_##ROWS(                \
-        Net net, const float *params, int rows, int widest, float *activation, float *normalized,  \
-        float *inverse_std, const float *out, const float *grad_out, float *delta, float *masked,  \
-        float *grad_x)                                                                             \
-    {                                                                                              \
-        mlp_backward_rows<ROWS>(net, params, rows, widest,                                         \
-                                Saved{activation, normalized, inverse_std}, out, grad_out, delta,  \
-                                masked, grad_x);                                                   \
+#define MLP_BACKWARD_ROWS(ROWS)                                                                   \
+    KERNEL mlp_backward_rows_##ROWS(                                                              \
+        const __grid_constant__ Net net, const float *params, int rows, int widest,               \
+        float *activation, float *normalized, float *inverse_std, const float *out,               \
+        const float *grad_out, float *delta, float *masked, float *grad_x)                        \
+    {                                                                                             \
+        mlp_backward_rows<ROWS>(net, params, rows, widest,                                        \
+                                Saved{activation, normalized, inverse_std}, out, grad_out,        \
+                                delta, masked, grad_x);                                           \
     }
 
 MLP_BACKWARD_ROWS(16)
@@ -190,11 +190,10 @@ __device__ __forceinline__ int ceil_div(int a, int b)
 // parameters]; with one split that is the gradient itself. `hidden`, the
 // activations, and `delta`, `masked` and `normalized` are those of the passes
 // before.
-extern "C" __global__ void __launch_bounds__(THREADS)
-    mlp_backward_weights(Net net, Input input, const float *x0, const float *x1, const float *x2,
-                         int rows, int split_rows, const float *activation,
-                         const float *normalized_values, const float *delta, const float *masked,
-                         float *grad)
+KERNEL mlp_backward_weights(const __grid_constant__ Net net, const __grid_constant__ Input input,
+                         const float *x0, const float *x1, const float *x2, int rows,
+                         int split_rows, const float *activation, const float *normalized_values,
+                         const float *delta, const float *masked, float *grad)
 {
     __shared__ float h[DEPTH][TILE + 1];
     __shared__ float g[DEPTH][TILE + 1];
@@ -290,8 +289,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 }
 
 // out[i] = sum over splits of part[split, i], in order. grid (ceil(count / THREADS)).
-extern "C" __global__ void __launch_bounds__(THREADS)
-    sum_splits(const float *part, int splits, int count, float *out)
+KERNEL sum_splits(const float *part, int splits, int count, float *out)
 {
     const int i = blockIdx.x * THREADS + threadIdx.x;
     if (i >= count)

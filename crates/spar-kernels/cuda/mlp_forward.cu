@@ -63,14 +63,16 @@ __device__ void mlp_forward(const Net &net, const float *params, const Input &in
 
 // Sixteen rows a block where there are rows enough to fill the device and
 // shared memory enough to hold them, four otherwise; the host chooses.
-#define MLP_FORWARD(ROWS)                                                                          \
-    extern "C" __global__ void __launch_bounds__(THREADS) mlp_forward_##ROWS(                      \
-        Net net, const float *params, Input input, const float *x0, const float *x1,               \
-        const float *x2, int rows, int widest, float *out, float *activation, float *normalized,   \
-        float *inverse_std, const float *base, int base_repeat, float *actions)                    \
-    {                                                                                              \
-        mlp_forward<ROWS>(net, params, input, x0, x1, x2, rows, widest, out,                       \
-                          Saved{activation, normalized, inverse_std}, base, base_repeat, actions); \
+#define MLP_FORWARD(ROWS)                                                                         \
+    KERNEL mlp_forward_##ROWS(                                                                    \
+        const __grid_constant__ Net net, const float *params,                                     \
+        const __grid_constant__ Input input, const float *x0, const float *x1, const float *x2,   \
+        int rows, int widest, float *out, float *activation, float *normalized,                   \
+        float *inverse_std, const float *base, int base_repeat, float *actions)                   \
+    {                                                                                             \
+        mlp_forward<ROWS>(net, params, input, x0, x1, x2, rows, widest, out,                      \
+                          Saved{activation, normalized, inverse_std}, base, base_repeat,          \
+                          actions);                                                               \
     }
 
 MLP_FORWARD(16)

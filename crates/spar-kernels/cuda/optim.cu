@@ -12,8 +12,7 @@
 // with rate = lr / (1 - beta1^step) and root = 1 / sqrt(1 - beta2^step), which
 // the host computes in double precision: 1 - 0.999 in single is off by 5e-5 of
 // itself.
-extern "C" __global__ void __launch_bounds__(THREADS)
-    adam(float *params, const float *grad, float *m, float *v, float *target, int count,
+KERNEL adam(float *params, const float *grad, float *m, float *v, float *target, int count,
          float keep, float new1, float keep2, float new2, float rate, float root, float eps,
          float tau)
 {
@@ -32,8 +31,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 }
 
 // target <- target + tau (source - target).
-extern "C" __global__ void __launch_bounds__(THREADS)
-    polyak(float *target, const float *source, int count, float tau)
+KERNEL polyak(float *target, const float *source, int count, float tau)
 {
     const int i = blockIdx.x * THREADS + threadIdx.x;
     if (i < count)

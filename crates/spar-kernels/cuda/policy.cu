@@ -56,10 +56,10 @@ __device__ void policy(const Net &anchor, const float *anchor_params, const Net 
 }
 
 #define POLICY(ROWS)                                                                              \
-    extern "C" __global__ void __launch_bounds__(THREADS) policy_##ROWS(                          \
-        Net anchor, const float *anchor_params, Net decoder, const float *decoder_params,         \
-        const float *mean, const float *std, const float *obs, int rows, int widest,              \
-        float *actions)                                                                           \
+    KERNEL policy_##ROWS(                                                                         \
+        const __grid_constant__ Net anchor, const float *anchor_params,                           \
+        const __grid_constant__ Net decoder, const float *decoder_params, const float *mean,      \
+        const float *std, const float *obs, int rows, int widest, float *actions)                 \
     {                                                                                             \
         policy<ROWS>(anchor, anchor_params, decoder, decoder_params, mean, std, obs, rows,        \
                      widest, actions);                                                            \

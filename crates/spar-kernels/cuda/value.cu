@@ -27,8 +27,7 @@ __device__ __forceinline__ float conservative_at(const float *values, int nets, 
 }
 
 // out[row] of `values` [nets, rows]. grid (ceil(rows / THREADS)).
-extern "C" __global__ void __launch_bounds__(THREADS)
-    conservative(const float *values, int nets, int rows, float deviations, float *out)
+KERNEL conservative(const float *values, int nets, int rows, float deviations, float *out)
 {
     const int row = blockIdx.x * THREADS + threadIdx.x;
     if (row < rows)
@@ -39,8 +38,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 // [nets, states * k]: advantage[s, i] = q_i - mean_j q_j with q the
 // conservative value, and squares[s] = sum_i advantage[s, i]^2.
 // grid (ceil(states / THREADS)).
-extern "C" __global__ void __launch_bounds__(THREADS)
-    advantages(const float *values, int nets, int states, int k, float deviations,
+KERNEL advantages(const float *values, int nets, int states, int k, float deviations,
                float *advantage, float *squares)
 {
     const int state = blockIdx.x * THREADS + threadIdx.x;
@@ -74,7 +72,7 @@ __device__ Stats imitate_state(const float *candidates, const float *advantage, 
                                float *grad)
 {
     const int lane = threadIdx.x % WARP;
-    float greatest = -INFINITY;
+    float greatest = -3.402823466e38f; // the least float: no header brings INFINITY
     for (int i = lane; i < k; i += WARP)
         greatest = fmaxf(greatest, advantage[i]);
     greatest = warp_max(greatest);
@@ -127,8 +125,7 @@ __device__ Stats imitate_state(const float *candidates, const float *advantage, 
 // A warp takes a state: grid (ceil(states / (THREADS / WARP))). Every block
 // adds `squares` up anew, in the same order and so to the same bits: a few
 // loads per thread are cheaper than a launch.
-extern "C" __global__ void __launch_bounds__(THREADS)
-    imitation(const float *candidates, const float *advantage, const float *squares, int states,
+KERNEL imitation(const float *candidates, const float *advantage, const float *squares, int states,
               int k, int act_dim, float temperature, float weight, float *weights, float *target,
               float *grad, float *parts)
 {
@@ -166,8 +163,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 
 // out = [loss, spread, weight_max]: the means of `imitation`'s parts, for the
 // log. One block.
-extern "C" __global__ void __launch_bounds__(THREADS)
-    imitation_stats(const float *parts, int blocks, int states, int k, float *out)
+KERNEL imitation_stats(const float *parts, int blocks, int states, int k, float *out)
 {
     __shared__ float scratch[THREADS / WARP];
     for (int i = 0; i < 3; ++i) {

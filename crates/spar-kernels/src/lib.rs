@@ -15,6 +15,7 @@
 //!
 //! This is the only crate with numeric `unsafe` code: one call into `gemm`.
 
+pub mod cuda;
 mod matmul;
 pub mod mlp;
 pub mod optim;

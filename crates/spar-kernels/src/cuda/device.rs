@@ -1,0 +1,231 @@
+//! What the operations ask of whatever runs the kernels: a GPU, or the stand-in
+//! the tests run the same sources on.
+
+use std::ffi::c_void;
+
+use super::CudaError;
+use crate::MlpShape;
+
+/// Threads of a block in every kernel; `THREADS` in `common.cuh`.
+pub const THREADS: usize = 256;
+
+/// Most layers of a network, the last one counted; `MAX_LAYERS` in
+/// `common.cuh`.
+pub const MAX_LAYERS: usize = 8;
+
+/// What the choice of a launch depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most dynamic shared memory a block may ask for, in bytes.
+    pub shared_bytes: usize,
+    /// Multiprocessors: a launch of fewer blocks leaves some idle.
+    pub multiprocessors: usize,
+}
+
+/// Sizes of a network as the kernels take them; `Net` in `common.cuh`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Net {
+    layers: i32,
+    layer_norm: i32,
+    tanh_head: i32,
+    scale: f32,
+    width: [i32; MAX_LAYERS + 1],
+}
+
+impl Net {
+    /// # Errors
+    /// If the network is deeper than [`MAX_LAYERS`] or a size is zero or does
+    /// not fit the kernels' 32-bit arithmetic.
+    pub(super) fn new(shape: &MlpShape, head: Head) -> Result<Self, CudaError> {
+        let layers = shape.hidden.len() + 1;
+        if layers > MAX_LAYERS {
+            return Err(CudaError::Shape(format!(
+                "a network of {layers} layers; the CUDA kernels take {MAX_LAYERS}"
+            )));
+        }
+        let mut width = [0; MAX_LAYERS + 1];
+        let widths = [&shape.input].into_iter().chain(&shape.hidden);
+        for (to, &from) in width.iter_mut().zip(widths.chain([&shape.output])) {
+            *to = int("width of a layer", from)?;
+            if from == 0 {
+                return Err(CudaError::Shape("a layer of width zero".to_owned()));
+            }
+        }
+        let (tanh_head, scale) = match head {
+            Head::Linear => (0, 1.0),
+            Head::Tanh { scale } => (1, scale),
+        };
+        Ok(Self {
+            layers: int("layers", layers)?,
+            layer_norm: shape.layer_norm.into(),
+            tanh_head,
+            scale,
+            width,
+        })
+    }
+}
+
+/// What follows the last layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Head {
+    /// Nothing.
+    Linear,
+    /// `scale * tanh(.)`: the anchor's with scale one, the decoder's with
+    /// `rho`.
+    Tanh {
+        /// Largest output; not zero.
+        scale: f32,
+    },
+}
+
+/// Widths and repetitions of the parts of an input; `Input` in `common.cuh`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InputParts {
+    /// Columns of each part.
+    pub(super) width: [i32; 3],
+    /// Rows of the input each of a part's rows stands for.
+    pub(super) repeat: [i32; 3],
+}
+
+/// One argument of a kernel.
+#[derive(Debug)]
+pub enum Arg<'a, B> {
+    /// Buffer the kernel reads.
+    Read(&'a B),
+    /// Buffer the kernel writes.
+    Write(&'a mut B),
+    /// A null pointer.
+    Null,
+    /// Sizes of a network, by value.
+    Net(Net),
+    /// Parts of an input, by value.
+    Input(InputParts),
+    /// A count.
+    Int(i32),
+    /// A number.
+    Float(f32),
+}
+
+/// An argument's value, at an address a launch can be pointed to.
+#[derive(Clone, Copy, Debug)]
+pub enum ArgValue {
+    /// Address of a buffer.
+    Address(u64),
+    /// See [`Arg::Net`].
+    Net(Net),
+    /// See [`Arg::Input`].
+    Input(InputParts),
+    /// See [`Arg::Int`].
+    Int(i32),
+    /// See [`Arg::Float`].
+    Float(f32),
+}
+
+impl<B> Arg<'_, B> {
+    /// The value to hand over, buffers by their `address`.
+    pub fn value(&self, address: impl Fn(&B) -> u64) -> ArgValue {
+        match self {
+            Self::Read(buffer) => ArgValue::Address(address(buffer)),
+            Self::Write(buffer) => ArgValue::Address(address(buffer)),
+            Self::Null => ArgValue::Address(0),
+            Self::Net(net) => ArgValue::Net(*net),
+            Self::Input(input) => ArgValue::Input(*input),
+            Self::Int(value) => ArgValue::Int(*value),
+            Self::Float(value) => ArgValue::Float(*value),
+        }
+    }
+}
+
+impl ArgValue {
+    /// Where the value lies, as `cuLaunchKernel` wants it.
+    pub fn pointer(&mut self) -> *mut c_void {
+        match self {
+            Self::Address(value) => (&raw mut *value).cast(),
+            Self::Net(value) => (&raw mut *value).cast(),
+            Self::Input(value) => (&raw mut *value).cast(),
+            Self::Int(value) => (&raw mut *value).cast(),
+            Self::Float(value) => (&raw mut *value).cast(),
+        }
+    }
+}
+
+/// One launch of [`THREADS`] threads a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// Name of the kernel.
+    pub kernel: &'static str,
+    /// Blocks along x, y and z.
+    pub grid: [u32; 3],
+    /// Dynamic shared memory of a block, in bytes.
+    pub shared_bytes: usize,
+}
+
+/// Runs kernels over buffers of `f32` it owns, one after the other.
+pub trait Device {
+    /// A buffer of `f32` on the device.
+    type Buffer: std::fmt::Debug;
+
+    /// See [`Limits`].
+    fn limits(&self) -> Limits;
+
+    /// A buffer of `len` values, whatever they are.
+    ///
+    /// # Errors
+    /// If the device has no room.
+    fn alloc(&self, len: usize) -> Result<Self::Buffer, CudaError>;
+
+    /// Number of values in `buffer`.
+    fn len(&self, buffer: &Self::Buffer) -> usize;
+
+    /// Copies `values` into `buffer`, of the same length.
+    ///
+    /// # Errors
+    /// If the lengths differ or the copy fails.
+    fn write(&self, values: &[f32], buffer: &mut Self::Buffer) -> Result<(), CudaError>;
+
+    /// Waits for every launch before it and copies `buffer` out.
+    ///
+    /// # Errors
+    /// If the copy fails or a launch before it did.
+    fn read(&self, buffer: &Self::Buffer) -> Result<Vec<f32>, CudaError>;
+
+    /// Starts `launch`, after those before it.
+    ///
+    /// # Errors
+    /// If the launch fails.
+    ///
+    /// # Safety
+    /// `args` are those of the kernel in number, order and kind, and its
+    /// buffers as long as it reads and writes for this grid and these sizes.
+    unsafe fn launch(
+        &self,
+        launch: Launch,
+        args: &[Arg<'_, Self::Buffer>],
+    ) -> Result<(), CudaError>;
+
+    /// A buffer that holds `values`.
+    ///
+    /// # Errors
+    /// If the device has no room or the copy fails.
+    fn upload(&self, values: &[f32]) -> Result<Self::Buffer, CudaError> {
+        let mut buffer = self.alloc(values.len())?;
+        self.write(values, &mut buffer)?;
+        Ok(buffer)
+    }
+}
+
+/// `value` as the kernels' integer.
+pub(super) fn int(what: &'static str, value: usize) -> Result<i32, CudaError> {
+    i32::try_from(value).map_err(|_| {
+        CudaError::Shape(format!(
+            "{what}: {value} is beyond the kernels' 32-bit integers"
+        ))
+    })
+}
+
+/// `value` as a grid's extent.
+pub(super) fn extent(value: usize) -> Result<u32, CudaError> {
+    Ok(int("blocks of a launch", value)?.unsigned_abs())
+}

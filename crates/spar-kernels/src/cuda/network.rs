@@ -1,0 +1,537 @@
+//! Networks: forward, backward and policy evaluation.
+
+use super::{
+    Arg, CudaError, Device, Head, InputParts, Kernels, Launch, Net, THREADS,
+    device::{extent, int},
+};
+use crate::MlpShape;
+
+/// Sides of the pieces of a weight gradient; `TILE` in `mlp_backward.cu`.
+const TILE: usize = 64;
+
+/// Rows of them staged at a time; `DEPTH` in `mlp_backward.cu`.
+const DEPTH: usize = 16;
+
+/// Staged weights of the backward pass; `STAGE * PITCH` in `mlp_backward.cu`.
+const STAGED: usize = 16 * (THREADS + 1);
+
+/// Fewest rows worth a split of their own: a split costs a pass over the
+/// parameters.
+const SPLIT_ROWS: usize = 64;
+
+/// An ensemble of networks of one shape.
+#[derive(Debug)]
+pub struct Network<'a, B> {
+    /// Sizes, and the layout of one net's parameters.
+    pub shape: &'a MlpShape,
+    /// What follows the last layer.
+    pub head: Head,
+    /// Members.
+    pub nets: usize,
+    /// Their flat parameters, one net after the other.
+    pub params: &'a B,
+}
+
+/// One of up to three parts that stand side by side in the input.
+#[derive(Debug)]
+pub struct Part<'a, B> {
+    /// `[rows / repeat, width]`.
+    pub values: &'a B,
+    /// Columns.
+    pub width: usize,
+    /// Input rows that each of its rows stands for in turn: K for the states of
+    /// K candidates each, else one.
+    pub repeat: usize,
+}
+
+/// The input of a pass, gathered from its parts by the kernel.
+#[derive(Debug)]
+pub struct Rows<'a, B> {
+    /// Number of rows.
+    pub rows: usize,
+    /// At least one part, at most three.
+    pub parts: &'a [Part<'a, B>],
+}
+
+/// Where a forward pass puts the actions of its residuals.
+#[derive(Debug)]
+pub struct Actions<'a, B> {
+    /// `b`, `[rows / repeat, output]`.
+    pub base: &'a B,
+    /// Rows that each row of `base` stands for in turn.
+    pub repeat: usize,
+    /// `clip(b + out, -1, 1)`, `[rows, output]`.
+    pub actions: &'a mut B,
+}
+
+/// What a forward pass keeps for [`Kernels::backward`], in buffers that are
+/// used again.
+#[derive(Debug)]
+pub struct Saved<B> {
+    shape: MlpShape,
+    nets: usize,
+    rows: usize,
+    activation: B,
+    norm: Option<(B, B)>,
+}
+
+/// Buffers of a backward pass, used again.
+#[derive(Debug)]
+pub struct GradientWork<B> {
+    delta: B,
+    masked: Option<B>,
+    /// Parts of the gradient, where the rows are split.
+    splits: Option<B>,
+    split_rows: usize,
+}
+
+/// A policy: normalization, anchor and, if there is one, residual decoder.
+#[derive(Debug)]
+pub struct Policy<'a, B> {
+    /// Mean of the observations, `[obs_dim]`.
+    pub mean: &'a B,
+    /// What they are divided by, `[obs_dim]`.
+    pub std: &'a B,
+    /// Normalized observation to action: one net.
+    pub anchor: Network<'a, B>,
+    /// `[s, b, z]` to the residual, `rho` in its head: one net.
+    pub decoder: Option<Network<'a, B>>,
+}
+
+impl<D: Device> Kernels<D> {
+    /// Buffers for what a forward pass of `nets` nets over `rows` rows keeps.
+    ///
+    /// # Errors
+    /// If the device has no room.
+    pub fn saved(
+        &self,
+        shape: &MlpShape,
+        nets: usize,
+        rows: usize,
+    ) -> Result<Saved<D::Buffer>, CudaError> {
+        // One value at least: an empty buffer has no address, which the kernels
+        // would read as nothing to keep.
+        let alloc = |len: usize| self.device.alloc(len.max(1));
+        let hidden = nets * rows * shape.hidden.iter().sum::<usize>();
+        let norm = || Ok((alloc(hidden)?, alloc(nets * rows * shape.hidden.len())?));
+        Ok(Saved {
+            shape: shape.clone(),
+            nets,
+            rows,
+            activation: alloc(hidden)?,
+            norm: shape.layer_norm.then(norm).transpose()?,
+        })
+    }
+
+    /// Buffers of a backward pass of `nets` nets over `rows` rows.
+    ///
+    /// # Errors
+    /// If the device has no room.
+    pub fn gradient_work(
+        &self,
+        shape: &MlpShape,
+        nets: usize,
+        rows: usize,
+    ) -> Result<GradientWork<D::Buffer>, CudaError> {
+        let hidden = nets * rows * shape.hidden.iter().sum::<usize>();
+        let masked = || self.device.alloc(hidden.max(1));
+        // Enough blocks for two per multiprocessor, of whole stages of rows.
+        let wanted = 2 * self.device.limits().multiprocessors;
+        let splits = wanted.div_ceil((tiles(shape) * nets).max(1));
+        let splits = splits.min(rows.div_ceil(SPLIT_ROWS)).max(1);
+        let split_rows = rows.div_ceil(splits).next_multiple_of(DEPTH);
+        let splits = rows.div_ceil(split_rows);
+        let parts = || self.device.alloc(splits * nets * shape.parameters());
+        Ok(GradientWork {
+            delta: self.device.alloc(hidden + nets * rows * shape.output)?,
+            masked: shape.layer_norm.then(masked).transpose()?,
+            splits: (splits > 1).then(parts).transpose()?,
+            split_rows,
+        })
+    }
+
+    /// Outputs of every net for the same input into `out`,
+    /// `[nets, rows, output]`, keeping what [`Kernels::backward`] needs in
+    /// `saved` if it is given. One launch.
+    ///
+    /// # Errors
+    /// If a buffer does not fit the shapes, a layer is too wide for the
+    /// device's shared memory, or the launch fails.
+    pub fn forward(
+        &self,
+        network: &Network<'_, D::Buffer>,
+        input: &Rows<'_, D::Buffer>,
+        saved: Option<&mut Saved<D::Buffer>>,
+        out: &mut D::Buffer,
+        actions: Option<Actions<'_, D::Buffer>>,
+    ) -> Result<(), CudaError> {
+        let &Network { shape, nets, .. } = network;
+        let rows = input.rows;
+        let net = self.net(network)?;
+        let [spec, x0, x1, x2] = self.input(shape, input)?;
+        self.check("outputs of a network", out, nets * rows * shape.output)?;
+        let widest = widest(shape);
+        let tile = self.tile(rows, nets, shape.input + 2 * widest + THREADS, 0)?;
+        let mut args = vec![Arg::Net(net), Arg::Read(network.params), spec, x0, x1, x2];
+        args.extend([
+            Arg::Int(int("rows", rows)?),
+            Arg::Int(int("width", widest)?),
+            Arg::Write(out),
+        ]);
+        match saved {
+            None => args.extend([Arg::Null, Arg::Null, Arg::Null]),
+            Some(saved) => {
+                saved.check(network, rows)?;
+                args.push(Arg::Write(&mut saved.activation));
+                match &mut saved.norm {
+                    None => args.extend([Arg::Null, Arg::Null]),
+                    Some((n, s)) => args.extend([Arg::Write(n), Arg::Write(s)]),
+                }
+            }
+        }
+        match actions {
+            None => args.extend([Arg::Null, Arg::Int(1), Arg::Null]),
+            Some(Actions {
+                base,
+                repeat,
+                actions,
+            }) => {
+                if nets != 1 {
+                    return Err(CudaError::Shape(format!("actions of {nets} nets")));
+                }
+                let distinct = distinct_rows(rows, repeat)?;
+                self.check("base actions", base, distinct * shape.output)?;
+                self.check("actions", actions, rows * shape.output)?;
+                args.extend([
+                    Arg::Read(base),
+                    Arg::Int(int("repetitions", repeat)?),
+                    Arg::Write(actions),
+                ]);
+            }
+        }
+        let launch = Launch {
+            kernel: tile.pick("mlp_forward_16", "mlp_forward_4"),
+            grid: [extent(rows.div_ceil(tile.rows))?, extent(nets)?, 1],
+            shared_bytes: tile.shared_bytes,
+        };
+        // SAFETY: the arguments are `mlp_forward`'s, and every buffer has been
+        // checked against the shapes.
+        unsafe { self.device.launch(launch, &args) }
+    }
+
+    /// Gradients of a scalar loss, given `grad_out = d loss / d out`,
+    /// `[nets, rows, output]`, for the forward pass of the same network and
+    /// input that `saved` holds and that gave `out` (read under a tanh head
+    /// only).
+    ///
+    /// `grad_params` (flat, net after net, overwritten) and `grad_x`
+    /// (`[nets, rows, input]`, overwritten) are computed only where asked for.
+    /// One launch for the input's gradient alone; else two, and one more where
+    /// the rows are split so that enough blocks run.
+    ///
+    /// # Errors
+    /// If a buffer does not fit the shapes, a layer is too wide for the
+    /// device's shared memory, or a launch fails.
+    #[allow(clippy::too_many_arguments)]
+    pub fn backward(
+        &self,
+        network: &Network<'_, D::Buffer>,
+        input: &Rows<'_, D::Buffer>,
+        saved: &Saved<D::Buffer>,
+        out: &D::Buffer,
+        grad_out: &D::Buffer,
+        work: &mut GradientWork<D::Buffer>,
+        grad_params: Option<&mut D::Buffer>,
+        grad_x: Option<&mut D::Buffer>,
+    ) -> Result<(), CudaError> {
+        let &Network { shape, nets, .. } = network;
+        let rows = input.rows;
+        let net = self.net(network)?;
+        let [spec, x0, x1, x2] = self.input(shape, input)?;
+        saved.check(network, rows)?;
+        let outputs = nets * rows * shape.output;
+        let hidden = nets * rows * shape.hidden.iter().sum::<usize>();
+        let parameters = nets * shape.parameters();
+        self.check("outputs of a network", out, outputs)?;
+        self.check("gradient of the outputs", grad_out, outputs)?;
+        self.check("work of a backward pass", &work.delta, hidden + outputs)?;
+        if let Some(masked) = &work.masked {
+            self.check("work of a backward pass", masked, hidden.max(1))?;
+        }
+        if work.masked.is_some() != shape.layer_norm {
+            return Err(CudaError::Shape(
+                "work of a backward pass of another kind of network".to_owned(),
+            ));
+        }
+        if let Some(grad) = &grad_params {
+            self.check("gradient of the parameters", grad, parameters)?;
+        }
+        if let Some(grad) = &grad_x {
+            self.check("gradient of the input", grad, nets * rows * shape.input)?;
+        }
+        let wanted = grad_params.is_some();
+        let int_rows = Arg::Int(int("rows", rows)?);
+        let widest = widest(shape).max(shape.input);
+        let tile = self.tile(rows, nets, 2 * widest, STAGED)?;
+        let launch = Launch {
+            kernel: tile.pick("mlp_backward_rows_16", "mlp_backward_rows_4"),
+            grid: [extent(rows.div_ceil(tile.rows))?, extent(nets)?, 1],
+            shared_bytes: tile.shared_bytes,
+        };
+        let (values, std) = match &saved.norm {
+            None => (Arg::Null, Arg::Null),
+            Some((values, std)) => (Arg::Read(values), Arg::Read(std)),
+        };
+        let keep = |buffer| if wanted { Arg::Write(buffer) } else { Arg::Null };
+        let args = [
+            Arg::Net(net),
+            Arg::Read(network.params),
+            int_rows,
+            Arg::Int(int("width", widest)?),
+            Arg::Read(&saved.activation),
+            values,
+            std,
+            Arg::Read(out),
+            Arg::Read(grad_out),
+            keep(&mut work.delta),
+            work.masked.as_mut().map_or(Arg::Null, keep),
+            grad_x.map_or(Arg::Null, Arg::Write),
+        ];
+        // SAFETY: the arguments are `mlp_backward_rows`'s, and every buffer has
+        // been checked against the shapes; a norm comes with `masked`.
+        unsafe { self.device.launch(launch, &args)? };
+        let Some(grad) = grad_params else {
+            return Ok(());
+        };
+
+        let splits = match &work.splits {
+            None => 1,
+            Some(parts) => self.device.len(parts) / parameters,
+        };
+        if splits * work.split_rows < rows {
+            return Err(CudaError::Shape(format!(
+                "work of a backward pass over fewer than {rows} rows"
+            )));
+        }
+        let launch = Launch {
+            kernel: "mlp_backward_weights",
+            grid: [extent(tiles(shape))?, extent(nets)?, extent(splits)?],
+            shared_bytes: 0,
+        };
+        let mut args = vec![Arg::Net(net), spec, x0, x1, x2];
+        args.extend([
+            Arg::Int(int("rows", rows)?),
+            Arg::Int(int("rows", work.split_rows)?),
+            Arg::Read(&saved.activation),
+            saved.norm.as_ref().map_or(Arg::Null, |n| Arg::Read(&n.0)),
+            Arg::Read(&work.delta),
+            work.masked.as_ref().map_or(Arg::Null, Arg::Read),
+        ]);
+        let Some(parts) = &mut work.splits else {
+            args.push(Arg::Write(grad));
+            // SAFETY: the arguments are `mlp_backward_weights`'s, checked above;
+            // one split writes the gradient itself.
+            return unsafe { self.device.launch(launch, &args) };
+        };
+        args.push(Arg::Write(parts));
+        // SAFETY: as above; `parts` holds as many gradients as there are splits.
+        unsafe { self.device.launch(launch, &args)? };
+        let launch = Launch {
+            kernel: "sum_splits",
+            grid: [extent(parameters.div_ceil(THREADS))?, 1, 1],
+            shared_bytes: 0,
+        };
+        let args = [
+            Arg::Read(&*parts),
+            Arg::Int(int("splits", splits)?),
+            Arg::Int(int("parameters", parameters)?),
+            Arg::Write(grad),
+        ];
+        // SAFETY: the arguments are `sum_splits`'s, lengths as above.
+        unsafe { self.device.launch(launch, &args) }
+    }
+
+    /// Actions `[rows, act_dim]` of a policy for observations
+    /// `[rows, obs_dim]` in the environment's own units:
+    /// `clip(b + Delta(s, b, 0))`, or `b` without decoder. One launch.
+    ///
+    /// # Errors
+    /// If a buffer does not fit the shapes, a layer is too wide for the
+    /// device's shared memory, or the launch fails.
+    pub fn policy(
+        &self,
+        policy: &Policy<'_, D::Buffer>,
+        obs: &D::Buffer,
+        actions: &mut D::Buffer,
+    ) -> Result<(), CudaError> {
+        let Policy {
+            mean,
+            std,
+            anchor,
+            decoder,
+        } = policy;
+        let (obs_dim, act_dim) = (anchor.shape.input, anchor.shape.output);
+        let rows = self.device.len(obs) / obs_dim.max(1);
+        let single = anchor.nets == 1 && decoder.as_ref().is_none_or(|d| d.nets == 1);
+        let fits = decoder
+            .as_ref()
+            .is_none_or(|d| d.shape.output == act_dim && d.shape.input >= obs_dim + act_dim);
+        if !single || !fits || rows == 0 {
+            return Err(CudaError::Shape(
+                "a policy is one anchor and at most one decoder of [s, b, z], over at least one row"
+                    .to_owned(),
+            ));
+        }
+        self.check("observations", obs, rows * obs_dim)?;
+        self.check("mean of the observations", mean, obs_dim)?;
+        self.check("deviation of the observations", std, obs_dim)?;
+        self.check("actions", actions, rows * act_dim)?;
+        let anchor_net = self.net(anchor)?;
+        let decoder_net = decoder.as_ref().map(|d| self.net(d)).transpose()?;
+        let decoder_widest = decoder.as_ref().map_or(0, |d| widest(d.shape));
+        let widest = widest(anchor.shape).max(decoder_widest);
+        let input = decoder.as_ref().map_or(obs_dim, |d| d.shape.input);
+        let tile = self.tile(rows, 1, input + 2 * widest + THREADS, 0)?;
+        let launch = Launch {
+            kernel: tile.pick("policy_16", "policy_4"),
+            grid: [extent(rows.div_ceil(tile.rows))?, 1, 1],
+            shared_bytes: tile.shared_bytes,
+        };
+        let args = [
+            Arg::Net(anchor_net),
+            Arg::Read(anchor.params),
+            // No layers: no decoder.
+            Arg::Net(decoder_net.unwrap_or_default()),
+            decoder
+                .as_ref()
+                .map_or(Arg::Null, |d| Arg::Read(d.params)),
+            Arg::Read(*mean),
+            Arg::Read(*std),
+            Arg::Read(obs),
+            Arg::Int(int("rows", rows)?),
+            Arg::Int(int("width", widest)?),
+            Arg::Write(actions),
+        ];
+        // SAFETY: the arguments are `policy`'s, and every buffer has been
+        // checked against the shapes.
+        unsafe { self.device.launch(launch, &args) }
+    }
+
+    fn net(&self, network: &Network<'_, D::Buffer>) -> Result<Net, CudaError> {
+        let parameters = network.nets * network.shape.parameters();
+        self.check("parameters of a network", network.params, parameters)?;
+        int("parameters of a network", parameters)?;
+        Net::new(network.shape, network.head)
+    }
+
+    /// The arguments that describe an input.
+    fn input<'a>(
+        &self,
+        shape: &MlpShape,
+        input: &Rows<'a, D::Buffer>,
+    ) -> Result<[Arg<'a, D::Buffer>; 4], CudaError> {
+        let &Rows { rows, parts } = input;
+        let width: usize = parts.iter().map(|part| part.width).sum();
+        if rows == 0 || parts.len() > 3 || width != shape.input {
+            return Err(CudaError::Shape(format!(
+                "an input of {rows} rows and {width} columns in {} parts; expected at least one \
+                 row, {} columns and at most 3 parts",
+                parts.len(),
+                shape.input
+            )));
+        }
+        let mut spec = InputParts {
+            width: [0; 3],
+            repeat: [1; 3],
+        };
+        let mut args = [Arg::Null, Arg::Null, Arg::Null, Arg::Null];
+        for (i, part) in parts.iter().enumerate() {
+            let distinct = distinct_rows(rows, part.repeat)?;
+            self.check("part of an input", part.values, distinct * part.width)?;
+            spec.width[i] = int("width of an input", part.width)?;
+            spec.repeat[i] = int("repetitions", part.repeat)?;
+            args[i + 1] = Arg::Read(part.values);
+        }
+        args[0] = Arg::Input(spec);
+        Ok(args)
+    }
+
+    /// Sixteen rows a block if that fills the device and fits its shared
+    /// memory, four otherwise. A block needs `per_row` floats of shared memory a
+    /// row and `fixed` more.
+    fn tile(
+        &self,
+        rows: usize,
+        nets: usize,
+        per_row: usize,
+        fixed: usize,
+    ) -> Result<Tile, CudaError> {
+        let limits = self.device.limits();
+        let tile = |rows| Tile {
+            rows,
+            shared_bytes: (per_row * rows + fixed) * size_of::<f32>(),
+        };
+        let (large, small) = (tile(16), tile(4));
+        let fills = rows.div_ceil(large.rows) * nets >= limits.multiprocessors;
+        if fills && large.shared_bytes <= limits.shared_bytes {
+            Ok(large)
+        } else if small.shared_bytes <= limits.shared_bytes {
+            Ok(small)
+        } else {
+            Err(CudaError::Shape(format!(
+                "layers this wide need {} bytes of shared memory a block; the device has {}",
+                small.shared_bytes, limits.shared_bytes
+            )))
+        }
+    }
+}
+
+/// Rows a block takes, and the shared memory they need.
+struct Tile {
+    rows: usize,
+    shared_bytes: usize,
+}
+
+impl Tile {
+    fn pick(&self, large: &'static str, small: &'static str) -> &'static str {
+        if self.rows == 16 { large } else { small }
+    }
+}
+
+impl<B> Saved<B> {
+    fn check(&self, network: &Network<'_, B>, rows: usize) -> Result<(), CudaError> {
+        if &self.shape == network.shape && self.nets == network.nets && self.rows == rows {
+            return Ok(());
+        }
+        Err(CudaError::Shape(format!(
+            "what is kept of a pass is of {} nets {:?} over {} rows, not of {} nets {:?} over {rows}",
+            self.nets, self.shape, self.rows, network.nets, network.shape
+        )))
+    }
+}
+
+/// Width of the widest layer's output.
+fn widest(shape: &MlpShape) -> usize {
+    let hidden = shape.hidden.iter().copied().max();
+    hidden.unwrap_or(0).max(shape.output)
+}
+
+/// Pieces of all weight gradients of one net.
+fn tiles(shape: &MlpShape) -> usize {
+    let pieces = |n: usize| n.div_ceil(TILE);
+    let layers = shape.layers();
+    layers
+        .iter()
+        .map(|l| pieces(l.input) * pieces(l.output))
+        .sum()
+}
+
+/// Rows of a part whose rows stand for `repeat` rows each.
+fn distinct_rows(rows: usize, repeat: usize) -> Result<usize, CudaError> {
+    if repeat == 0 || !rows.is_multiple_of(repeat) {
+        return Err(CudaError::Shape(format!(
+            "{rows} rows are not {repeat} for each"
+        )));
+    }
+    Ok(rows / repeat)
+}

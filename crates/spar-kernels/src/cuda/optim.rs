@@ -1,0 +1,113 @@
+//! Optimizer and averaging steps.
+
+use super::{
+    Arg, CudaError, Device, Kernels, Launch, THREADS,
+    device::{extent, int},
+};
+use crate::optim::AdamConfig;
+
+/// One step of Adam.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamStep {
+    /// Hyper-parameters.
+    pub config: AdamConfig,
+    /// Decoupled weight decay (AdamW: `p <- (1 - lr * decay) p` before the
+    /// step); zero is plain Adam.
+    pub weight_decay: f32,
+    /// Counts from 1 and includes this step.
+    pub step: u64,
+}
+
+impl<D: Device> Kernels<D> {
+    /// One step of Adam, or AdamW, in place; see [`crate::optim::adam`]. With
+    /// `average`, `target <- (1 - tau) target + tau params` of the new
+    /// parameters in the same pass. One launch.
+    ///
+    /// # Errors
+    /// If the buffers differ in length or the launch fails.
+    pub fn adam(
+        &self,
+        step: &AdamStep,
+        params: &mut D::Buffer,
+        grad: &D::Buffer,
+        m: &mut D::Buffer,
+        v: &mut D::Buffer,
+        average: Option<(f32, &mut D::Buffer)>,
+    ) -> Result<(), CudaError> {
+        let count = self.device.len(params);
+        self.check("gradient", grad, count)?;
+        self.check("first moment", m, count)?;
+        self.check("second moment", v, count)?;
+        if let Some((_, target)) = &average {
+            self.check("averaged parameters", target, count)?;
+        }
+        let AdamConfig {
+            lr,
+            beta1,
+            beta2,
+            eps,
+        } = step.config;
+        let lr = f64::from(lr);
+        let correction1 = 1.0 - beta1.powf(step.step as f64);
+        let correction2 = 1.0 - beta2.powf(step.step as f64);
+        let float = |value: f64| Arg::Float(value as f32);
+        let (tau, target) = match average {
+            None => (0.0, Arg::Null),
+            Some((tau, target)) => (tau, Arg::Write(target)),
+        };
+        let args = [
+            Arg::Write(params),
+            Arg::Read(grad),
+            Arg::Write(m),
+            Arg::Write(v),
+            target,
+            Arg::Int(int("parameters", count)?),
+            float(1.0 - lr * f64::from(step.weight_decay)),
+            float(1.0 - beta1),
+            float(beta2),
+            float(1.0 - beta2),
+            float(lr / correction1),
+            float(1.0 / correction2.sqrt()),
+            Arg::Float(eps),
+            Arg::Float(tau),
+        ];
+        // SAFETY: the arguments are `adam`'s, and all buffers are of one length.
+        unsafe { self.device.launch(elementwise("adam", count)?, &args) }
+    }
+
+    /// Polyak averaging in place: `target <- (1 - tau) target + tau source`.
+    /// One launch.
+    ///
+    /// # Errors
+    /// If the buffers differ in length or the launch fails.
+    pub fn polyak(
+        &self,
+        tau: f32,
+        target: &mut D::Buffer,
+        source: &D::Buffer,
+    ) -> Result<(), CudaError> {
+        let count = self.device.len(target);
+        self.check("source of an average", source, count)?;
+        let args = [
+            Arg::Write(target),
+            Arg::Read(source),
+            Arg::Int(int("parameters", count)?),
+            Arg::Float(tau),
+        ];
+        // SAFETY: the arguments are `polyak`'s, and both buffers are of one
+        // length.
+        unsafe { self.device.launch(elementwise("polyak", count)?, &args) }
+    }
+}
+
+/// A launch of one thread per element.
+pub(super) fn elementwise(kernel: &'static str, count: usize) -> Result<Launch, CudaError> {
+    if count == 0 {
+        return Err(CudaError::Shape(format!("{kernel} over nothing")));
+    }
+    Ok(Launch {
+        kernel,
+        grid: [extent(count.div_ceil(THREADS))?, 1, 1],
+        shared_bytes: 0,
+    })
+}

@@ -1,0 +1,178 @@
+//! Conservative values and latent-sampling weighted regression.
+
+use super::{
+    Arg, CudaError, Device, Kernels, Launch, THREADS, device::extent, device::int,
+    optim::elementwise,
+};
+
+/// States a block of `imitation` takes: one per warp.
+const STATES_PER_BLOCK: usize = THREADS / 32;
+
+/// Results of [`Kernels::imitation`], in buffers that are used again.
+#[derive(Debug)]
+pub struct Imitation<B> {
+    states: usize,
+    candidates: usize,
+    act_dim: usize,
+    /// `softmax(A / T)` over a state's candidates, `[states, K]`.
+    pub weights: B,
+    /// `Delta* = sum_k w_k Delta_k`, `[states, act_dim]`.
+    pub target: B,
+    /// Gradient with respect to the candidates, `[states, K, act_dim]`.
+    pub grad: B,
+    advantage: B,
+    squares: B,
+    parts: B,
+    stats: B,
+}
+
+impl<D: Device> Kernels<D> {
+    /// What an ensemble's `values`, `[nets, rows]`, say of each row, into `out`,
+    /// `[rows]`: their least, or with `deviations` (not negative) their mean
+    /// less that many (biased) standard deviations. One launch.
+    ///
+    /// # Errors
+    /// If a length does not fit or the launch fails.
+    pub fn conservative(
+        &self,
+        values: &D::Buffer,
+        nets: usize,
+        deviations: Option<f32>,
+        out: &mut D::Buffer,
+    ) -> Result<(), CudaError> {
+        let rows = self.device.len(out);
+        check_ensemble(nets, deviations)?;
+        self.check("values of an ensemble", values, nets * rows)?;
+        let args = [
+            Arg::Read(values),
+            Arg::Int(int("nets", nets)?),
+            Arg::Int(int("rows", rows)?),
+            Arg::Float(deviations.unwrap_or(-1.0)),
+            Arg::Write(out),
+        ];
+        let launch = elementwise("conservative", rows)?;
+        // SAFETY: the arguments are `conservative`'s, lengths checked above.
+        unsafe { self.device.launch(launch, &args) }
+    }
+
+    /// Buffers for [`Kernels::imitation`] of `candidates` candidates of
+    /// `act_dim` numbers for each of `states` states.
+    ///
+    /// # Errors
+    /// If a size is zero or the device has no room.
+    pub fn imitation_buffers(
+        &self,
+        states: usize,
+        candidates: usize,
+        act_dim: usize,
+    ) -> Result<Imitation<D::Buffer>, CudaError> {
+        if states * candidates * act_dim == 0 {
+            return Err(CudaError::Shape("imitation of no candidates".to_owned()));
+        }
+        let alloc = |len| self.device.alloc(len);
+        Ok(Imitation {
+            states,
+            candidates,
+            act_dim,
+            weights: alloc(states * candidates)?,
+            target: alloc(states * act_dim)?,
+            grad: alloc(states * candidates * act_dim)?,
+            advantage: alloc(states * candidates)?,
+            squares: alloc(states)?,
+            parts: alloc(3 * states.div_ceil(STATES_PER_BLOCK))?,
+            stats: alloc(3)?,
+        })
+    }
+
+    /// Latent-sampling weighted regression of `candidates`,
+    /// `[states, K, act_dim]`, by the critics' `values`, `[nets, states * K]`,
+    /// of their actions, as [`crate::reference::imitation`] defines it on
+    /// [`Kernels::conservative`] values; its gradient times `weight`. Two
+    /// launches.
+    ///
+    /// # Errors
+    /// If a length does not fit or a launch fails.
+    #[allow(clippy::too_many_arguments)]
+    pub fn imitation(
+        &self,
+        candidates: &D::Buffer,
+        values: &D::Buffer,
+        nets: usize,
+        deviations: Option<f32>,
+        temperature: f32,
+        weight: f32,
+        into: &mut Imitation<D::Buffer>,
+    ) -> Result<(), CudaError> {
+        let (states, k, act_dim) = (into.states, into.candidates, into.act_dim);
+        check_ensemble(nets, deviations)?;
+        self.check("candidates", candidates, states * k * act_dim)?;
+        self.check("values of an ensemble", values, nets * states * k)?;
+        let [int_states, int_k] = [int("states", states)?, int("candidates", k)?];
+        let args = [
+            Arg::Read(values),
+            Arg::Int(int("nets", nets)?),
+            Arg::Int(int_states),
+            Arg::Int(int_k),
+            Arg::Float(deviations.unwrap_or(-1.0)),
+            Arg::Write(&mut into.advantage),
+            Arg::Write(&mut into.squares),
+        ];
+        let launch = elementwise("advantages", states)?;
+        // SAFETY: the arguments are `advantages`'s; `into` was made for these
+        // sizes and the rest is checked above.
+        unsafe { self.device.launch(launch, &args)? };
+        let args = [
+            Arg::Read(candidates),
+            Arg::Read(&into.advantage),
+            Arg::Read(&into.squares),
+            Arg::Int(int_states),
+            Arg::Int(int_k),
+            Arg::Int(int("width of an action", act_dim)?),
+            Arg::Float(temperature),
+            Arg::Float(weight),
+            Arg::Write(&mut into.weights),
+            Arg::Write(&mut into.target),
+            Arg::Write(&mut into.grad),
+            Arg::Write(&mut into.parts),
+        ];
+        let launch = Launch {
+            kernel: "imitation",
+            grid: [extent(states.div_ceil(STATES_PER_BLOCK))?, 1, 1],
+            shared_bytes: 0,
+        };
+        // SAFETY: as above, of `imitation`.
+        unsafe { self.device.launch(launch, &args) }
+    }
+
+    /// What the last [`Kernels::imitation`] into `of` measured:
+    /// `[loss, spread, weight_max]`, the loss without `weight`, the spread
+    /// `(1/K) sum_k |Delta_k - mean_j Delta_j|^2` and the largest weight, each
+    /// the mean over states. One launch and a wait, so for the log only.
+    ///
+    /// # Errors
+    /// If the launch or the copy fails.
+    pub fn imitation_stats(&self, of: &mut Imitation<D::Buffer>) -> Result<[f32; 3], CudaError> {
+        let args = [
+            Arg::Read(&of.parts),
+            Arg::Int(int("blocks", of.states.div_ceil(STATES_PER_BLOCK))?),
+            Arg::Int(int("states", of.states)?),
+            Arg::Int(int("candidates", of.candidates)?),
+            Arg::Write(&mut of.stats),
+        ];
+        let launch = elementwise("imitation_stats", 1)?;
+        // SAFETY: the arguments are `imitation_stats`'s, on buffers made for
+        // these sizes.
+        unsafe { self.device.launch(launch, &args)? };
+        let stats = self.device.read(&of.stats)?;
+        Ok([stats[0], stats[1], stats[2]])
+    }
+}
+
+fn check_ensemble(nets: usize, deviations: Option<f32>) -> Result<(), CudaError> {
+    if nets == 0 || deviations.is_some_and(|d| d.is_nan() || d < 0.0) {
+        return Err(CudaError::Shape(format!(
+            "an ensemble of {nets} nets, mean less {deviations:?} deviations"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,614 @@
+//! The tests' bodies, one per operation, over any device: each compares the
+//! kernels with a plain reference and returns every number they gave, for a
+//! second run to be compared bit by bit.
+
+use spar_core::Stream;
+use spar_kernels::{
+    MlpShape, Workspace,
+    cuda::{
+        Actions, AdamStep, CudaError, Device, Head, Kernels, Network, Part, Policy, Rows,
+    },
+    mlp,
+    optim::AdamConfig,
+    reference,
+};
+
+/// A body.
+pub type Body<D> = fn(&Kernels<D>) -> Vec<f32>;
+
+/// Every body, by name.
+pub fn all<D: Device>() -> Vec<(&'static str, Body<D>)> {
+    vec![
+        ("forward", forward),
+        ("backward", backward),
+        ("wide networks", wide_networks),
+        ("actions", actions),
+        ("not a number", not_a_number),
+        ("conservative", conservative),
+        ("imitation", imitation),
+        ("adam", adam),
+        ("policy", policy),
+        ("refusals", refusals),
+    ]
+}
+
+fn draw(stream: &mut Stream, std: f32, n: usize) -> Vec<f32> {
+    let mut values = vec![0.0; n];
+    stream.fill_normal(std, &mut values);
+    values
+}
+
+fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&v| f64::from(v)).collect()
+}
+
+#[track_caller]
+fn close(what: &str, got: &[f32], want: &[f64], tolerance: f64) {
+    assert_eq!(got.len(), want.len(), "{what}");
+    // Gradients sum over rows: what is small against the largest may be off by
+    // as much as the largest.
+    let largest = want.iter().fold(1.0, |most: f64, w| most.max(w.abs()));
+    for (i, (g, w)) in got.iter().zip(want).enumerate() {
+        let off = (f64::from(*g) - w).abs();
+        assert!(off <= tolerance * largest, "{what} at {i}: got {g}, want {w}");
+    }
+}
+
+fn shape(input: usize, hidden: &[usize], output: usize, layer_norm: bool) -> MlpShape {
+    MlpShape {
+        input,
+        hidden: hidden.to_vec(),
+        output,
+        layer_norm,
+    }
+}
+
+/// Shapes, rows and nets: one row, rows that fill no tile, no hidden layer and
+/// three, widths that are no multiple of a warp and wider than a block.
+fn cases() -> Vec<(MlpShape, usize, usize)> {
+    let mut cases = Vec::new();
+    for layer_norm in [false, true] {
+        cases.extend([
+            (shape(5, &[], 3, layer_norm), 3, 1),
+            (shape(3, &[7], 1, layer_norm), 1, 1),
+            (shape(14, &[33, 70], 1, layer_norm), 21, 2),
+            (shape(17, &[64, 64, 64], 6, layer_norm), 16, 1),
+            (shape(29, &[130, 45, 9], 8, layer_norm), 70, 3),
+            (shape(119, &[300], 2, layer_norm), 37, 1),
+        ]);
+    }
+    cases
+}
+
+/// Values of parts with repetitions, and the rows they stand for.
+struct Gathered {
+    parts: Vec<(Vec<f32>, usize, usize)>,
+    rows: usize,
+    x: Vec<f32>,
+}
+
+/// An input of `width` columns in as many parts as fit, the first of which
+/// stands for `repeat` rows each.
+fn gathered(stream: &mut Stream, rows: usize, width: usize, repeat: usize) -> Gathered {
+    let repeat = if rows.is_multiple_of(repeat) { repeat } else { 1 };
+    let widths = match width {
+        ..3 => vec![width],
+        3..10 => vec![width - 1, 1],
+        _ => vec![width - 5, 2, 3],
+    };
+    let parts: Vec<_> = widths
+        .iter()
+        .enumerate()
+        .map(|(i, &width)| {
+            let repeat = if i == 0 { repeat } else { 1 };
+            (draw(stream, 1.0, rows / repeat * width), width, repeat)
+        })
+        .collect();
+    let mut x = Vec::new();
+    for row in 0..rows {
+        for (values, width, repeat) in &parts {
+            x.extend(&values[row / repeat * width..][..*width]);
+        }
+    }
+    Gathered { parts, rows, x }
+}
+
+/// Runs `f` on the input uploaded.
+fn with_rows<D: Device, T>(
+    device: &D,
+    input: &Gathered,
+    f: impl FnOnce(&Rows<'_, D::Buffer>) -> T,
+) -> T {
+    let buffers: Vec<_> = input
+        .parts
+        .iter()
+        .map(|(values, ..)| device.upload(values).unwrap())
+        .collect();
+    let parts: Vec<_> = buffers
+        .iter()
+        .zip(&input.parts)
+        .map(|(values, &(_, width, repeat))| Part {
+            values,
+            width,
+            repeat,
+        })
+        .collect();
+    f(&Rows {
+        rows: input.rows,
+        parts: &parts,
+    })
+}
+
+fn reference_outputs(shape: &MlpShape, head: Head, params: &[f32], x: &[f32]) -> Vec<f64> {
+    let out = reference::forward(shape, &wide(params), &wide(x));
+    match head {
+        Head::Linear => out,
+        Head::Tanh { scale } => out.iter().map(|v| f64::from(scale) * v.tanh()).collect(),
+    }
+}
+
+fn forward<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
+    let device = kernels.device();
+    let mut all = Vec::new();
+    for (i, (shape, rows, nets)) in cases().into_iter().enumerate() {
+        let mut stream = Stream::new(i as u64, "forward");
+        let head = [Head::Linear, Head::Tanh { scale: 0.3 }][i % 2];
+        let params = draw(&mut stream, 0.3, nets * shape.parameters());
+        let input = gathered(&mut stream, rows, shape.input, 7);
+        let want: Vec<f64> = params
+            .chunks(shape.parameters())
+            .flat_map(|params| reference_outputs(&shape, head, params, &input.x))
+            .collect();
+        let network = Network {
+            shape: &shape,
+            head,
+            nets,
+            params: &device.upload(&params).unwrap(),
+        };
+        let (plain, keeping) = with_rows(device, &input, |input| {
+            let mut out = device.alloc(want.len()).unwrap();
+            kernels
+                .forward(&network, input, None, &mut out, None)
+                .unwrap();
+            let plain = device.read(&out).unwrap();
+            let mut saved = kernels.saved(&shape, nets, rows).unwrap();
+            kernels
+                .forward(&network, input, Some(&mut saved), &mut out, None)
+                .unwrap();
+            (plain, device.read(&out).unwrap())
+        });
+        close(&format!("{shape:?}"), &plain, &want, 1e-4);
+        assert_eq!(plain, keeping, "keeping what backward needs: {shape:?}");
+        all.extend(plain);
+    }
+    all
+}
+
+/// Gradients by the CPU's operation, through the head.
+fn cpu_gradients(
+    shape: &MlpShape,
+    head: Head,
+    params: &[f32],
+    x: &[f32],
+    grad_out: &[f32],
+) -> (Vec<f64>, Vec<f64>) {
+    let rows = x.len() / shape.input;
+    let mut work = Workspace::default();
+    let mut out = vec![0.0; grad_out.len()];
+    mlp::forward(shape, params, x, rows, &mut work, &mut out);
+    let through_head = |(g, u): (&f32, &f32)| match head {
+        Head::Linear => *g,
+        Head::Tanh { scale } => g * scale * (1.0 - u.tanh() * u.tanh()),
+    };
+    let grad: Vec<f32> = grad_out.iter().zip(&out).map(through_head).collect();
+    let (mut gp, mut gx) = (vec![0.0; params.len()], vec![0.0; x.len()]);
+    let (into, below) = (Some(&mut gp[..]), Some(&mut gx[..]));
+    mlp::backward(shape, params, x, rows, &mut work, &grad, into, below);
+    (wide(&gp), wide(&gx))
+}
+
+fn backward<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
+    let mut all = Vec::new();
+    for (i, (shape, rows, nets)) in cases().into_iter().enumerate() {
+        let head = [Head::Tanh { scale: 0.3 }, Head::Linear][i % 2];
+        all.extend(check_backward(kernels, &shape, rows, nets, head, i as u64));
+    }
+    // Rows enough to be split over blocks.
+    for layer_norm in [false, true] {
+        let shape = shape(6, &[20, 12], 2, layer_norm);
+        all.extend(check_backward(kernels, &shape, 300, 2, Head::Linear, 1));
+    }
+    all
+}
+
+fn check_backward<D: Device>(
+    kernels: &Kernels<D>,
+    shape: &MlpShape,
+    rows: usize,
+    nets: usize,
+    head: Head,
+    seed: u64,
+) -> Vec<f32> {
+    let device = kernels.device();
+    let mut stream = Stream::new(seed, "backward");
+    let params = draw(&mut stream, 0.3, nets * shape.parameters());
+    let grad_out = draw(&mut stream, 1.0, nets * rows * shape.output);
+    let input = gathered(&mut stream, rows, shape.input, 7);
+    let (mut want, mut want_x) = (Vec::new(), Vec::new());
+    let members = params.chunks(shape.parameters());
+    for (params, grad_out) in members.zip(grad_out.chunks(rows * shape.output)) {
+        let (gp, gx) = cpu_gradients(shape, head, params, &input.x, grad_out);
+        want.extend(gp);
+        want_x.extend(gx);
+    }
+    let network = Network {
+        shape,
+        head,
+        nets,
+        params: &device.upload(&params).unwrap(),
+    };
+    let (gp, gx) = with_rows(device, &input, |input| {
+        let mut saved = kernels.saved(shape, nets, rows).unwrap();
+        let mut work = kernels.gradient_work(shape, nets, rows).unwrap();
+        let mut out = device.alloc(grad_out.len()).unwrap();
+        kernels
+            .forward(&network, input, Some(&mut saved), &mut out, None)
+            .unwrap();
+        let grad_out = device.upload(&grad_out).unwrap();
+        let [mut both, mut alone] = [(); 2].map(|()| device.alloc(want.len()).unwrap());
+        let [mut both_x, mut alone_x] = [(); 2].map(|()| device.alloc(want_x.len()).unwrap());
+        let mut run = |gp, gx| {
+            kernels
+                .backward(&network, input, &saved, &out, &grad_out, &mut work, gp, gx)
+                .unwrap();
+        };
+        run(None, Some(&mut alone_x));
+        run(Some(&mut both), Some(&mut both_x));
+        run(Some(&mut alone), None);
+        let [both, alone] = [both, alone].map(|b| device.read(&b).unwrap());
+        let [both_x, alone_x] = [both_x, alone_x].map(|b| device.read(&b).unwrap());
+        assert_eq!(both, alone, "the parameters' gradient alone: {shape:?}");
+        assert_eq!(both_x, alone_x, "the input's gradient alone: {shape:?}");
+        (both, both_x)
+    });
+    close(&format!("parameters of {shape:?}"), &gp, &want, 1e-4);
+    close(&format!("input of {shape:?}"), &gx, &want_x, 1e-4);
+    [gp, gx].concat()
+}
+
+/// The widest layers the kernels promise: a tile of four rows of them must fit
+/// any device, and the largest index is reached.
+fn wide_networks<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
+    let shape = shape(130, &[1024, 1024], 1, true);
+    check_backward(kernels, &shape, 3, 1, Head::Linear, 2)
+}
+
+fn actions<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
+    let device = kernels.device();
+    let (states, k, act_dim) = (5, 3, 4);
+    let shape = shape(11, &[19], act_dim, false);
+    let head = Head::Tanh { scale: 0.9 };
+    let mut stream = Stream::new(1, "actions");
+    let params = draw(&mut stream, 0.5, shape.parameters());
+    let input = gathered(&mut stream, states * k, shape.input, k);
+    let base = draw(&mut stream, 0.7, states * act_dim);
+    let mut out = device.alloc(states * k * act_dim).unwrap();
+    let mut actions = device.alloc(states * k * act_dim).unwrap();
+    let network = Network {
+        shape: &shape,
+        head,
+        nets: 1,
+        params: &device.upload(&params).unwrap(),
+    };
+    let into = Actions {
+        base: &device.upload(&base).unwrap(),
+        repeat: k,
+        actions: &mut actions,
+    };
+    with_rows(device, &input, |input| {
+        kernels.forward(&network, input, None, &mut out, Some(into))
+    })
+    .unwrap();
+    let delta = reference_outputs(&shape, head, &params, &input.x);
+    let want: Vec<f64> = delta
+        .iter()
+        .enumerate()
+        .map(|(i, d)| {
+            let b = base[i / (k * act_dim) * act_dim + i % act_dim];
+            (f64::from(b) + d).clamp(-1.0, 1.0)
+        })
+        .collect();
+    assert!(want.contains(&1.0) && want.contains(&-1.0), "some clip");
+    let [out, actions] = [out, actions].map(|b| device.read(&b).unwrap());
+    close("residuals", &out, &delta, 1e-5);
+    close("actions", &actions, &want, 1e-5);
+    [out, actions].concat()
+}
+
+/// A diverged parameter must show: a ReLU or a clip written with a maximum
+/// would hide it.
+fn not_a_number<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
+    let device = kernels.device();
+    for layer_norm in [false, true] {
+        let shape = shape(3, &[20, 20], 2, layer_norm);
+        for layer in shape.layers() {
+            for at in [layer.weight.start, layer.bias.end - 1] {
+                let mut stream = Stream::new(5, "not-a-number");
+                let mut params = draw(&mut stream, 0.4, shape.parameters());
+                params[at] = f32::NAN;
+                let input = gathered(&mut stream, 4, 3, 1);
+                let [mut out, mut clipped] = [(); 2].map(|()| device.alloc(8).unwrap());
+                let network = Network {
+                    shape: &shape,
+                    head: Head::Tanh { scale: 1.0 },
+                    nets: 1,
+                    params: &device.upload(&params).unwrap(),
+                };
+                let into = Actions {
+                    base: &device.upload(&[0.0; 8]).unwrap(),
+                    repeat: 1,
+                    actions: &mut clipped,
+                };
+                with_rows(device, &input, |input| {
+                    kernels.forward(&network, input, None, &mut out, Some(into))
+                })
+                .unwrap();
+                for buffer in [out, clipped] {
+                    let values = device.read(&buffer).unwrap();
+                    assert!(values.iter().any(|v| v.is_nan()), "hidden at {at}");
+                }
+            }
+        }
+    }
+    Vec::new()
+}
+
+fn conservative<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
+    let device = kernels.device();
+    let mut all = Vec::new();
+    for (nets, rows) in [(1, 1), (2, 300), (5, 257)] {
+        let values = draw(&mut Stream::new(rows as u64, "values"), 3.0, nets * rows);
+        let uploaded = device.upload(&values).unwrap();
+        for deviations in [None, Some(0.0), Some(1.5)] {
+            let mut out = device.alloc(rows).unwrap();
+            kernels
+                .conservative(&uploaded, nets, deviations, &mut out)
+                .unwrap();
+            let of_row = |row| {
+                let values: Vec<f64> = (0..nets)
+                    .map(|n| f64::from(values[n * rows + row]))
+                    .collect();
+                reference::conservative(&values, deviations.map(f64::from))
+            };
+            let want: Vec<f64> = (0..rows).map(of_row).collect();
+            let got = device.read(&out).unwrap();
+            close(&format!("{nets} nets, {deviations:?}"), &got, &want, 1e-6);
+            all.extend(got);
+        }
+    }
+    let values = device.upload(&[1.0, f32::NAN, f32::NAN, 2.0]).unwrap();
+    let mut out = device.alloc(2).unwrap();
+    kernels.conservative(&values, 2, None, &mut out).unwrap();
+    let got = device.read(&out).unwrap();
+    assert!(got.iter().all(|v| v.is_nan()), "a NaN is no minimum: {got:?}");
+    all
+}
+
+fn imitation<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
+    let device = kernels.device();
+    let mut all = Vec::new();
+    // K beyond a warp, states beyond a block's warps and its threads.
+    for (states, k, act_dim, nets, spread) in [
+        (1, 1, 1, 1, 1.0),
+        (9, 8, 3, 2, 50.0),
+        (261, 16, 6, 2, 1.0),
+        (13, 37, 2, 4, 1.0),
+        (4, 8, 3, 2, 0.0),
+    ] {
+        let mut stream = Stream::new(states as u64, "imitation");
+        let candidates = draw(&mut stream, 0.4, states * k * act_dim);
+        let values = draw(&mut stream, spread, nets * states * k);
+        let deviations = (nets > 2).then_some(0.5);
+        let q: Vec<f64> = (0..states * k)
+            .map(|row| {
+                let column: Vec<_> = values.iter().skip(row).step_by(states * k).collect();
+                let column: Vec<_> = column.iter().map(|&&v| f64::from(v)).collect();
+                reference::conservative(&column, deviations.map(f64::from))
+            })
+            .collect();
+        let (temperature, weight) = (0.7, 2.5);
+        let want = reference::imitation(&wide(&candidates), &q, k, temperature);
+        let mut got = kernels.imitation_buffers(states, k, act_dim).unwrap();
+        kernels
+            .imitation(
+                &device.upload(&candidates).unwrap(),
+                &device.upload(&values).unwrap(),
+                nets,
+                deviations,
+                temperature as f32,
+                weight as f32,
+                &mut got,
+            )
+            .unwrap();
+        let stats = kernels.imitation_stats(&mut got).unwrap();
+        let [weights, target, grad] =
+            [&got.weights, &got.target, &got.grad].map(|b| device.read(b).unwrap());
+        close("weights", &weights, &want.weights, 1e-5);
+        close("target", &target, &want.target, 1e-5);
+        let scaled: Vec<f64> = want.grad.iter().map(|g| g * weight).collect();
+        close("gradient", &grad, &scaled, 1e-6);
+
+        let largest = |weights: &[f64]| weights.iter().copied().fold(0.0, f64::max);
+        let weight_max = want.weights.chunks(k).map(largest).sum::<f64>() / states as f64;
+        // The spread is the loss of even weights: of values all the same.
+        let even = reference::imitation(&wide(&candidates), &vec![0.0; q.len()], k, 1.0);
+        close("log", &stats, &[want.loss, even.loss, weight_max], 1e-5);
+        all.extend([weights, target, grad, stats.to_vec()].concat());
+    }
+    all
+}
+
+fn adam<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
+    let device = kernels.device();
+    let (n, tau) = (1000, 0.05);
+    let mut stream = Stream::new(1, "adam");
+    let start = draw(&mut stream, 1.0, n);
+    let mut all = Vec::new();
+    for (weight_decay, averaged) in [(0.0, true), (0.1, false)] {
+        let (mut p, mut t) = (wide(&start), vec![0.5; n]);
+        let (mut m, mut v) = (vec![0.0; n], vec![0.0; n]);
+        let [mut params, mut m_gpu, mut v_gpu] =
+            [&start, &vec![0.0; n], &vec![0.0; n]].map(|x| device.upload(x).unwrap());
+        let mut target = device.upload(&vec![0.5; n]).unwrap();
+        let config = AdamConfig::new(1e-2);
+        let lr = f64::from(config.lr);
+        for step in 1..=5 {
+            let grad = draw(&mut stream, 1.0, n);
+            let average = averaged.then_some((tau as f32, &mut target));
+            let what = AdamStep {
+                config,
+                weight_decay,
+                step,
+            };
+            let uploaded = device.upload(&grad).unwrap();
+            kernels
+                .adam(&what, &mut params, &uploaded, &mut m_gpu, &mut v_gpu, average)
+                .unwrap();
+            if !averaged {
+                kernels.polyak(tau as f32, &mut target, &params).unwrap();
+            }
+            for i in 0..n {
+                let g = f64::from(grad[i]);
+                p[i] *= 1.0 - lr * f64::from(weight_decay);
+                m[i] = config.beta1 * m[i] + (1.0 - config.beta1) * g;
+                v[i] = config.beta2 * v[i] + (1.0 - config.beta2) * g * g;
+                let m_hat = m[i] / (1.0 - config.beta1.powi(step as i32));
+                let v_hat: f64 = v[i] / (1.0 - config.beta2.powi(step as i32));
+                p[i] -= lr * m_hat / (v_hat.sqrt() + f64::from(config.eps));
+                t[i] += tau * (p[i] - t[i]);
+            }
+        }
+        let got = [params, m_gpu, v_gpu, target].map(|b| device.read(&b).unwrap());
+        for (what, got, want) in [
+            ("parameters", &got[0], &p),
+            ("first moment", &got[1], &m),
+            ("second moment", &got[2], &v),
+            ("average", &got[3], &t),
+        ] {
+            close(what, got, want, 1e-6);
+        }
+        all.extend(got.concat());
+    }
+    all
+}
+
+fn policy<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
+    let device = kernels.device();
+    let mut all = Vec::new();
+    for (obs_dim, act_dim, rows, hidden, rho) in [
+        (11, 3, 1, &[33, 40][..], 0.8),
+        (17, 6, 43, &[256, 256], 0.5),
+        (111, 8, 5, &[70], 2.0),
+    ] {
+        let mut stream = Stream::new(rows as u64, "policy");
+        let anchor = shape(obs_dim, hidden, act_dim, false);
+        let decoder = shape(obs_dim + 3 * act_dim, hidden, act_dim, false);
+        let anchor_params = draw(&mut stream, 0.1, anchor.parameters());
+        let decoder_params = draw(&mut stream, 0.1, decoder.parameters());
+        let mean = draw(&mut stream, 1.0, obs_dim);
+        let std: Vec<f32> = draw(&mut stream, 1.0, obs_dim)
+            .iter()
+            .map(|v| v.abs() + 0.1)
+            .collect();
+        let obs = draw(&mut stream, 1.0, rows * obs_dim);
+
+        let mut s = obs.clone();
+        for row in s.chunks_mut(obs_dim) {
+            for (i, x) in row.iter_mut().enumerate() {
+                *x = (*x - mean[i]) / std[i];
+            }
+        }
+        let one = Head::Tanh { scale: 1.0 };
+        let b = reference_outputs(&anchor, one, &anchor_params, &s);
+        let mut input = Vec::new();
+        for (s, b) in s.chunks(obs_dim).zip(b.chunks(act_dim)) {
+            input.extend(s);
+            input.extend(b.iter().map(|&b| b as f32));
+            input.extend(vec![0.0; 2 * act_dim]);
+        }
+        let head = Head::Tanh { scale: rho };
+        let delta = reference_outputs(&decoder, head, &decoder_params, &input);
+        let sum = b.iter().zip(&delta).map(|(b, d)| b + d);
+        let want: Vec<f64> = sum.map(|a| a.clamp(-1.0, 1.0)).collect();
+
+        let [obs, mean, std, anchor_params, decoder_params] =
+            [&obs, &mean, &std, &anchor_params, &decoder_params]
+                .map(|values| device.upload(values).unwrap());
+        let net = |shape, head, params| Network {
+            shape,
+            head,
+            nets: 1,
+            params,
+        };
+        for (residual, want) in [(true, &want), (false, &b)] {
+            let policy = Policy {
+                mean: &mean,
+                std: &std,
+                anchor: net(&anchor, one, &anchor_params),
+                decoder: residual.then(|| net(&decoder, head, &decoder_params)),
+            };
+            let mut actions = device.alloc(rows * act_dim).unwrap();
+            kernels.policy(&policy, &obs, &mut actions).unwrap();
+            let got = device.read(&actions).unwrap();
+            close(&format!("policy, residual {residual}"), &got, want, 1e-4);
+            all.extend(got);
+        }
+    }
+    all
+}
+
+/// What does not fit is refused before any kernel sees it.
+fn refusals<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
+    let device = kernels.device();
+    let [six, mut four] = [6, 4].map(|n| device.upload(&vec![0.0; n]).unwrap());
+    let length = CudaError::Length {
+        what: "source of an average",
+        expected: 4,
+        got: 6,
+    };
+    assert_eq!(kernels.polyak(0.1, &mut four, &six), Err(length));
+    let refused = |result: Result<(), CudaError>, part: &str| {
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    };
+    refused(kernels.conservative(&six, 3, Some(-1.0), &mut four), "less");
+    refused(
+        kernels.conservative(&six, 2, None, &mut four),
+        "values of an ensemble: 6 values where 8 are expected",
+    );
+    let deep = shape(2, &[1; 8], 1, false);
+    let flat = shape(2, &[], 1, false);
+    for (shape, width, part) in [
+        (&deep, 2, "a network of 9 layers"),
+        (&flat, 3, "an input of 2 rows and 3 columns"),
+    ] {
+        let params = device.upload(&vec![0.0; shape.parameters()]).unwrap();
+        let network = Network {
+            shape,
+            head: Head::Linear,
+            nets: 1,
+            params: &params,
+        };
+        let parts = [Part {
+            values: &six,
+            width,
+            repeat: 1,
+        }];
+        let rows = Rows {
+            rows: 2,
+            parts: &parts,
+        };
+        refused(kernels.forward(&network, &rows, None, &mut four, None), part);
+    }
+    Vec::new()
+}

@@ -1,0 +1,207 @@
+// Executes the kernels on the CPU, exactly as they are written, so that they
+// can be compared with the plain references where there is no GPU.
+//
+// The threads of a block are fibers, resumed in ascending or descending order
+// between two waits. What one thread writes and another reads without a barrier
+// between them comes out differently in one of the two orders. Memory a kernel
+// has not written is NaN, and a write past the dynamic shared memory is found.
+
+#include <ucontext.h>
+
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "shim.h"
+
+#include "mlp_forward.cu"
+#include "mlp_backward.cu"
+#include "value.cu"
+#include "optim.cu"
+#include "policy.cu"
+
+namespace shim {
+
+float *dynamic_shared;
+
+namespace {
+
+enum class State { runnable, at_block_barrier, at_warp_barrier, done };
+
+struct Fiber {
+    ucontext_t context;
+    State state;
+    int line; // of the barrier it waits at
+    std::vector<char> stack = std::vector<char>(64 * 1024);
+};
+
+Fiber fibers[THREADS];
+ucontext_t scheduler;
+int current;
+float lanes[THREADS];
+char message[256];
+const char *error;
+
+using Body = void (*)(void **);
+Body body;
+void **arguments;
+
+const char *fail(const char *what, int line)
+{
+    std::snprintf(message, sizeof message, "%s (block %u %u %u, line %d)", what, blockIdx.x,
+                  blockIdx.y, blockIdx.z, line);
+    return error = message;
+}
+
+void wait(State state, int line)
+{
+    Fiber &fiber = fibers[current];
+    fiber.state = state;
+    fiber.line = line;
+    swapcontext(&fiber.context, &scheduler);
+}
+
+void run_thread()
+{
+    body(arguments);
+    fibers[current].state = State::done;
+    swapcontext(&fibers[current].context, &scheduler);
+}
+
+// Lets the fibers of `first .. first + count` go on if all wait at one barrier
+// of this kind. A barrier only some reach is an error: on a GPU it hangs or
+// worse.
+bool release(int first, int count, State barrier)
+{
+    int waiting = 0;
+    for (int t = first; t < first + count; ++t)
+        waiting += fibers[t].state == barrier;
+    if (waiting == 0)
+        return false;
+    for (int t = first; t < first + count; ++t) {
+        if (fibers[t].state == State::done)
+            return fail("a thread ended while others wait at a barrier", fibers[t].line), false;
+        if (fibers[t].state != barrier)
+            return false;
+        if (fibers[t].line != fibers[first].line)
+            return fail("threads wait at different barriers", fibers[t].line), false;
+    }
+    for (int t = first; t < first + count; ++t)
+        fibers[t].state = State::runnable;
+    return true;
+}
+
+void run_block(bool reverse)
+{
+    for (Fiber &fiber : fibers) {
+        getcontext(&fiber.context);
+        fiber.context.uc_stack.ss_sp = fiber.stack.data();
+        fiber.context.uc_stack.ss_size = fiber.stack.size();
+        fiber.context.uc_link = nullptr;
+        fiber.state = State::runnable;
+        fiber.line = 0;
+        makecontext(&fiber.context, run_thread, 0);
+    }
+    for (bool any = true; any && !error;) {
+        any = false;
+        for (int i = 0; i < THREADS; ++i) {
+            const int t = reverse ? THREADS - 1 - i : i;
+            if (fibers[t].state != State::runnable)
+                continue;
+            current = t;
+            threadIdx = {static_cast<unsigned>(t), 0, 0};
+            swapcontext(&scheduler, &fibers[t].context);
+            any = true;
+        }
+        any |= release(0, THREADS, State::at_block_barrier);
+        for (int t = 0; t < THREADS && !error; t += WARP)
+            any |= release(t, WARP, State::at_warp_barrier);
+    }
+    for (int t = 0; t < THREADS && !error; ++t)
+        if (fibers[t].state != State::done)
+            fail("threads wait for ever", fibers[t].line);
+}
+
+// Calls a kernel with arguments behind untyped pointers, as cuLaunchKernel does.
+template <class... A, size_t... I>
+void apply(void (*kernel)(A...), void **args, std::index_sequence<I...>)
+{
+    kernel(*static_cast<A *>(args[I])...);
+}
+template <class... A> void apply(void (*kernel)(A...), void **args)
+{
+    apply(kernel, args, std::index_sequence_for<A...>{});
+}
+
+struct Kernel {
+    const char *name;
+    Body body;
+};
+#define ENTRY(name) {#name, [](void **args) { apply(name, args); }}
+const Kernel kernels[] = {
+    ENTRY(mlp_forward_16),       ENTRY(mlp_forward_4),
+    ENTRY(mlp_backward_rows_16), ENTRY(mlp_backward_rows_4),
+    ENTRY(mlp_backward_weights), ENTRY(sum_splits),
+    ENTRY(conservative),         ENTRY(advantages),
+    ENTRY(imitation),            ENTRY(imitation_stats),
+    ENTRY(adam),                 ENTRY(polyak),
+    ENTRY(policy_16),            ENTRY(policy_4),
+};
+
+} // namespace
+
+void wait_block(int line)
+{
+    wait(State::at_block_barrier, line);
+}
+
+float exchange(float value, int offset, unsigned mask)
+{
+    if (mask != 0xffffffffu)
+        fail("a shuffle of part of a warp", 0);
+    const int self = current;
+    lanes[self] = value;
+    wait(State::at_warp_barrier, -1);
+    const float other = lanes[self ^ offset];
+    wait(State::at_warp_barrier, -2);
+    return other;
+}
+
+} // namespace shim
+
+// Runs a kernel to its end; null, or what went wrong. One launch at a time.
+extern "C" const char *shim_launch(const char *name, const unsigned *grid, size_t shared_bytes,
+                                   void **args, int reverse)
+{
+    using namespace shim;
+    constexpr size_t guard = 64;
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    body = nullptr;
+    for (const Kernel &kernel : kernels)
+        if (std::strcmp(kernel.name, name) == 0)
+            body = kernel.body;
+    if (!body)
+        return "no such kernel";
+    error = nullptr;
+    arguments = args;
+    gridDim = {grid[0], grid[1], grid[2]};
+    const size_t floats = shared_bytes / sizeof(float);
+    std::vector<float4> shared((floats + guard) / 4 + 1);
+    dynamic_shared = reinterpret_cast<float *>(shared.data());
+    const unsigned blocks = grid[0] * grid[1] * grid[2];
+    for (unsigned i = 0; i < blocks && !error; ++i) {
+        const unsigned block = reverse ? blocks - 1 - i : i;
+        blockIdx = {block % grid[0], block / grid[0] % grid[1], block / grid[0] / grid[1]};
+        for (size_t f = 0; f < floats; ++f)
+            dynamic_shared[f] = nan;
+        for (size_t f = floats; f < floats + guard; ++f)
+            dynamic_shared[f] = 12345.0f;
+        run_block(reverse);
+        for (size_t f = floats; f < floats + guard && !error; ++f)
+            if (dynamic_shared[f] != 12345.0f)
+                fail("a write past the dynamic shared memory", 0);
+    }
+    return error;
+}

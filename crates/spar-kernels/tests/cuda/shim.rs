@@ -1,0 +1,201 @@
+//! The stand-in for a GPU: `shim.cpp` with the kernels in it, compiled by the
+//! machine's C++ compiler when a test first asks for it.
+
+use std::{
+    env,
+    ffi::{CStr, CString, c_char, c_int, c_uint, c_void},
+    io::Write,
+    path::Path,
+    process::Command,
+    sync::{Mutex, OnceLock},
+};
+
+use libloading::{Library, Symbol};
+use spar_kernels::cuda::{Arg, CudaError, Device, Launch, Limits};
+
+type RunKernel = unsafe extern "C" fn(
+    *const c_char,
+    *const c_uint,
+    usize,
+    *mut *mut c_void,
+    c_int,
+) -> *const c_char;
+
+/// In which order the threads of a block, and the blocks, take their turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    Ascending,
+    Descending,
+}
+
+/// Runs kernels on the CPU.
+#[derive(Debug)]
+pub struct Shim {
+    pub limits: Limits,
+    pub order: Order,
+    library: &'static Library,
+}
+
+impl Shim {
+    /// The stand-in, unless the machine has no C++ compiler: then the reason,
+    /// once, past the test harness's capture of what tests print.
+    pub fn new(limits: Limits, order: Order) -> Option<Self> {
+        static LIBRARY: OnceLock<Option<Library>> = OnceLock::new();
+        let library = LIBRARY.get_or_init(build).as_ref()?;
+        Some(Self {
+            limits,
+            order,
+            library,
+        })
+    }
+}
+
+fn build() -> Option<Library> {
+    let compiler = env::var_os("CXX").unwrap_or_else(|| "c++".into());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = tempfile::tempdir().unwrap();
+    let library = folder.path().join("libshim.so");
+    let output = Command::new(&compiler)
+        .args(["-std=c++17", "-O2", "-fPIC", "-shared"])
+        // Rows of four are read through a type of their own, as on a GPU.
+        .args(["-fno-strict-aliasing", "-Wall", "-Wno-unknown-pragmas"])
+        .arg("-I")
+        .arg(root.join("cuda"))
+        .arg(root.join("tests/cuda/shim.cpp"))
+        .arg("-o")
+        .arg(&library)
+        .output();
+    let output = match output {
+        Ok(output) => output,
+        Err(error) => {
+            let compiler = Path::new(&compiler).display();
+            let mut stderr = std::io::stderr();
+            writeln!(
+                stderr,
+                "SKIPPED: the CUDA kernels are not run on the CPU, for want of a C++ compiler \
+                 ({compiler}: {error}); install one or set CXX"
+            )
+            .unwrap();
+            return None;
+        }
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "the shim does not compile:\n{said}");
+    // SAFETY: the library was just compiled from this crate's own sources and
+    // runs nothing when loaded.
+    Some(unsafe { Library::new(&library) }.unwrap())
+}
+
+/// Floats on either side of a buffer that no kernel may touch.
+const GUARD: usize = 64;
+const UNTOUCHED: f32 = 6.25e9;
+
+/// Floats by address, since kernels take addresses; guarded on both sides.
+#[derive(Debug)]
+pub struct Buffer {
+    all: *mut [f32],
+    len: usize,
+}
+
+impl Buffer {
+    fn start(&self) -> *mut f32 {
+        // SAFETY: the allocation is `len + 2 * GUARD` long.
+        unsafe { self.all.cast::<f32>().add(GUARD) }
+    }
+
+    fn check_guards(&self) {
+        // SAFETY: the allocation lives as long as `self`, and no kernel runs:
+        // a launch returns when it has ended.
+        let all = unsafe { &*self.all };
+        let (before, rest) = all.split_at(GUARD);
+        let guards = before.iter().chain(&rest[self.len..]);
+        assert!(
+            guards.into_iter().all(|&v| v == UNTOUCHED),
+            "a kernel wrote beyond a buffer of {}",
+            self.len
+        );
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.check_guards();
+        }
+        // SAFETY: `all` came from `Box::into_raw` and is dropped once.
+        drop(unsafe { Box::from_raw(self.all) });
+    }
+}
+
+impl Device for Shim {
+    type Buffer = Buffer;
+
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Not a number until written: what a kernel reads too early shows.
+    fn alloc(&self, len: usize) -> Result<Buffer, CudaError> {
+        let mut all = vec![UNTOUCHED; len + 2 * GUARD];
+        all[GUARD..GUARD + len].fill(f32::NAN);
+        let all = Box::into_raw(all.into_boxed_slice());
+        Ok(Buffer { all, len })
+    }
+
+    fn len(&self, buffer: &Buffer) -> usize {
+        buffer.len
+    }
+
+    fn write(&self, values: &[f32], buffer: &mut Buffer) -> Result<(), CudaError> {
+        assert_eq!(values.len(), buffer.len);
+        // SAFETY: `buffer` holds that many floats and is borrowed mutably.
+        unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), buffer.start(), buffer.len) };
+        Ok(())
+    }
+
+    fn read(&self, buffer: &Buffer) -> Result<Vec<f32>, CudaError> {
+        buffer.check_guards();
+        // SAFETY: `buffer` holds that many floats, and no kernel runs.
+        Ok(unsafe { std::slice::from_raw_parts(buffer.start(), buffer.len) }.to_vec())
+    }
+
+    unsafe fn launch(&self, launch: Launch, args: &[Arg<'_, Buffer>]) -> Result<(), CudaError> {
+        // The shim keeps one launch's state in statics.
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _turn = ONE_AT_A_TIME
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        assert!(
+            launch.shared_bytes <= self.limits.shared_bytes,
+            "{launch:?} on {:?}",
+            self.limits
+        );
+        let mut values: Vec<_> = args
+            .iter()
+            .map(|arg| arg.value(|buffer| buffer.start().expose_provenance() as u64))
+            .collect();
+        let mut pointers: Vec<_> = values.iter_mut().map(|value| value.pointer()).collect();
+        let name = CString::new(launch.kernel).unwrap();
+        // SAFETY: `shim.cpp` defines the function with this signature; the
+        // caller vouches for the arguments. The reason it returns lives until
+        // the next launch.
+        let reason = unsafe {
+            let run: Symbol<'_, RunKernel> = self.library.get(b"shim_launch").unwrap();
+            let reason = run(
+                name.as_ptr(),
+                launch.grid.as_ptr(),
+                launch.shared_bytes,
+                pointers.as_mut_ptr(),
+                (self.order == Order::Descending).into(),
+            );
+            (!reason.is_null()).then(|| CStr::from_ptr(reason).to_string_lossy().into_owned())
+        };
+        match reason {
+            None => Ok(()),
+            Some(reason) => Err(CudaError::Launch {
+                kernel: launch.kernel,
+                reason,
+            }),
+        }
+    }
+}

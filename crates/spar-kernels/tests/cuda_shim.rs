@@ -1,0 +1,72 @@
+//! The CUDA kernels' own sources, executed on the CPU, against the plain
+//! references.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "cuda/bodies.rs"]
+mod bodies;
+#[path = "cuda/shim.rs"]
+mod shim;
+
+use spar_kernels::cuda::{Kernels, Limits};
+
+use crate::shim::{Order, Shim};
+
+/// One multiprocessor is filled by blocks of sixteen rows and splits no
+/// gradient; a large device gets blocks of four rows and splits.
+const DEVICES: [Limits; 2] = [
+    Limits {
+        shared_bytes: 163 * 1024,
+        multiprocessors: 1,
+    },
+    Limits {
+        shared_bytes: 48 * 1024,
+        multiprocessors: 132,
+    },
+];
+
+/// Every body on both devices: right in ascending order of threads, and to the
+/// same bits in descending order.
+fn in_both_orders(name: &str) {
+    let all = bodies::all();
+    let (_, body) = all.iter().find(|(n, _)| *n == name).unwrap();
+    for limits in DEVICES {
+        let run = |order| Shim::new(limits, order).map(|shim| body(&Kernels::new(shim)));
+        let (Some(up), Some(down)) = (run(Order::Ascending), run(Order::Descending)) else {
+            return;
+        };
+        let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+        assert!(
+            bits(up) == bits(down),
+            "{name}: the order of threads shows; is a barrier missing?"
+        );
+    }
+}
+
+macro_rules! tests {
+    ($($test:ident: $body:literal,)*) => {
+        $(#[test]
+        fn $test() {
+            in_both_orders($body);
+        })*
+
+        #[test]
+        fn every_body_is_run() {
+            let names: Vec<_> = bodies::all::<Shim>().iter().map(|(name, _)| *name).collect();
+            assert_eq!(names, [$($body),*]);
+        }
+    };
+}
+
+tests! {
+    forward_is_its_definition: "forward",
+    backward_is_the_cpus: "backward",
+    the_widest_networks_fit: "wide networks",
+    actions_are_clipped_around_their_base: "actions",
+    a_parameter_that_is_not_a_number_shows: "not a number",
+    conservative_values_are_their_definition: "conservative",
+    imitation_is_its_definition: "imitation",
+    adam_and_averaging_are_their_definition: "adam",
+    the_policy_is_its_definition: "policy",
+    what_does_not_fit_is_refused: "refusals",
+}
