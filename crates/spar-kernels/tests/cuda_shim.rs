@@ -1,7 +1,7 @@
 //! The CUDA kernels' own sources, executed on the CPU, against the plain
 //! references.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 #[path = "cuda/bodies.rs"]
 mod bodies;
@@ -13,14 +13,16 @@ use spar_kernels::cuda::{Kernels, Limits};
 use crate::shim::{Order, Shim};
 
 /// One multiprocessor is filled by blocks of sixteen rows and splits no
-/// gradient; a large device gets blocks of four rows and splits.
+/// gradient; a large device gets blocks of four rows and splits. The shared
+/// memories are those of compute capability 8.0 and 8.6, the latter the least
+/// of all the kernels run on.
 const DEVICES: [Limits; 2] = [
     Limits {
         shared_bytes: 163 * 1024,
         multiprocessors: 1,
     },
     Limits {
-        shared_bytes: 48 * 1024,
+        shared_bytes: 99 * 1024,
         multiprocessors: 132,
     },
 ];

@@ -6,6 +6,7 @@
 // between them comes out differently in one of the two orders. Memory a kernel
 // has not written is NaN, and a write past the dynamic shared memory is found.
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <cstdio>
@@ -31,14 +32,16 @@ namespace {
 enum class State { runnable, at_block_barrier, at_warp_barrier, done };
 
 struct Fiber {
-    ucontext_t context;
+    ucontext_t context; // to start it
+    bool started;
+    jmp_buf here; // to go on; unlike swapcontext, without a call of the kernel
     State state;
     int line; // of the barrier it waits at
     std::vector<char> stack = std::vector<char>(64 * 1024);
 };
 
 Fiber fibers[THREADS];
-ucontext_t scheduler;
+jmp_buf scheduler;
 int current;
 float lanes[THREADS];
 char message[256];
@@ -60,14 +63,28 @@ void wait(State state, int line)
     Fiber &fiber = fibers[current];
     fiber.state = state;
     fiber.line = line;
-    swapcontext(&fiber.context, &scheduler);
+    if (_setjmp(fiber.here) == 0)
+        _longjmp(scheduler, 1);
 }
 
 void run_thread()
 {
     body(arguments);
-    fibers[current].state = State::done;
-    swapcontext(&fibers[current].context, &scheduler);
+    wait(State::done, 0);
+}
+
+// Lets a fiber run until it waits. Not inlined: a caller's variables must not
+// live in registers that the jump restores.
+__attribute__((noinline)) void resume(int t)
+{
+    current = t;
+    threadIdx = {static_cast<unsigned>(t), 0, 0};
+    if (_setjmp(scheduler) != 0)
+        return;
+    if (fibers[t].started)
+        _longjmp(fibers[t].here, 1);
+    fibers[t].started = true;
+    setcontext(&fibers[t].context);
 }
 
 // Lets the fibers of `first .. first + count` go on if all wait at one barrier
@@ -102,6 +119,7 @@ void run_block(bool reverse)
         fiber.context.uc_link = nullptr;
         fiber.state = State::runnable;
         fiber.line = 0;
+        fiber.started = false;
         makecontext(&fiber.context, run_thread, 0);
     }
     for (bool any = true; any && !error;) {
@@ -110,9 +128,7 @@ void run_block(bool reverse)
             const int t = reverse ? THREADS - 1 - i : i;
             if (fibers[t].state != State::runnable)
                 continue;
-            current = t;
-            threadIdx = {static_cast<unsigned>(t), 0, 0};
-            swapcontext(&scheduler, &fibers[t].context);
+            resume(t);
             any = true;
         }
         any |= release(0, THREADS, State::at_block_barrier);
