@@ -18,7 +18,8 @@ constexpr int PITCH = THREADS + 1;
 // y = g W^T for a tile: `g` [out, ROWS], `y` [in, ROWS], `weight` [in, out].
 // A thread owns an input column, whose weights are `out` apart from its
 // neighbour's; so the block reads them in the order they lie and hands them
-// over through `stage`, [STAGE, PITCH].
+// over through `stage`, [STAGE, PITCH]. `g` is read only after the first of the
+// barriers in here: whoever has just written it need not wait.
 template <int ROWS>
 __device__ void dense_transposed(const float *__restrict__ weight, int in, int out, const float *g,
                                  float *y, float *stage)
@@ -93,7 +94,6 @@ __device__ void norm_relu_backward(const Net &net, int layer, const float *__res
         if (delta && inside)
             delta[at + j] = g[e];
     }
-    __syncthreads();
 }
 
 // grid (ceil(rows / ROWS), nets). `delta` is [nets, rows * sum of all widths],
@@ -134,7 +134,6 @@ __device__ void mlp_backward_rows(const Net &net, const float *params, int rows,
         if (delta && row < rows)
             delta[hidden + row * width + j] = d;
     }
-    __syncthreads();
 
     int end = parameters(net);
     for (int layer = last; layer > 0 || (layer == 0 && grad_x); --layer) {

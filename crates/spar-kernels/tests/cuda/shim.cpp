@@ -110,6 +110,15 @@ bool release(int first, int count, State barrier)
     return true;
 }
 
+void run_warp(int first, bool reverse)
+{
+    for (int i = 0; i < WARP; ++i) {
+        const int t = first + (reverse ? WARP - 1 - i : i);
+        if (fibers[t].state == State::runnable)
+            resume(t);
+    }
+}
+
 void run_block(bool reverse)
 {
     for (Fiber &fiber : fibers) {
@@ -122,19 +131,16 @@ void run_block(bool reverse)
         fiber.started = false;
         makecontext(&fiber.context, run_thread, 0);
     }
-    for (bool any = true; any && !error;) {
-        any = false;
-        for (int i = 0; i < THREADS; ++i) {
-            const int t = reverse ? THREADS - 1 - i : i;
-            if (fibers[t].state != State::runnable)
-                continue;
-            resume(t);
-            any = true;
+    do {
+        // A warp goes on as far as it can before the next has its turn: on a
+        // GPU too it may be a whole barrier ahead of its neighbours.
+        for (int i = 0; i < THREADS / WARP && !error; ++i) {
+            const int first = (reverse ? THREADS / WARP - 1 - i : i) * WARP;
+            do
+                run_warp(first, reverse);
+            while (!error && release(first, WARP, State::at_warp_barrier));
         }
-        any |= release(0, THREADS, State::at_block_barrier);
-        for (int t = 0; t < THREADS && !error; t += WARP)
-            any |= release(t, WARP, State::at_warp_barrier);
-    }
+    } while (!error && release(0, THREADS, State::at_block_barrier));
     for (int t = 0; t < THREADS && !error; ++t)
         if (fibers[t].state != State::done)
             fail("threads wait for ever", fibers[t].line);

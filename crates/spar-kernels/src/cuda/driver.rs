@@ -1,0 +1,212 @@
+//! A GPU, through the CUDA driver and the run-time compiler.
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use cudarc::{
+    driver::{
+        CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, DriverError, result, sys,
+    },
+    nvrtc::{self, CompileError, CompileOptions},
+};
+
+use super::{
+    Arg, CudaError, Device, Launch, Limits, THREADS,
+    source::{SOURCES, Source},
+};
+
+/// A GPU with the kernels loaded. Launches run one after the other on the
+/// device's default stream; only [`Device::read`] waits for them.
+pub struct CudaDevice {
+    stream: Arc<CudaStream>,
+    kernels: HashMap<&'static str, CudaFunction>,
+    limits: Limits,
+    name: String,
+}
+
+/// Values of `f32` on a GPU.
+#[derive(Debug)]
+pub struct CudaBuffer(CudaSlice<f32>);
+
+impl CudaDevice {
+    /// Opens GPU number `ordinal` and compiles the kernels for it.
+    ///
+    /// # Errors
+    /// If there is no driver, no run-time compiler or no such GPU, if the GPU is
+    /// older than compute capability 8.0, or a source does not compile.
+    pub fn new(ordinal: usize) -> Result<Self, CudaError> {
+        // SAFETY: opens the driver library, if there is one, as every CUDA
+        // program does; its initializers ask nothing of the caller.
+        if !unsafe { sys::is_culib_present() } {
+            return Err(CudaError::NoDriver);
+        }
+        // SAFETY: as above, of the run-time compiler.
+        if !unsafe { nvrtc::sys::is_culib_present() } {
+            return Err(CudaError::NoCompiler);
+        }
+        let context = CudaContext::new(ordinal).map_err(driver)?;
+        let (major, minor) = context.compute_capability().map_err(driver)?;
+        // What the tests assemble; newer GPUs take either.
+        let arch = match major {
+            ..8 => return Err(CudaError::OldDevice(major, minor)),
+            8 => "compute_80",
+            _ => "compute_90",
+        };
+        use sys::CUdevice_attribute::{
+            CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN as SHARED,
+            CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT as PROCESSORS,
+        };
+        let attribute = |which| context.attribute(which).map_err(driver);
+        let shared = attribute(SHARED)?;
+        let mut kernels = HashMap::new();
+        for source in &SOURCES {
+            let ptx = compile(source, arch)?;
+            let module = context.load_module(ptx).map_err(driver)?;
+            for &name in source.kernels {
+                let kernel = module.load_function(name).map_err(driver)?;
+                // Beyond 48 KiB a kernel must ask. What it declares itself
+                // counts too.
+                let own = kernel.shared_size_bytes().map_err(driver)?;
+                use sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+                kernel
+                    .set_attribute(
+                        CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                        shared - own,
+                    )
+                    .map_err(driver)?;
+                kernels.insert(name, kernel);
+            }
+        }
+        let size = |value: i32| usize::try_from(value).unwrap_or_default();
+        Ok(Self {
+            limits: Limits {
+                shared_bytes: size(shared),
+                multiprocessors: size(attribute(PROCESSORS)?),
+            },
+            name: context.name().map_err(driver)?,
+            stream: context.default_stream(),
+            kernels,
+        })
+    }
+
+    /// The GPU's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Waits for every launch so far.
+    ///
+    /// # Errors
+    /// If one of them failed.
+    pub fn synchronize(&self) -> Result<(), CudaError> {
+        self.stream.synchronize().map_err(driver)
+    }
+}
+
+fn compile(source: &Source, arch: &'static str) -> Result<nvrtc::Ptx, CudaError> {
+    let options = CompileOptions {
+        arch: Some(arch),
+        options: vec!["--std=c++17".to_owned()],
+        name: Some(source.file.to_owned()),
+        ..CompileOptions::default()
+    };
+    nvrtc::compile_ptx_with_opts(source.expanded(), options).map_err(|error| CudaError::Compile {
+        file: source.file,
+        log: match error {
+            CompileError::CompileError { log, .. } => log.to_string_lossy().into_owned(),
+            other => other.to_string(),
+        },
+    })
+}
+
+fn driver(error: DriverError) -> CudaError {
+    CudaError::Driver(error.to_string())
+}
+
+impl fmt::Debug for CudaDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CudaDevice")
+            .field("name", &self.name)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Device for CudaDevice {
+    type Buffer = CudaBuffer;
+
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn alloc(&self, len: usize) -> Result<CudaBuffer, CudaError> {
+        self.stream.alloc_zeros(len).map(CudaBuffer).map_err(driver)
+    }
+
+    fn len(&self, buffer: &CudaBuffer) -> usize {
+        buffer.0.len()
+    }
+
+    fn write(&self, values: &[f32], buffer: &mut CudaBuffer) -> Result<(), CudaError> {
+        if values.len() != buffer.0.len() {
+            return Err(CudaError::Length {
+                what: "values for a buffer",
+                expected: buffer.0.len(),
+                got: values.len(),
+            });
+        }
+        let copied = self.stream.memcpy_htod(values, &mut buffer.0);
+        copied.map_err(driver)
+    }
+
+    fn read(&self, buffer: &CudaBuffer) -> Result<Vec<f32>, CudaError> {
+        let values = self.stream.clone_dtoh(&buffer.0).map_err(driver)?;
+        self.synchronize()?;
+        Ok(values)
+    }
+
+    unsafe fn launch(&self, launch: Launch, args: &[Arg<'_, CudaBuffer>]) -> Result<(), CudaError> {
+        let Launch {
+            kernel,
+            grid: [x, y, z],
+            shared_bytes,
+        } = launch;
+        let failed = |reason: String| CudaError::Launch { kernel, reason };
+        let Some(function) = self.kernels.get(kernel) else {
+            return Err(failed("no such kernel".to_owned()));
+        };
+        // Another device's address would mean something else here.
+        let ours = |buffer: &CudaBuffer| Arc::ptr_eq(buffer.0.stream(), &self.stream);
+        let foreign = |arg: &Arg<'_, CudaBuffer>| match arg {
+            Arg::Read(buffer) => !ours(buffer),
+            Arg::Write(buffer) => !ours(buffer),
+            _ => false,
+        };
+        if args.iter().any(foreign) {
+            return Err(failed("a buffer of another device".to_owned()));
+        }
+        // All work is on one stream, in order: no event has to be recorded.
+        let address = |buffer: &CudaBuffer| buffer.0.device_ptr(&self.stream).0;
+        let mut values: Vec<_> = args.iter().map(|arg| arg.value(address)).collect();
+        let mut pointers: Vec<_> = values.iter_mut().map(|value| value.pointer()).collect();
+        let shared = u32::try_from(shared_bytes).map_err(|e| failed(e.to_string()))?;
+        let threads = THREADS as u32;
+        let bound = self.stream.context().bind_to_thread();
+        bound.map_err(driver)?;
+        // SAFETY: the function and the stream belong to the context just bound
+        // and live as long as `self`; the caller vouches that the arguments are
+        // the kernel's; their values outlive the call, which copies them. A
+        // buffer dropped while the kernel runs is freed on the same stream,
+        // after it.
+        let launched = unsafe {
+            result::launch_kernel(
+                function.cu_function(),
+                (x, y, z),
+                (threads, 1, 1),
+                shared,
+                self.stream.cu_stream(),
+                &mut pointers,
+            )
+        };
+        launched.map_err(|error| failed(error.to_string()))
+    }
+}
