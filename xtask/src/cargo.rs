@@ -12,6 +12,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::setup::CudaTools;
+
 /// cargo, for the workspace at `root`.
 pub(crate) struct Cargo {
     root: PathBuf,
@@ -43,16 +45,32 @@ impl Cargo {
     }
 
     /// Runs every test, or those of the packages named in `args`, one thread
-    /// inside each step as in production. `args` go to `cargo test`.
-    pub(crate) fn test(&self, args: &[String]) -> Result<ExitCode> {
+    /// inside each step as in production. `args` go to `cargo test`. With
+    /// `tools`, the CUDA sources are compiled too.
+    pub(crate) fn test(&self, args: &[String], tools: Option<&CudaTools>) -> Result<ExitCode> {
         let mut command = self.command(&["test", "--release"])?;
-        let mut for_cargo = args.iter().take_while(|arg| *arg != "--");
-        if !for_cargo.any(|arg| arg.starts_with("-p") || arg.starts_with("--package")) {
+        if selects_no_package(args) {
             command.arg("--workspace");
+        }
+        if let Some(tools) = tools {
+            command
+                .env("SPAR_NVRTC", &tools.nvrtc)
+                .env("SPAR_PTXAS", &tools.ptxas);
         }
         let status = command
             .args(args)
             .env("RAYON_NUM_THREADS", "1")
+            .status()
+            .context("cannot run cargo")?;
+        if !status.success() || !args.is_empty() {
+            return Ok(exit_code(status));
+        }
+        // Apart, because the feature would have everything above spar-kernels
+        // built once more. The whole workspace is named for the same reason: it
+        // gives the dependencies the features they are already built with.
+        let mut command = self.command(&["test", "--release", "--workspace"])?;
+        let status = command
+            .args(["--features", "spar-kernels/cuda", "--test", "cuda_device"])
             .status()
             .context("cannot run cargo")?;
         Ok(exit_code(status))
@@ -60,12 +78,25 @@ impl Cargo {
 
     /// Formatting, clippy and documentation, each without a warning.
     pub(crate) fn lint(&self) -> Result<ExitCode> {
-        let checks: [&[&str]; 3] = [
+        let checks: [&[&str]; 4] = [
             &["fmt", "--all", "--check"],
             &[
                 "clippy",
                 "--release",
                 "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ],
+            // Only what the feature adds: its crate.
+            &[
+                "clippy",
+                "--release",
+                "--package",
+                "spar-kernels",
+                "--features",
+                "cuda",
                 "--all-targets",
                 "--",
                 "-D",
@@ -113,6 +144,12 @@ impl Cargo {
         }
         program.context("cargo built no program named `spar`")
     }
+}
+
+/// Whether arguments of `cargo test` leave open which packages are tested.
+pub(crate) fn selects_no_package(args: &[String]) -> bool {
+    let mut for_cargo = args.iter().take_while(|arg| *arg != "--");
+    !for_cargo.any(|arg| arg.starts_with("-p") || arg.starts_with("--package"))
 }
 
 /// The exit code of a finished process; 1 if a signal ended it.

@@ -20,9 +20,9 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    cargo::Cargo,
+    cargo::{Cargo, selects_no_package},
     reproduce::{DataOptions, Options},
-    setup::Setup,
+    setup::{CudaTools, Setup},
 };
 
 /// The project's own commands.
@@ -95,10 +95,30 @@ fn run(command: Command) -> Result<ExitCode> {
             eprintln!("native parts are in place");
             Ok(ExitCode::SUCCESS)
         }
-        Command::Test { args } => provisioned()?.test(&args),
+        Command::Test { args } => {
+            let tools = cuda_tools(root, &args)?;
+            provisioned()?.test(&args, tools.as_ref())
+        }
         Command::Lint => provisioned()?.lint(),
         Command::Reproduce(options) => reproduce::reproduce(root, &options, provisioned),
         Command::Data(Data::Generate(options)) => reproduce::generate(root, &options, provisioned),
+    }
+}
+
+/// NVIDIA's tools, if the tests that `args` select need them. Where they cannot
+/// be had those tests are skipped with a word, except on a CI machine, which
+/// must not skip in silence.
+fn cuda_tools(root: &Path, args: &[String]) -> Result<Option<CudaTools>> {
+    if !selects_no_package(args) && !args.iter().any(|arg| arg.contains("spar-kernels")) {
+        return Ok(None);
+    }
+    match Setup::here(root).cuda_tools() {
+        Ok(tools) => Ok(Some(tools)),
+        Err(error) if env::var_os("CI").is_some() => Err(error),
+        Err(error) => {
+            eprintln!("warning: the CUDA sources are not compiled: {error:#}");
+            Ok(None)
+        }
     }
 }
 

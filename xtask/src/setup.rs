@@ -1,6 +1,7 @@
 //! Fetches the native parts no cargo package carries, once, into the
 //! git-ignored `.spar/native`: the MuJoCo library, the environments' models
-//! and, where the machine has none, cmake for the static HDF5 build.
+//! and, where the machine has none, cmake for the static HDF5 build; for the
+//! tests also NVIDIA's compiler and assembler, which need no GPU.
 //!
 //! Every part is a file of a wheel pinned by version and sha256. What is in
 //! place is whole: parts are unpacked beside their place and renamed into it,
@@ -118,6 +119,51 @@ const CMAKE: Part = Part {
     instead: ", or install cmake so that it is on PATH",
 };
 
+const NVRTC: Part = Part {
+    name: "NVIDIA's run-time compiler (tests compile the CUDA sources with it)",
+    wheel: Wheel {
+        requirement: "nvidia-cuda-nvrtc-cu12==12.8.93",
+        platform: "manylinux_2_12_x86_64",
+        sha256: "a7756528852ef889772a84c6cd89d41dfa74667e24cca16bb31f8f061e3e9994",
+    },
+    content: Content::Files(&[
+        PinnedFile {
+            member: "nvidia/cuda_nvrtc/lib/libnvrtc.so.12",
+            place: "nvrtc-12.8.93/libnvrtc.so.12",
+            sha256: "43731e24cd89e3749826304f304e8aa11fbecf1188715271b1f5018d6212b5e6",
+        },
+        PinnedFile {
+            member: "nvidia/cuda_nvrtc/lib/libnvrtc-builtins.so.12.8",
+            place: "nvrtc-12.8.93/libnvrtc-builtins.so.12.8",
+            sha256: "eccaa824230ee7858a94a3055cb01f1cb634df05d313880d0bdcf195161fcb4e",
+        },
+    ]),
+    instead: "",
+};
+
+const PTXAS: Part = Part {
+    name: "NVIDIA's assembler (tests look for spills with it)",
+    wheel: Wheel {
+        requirement: "nvidia-cuda-nvcc-cu12==12.8.93",
+        platform: "manylinux_2_12_x86_64",
+        sha256: "2d6dc36fb7cb5ac9c0b8825bc13d193c35487a315664007287d0126531238011",
+    },
+    content: Content::Folder {
+        member: "nvidia/cuda_nvcc/bin",
+        place: "ptxas-12.8.93",
+        program: "ptxas",
+    },
+    instead: "",
+};
+
+/// Where the tests find NVIDIA's tools.
+pub(crate) struct CudaTools {
+    /// Folder of the run-time compiler's libraries.
+    pub(crate) nvrtc: PathBuf,
+    /// The assembler.
+    pub(crate) ptxas: PathBuf,
+}
+
 /// What set-up looks at, and where it puts things.
 pub(crate) struct Setup {
     native: PathBuf,
@@ -165,6 +211,19 @@ impl Setup {
             }
             Content::Files(_) => Ok(None),
         }
+    }
+
+    /// Provides what only the tests of the CUDA sources need.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(crate) fn cuda_tools(&self) -> Result<CudaTools> {
+        self.provide(&NVRTC)?;
+        self.provide(&PTXAS)?;
+        Ok(CudaTools {
+            nvrtc: self.native.join("nvrtc-12.8.93"),
+            ptxas: self.native.join("ptxas-12.8.93/ptxas"),
+        })
     }
 
     fn provide(&self, part: &Part) -> Result<()> {

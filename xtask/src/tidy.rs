@@ -191,8 +191,18 @@ fn only_spar_env_knows_mujoco() {
         "only spar-env calls MuJoCo; go through its environments",
     );
     assert_none(
-        dependencies_where(|package, name| name == "libloading" && package != "spar-env"),
-        "only spar-env opens a library at run time",
+        dependencies_where(|package, name| {
+            name == "libloading" && !["spar-env", "spar-kernels"].contains(&package)
+        }),
+        "only spar-env and the tests of spar-kernels open a library at run time",
+    );
+}
+
+#[test]
+fn only_spar_kernels_knows_cuda() {
+    assert_none(
+        dependencies_where(|package, name| name == "cudarc" && package != "spar-kernels"),
+        "only spar-kernels calls CUDA; go through its operations",
     );
 }
 

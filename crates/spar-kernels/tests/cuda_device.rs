@@ -17,7 +17,10 @@ fn every_operation_is_its_definition_and_gives_the_same_bits_twice() {
             let kernels = Kernels::new(device);
             for (body, run) in bodies::all() {
                 let bits = || run(&kernels).into_iter().map(f32::to_bits);
-                assert!(bits().eq(bits()), "{body} differs from run to run on {name}");
+                assert!(
+                    bits().eq(bits()),
+                    "{body} differs from run to run on {name}"
+                );
             }
             let mut stderr = std::io::stderr();
             writeln!(stderr, "the CUDA kernels ran on {name}").unwrap();
@@ -26,7 +29,11 @@ fn every_operation_is_its_definition_and_gives_the_same_bits_twice() {
             let text = error.to_string();
             assert!(text.contains("on this machine"), "{text}");
             let mut stderr = std::io::stderr();
-            writeln!(stderr, "SKIPPED: the CUDA kernels do not run on a GPU: {text}").unwrap();
+            writeln!(
+                stderr,
+                "SKIPPED: the CUDA kernels do not run on a GPU: {text}"
+            )
+            .unwrap();
         }
         // A driver without a GPU.
         Err(CudaError::Driver(reason)) => assert!(reason.contains("NO_DEVICE"), "{reason}"),

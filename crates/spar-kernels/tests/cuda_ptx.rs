@@ -68,7 +68,14 @@ impl Nvrtc {
             let create: Symbol<'_, Create> = self.compiler.get(b"nvrtcCreateProgram").unwrap();
             let compile: Symbol<'_, Compile> = self.compiler.get(b"nvrtcCompileProgram").unwrap();
             assert_eq!(
-                create(&mut program, text.as_ptr(), file.as_ptr(), 0, null(), null()),
+                create(
+                    &mut program,
+                    text.as_ptr(),
+                    file.as_ptr(),
+                    0,
+                    null(),
+                    null()
+                ),
                 0
             );
             compile(program, 2, pointers.as_ptr())
@@ -90,7 +97,10 @@ impl Nvrtc {
             assert_eq!(text(program, bytes.as_mut_ptr().cast()), 0);
             bytes
         };
-        String::from_utf8(bytes).unwrap().trim_end_matches('\0').to_owned()
+        String::from_utf8(bytes)
+            .unwrap()
+            .trim_end_matches('\0')
+            .to_owned()
     }
 }
 
@@ -178,7 +188,10 @@ fn every_source_compiles_to_ptx_and_no_kernel_spills() {
                 table += &format!("{kernel}, {arch}, {registers}, {shared}, {stack}, {spilled}\n");
                 assert!(*registers > 0, "the assembler's words have changed: {said}");
                 assert_eq!(*spilled, 0, "{kernel} spills: {usage:?}");
-                assert_eq!(*stack, 0, "{kernel} keeps an array off registers: {usage:?}");
+                assert_eq!(
+                    *stack, 0,
+                    "{kernel} keeps an array off registers: {usage:?}"
+                );
             }
         }
     }

@@ -282,7 +282,13 @@ impl<D: Device> Kernels<D> {
             None => (Arg::Null, Arg::Null),
             Some((values, std)) => (Arg::Read(values), Arg::Read(std)),
         };
-        let keep = |buffer| if wanted { Arg::Write(buffer) } else { Arg::Null };
+        let keep = |buffer| {
+            if wanted {
+                Arg::Write(buffer)
+            } else {
+                Arg::Null
+            }
+        };
         let args = [
             Arg::Net(net),
             Arg::Read(network.params),
@@ -402,9 +408,7 @@ impl<D: Device> Kernels<D> {
             Arg::Read(anchor.params),
             // No layers: no decoder.
             Arg::Net(decoder_net.unwrap_or_default()),
-            decoder
-                .as_ref()
-                .map_or(Arg::Null, |d| Arg::Read(d.params)),
+            decoder.as_ref().map_or(Arg::Null, |d| Arg::Read(d.params)),
             Arg::Read(*mean),
             Arg::Read(*std),
             Arg::Read(obs),

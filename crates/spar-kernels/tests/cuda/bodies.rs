@@ -5,9 +5,7 @@
 use spar_core::Stream;
 use spar_kernels::{
     MlpShape, Workspace,
-    cuda::{
-        Actions, AdamStep, CudaError, Device, Head, Kernels, Network, Part, Policy, Rows,
-    },
+    cuda::{Actions, AdamStep, CudaError, Device, Head, Kernels, Network, Part, Policy, Rows},
     mlp,
     optim::AdamConfig,
     reference,
@@ -50,7 +48,10 @@ fn close(what: &str, got: &[f32], want: &[f64], tolerance: f64) {
     let largest = want.iter().fold(1.0, |most: f64, w| most.max(w.abs()));
     for (i, (g, w)) in got.iter().zip(want).enumerate() {
         let off = (f64::from(*g) - w).abs();
-        assert!(off <= tolerance * largest, "{what} at {i}: got {g}, want {w}");
+        assert!(
+            off <= tolerance * largest,
+            "{what} at {i}: got {g}, want {w}"
+        );
     }
 }
 
@@ -90,7 +91,11 @@ struct Gathered {
 /// An input of `width` columns in as many parts as fit, the first of which
 /// stands for `repeat` rows each.
 fn gathered(stream: &mut Stream, rows: usize, width: usize, repeat: usize) -> Gathered {
-    let repeat = if rows.is_multiple_of(repeat) { repeat } else { 1 };
+    let repeat = if rows.is_multiple_of(repeat) {
+        repeat
+    } else {
+        1
+    };
     let widths = match width {
         ..3 => vec![width],
         3..10 => vec![width - 1, 1],
@@ -390,7 +395,10 @@ fn conservative<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     let mut out = device.alloc(2).unwrap();
     kernels.conservative(&values, 2, None, &mut out).unwrap();
     let got = device.read(&out).unwrap();
-    assert!(got.iter().all(|v| v.is_nan()), "a NaN is no minimum: {got:?}");
+    assert!(
+        got.iter().all(|v| v.is_nan()),
+        "a NaN is no minimum: {got:?}"
+    );
     all
 }
 
@@ -472,7 +480,14 @@ fn adam<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
             };
             let uploaded = device.upload(&grad).unwrap();
             kernels
-                .adam(&what, &mut params, &uploaded, &mut m_gpu, &mut v_gpu, average)
+                .adam(
+                    &what,
+                    &mut params,
+                    &uploaded,
+                    &mut m_gpu,
+                    &mut v_gpu,
+                    average,
+                )
                 .unwrap();
             if !averaged {
                 kernels.polyak(tau as f32, &mut target, &params).unwrap();
@@ -608,7 +623,10 @@ fn refusals<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
             rows: 2,
             parts: &parts,
         };
-        refused(kernels.forward(&network, &rows, None, &mut four, None), part);
+        refused(
+            kernels.forward(&network, &rows, None, &mut four, None),
+            part,
+        );
     }
     Vec::new()
 }

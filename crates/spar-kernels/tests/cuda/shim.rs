@@ -82,7 +82,10 @@ fn build() -> Option<Library> {
         }
     };
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "the shim does not compile:\n{said}");
+    assert!(
+        output.status.success(),
+        "the shim does not compile:\n{said}"
+    );
     // SAFETY: the library was just compiled from this crate's own sources and
     // runs nothing when loaded.
     Some(unsafe { Library::new(&library) }.unwrap())
