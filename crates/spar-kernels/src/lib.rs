@@ -13,7 +13,11 @@
 //! single-threaded and give the same bits for the same input on one machine;
 //! parallelism belongs to whole runs, one per core.
 //!
-//! This is the only crate with numeric `unsafe` code: one call into `gemm`.
+//! This is the only crate with numeric `unsafe` code: one call into `gemm`, and
+//! the launches of CUDA kernels.
+//!
+//! [`cuda`] holds the same operations as CUDA kernels, which have **never run
+//! on a GPU**.
 
 pub mod cuda;
 mod matmul;

@@ -2,7 +2,7 @@
 //! stand-in. Where there is none, the error that says so.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
-#[path = "cuda/bodies.rs"]
+#[path = "cuda/bodies/mod.rs"]
 mod bodies;
 
 use std::io::Write;

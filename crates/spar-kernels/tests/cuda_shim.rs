@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
-#[path = "cuda/bodies.rs"]
+#[path = "cuda/bodies/mod.rs"]
 mod bodies;
 #[path = "cuda/shim.rs"]
 mod shim;

@@ -31,6 +31,7 @@ mod device;
 mod driver;
 mod network;
 mod optim;
+mod policy;
 #[cfg(feature = "cuda")]
 mod source;
 mod value;
@@ -40,8 +41,9 @@ pub use device::{
 };
 #[cfg(feature = "cuda")]
 pub use driver::{CudaBuffer, CudaDevice};
-pub use network::{Actions, GradientWork, Network, Part, Policy, Rows, Saved};
+pub use network::{Actions, GradientWork, Network, Part, Rows, Saved};
 pub use optim::AdamStep;
+pub use policy::Policy;
 pub use value::Imitation;
 
 /// The operations over one device.

@@ -1,4 +1,4 @@
-//! Networks: forward, backward and policy evaluation.
+//! Networks: forward and backward.
 
 use super::{
     Arg, CudaError, Device, Head, InputParts, Kernels, Launch, Net, THREADS,
@@ -85,19 +85,6 @@ pub struct GradientWork<B> {
     split_rows: usize,
 }
 
-/// A policy: normalization, anchor and, if there is one, residual decoder.
-#[derive(Debug)]
-pub struct Policy<'a, B> {
-    /// Mean of the observations, `[obs_dim]`.
-    pub mean: &'a B,
-    /// What they are divided by, `[obs_dim]`.
-    pub std: &'a B,
-    /// Normalized observation to action: one net.
-    pub anchor: Network<'a, B>,
-    /// `[s, b, z]` to the residual, `rho` in its head: one net.
-    pub decoder: Option<Network<'a, B>>,
-}
-
 impl<D: Device> Kernels<D> {
     /// Buffers for what a forward pass of `nets` nets over `rows` rows keeps.
     ///
@@ -167,7 +154,7 @@ impl<D: Device> Kernels<D> {
     ) -> Result<(), CudaError> {
         let &Network { shape, nets, .. } = network;
         let rows = input.rows;
-        let net = self.net(network)?;
+        let net = self.net(network, rows)?;
         let [spec, x0, x1, x2] = self.input(shape, input)?;
         self.check("outputs of a network", out, nets * rows * shape.output)?;
         let widest = widest(shape);
@@ -246,7 +233,7 @@ impl<D: Device> Kernels<D> {
     ) -> Result<(), CudaError> {
         let &Network { shape, nets, .. } = network;
         let rows = input.rows;
-        let net = self.net(network)?;
+        let net = self.net(network, rows)?;
         let [spec, x0, x1, x2] = self.input(shape, input)?;
         saved.check(network, rows)?;
         let outputs = nets * rows * shape.output;
@@ -314,6 +301,7 @@ impl<D: Device> Kernels<D> {
             None => 1,
             Some(parts) => self.device.len(parts) / parameters,
         };
+        int("parameters in all splits", splits * parameters)?;
         if splits * work.split_rows < rows {
             return Err(CudaError::Shape(format!(
                 "work of a backward pass over fewer than {rows} rows"
@@ -357,75 +345,20 @@ impl<D: Device> Kernels<D> {
         unsafe { self.device.launch(launch, &args) }
     }
 
-    /// Actions `[rows, act_dim]` of a policy for observations
-    /// `[rows, obs_dim]` in the environment's own units:
-    /// `clip(b + Delta(s, b, 0))`, or `b` without decoder. One launch.
-    ///
-    /// # Errors
-    /// If a buffer does not fit the shapes, a layer is too wide for the
-    /// device's shared memory, or the launch fails.
-    pub fn policy(
+    /// The argument that describes a network, for a pass over `rows` rows.
+    pub(super) fn net(
         &self,
-        policy: &Policy<'_, D::Buffer>,
-        obs: &D::Buffer,
-        actions: &mut D::Buffer,
-    ) -> Result<(), CudaError> {
-        let Policy {
-            mean,
-            std,
-            anchor,
-            decoder,
-        } = policy;
-        let (obs_dim, act_dim) = (anchor.shape.input, anchor.shape.output);
-        let rows = self.device.len(obs) / obs_dim.max(1);
-        let single = anchor.nets == 1 && decoder.as_ref().is_none_or(|d| d.nets == 1);
-        let fits = decoder
-            .as_ref()
-            .is_none_or(|d| d.shape.output == act_dim && d.shape.input >= obs_dim + act_dim);
-        if !single || !fits || rows == 0 {
-            return Err(CudaError::Shape(
-                "a policy is one anchor and at most one decoder of [s, b, z], over at least one row"
-                    .to_owned(),
-            ));
-        }
-        self.check("observations", obs, rows * obs_dim)?;
-        self.check("mean of the observations", mean, obs_dim)?;
-        self.check("deviation of the observations", std, obs_dim)?;
-        self.check("actions", actions, rows * act_dim)?;
-        let anchor_net = self.net(anchor)?;
-        let decoder_net = decoder.as_ref().map(|d| self.net(d)).transpose()?;
-        let decoder_widest = decoder.as_ref().map_or(0, |d| widest(d.shape));
-        let widest = widest(anchor.shape).max(decoder_widest);
-        let input = decoder.as_ref().map_or(obs_dim, |d| d.shape.input);
-        let tile = self.tile(rows, 1, input + 2 * widest + THREADS, 0)?;
-        let launch = Launch {
-            kernel: tile.pick("policy_16", "policy_4"),
-            grid: [extent(rows.div_ceil(tile.rows))?, 1, 1],
-            shared_bytes: tile.shared_bytes,
-        };
-        let args = [
-            Arg::Net(anchor_net),
-            Arg::Read(anchor.params),
-            // No layers: no decoder.
-            Arg::Net(decoder_net.unwrap_or_default()),
-            decoder.as_ref().map_or(Arg::Null, |d| Arg::Read(d.params)),
-            Arg::Read(*mean),
-            Arg::Read(*std),
-            Arg::Read(obs),
-            Arg::Int(int("rows", rows)?),
-            Arg::Int(int("width", widest)?),
-            Arg::Write(actions),
-        ];
-        // SAFETY: the arguments are `policy`'s, and every buffer has been
-        // checked against the shapes.
-        unsafe { self.device.launch(launch, &args) }
-    }
-
-    fn net(&self, network: &Network<'_, D::Buffer>) -> Result<Net, CudaError> {
-        let parameters = network.nets * network.shape.parameters();
+        network: &Network<'_, D::Buffer>,
+        rows: usize,
+    ) -> Result<Net, CudaError> {
+        let &Network { shape, nets, .. } = network;
+        let parameters = nets * shape.parameters();
         self.check("parameters of a network", network.params, parameters)?;
+        // Every index of the kernels is below one of these.
+        let widths = shape.input + shape.hidden.iter().sum::<usize>() + shape.output;
         int("parameters of a network", parameters)?;
-        Net::new(network.shape, network.head)
+        int("values of a pass", nets * rows * widths)?;
+        Net::new(shape, network.head)
     }
 
     /// The arguments that describe an input.
@@ -463,7 +396,7 @@ impl<D: Device> Kernels<D> {
     /// Sixteen rows a block if that fills the device and fits its shared
     /// memory, four otherwise. A block needs `per_row` floats of shared memory a
     /// row and `fixed` more.
-    fn tile(
+    pub(super) fn tile(
         &self,
         rows: usize,
         nets: usize,
@@ -491,13 +424,13 @@ impl<D: Device> Kernels<D> {
 }
 
 /// Rows a block takes, and the shared memory they need.
-struct Tile {
-    rows: usize,
-    shared_bytes: usize,
+pub(super) struct Tile {
+    pub(super) rows: usize,
+    pub(super) shared_bytes: usize,
 }
 
 impl Tile {
-    fn pick(&self, large: &'static str, small: &'static str) -> &'static str {
+    pub(super) fn pick(&self, large: &'static str, small: &'static str) -> &'static str {
         if self.rows == 16 { large } else { small }
     }
 }
@@ -515,7 +448,7 @@ impl<B> Saved<B> {
 }
 
 /// Width of the widest layer's output.
-fn widest(shape: &MlpShape) -> usize {
+pub(super) fn widest(shape: &MlpShape) -> usize {
     let hidden = shape.hidden.iter().copied().max();
     hidden.unwrap_or(0).max(shape.output)
 }

@@ -41,7 +41,7 @@ impl<D: Device> Kernels<D> {
         out: &mut D::Buffer,
     ) -> Result<(), CudaError> {
         let rows = self.device.len(out);
-        check_ensemble(nets, deviations)?;
+        check_ensemble(nets, rows, deviations)?;
         self.check("values of an ensemble", values, nets * rows)?;
         let args = [
             Arg::Read(values),
@@ -104,7 +104,8 @@ impl<D: Device> Kernels<D> {
         into: &mut Imitation<D::Buffer>,
     ) -> Result<(), CudaError> {
         let (states, k, act_dim) = (into.states, into.candidates, into.act_dim);
-        check_ensemble(nets, deviations)?;
+        check_ensemble(nets, states * k, deviations)?;
+        int("numbers of all candidates", states * k * act_dim)?;
         self.check("candidates", candidates, states * k * act_dim)?;
         self.check("values of an ensemble", values, nets * states * k)?;
         let [int_states, int_k] = [int("states", states)?, int("candidates", k)?];
@@ -168,7 +169,8 @@ impl<D: Device> Kernels<D> {
     }
 }
 
-fn check_ensemble(nets: usize, deviations: Option<f32>) -> Result<(), CudaError> {
+fn check_ensemble(nets: usize, rows: usize, deviations: Option<f32>) -> Result<(), CudaError> {
+    int("values of an ensemble", nets * rows)?;
     if nets == 0 || deviations.is_some_and(|d| d.is_nan() || d < 0.0) {
         return Err(CudaError::Shape(format!(
             "an ensemble of {nets} nets, mean less {deviations:?} deviations"

@@ -1,0 +1,68 @@
+//! The tests' bodies, one per operation, over any device: each compares the
+//! kernels with a plain reference and returns every number they gave, for a
+//! second run to be compared bit by bit.
+
+mod networks;
+mod values;
+
+use spar_core::Stream;
+use spar_kernels::{
+    MlpShape,
+    cuda::{Device, Kernels},
+};
+
+use networks::{actions, backward, forward, not_a_number, policy, wide_networks};
+use values::{adam, conservative, imitation, refusals};
+
+/// A body.
+pub type Body<D> = fn(&Kernels<D>) -> Vec<f32>;
+
+/// Every body, by name.
+pub fn all<D: Device>() -> Vec<(&'static str, Body<D>)> {
+    vec![
+        ("forward", forward),
+        ("backward", backward),
+        ("wide networks", wide_networks),
+        ("actions", actions),
+        ("not a number", not_a_number),
+        ("conservative", conservative),
+        ("imitation", imitation),
+        ("adam", adam),
+        ("policy", policy),
+        ("refusals", refusals),
+    ]
+}
+
+fn draw(stream: &mut Stream, std: f32, n: usize) -> Vec<f32> {
+    let mut values = vec![0.0; n];
+    stream.fill_normal(std, &mut values);
+    values
+}
+
+fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&v| f64::from(v)).collect()
+}
+
+#[track_caller]
+fn close(what: &str, got: &[f32], want: &[f64], tolerance: f64) {
+    assert_eq!(got.len(), want.len(), "{what}");
+    // Gradients sum over rows: what is small against the largest may be off by
+    // as much as the largest.
+    let largest = want.iter().fold(1.0, |most: f64, w| most.max(w.abs()));
+    for (i, (g, w)) in got.iter().zip(want).enumerate() {
+        let off = (f64::from(*g) - w).abs();
+        assert!(
+            off <= tolerance * largest,
+            "{what} at {i}: got {g}, want {w}"
+        );
+    }
+}
+
+fn shape(input: usize, hidden: &[usize], output: usize, layer_norm: bool) -> MlpShape {
+    MlpShape {
+        input,
+        hidden: hidden.to_vec(),
+        output,
+        layer_norm,
+    }
+}

@@ -1,0 +1,208 @@
+//! Values, regression, optimizer, and what is refused.
+
+use spar_core::Stream;
+use spar_kernels::{
+    cuda::{AdamStep, CudaError, Device, Head, Kernels, Network, Part, Rows},
+    optim::AdamConfig,
+    reference,
+};
+
+use super::{close, draw, shape, wide};
+
+pub fn conservative<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
+    let device = kernels.device();
+    let mut all = Vec::new();
+    for (nets, rows) in [(1, 1), (2, 300), (5, 257)] {
+        let values = draw(&mut Stream::new(rows as u64, "values"), 3.0, nets * rows);
+        let uploaded = device.upload(&values).unwrap();
+        for deviations in [None, Some(0.0), Some(1.5)] {
+            let mut out = device.alloc(rows).unwrap();
+            kernels
+                .conservative(&uploaded, nets, deviations, &mut out)
+                .unwrap();
+            let of_row = |row| {
+                let values: Vec<f64> = (0..nets)
+                    .map(|n| f64::from(values[n * rows + row]))
+                    .collect();
+                reference::conservative(&values, deviations.map(f64::from))
+            };
+            let want: Vec<f64> = (0..rows).map(of_row).collect();
+            let got = device.read(&out).unwrap();
+            close(&format!("{nets} nets, {deviations:?}"), &got, &want, 1e-6);
+            all.extend(got);
+        }
+    }
+    let values = device.upload(&[1.0, f32::NAN, f32::NAN, 2.0]).unwrap();
+    let mut out = device.alloc(2).unwrap();
+    kernels.conservative(&values, 2, None, &mut out).unwrap();
+    let got = device.read(&out).unwrap();
+    assert!(
+        got.iter().all(|v| v.is_nan()),
+        "a NaN is no minimum: {got:?}"
+    );
+    all
+}
+
+pub fn imitation<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
+    let device = kernels.device();
+    let mut all = Vec::new();
+    // K beyond a warp, states beyond a block's warps and its threads.
+    for (states, k, act_dim, nets, spread) in [
+        (1, 1, 1, 1, 1.0),
+        (9, 8, 3, 2, 50.0),
+        (261, 16, 6, 2, 1.0),
+        (13, 37, 2, 4, 1.0),
+        (4, 8, 3, 2, 0.0),
+    ] {
+        let mut stream = Stream::new(states as u64, "imitation");
+        let candidates = draw(&mut stream, 0.4, states * k * act_dim);
+        let values = draw(&mut stream, spread, nets * states * k);
+        let deviations = (nets > 2).then_some(0.5);
+        let q: Vec<f64> = (0..states * k)
+            .map(|row| {
+                let column: Vec<_> = values.iter().skip(row).step_by(states * k).collect();
+                let column: Vec<_> = column.iter().map(|&&v| f64::from(v)).collect();
+                reference::conservative(&column, deviations.map(f64::from))
+            })
+            .collect();
+        let (temperature, weight) = (0.7, 2.5);
+        let want = reference::imitation(&wide(&candidates), &q, k, temperature);
+        let mut got = kernels.imitation_buffers(states, k, act_dim).unwrap();
+        kernels
+            .imitation(
+                &device.upload(&candidates).unwrap(),
+                &device.upload(&values).unwrap(),
+                nets,
+                deviations,
+                temperature as f32,
+                weight as f32,
+                &mut got,
+            )
+            .unwrap();
+        let stats = kernels.imitation_stats(&mut got).unwrap();
+        let [weights, target, grad] =
+            [&got.weights, &got.target, &got.grad].map(|b| device.read(b).unwrap());
+        close("weights", &weights, &want.weights, 1e-5);
+        close("target", &target, &want.target, 1e-5);
+        let scaled: Vec<f64> = want.grad.iter().map(|g| g * weight).collect();
+        close("gradient", &grad, &scaled, 1e-6);
+
+        let largest = |weights: &[f64]| weights.iter().copied().fold(0.0, f64::max);
+        let weight_max = want.weights.chunks(k).map(largest).sum::<f64>() / states as f64;
+        // The spread is the loss of even weights: of values all the same.
+        let even = reference::imitation(&wide(&candidates), &vec![0.0; q.len()], k, 1.0);
+        close("log", &stats, &[want.loss, even.loss, weight_max], 1e-5);
+        all.extend([weights, target, grad, stats.to_vec()].concat());
+    }
+    all
+}
+
+pub fn adam<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
+    let device = kernels.device();
+    let (n, tau) = (1000, 0.05);
+    let mut stream = Stream::new(1, "adam");
+    let start = draw(&mut stream, 1.0, n);
+    let mut all = Vec::new();
+    for (weight_decay, averaged) in [(0.0, true), (0.1, false)] {
+        let (mut p, mut t) = (wide(&start), vec![0.5; n]);
+        let (mut m, mut v) = (vec![0.0; n], vec![0.0; n]);
+        let [mut params, mut m_gpu, mut v_gpu] =
+            [&start, &vec![0.0; n], &vec![0.0; n]].map(|x| device.upload(x).unwrap());
+        let mut target = device.upload(&vec![0.5; n]).unwrap();
+        let config = AdamConfig::new(1e-2);
+        let lr = f64::from(config.lr);
+        for step in 1..=5 {
+            let grad = draw(&mut stream, 1.0, n);
+            let average = averaged.then_some((tau as f32, &mut target));
+            let what = AdamStep {
+                config,
+                weight_decay,
+                step,
+            };
+            let uploaded = device.upload(&grad).unwrap();
+            kernels
+                .adam(
+                    &what,
+                    &mut params,
+                    &uploaded,
+                    &mut m_gpu,
+                    &mut v_gpu,
+                    average,
+                )
+                .unwrap();
+            if !averaged {
+                kernels.polyak(tau as f32, &mut target, &params).unwrap();
+            }
+            for i in 0..n {
+                let g = f64::from(grad[i]);
+                p[i] *= 1.0 - lr * f64::from(weight_decay);
+                m[i] = config.beta1 * m[i] + (1.0 - config.beta1) * g;
+                v[i] = config.beta2 * v[i] + (1.0 - config.beta2) * g * g;
+                let m_hat = m[i] / (1.0 - config.beta1.powi(step as i32));
+                let v_hat: f64 = v[i] / (1.0 - config.beta2.powi(step as i32));
+                p[i] -= lr * m_hat / (v_hat.sqrt() + f64::from(config.eps));
+                t[i] += tau * (p[i] - t[i]);
+            }
+        }
+        let got = [params, m_gpu, v_gpu, target].map(|b| device.read(&b).unwrap());
+        for (what, got, want) in [
+            ("parameters", &got[0], &p),
+            ("first moment", &got[1], &m),
+            ("second moment", &got[2], &v),
+            ("average", &got[3], &t),
+        ] {
+            close(what, got, want, 1e-6);
+        }
+        all.extend(got.concat());
+    }
+    all
+}
+
+/// What does not fit is refused before any kernel sees it.
+pub fn refusals<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
+    let device = kernels.device();
+    let [six, mut four] = [6, 4].map(|n| device.upload(&vec![0.0; n]).unwrap());
+    let length = CudaError::Length {
+        what: "source of an average",
+        expected: 4,
+        got: 6,
+    };
+    assert_eq!(kernels.polyak(0.1, &mut four, &six), Err(length));
+    let refused = |result: Result<(), CudaError>, part: &str| {
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    };
+    refused(kernels.conservative(&six, 3, Some(-1.0), &mut four), "less");
+    refused(
+        kernels.conservative(&six, 2, None, &mut four),
+        "values of an ensemble: 6 values where 8 are expected",
+    );
+    let deep = shape(2, &[1; 8], 1, false);
+    let flat = shape(2, &[], 1, false);
+    for (shape, width, part) in [
+        (&deep, 2, "a network of 9 layers"),
+        (&flat, 3, "an input of 2 rows and 3 columns"),
+    ] {
+        let params = device.upload(&vec![0.0; shape.parameters()]).unwrap();
+        let network = Network {
+            shape,
+            head: Head::Linear,
+            nets: 1,
+            params: &params,
+        };
+        let parts = [Part {
+            values: &six,
+            width,
+            repeat: 1,
+        }];
+        let rows = Rows {
+            rows: 2,
+            parts: &parts,
+        };
+        refused(
+            kernels.forward(&network, &rows, None, &mut four, None),
+            part,
+        );
+    }
+    Vec::new()
+}
