@@ -67,8 +67,6 @@ __device__ void norm_relu_backward(const Net &net, int layer, const float *__res
     const bool inside = row < rows;
     const int at = rows * widths_before(net, layer) + row * width;
     const bool norm = normalized(net, layer);
-    float sum = 0.0f;
-    float along = 0.0f;
     for (int e = threadIdx.x; e < width * ROWS; e += THREADS) {
         const int j = e / ROWS;
         // PyTorch's rule: no gradient at zero.
@@ -77,20 +75,23 @@ __device__ void norm_relu_backward(const Net &net, int layer, const float *__res
             if (masked)
                 masked[at + j] = d;
             d *= gain[j];
-            sum += d;
-            along += d * saved.normalized[at + j];
         }
         g[e] = d;
     }
+    float mean = 0.0f;
+    float along = 0.0f;
     if (norm) {
-        sum = row_sum<ROWS>(sum, partial) / width;
-        along = row_sum<ROWS>(along, partial) / width;
+        __syncthreads();
+        const float *n = saved.normalized + at;
+        mean = row_sum<ROWS>(width, partial, [=](int, int e) { return g[e]; }) / width;
+        const auto product = [=](int j, int e) { return inside ? g[e] * n[j] : 0.0f; };
+        along = row_sum<ROWS>(width, partial, product) / width;
     }
     for (int e = threadIdx.x; e < width * ROWS; e += THREADS) {
         const int j = e / ROWS;
         if (norm && inside)
             g[e] = saved.inverse_std[rows * layer + row] *
-                   (g[e] - sum - saved.normalized[at + j] * along);
+                   (g[e] - mean - saved.normalized[at + j] * along);
         if (delta && inside)
             delta[at + j] = g[e];
     }

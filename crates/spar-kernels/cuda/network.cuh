@@ -20,16 +20,28 @@ struct Saved {
     float *inverse_std;
 };
 
-// Sum over the columns of each row, for a block in which thread `t` holds a
-// part of row `t % ROWS`. `partial` holds one float per thread.
-template <int ROWS>
-__device__ __forceinline__ float row_sum(float value, float *partial)
+// Parts in which the columns of a row are added up: the same for every ROWS, so
+// that what comes of a row does not depend on how many rows are beside it.
+constexpr int SLICES = 16;
+
+// Sum over the columns `j` of `term(j, e)` for each row, `e` the element's place
+// in a tile [width, ROWS]; thread `t` gets that of row `t % ROWS`. `partial`
+// holds ROWS * SLICES floats.
+template <int ROWS, class Term>
+__device__ __forceinline__ float row_sum(int width, float *partial, Term term)
 {
-    partial[threadIdx.x] = value;
+    const int row = threadIdx.x % ROWS;
+    if (threadIdx.x < ROWS * SLICES) {
+        float part = 0.0f;
+        for (int j = threadIdx.x / ROWS; j < width; j += SLICES)
+            part += term(j, j * ROWS + row);
+        partial[threadIdx.x] = part;
+    }
     __syncthreads();
     float sum = 0.0f;
-    for (int slice = threadIdx.x % ROWS; slice < THREADS; slice += ROWS)
-        sum += partial[slice];
+    for (int slice = 0; slice < SLICES; ++slice)
+        sum += partial[slice * ROWS + row];
+    // Before the next sum overwrites what a slow thread still reads.
     __syncthreads();
     return sum;
 }
@@ -122,14 +134,10 @@ __device__ void norm_relu(const Net &net, int layer, const float *__restrict__ g
     float mean = 0.0f;
     float inverse = 1.0f;
     if (norm) {
-        float part = 0.0f;
-        for (int e = threadIdx.x; e < width * ROWS; e += THREADS)
-            part += y[e];
-        mean = row_sum<ROWS>(part, partial) / width;
-        part = 0.0f;
-        for (int e = threadIdx.x; e < width * ROWS; e += THREADS)
-            part += (y[e] - mean) * (y[e] - mean);
-        inverse = 1.0f / sqrtf(row_sum<ROWS>(part, partial) / width + LAYER_NORM_EPS);
+        mean = row_sum<ROWS>(width, partial, [=](int, int e) { return y[e]; }) / width;
+        const auto square = [=](int, int e) { return (y[e] - mean) * (y[e] - mean); };
+        const float variance = row_sum<ROWS>(width, partial, square) / width;
+        inverse = 1.0f / sqrtf(variance + LAYER_NORM_EPS);
         if (keep && threadIdx.x < ROWS)
             saved.inverse_std[rows * layer + row] = inverse;
     }
