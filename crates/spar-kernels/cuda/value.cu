@@ -2,30 +2,6 @@
 // it.
 #include "common.cuh"
 
-// Conservative value of row `row` of `values`, [nets, rows]: the least over the
-// nets or, with `deviations` >= 0, mean - deviations * std (biased).
-__device__ __forceinline__ float conservative_at(const float *values, int nets, int rows, int row,
-                                                 float deviations)
-{
-    float least = values[row];
-    float sum = least;
-    for (int n = 1; n < nets; ++n) {
-        const float value = values[n * rows + row];
-        // A NaN among the values stays: both comparisons with it are false.
-        least = least < value ? least : (value <= least ? value : value + least);
-        sum += value;
-    }
-    if (deviations < 0.0f)
-        return least;
-    const float mean = sum / nets;
-    float squares = 0.0f;
-    for (int n = 0; n < nets; ++n) {
-        const float d = values[n * rows + row] - mean;
-        squares += d * d;
-    }
-    return mean - deviations * sqrtf(squares / nets);
-}
-
 // out[row] of `values` [nets, rows]. grid (ceil(rows / THREADS)).
 KERNEL conservative(const float *values, int nets, int rows, float deviations, float *out)
 {

@@ -76,5 +76,6 @@ tests! {
     imitation_is_its_definition: "imitation",
     adam_and_averaging_are_their_definition: "adam",
     the_policy_is_its_definition: "policy",
+    losses_and_their_gradients_are_those_of_differences: "losses",
     what_does_not_fit_is_refused: "refusals",
 }

@@ -21,6 +21,7 @@
 //! | [`Kernels::backward`], all nets | 2, or 3 where the rows are split |
 //! | [`Kernels::conservative`] | 1 |
 //! | [`Kernels::imitation`]: values to target, weights and gradient | 2, and 1 for the log |
+//! | [`Kernels::temporal_difference`] and each of the other losses, with its gradient | 1 |
 //! | [`Kernels::adam`] with weight decay and Polyak averaging, all nets | 1 |
 //! | [`Kernels::policy`] | 1 |
 //!
@@ -29,6 +30,7 @@
 mod device;
 #[cfg(feature = "cuda")]
 mod driver;
+mod losses;
 mod network;
 mod optim;
 mod policy;
@@ -41,6 +43,7 @@ pub use device::{
 };
 #[cfg(feature = "cuda")]
 pub use driver::{CudaBuffer, CudaDevice};
+pub use losses::{Bootstrap, Loss, Posterior};
 pub use network::{Actions, GradientWork, Network, Part, Rows, Saved};
 pub use optim::AdamStep;
 pub use policy::Policy;

@@ -20,7 +20,7 @@ macro_rules! source {
 }
 
 /// Every file that is compiled.
-pub(crate) const SOURCES: [Source; 5] = [
+pub(crate) const SOURCES: [Source; 6] = [
     source!("mlp_forward.cu", ["mlp_forward_16", "mlp_forward_4"]),
     source!(
         "mlp_backward.cu",
@@ -34,6 +34,18 @@ pub(crate) const SOURCES: [Source; 5] = [
     source!(
         "value.cu",
         ["conservative", "advantages", "imitation", "imitation_stats"]
+    ),
+    source!(
+        "losses.cu",
+        [
+            "temporal_difference",
+            "expectile_regression",
+            "difference",
+            "add",
+            "draw_latents",
+            "reconstruction",
+            "latent_gradient"
+        ]
     ),
     source!("optim.cu", ["adam", "polyak"]),
     source!("policy.cu", ["policy_16", "policy_4"]),

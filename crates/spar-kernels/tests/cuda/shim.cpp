@@ -20,6 +20,7 @@
 #include "mlp_forward.cu"
 #include "mlp_backward.cu"
 #include "value.cu"
+#include "losses.cu"
 #include "optim.cu"
 #include "policy.cu"
 
@@ -169,6 +170,10 @@ const Kernel kernels[] = {
     ENTRY(conservative),         ENTRY(advantages),
     ENTRY(imitation),            ENTRY(imitation_stats),
     ENTRY(adam),                 ENTRY(polyak),
+    ENTRY(temporal_difference),  ENTRY(expectile_regression),
+    ENTRY(difference),           ENTRY(add),
+    ENTRY(draw_latents),         ENTRY(reconstruction),
+    ENTRY(latent_gradient),
     ENTRY(policy_16),            ENTRY(policy_4),
 };
 

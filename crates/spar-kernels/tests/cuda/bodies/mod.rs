@@ -2,6 +2,7 @@
 //! kernels with a plain reference and returns every number they gave, for a
 //! second run to be compared bit by bit.
 
+mod losses;
 mod networks;
 mod values;
 
@@ -11,6 +12,7 @@ use spar_kernels::{
     cuda::{Device, Kernels},
 };
 
+use losses::losses;
 use networks::{actions, backward, forward, not_a_number, policy, wide_networks};
 use values::{adam, conservative, imitation, refusals};
 
@@ -29,6 +31,7 @@ pub fn all<D: Device>() -> Vec<(&'static str, Body<D>)> {
         ("imitation", imitation),
         ("adam", adam),
         ("policy", policy),
+        ("losses", losses),
         ("refusals", refusals),
     ]
 }
