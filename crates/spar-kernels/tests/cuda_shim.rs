@@ -45,7 +45,7 @@ fn in_both_orders(name: &str) {
             up == down,
             "{name}: the order of threads shows; is a barrier missing?"
         );
-        let splits = ["backward", "wide networks"].contains(&name);
+        let splits = ["backward", "wide networks", "update"].contains(&name);
         let first = first.get_or_insert_with(|| up.clone());
         assert!(splits || *first == up, "{name}: rows depend on each other");
     }
@@ -77,5 +77,21 @@ tests! {
     adam_and_averaging_are_their_definition: "adam",
     the_policy_is_its_definition: "policy",
     losses_and_their_gradients_are_those_of_differences: "losses",
+    an_update_is_the_same_in_either_order: "update",
     what_does_not_fit_is_refused: "refusals",
+}
+
+/// The figures of `docs/cuda.md`: three launches for a backward pass whose rows
+/// are split, two for one whose are not.
+#[test]
+fn an_update_takes_the_launches_the_documentation_counts() {
+    for (limits, splits) in DEVICES.into_iter().zip([0, 1]) {
+        let Some(shim) = Shim::new(limits, Order::Ascending) else {
+            return;
+        };
+        let kernels = Kernels::new(shim);
+        bodies::update(&kernels);
+        let backward_passes = 5;
+        assert_eq!(kernels.device().launches(), 32 + splits * backward_passes);
+    }
 }

@@ -7,7 +7,10 @@ use std::{
     io::Write,
     path::Path,
     process::Command,
-    sync::{Mutex, OnceLock},
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use libloading::{Library, Symbol};
@@ -33,6 +36,7 @@ pub enum Order {
 pub struct Shim {
     pub limits: Limits,
     pub order: Order,
+    launches: AtomicUsize,
     library: &'static Library,
 }
 
@@ -45,8 +49,16 @@ impl Shim {
         Some(Self {
             limits,
             order,
+            launches: AtomicUsize::new(0),
             library,
         })
+    }
+}
+
+impl Shim {
+    /// Launches so far.
+    pub fn launches(&self) -> usize {
+        self.launches.load(Ordering::Relaxed)
     }
 }
 
@@ -175,6 +187,7 @@ impl Device for Shim {
             "{launch:?} on {:?}",
             self.limits
         );
+        self.launches.fetch_add(1, Ordering::Relaxed);
         let mut values: Vec<_> = args
             .iter()
             .map(|arg| arg.value(|buffer| buffer.start().expose_provenance() as u64))

@@ -4,6 +4,7 @@
 
 mod losses;
 mod networks;
+mod update;
 mod values;
 
 use spar_core::Stream;
@@ -14,6 +15,7 @@ use spar_kernels::{
 
 use losses::losses;
 use networks::{actions, backward, forward, not_a_number, policy, wide_networks};
+pub use update::update;
 use values::{adam, conservative, imitation, refusals};
 
 /// A body.
@@ -32,6 +34,7 @@ pub fn all<D: Device>() -> Vec<(&'static str, Body<D>)> {
         ("adam", adam),
         ("policy", policy),
         ("losses", losses),
+        ("update", update),
         ("refusals", refusals),
     ]
 }
