@@ -1,96 +1,23 @@
 //! A whole multi-layer perceptron as one operation.
 //!
-//! Hidden layers compute `relu(x W + b)` or, with layer normalization,
-//! `relu(gain * normalize(x W + b) + shift)`; the last layer is linear. ReLU's
-//! gradient at zero is zero, as in PyTorch.
+//! Hidden layers compute `f(x W + b)` or, with layer normalization,
+//! `f(gain * normalize(x W + b) + shift)`, `f` ReLU or GELU; the last layer is
+//! linear, or linear and tanh.
+//!
+//! Passes go through all layers a block of rows at a time, so that what one layer
+//! leaves is still in the second-level cache when the next reads it.
 
-use std::ops::Range;
+mod layers;
+mod shape;
 
-use pulp::Arch;
+pub use layers::LAYER_NORM_EPS;
+pub(crate) use layers::sum;
+pub use shape::{Activation, Head, LayerLayout, MlpShape};
 
-use crate::matmul::{Matrix, matmul};
+use crate::matmul::{Isa, Scratch, Weight, gradient, grow};
 
-/// Added to the variance of a layer normalization, as in PyTorch.
-pub const LAYER_NORM_EPS: f32 = 1e-5;
-
-/// Rows a forward pass without gradients handles at a time, so that its two
-/// activation buffers stay in the second-level cache.
-const ROWS_PER_BLOCK: usize = 256;
-
-/// Sizes of a multi-layer perceptron and the layout of its parameters.
-///
-/// All parameters lie in one flat buffer: for each layer its weight, row-major
-/// `[in, out]`, then its bias `[out]`, then, for hidden layers of a normalized
-/// network, the normalization's gain `[out]` and shift `[out]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MlpShape {
-    /// Width of an input row.
-    pub input: usize,
-    /// Widths of the hidden layers.
-    pub hidden: Vec<usize>,
-    /// Width of an output row.
-    pub output: usize,
-    /// Whether hidden layers are normalized before the ReLU.
-    pub layer_norm: bool,
-}
-
-/// Where one layer's parameters lie in the flat buffer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LayerLayout {
-    /// Width of the layer's input.
-    pub input: usize,
-    /// Width of the layer's output.
-    pub output: usize,
-    /// Row-major `[input, output]` weight.
-    pub weight: Range<usize>,
-    /// `[output]` bias.
-    pub bias: Range<usize>,
-    /// `[output]` gain and shift of the layer normalization, if there is one.
-    pub norm: Option<(Range<usize>, Range<usize>)>,
-}
-
-impl MlpShape {
-    /// The layers from input to output.
-    pub fn layers(&self) -> Vec<LayerLayout> {
-        let mut offset = 0;
-        let mut take = |n: usize| {
-            offset += n;
-            offset - n..offset
-        };
-        let mut input = self.input;
-        let widths = self.hidden.iter().chain([&self.output]);
-        widths
-            .enumerate()
-            .map(|(i, &output)| {
-                let layer = LayerLayout {
-                    input,
-                    output,
-                    weight: take(input * output),
-                    bias: take(output),
-                    norm: (self.layer_norm && i < self.hidden.len())
-                        .then(|| (take(output), take(output))),
-                };
-                input = output;
-                layer
-            })
-            .collect()
-    }
-
-    /// Number of parameters: the length of the flat buffer.
-    pub fn parameters(&self) -> usize {
-        self.layers().last().map_or(0, |l| l.bias.end)
-    }
-
-    /// Multiply-adds of one forward pass over one row.
-    pub fn multiply_adds(&self) -> usize {
-        self.layers().iter().map(|l| l.input * l.output).sum()
-    }
-
-    fn widest(&self) -> usize {
-        let widths = self.hidden.iter().chain([&self.input, &self.output]);
-        widths.copied().max().unwrap_or(0)
-    }
-}
+/// Rows that go through all layers together.
+const ROWS: usize = 256;
 
 /// Buffers of a pass, kept between passes so that a steady-state update
 /// allocates nothing here.
@@ -98,26 +25,27 @@ impl MlpShape {
 pub struct Workspace {
     /// Per hidden layer: what [`backward`] needs of the forward pass.
     saved: Vec<Saved>,
+    /// Output of a forward pass with a tanh head, `[rows, output]`.
+    out: Vec<f32>,
     /// Rows of the forward pass that filled `saved`.
     rows: usize,
-    scratch: [Vec<f32>; 2],
+    /// Per layer: its weight or its transpose, rearranged.
+    packed: Vec<Vec<f32>>,
+    /// What two neighbouring layers hand to each other.
+    between: [Vec<f32>; 2],
+    product: Scratch,
 }
 
 #[derive(Debug, Default)]
 struct Saved {
-    /// Output of the layer after the ReLU, `[rows, width]`.
+    /// Output of the layer, `[rows, width]`.
     activation: Vec<f32>,
+    /// What a GELU was applied to, `[rows, width]`.
+    before: Vec<f32>,
     /// Normalized values before gain and shift, `[rows, width]`.
     normalized: Vec<f32>,
     /// Reciprocal standard deviation of each row, `[rows]`.
     inverse_std: Vec<f32>,
-}
-
-fn grow(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
-    if buffer.len() < len {
-        buffer.resize(len, 0.0);
-    }
-    &mut buffer[..len]
 }
 
 /// Network output for inputs `x`, row-major `[rows, input]`, into `out`,
@@ -134,36 +62,65 @@ pub fn forward(
     out: &mut [f32],
 ) {
     check(shape, params, x, rows, out);
-    let layers = shape.layers();
-    work.rows = rows;
-    work.saved.resize_with(shape.hidden.len(), Saved::default);
-    let mut input = x;
-    for (layer, saved) in layers.iter().zip(&mut work.saved) {
-        let Saved {
-            activation,
-            normalized,
-            inverse_std,
-        } = saved;
-        let activation = grow(activation, rows * layer.output);
-        linear(layer, params, input, rows, activation);
-        match &layer.norm {
-            None => bias_relu(&params[layer.bias.clone()], activation),
-            Some((gain, shift)) => norm_relu(
-                &params[layer.bias.clone()],
-                &params[gain.clone()],
-                &params[shift.clone()],
-                activation,
-                grow(normalized, rows * layer.output),
-                grow(inverse_std, rows),
-            ),
+    let isa = Isa::detect();
+    let depth = shape.hidden.len();
+    let Workspace { saved, packed, .. } = work;
+    pack(isa, shape, params, packed);
+    saved.resize_with(depth, Saved::default);
+    for (saved, layer) in saved.iter_mut().zip(shape.layers()) {
+        let values = rows * layer.output;
+        grow(&mut saved.activation, values);
+        if shape.activation == Activation::Gelu {
+            grow(&mut saved.before, values);
         }
-        input = activation;
+        if layer.norm.is_some() {
+            grow(&mut saved.normalized, values);
+            grow(&mut saved.inverse_std, rows);
+        }
     }
-    last_layer(&layers, params, input, rows, out);
+    for first in (0..rows).step_by(ROWS) {
+        let count = ROWS.min(rows - first);
+        let block = |width: usize| first * width..(first + count) * width;
+        for (i, layer) in shape.layers().enumerate() {
+            let (below, from) = saved.split_at_mut(i);
+            let input = match below.last() {
+                None => &x[block(layer.input)],
+                Some(below) => &below.activation[block(layer.input)],
+            };
+            let weight =
+                Weight::packed(isa, &params[layer.weight.clone()], layer.output, &packed[i]);
+            let Some(saved) = from.first_mut() else {
+                weight.multiply(input, &mut out[block(layer.output)], |_, rows| {
+                    layers::last(shape.head, &params[layer.bias.clone()], rows);
+                });
+                continue;
+            };
+            let Saved {
+                activation,
+                before,
+                normalized,
+                inverse_std,
+            } = saved;
+            weight.multiply(input, &mut activation[block(layer.output)], |row, rows| {
+                let first = first + row;
+                let values = first * layer.output..first * layer.output + rows.len();
+                let kept = layers::Kept {
+                    before: before.get_mut(values.clone()).unwrap_or_default(),
+                    normalized: normalized.get_mut(values).unwrap_or_default(),
+                    inverse_std: inverse_std.get_mut(first..).unwrap_or_default(),
+                };
+                layers::hidden(shape.activation, &layer, params, rows, kept);
+            });
+        }
+    }
+    work.rows = rows;
+    if shape.head == Head::Tanh {
+        grow(&mut work.out, out.len()).copy_from_slice(out);
+    }
 }
 
-/// The same output as [`forward`] without keeping anything for a gradient:
-/// for targets, candidates and the frozen anchor.
+/// The same output as [`forward`], bit for bit, without keeping anything for a
+/// gradient: for targets, candidates and the frozen anchor.
 ///
 /// # Panics
 /// If a slice's length does not fit `shape` and `rows`.
@@ -176,39 +133,38 @@ pub fn forward_only(
     out: &mut [f32],
 ) {
     check(shape, params, x, rows, out);
-    let layers = shape.layers();
-    let (hidden, _) = layers.split_at(shape.hidden.len());
-    let block = ROWS_PER_BLOCK * shape.widest();
-    let [ping, pong] = &mut work.scratch;
-    let (mut ping, mut pong) = (grow(ping, block), grow(pong, block));
-    let blocks = x.chunks(ROWS_PER_BLOCK * shape.input);
-    for (x, out) in blocks.zip(out.chunks_mut(ROWS_PER_BLOCK * shape.output)) {
+    let isa = Isa::detect();
+    let depth = shape.hidden.len();
+    let Workspace {
+        packed, between, ..
+    } = work;
+    pack(isa, shape, params, packed);
+    let size = ROWS.min(rows) * shape.widest();
+    let [ping, pong] = between;
+    let (mut ping, mut pong) = (grow(ping, size), grow(pong, size));
+    let blocks = x.chunks(ROWS * shape.input);
+    for (x, out) in blocks.zip(out.chunks_mut(ROWS * shape.output)) {
         let rows = x.len() / shape.input;
-        let mut width = shape.input;
-        for (i, layer) in hidden.iter().enumerate() {
-            let input = if i == 0 { x } else { &pong[..rows * width] };
-            let activation = &mut ping[..rows * layer.output];
-            linear(layer, params, input, rows, activation);
-            match &layer.norm {
-                None => bias_relu(&params[layer.bias.clone()], activation),
-                Some((gain, shift)) => norm_relu(
-                    &params[layer.bias.clone()],
-                    &params[gain.clone()],
-                    &params[shift.clone()],
-                    activation,
-                    &mut pong[..rows * layer.output],
-                    &mut [0.0; ROWS_PER_BLOCK][..rows],
-                ),
+        for (i, layer) in shape.layers().enumerate() {
+            let input = if i == 0 {
+                x
+            } else {
+                &pong[..rows * layer.input]
+            };
+            let weight =
+                Weight::packed(isa, &params[layer.weight.clone()], layer.output, &packed[i]);
+            if i == depth {
+                weight.multiply(input, out, |_, rows| {
+                    layers::last(shape.head, &params[layer.bias.clone()], rows);
+                });
+            } else {
+                weight.multiply(input, &mut ping[..rows * layer.output], |_, rows| {
+                    let kept = layers::Kept::default();
+                    layers::hidden(shape.activation, &layer, params, rows, kept);
+                });
+                std::mem::swap(&mut ping, &mut pong);
             }
-            std::mem::swap(&mut ping, &mut pong);
-            width = layer.output;
         }
-        let input = if hidden.is_empty() {
-            x
-        } else {
-            &pong[..rows * width]
-        };
-        last_layer(&layers, params, input, rows, out);
     }
 }
 
@@ -233,54 +189,94 @@ pub fn backward(
     mut grad_x: Option<&mut [f32]>,
 ) {
     check(shape, params, x, rows, grad_out);
+    let isa = Isa::detect();
+    let depth = shape.hidden.len();
     assert_eq!(work.rows, rows, "rows of the forward pass");
-    assert_eq!(
-        work.saved.len(),
-        shape.hidden.len(),
-        "layers of the forward pass"
-    );
-    let layers = shape.layers();
-    let size = rows * shape.widest();
-    let [current, next] = &mut work.scratch;
+    assert_eq!(work.saved.len(), depth, "layers of the forward pass");
+    let Workspace {
+        saved,
+        out,
+        packed,
+        between,
+        product,
+        ..
+    } = work;
+    if let Some(g) = grad_params.as_deref_mut() {
+        assert_eq!(g.len(), params.len(), "gradient of {shape:?}");
+        g.fill(0.0);
+    }
+    packed.resize_with(depth + 1, Vec::new);
+    let lowest = usize::from(grad_x.is_none());
+    for (layer, packed) in shape.layers().zip(&mut *packed).skip(lowest) {
+        Weight::pack_transposed(isa, &params[layer.weight], layer.output, packed);
+    }
+    let size = ROWS.min(rows) * shape.widest();
+    let [current, next] = between;
     let (mut current, mut next) = (grow(current, size), grow(next, size));
-    current[..grad_out.len()].copy_from_slice(grad_out);
-
-    for (i, layer) in layers.iter().enumerate().rev() {
-        let grad = &current[..rows * layer.output];
-        let below = i.checked_sub(1);
-        let input = below.map_or(x, |j| &work.saved[j].activation[..rows * layer.input]);
-        if let Some(g) = grad_params.as_deref_mut() {
-            let transposed = Matrix::new(input, rows, layer.input).t();
-            let grad = Matrix::new(grad, rows, layer.output);
-            matmul(transposed, grad, &mut g[layer.weight.clone()]);
+    for first in (0..rows).step_by(ROWS) {
+        let count = ROWS.min(rows - first);
+        let block = |width: usize| first * width..(first + count) * width;
+        let top = block(shape.output);
+        current[..top.len()].copy_from_slice(&grad_out[top.clone()]);
+        if shape.head == Head::Tanh {
+            layers::tanh_backward(&out[top], current);
         }
-        if let Some(g) = grad_params.as_deref_mut() {
-            column_sums(grad, &mut g[layer.bias.clone()]);
-        }
-        let weight = Matrix::new(&params[layer.weight.clone()], layer.input, layer.output);
-        let Some(j) = below else {
-            if let Some(g) = grad_x.take() {
-                matmul(Matrix::new(grad, rows, layer.output), weight.t(), g);
-            }
-            break;
-        };
-        let grad_below = &mut next[..rows * layer.input];
-        matmul(
-            Matrix::new(grad, rows, layer.output),
-            weight.t(),
-            grad_below,
-        );
-        mask(input, grad_below);
-        if let Some((gain, shift)) = &layers[j].norm {
-            let normalized = &work.saved[j].normalized[..rows * layer.input];
+        for i in (0..=depth).rev() {
+            let layer = shape.layer(i);
+            let grad = &current[..count * layer.output];
             if let Some(g) = grad_params.as_deref_mut() {
-                column_sums(grad_below, &mut g[shift.clone()]);
-                column_sums_of_product(grad_below, normalized, &mut g[gain.clone()]);
+                let input = match i.checked_sub(1) {
+                    None => &x[block(layer.input)],
+                    Some(j) => &saved[j].activation[block(layer.input)],
+                };
+                let (n, add) = (layer.output, first > 0);
+                gradient(
+                    isa,
+                    input,
+                    grad,
+                    n,
+                    &mut g[layer.weight.clone()],
+                    add,
+                    product,
+                );
+                if i == depth {
+                    layers::add_columns(grad, &mut g[layer.bias.clone()]);
+                }
             }
-            let inverse_std = &work.saved[j].inverse_std[..rows];
-            norm_backward(&params[gain.clone()], normalized, inverse_std, grad_below);
+            let weight = || {
+                let weight = &params[layer.weight.clone()];
+                Weight::packed_transposed(isa, weight, layer.output, &packed[i])
+            };
+            let Some(below) = i.checked_sub(1) else {
+                if let Some(g) = grad_x.as_deref_mut() {
+                    weight().multiply(grad, &mut g[block(layer.input)], |_, _| {});
+                }
+                break;
+            };
+            let (saved, below) = (&saved[below], shape.layer(below));
+            let grad_below = &mut next[..count * layer.input];
+            weight().multiply(grad, grad_below, |row, rows| {
+                let first = first + row;
+                let values = first * layer.input..first * layer.input + rows.len();
+                let kept = layers::KeptRows {
+                    activation: &saved.activation[values.clone()],
+                    before: saved.before.get(values.clone()).unwrap_or_default(),
+                    normalized: saved.normalized.get(values).unwrap_or_default(),
+                    inverse_std: saved.inverse_std.get(first..).unwrap_or_default(),
+                };
+                let grads = grad_params.as_deref_mut();
+                layers::hidden_backward(shape.activation, &below, params, rows, kept, grads);
+            });
+            std::mem::swap(&mut current, &mut next);
         }
-        std::mem::swap(&mut current, &mut next);
+    }
+}
+
+/// Rearranges every layer's weight for products.
+fn pack(isa: Isa, shape: &MlpShape, params: &[f32], packed: &mut Vec<Vec<f32>>) {
+    packed.resize_with(shape.hidden.len() + 1, Vec::new);
+    for (layer, packed) in shape.layers().zip(packed) {
+        Weight::pack(isa, &params[layer.weight], layer.output, packed);
     }
 }
 
@@ -292,151 +288,4 @@ fn check(shape: &MlpShape, params: &[f32], x: &[f32], rows: usize, out: &[f32]) 
     );
     assert_eq!(x.len(), rows * shape.input, "input rows of {shape:?}");
     assert_eq!(out.len(), rows * shape.output, "output rows of {shape:?}");
-}
-
-fn linear(layer: &LayerLayout, params: &[f32], x: &[f32], rows: usize, out: &mut [f32]) {
-    let x = Matrix::new(x, rows, layer.input);
-    let weight = Matrix::new(&params[layer.weight.clone()], layer.input, layer.output);
-    matmul(x, weight, out);
-}
-
-fn last_layer(layers: &[LayerLayout], params: &[f32], x: &[f32], rows: usize, out: &mut [f32]) {
-    if let Some(layer) = layers.last() {
-        linear(layer, params, x, rows, out);
-        let bias = &params[layer.bias.clone()];
-        for row in out.chunks_exact_mut(layer.output) {
-            for (y, b) in row.iter_mut().zip(bias) {
-                *y += b;
-            }
-        }
-    }
-}
-
-/// `max(v, 0)` that lets a NaN through, as PyTorch's does: with `f32::max` a
-/// diverged network would go on as a silent one.
-#[inline(always)]
-fn relu(v: f32) -> f32 {
-    if v < 0.0 { 0.0 } else { v }
-}
-
-fn bias_relu(bias: &[f32], y: &mut [f32]) {
-    Arch::new().dispatch(|| {
-        for row in y.chunks_exact_mut(bias.len()) {
-            for (y, b) in row.iter_mut().zip(bias) {
-                *y = relu(*y + b);
-            }
-        }
-    });
-}
-
-/// `y <- relu(gain * n + shift)` with `n = (y + b - mean) / sqrt(var + eps)`
-/// over each row, as in PyTorch's `LayerNorm` (biased variance).
-fn norm_relu(
-    bias: &[f32],
-    gain: &[f32],
-    shift: &[f32],
-    y: &mut [f32],
-    normalized: &mut [f32],
-    inverse_std: &mut [f32],
-) {
-    let width = bias.len();
-    Arch::new().dispatch(|| {
-        let rows = y
-            .chunks_exact_mut(width)
-            .zip(normalized.chunks_exact_mut(width));
-        for ((row, normal), inverse) in rows.zip(inverse_std) {
-            for ((n, y), b) in normal.iter_mut().zip(&*row).zip(bias) {
-                *n = y + b;
-            }
-            let mean = sum(normal, |v| v) / width as f32;
-            let variance = sum(normal, |v| (v - mean) * (v - mean)) / width as f32;
-            *inverse = 1.0 / (variance + LAYER_NORM_EPS).sqrt();
-            for (((y, n), g), s) in row.iter_mut().zip(normal).zip(gain).zip(shift) {
-                *n = (*n - mean) * *inverse;
-                *y = relu(g * *n + s);
-            }
-        }
-    });
-}
-
-/// Gradient through gain and normalization, in place: with `d = gain * grad`,
-/// `grad <- inverse_std * (d - mean(d) - n * mean(d * n))` over each row.
-fn norm_backward(gain: &[f32], normalized: &[f32], inverse_std: &[f32], grad: &mut [f32]) {
-    let width = gain.len();
-    Arch::new().dispatch(|| {
-        let rows = grad
-            .chunks_exact_mut(width)
-            .zip(normalized.chunks_exact(width));
-        for ((row, normal), inverse) in rows.zip(inverse_std) {
-            for (d, g) in row.iter_mut().zip(gain) {
-                *d *= g;
-            }
-            let mean = sum(row, |v| v) / width as f32;
-            let along = dot(row, normal) / width as f32;
-            for (d, n) in row.iter_mut().zip(normal) {
-                *d = inverse * (*d - mean - n * along);
-            }
-        }
-    });
-}
-
-fn mask(activation: &[f32], grad: &mut [f32]) {
-    Arch::new().dispatch(|| {
-        for (g, a) in grad.iter_mut().zip(activation) {
-            *g = if *a > 0.0 { *g } else { 0.0 };
-        }
-    });
-}
-
-fn column_sums(rows: &[f32], out: &mut [f32]) {
-    out.fill(0.0);
-    Arch::new().dispatch(|| {
-        for row in rows.chunks_exact(out.len()) {
-            for (o, v) in out.iter_mut().zip(row) {
-                *o += v;
-            }
-        }
-    });
-}
-
-fn column_sums_of_product(a: &[f32], b: &[f32], out: &mut [f32]) {
-    out.fill(0.0);
-    Arch::new().dispatch(|| {
-        for (a, b) in a.chunks_exact(out.len()).zip(b.chunks_exact(out.len())) {
-            for ((o, a), b) in out.iter_mut().zip(a).zip(b) {
-                *o += a * b;
-            }
-        }
-    });
-}
-
-/// Independent partial sums: the compiler may not reorder floating-point
-/// additions itself, so a plain sum would not vectorize.
-const LANES: usize = 16;
-
-#[inline(always)]
-pub(crate) fn sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
-    let mut lanes = [0.0; LANES];
-    let whole = values.chunks_exact(LANES);
-    let rest: f32 = whole.remainder().iter().map(|&v| f(v)).sum();
-    for chunk in whole {
-        for (lane, &v) in lanes.iter_mut().zip(chunk) {
-            *lane += f(v);
-        }
-    }
-    lanes.iter().sum::<f32>() + rest
-}
-
-#[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0; LANES];
-    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest = a.remainder().iter().zip(b.remainder());
-    let rest: f32 = rest.map(|(a, b)| a * b).sum();
-    for (a, b) in a.zip(b) {
-        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane += a * b;
-        }
-    }
-    lanes.iter().sum::<f32>() + rest
 }
