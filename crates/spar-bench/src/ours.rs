@@ -113,14 +113,7 @@ impl Contender for BareMlpStep {
     fn step(&mut self, i: usize, losses: Option<&mut Losses>) -> Result<()> {
         let Self { shape, rows, .. } = self;
         let [x, y] = &self.batches[i];
-        mlp::forward(
-            shape,
-            &self.params,
-            x,
-            *rows,
-            &mut self.work,
-            &mut self.out,
-        );
+        mlp::forward(shape, &self.params, x, *rows, &mut self.work, &mut self.out);
         let mut loss = 0.0;
         for ((g, out), y) in self.grad_out.iter_mut().zip(&self.out).zip(y) {
             let error = out - y;
