@@ -4,6 +4,7 @@ out, so that XLA sees the whole step. Same math as
 crates/spar-rectify/src/update.rs.
 """
 
+import math
 import os
 
 import common
@@ -53,8 +54,9 @@ def adam(lr, net, state, grad):
     step = state["step"] + 1
     m = tree_map(lambda m, g: m + (1 - b1) * (g - m), state["m"], grad)
     v = tree_map(lambda v, g: b2 * v + (1 - b2) * g * g, state["v"], grad)
-    rate = lr / (1 - b1**step)
-    root = lax.rsqrt(1 - b2**step)
+    # 1 - b**step, exact also for the first steps, where it is nearly 1 - 1.
+    correction1, correction2 = (-jnp.expm1(step * math.log(b)) for b in [b1, b2])
+    rate, root = lr / correction1, 1 / jnp.sqrt(correction2)
     net = tree_map(lambda p, m, v: p - rate * m / (jnp.sqrt(v) * root + eps), net, m, v)
     return net, {"m": m, "v": v, "step": step}
 

@@ -89,6 +89,9 @@ const WATCHED: [&str; 6] = [
     "imitation/ours",
 ];
 
+/// Which worker runs which contender.
+type Turn = (usize, String);
+
 /// What the turns of one contender took, in order.
 pub(crate) type Timings = BTreeMap<String, Vec<Timing>>;
 
@@ -113,13 +116,16 @@ pub(crate) fn bench(
         let got = options.seconds;
         return Err(Usage(format!("--seconds is {got}, expected a positive number")).into());
     }
-    let program = provisioned()?.build("spar-bench")?;
+    let cargo = provisioned()?;
+    let program = cargo.build("spar-bench")?;
+    let malloc = cargo.build("spar-bench-malloc")?;
     let folder = root.join("target/bench");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let bench = Bench {
         root,
         folder,
         program,
+        malloc,
         options,
     };
     if options.check {
@@ -135,17 +141,23 @@ struct Bench<'a> {
     /// Where workers' logs go.
     folder: PathBuf,
     program: PathBuf,
+    /// The same without our allocator.
+    malloc: PathBuf,
     options: &'a Options,
 }
 
 impl Bench<'_> {
     /// Our own worker on one core.
     fn ours(&self, core: usize) -> Result<Worker> {
-        let mut command = Command::new(&self.program);
+        self.rust("spar-bench", &self.program, core)
+    }
+
+    fn rust(&self, name: &'static str, program: &Path, core: usize) -> Result<Worker> {
+        let mut command = Command::new(program);
         command
             .args(["serve", "--core", &core.to_string()])
             .env("RAYON_NUM_THREADS", "1");
-        Worker::start("spar-bench", command, &self.folder)
+        Worker::start(name, command, &self.folder)
     }
 
     /// A peer's worker on one core, or on all.
@@ -163,8 +175,8 @@ impl Bench<'_> {
         Worker::start(name, command, &self.folder)
     }
 
-    /// Lets every `(worker, contender)` take its turn, round after round.
-    fn rounds(&self, workers: &mut [Worker], turns: &[(usize, String)]) -> Result<Timings> {
+    /// Lets every contender take its turn, round after round.
+    fn rounds(&self, workers: &mut [Worker], turns: &[Turn]) -> Result<Timings> {
         let rounds = self.options.rounds.get();
         let mut timings = Timings::new();
         let bar = ProgressBar::new((rounds * turns.len()) as u64);
@@ -218,7 +230,8 @@ impl Bench<'_> {
 
         let core = last_core();
         let mut missing = Vec::new();
-        let mut workers = vec![self.ours(core)?];
+        let malloc = self.rust("spar-bench-malloc", &self.malloc, core)?;
+        let mut workers = vec![self.ours(core)?, malloc];
         for &peer in &self.options.peers {
             if peer == Peer::None {
                 continue;
@@ -257,8 +270,7 @@ impl Bench<'_> {
     }
 }
 
-/// The contenders that compute what ours does, as `(worker, name)`, workload by
-/// workload, and how far the losses of each are from ours at most. One that
+/// The contenders that compute what ours does, workload by workload, and how far the losses of each are from ours at most. One that
 /// cannot run is added to `missing`.
 ///
 /// # Errors
@@ -266,7 +278,7 @@ impl Bench<'_> {
 fn agreeing(
     workers: &mut [Worker],
     missing: &mut Vec<String>,
-) -> Result<(Vec<(usize, String)>, BTreeMap<String, f64>)> {
+) -> Result<(Vec<Turn>, BTreeMap<String, f64>)> {
     let mut turns = Vec::new();
     let mut agreement = BTreeMap::new();
     let mut ours: BTreeMap<String, Losses> = BTreeMap::new();

@@ -242,9 +242,9 @@ pub(crate) fn contender(name: &str, inputs: &Inputs) -> Result<Box<dyn Contender
     Ok(match name {
         "mlp/ours" => Box::new(MlpStep::new(inputs)?),
         "mlp/bare" => Box::new(BareMlpStep::new(inputs)?),
-        "mlp/candle" => Box::new(crate::plain::PlainMlpStep::new(inputs)?),
+        "mlp/candle" | "mlp/candle-malloc" => Box::new(crate::plain::PlainMlpStep::new(inputs)?),
         "spar/ours" => Box::new(SparStep::new(inputs, Part::Whole)?),
-        "spar/candle" => Box::new(crate::plain::PlainSparStep::new(inputs)?),
+        "spar/candle" | "spar/candle-malloc" => Box::new(crate::plain::PlainSparStep::new(inputs)?),
         "critic/ours" => Box::new(CriticStep::new(inputs)?),
         "fit/ours" => Box::new(SparStep::new(inputs, Part::Fit)?),
         "imitation/ours" => Box::new(SparStep::new(inputs, Part::Imitation)?),
@@ -252,8 +252,10 @@ pub(crate) fn contender(name: &str, inputs: &Inputs) -> Result<Box<dyn Contender
     })
 }
 
-/// The names [`contender`] knows.
-pub(crate) const NAMES: [&str; 8] = [
+/// What `spar-bench` runs: the machine's peak, then each workload, ours first.
+pub const NAMES: [&str; 10] = [
+    "fma/peak",
+    "sgemm/peak",
     "mlp/ours",
     "mlp/bare",
     "mlp/candle",
@@ -263,3 +265,6 @@ pub(crate) const NAMES: [&str; 8] = [
     "fit/ours",
     "imitation/ours",
 ];
+
+/// What `spar-bench-malloc` runs: the same composition, the system's allocator.
+pub const NAMES_MALLOC: [&str; 2] = ["mlp/candle-malloc", "spar/candle-malloc"];

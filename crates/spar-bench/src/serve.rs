@@ -34,12 +34,12 @@ struct Hello {
 ///
 /// # Errors
 /// If stdin or stdout breaks; a request that fails is answered with why.
-pub(crate) fn serve(core: Option<usize>) -> Result<()> {
+pub(crate) fn serve(core: Option<usize>, contenders: &[&'static str]) -> Result<()> {
     if let Some(core) = core {
         clock::stay_on_core(core)?;
     }
     let inputs = Inputs::new()?;
-    answer(&hello(&inputs))?;
+    answer(&hello(&inputs, contenders))?;
     for line in io::stdin().lock().lines() {
         let line = line?;
         let done = match line.split_whitespace().collect::<Vec<_>>()[..] {
@@ -62,7 +62,7 @@ fn answer(value: &impl Serialize) -> Result<()> {
     Ok(stdout.flush()?)
 }
 
-fn hello(inputs: &Inputs) -> Hello {
+fn hello(inputs: &Inputs, contenders: &[&'static str]) -> Hello {
     let c = &inputs.config;
     let critic = flops::critic(c);
     let flops = [
@@ -75,10 +75,7 @@ fn hello(inputs: &Inputs) -> Hello {
         ("sgemm", Sgemm::FLOPS),
     ];
     Hello {
-        contenders: ours::NAMES
-            .into_iter()
-            .chain(["fma/peak", "sgemm/peak"])
-            .collect(),
+        contenders: contenders.to_vec(),
         flops: flops.into(),
         isa: peak::isa(),
         features: peak::features(),

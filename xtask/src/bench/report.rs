@@ -305,8 +305,7 @@ pub(crate) fn largest_difference(
         }
         for (step, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
             let off = (theirs - ours).abs() / ours.abs();
-            // Written so that a NaN fails.
-            if !(off <= tolerance) {
+            if off.is_nan() || off > tolerance {
                 bail!(
                     "{name} computes something else: {loss} number {} is {theirs}, ours {ours} ({off:.1e} of it apart, allowed {tolerance:.1e})",
                     step + 1

@@ -107,7 +107,8 @@ fn a_report_has_rates_fractions_and_ratios_round_by_round() {
         |-----------|-------------------|---------|---------|
         | mlp       | ours, 2 processes |  1600.0 |   1.00x |
 
-        missing: torch: pip: no network"#]].assert_eq(&report.to_string());
+        missing: torch: pip: no network"#]]
+    .assert_eq(&report.to_string());
 }
 
 #[test]
