@@ -119,10 +119,12 @@ pub(crate) fn compare(isa: &str, baselines: &Baselines, measured: &Ratios) -> Ve
         } else {
             there.join(", ")
         };
+        let first = format!(
+            "no baseline for {isa} (there: {there}): nothing compared; make one with --write-baseline"
+        );
+        let rest = measured.iter().map(|(name, now)| new(name, *now));
         return Verdict {
-            lines: vec![format!(
-                "no baseline for {isa} (there: {there}): nothing compared; make one with --write-baseline"
-            )],
+            lines: [first].into_iter().chain(rest).collect(),
             regressed: false,
         };
     };
@@ -130,7 +132,7 @@ pub(crate) fn compare(isa: &str, baselines: &Baselines, measured: &Ratios) -> Ve
     let mut regressed = false;
     for (name, now) in measured {
         let Some(then) = known.get(name) else {
-            lines.push(format!("new: {name} at {now:.3} of sgemm has no baseline"));
+            lines.push(new(name, *now));
             continue;
         };
         let change = 100.0 * (now / then - 1.0);
@@ -151,6 +153,11 @@ pub(crate) fn compare(isa: &str, baselines: &Baselines, measured: &Ratios) -> Ve
         ));
     }
     Verdict { lines, regressed }
+}
+
+/// The line of a contender without a baseline.
+fn new(name: &str, now: f64) -> String {
+    format!("new: {name} at {now:.3} of sgemm has no baseline")
 }
 
 #[cfg(test)]

@@ -87,6 +87,7 @@ fn another_instruction_set_passes_and_says_so() {
         table([("mlp/ours", 0.1)]),
         expect![[r#"
             no baseline for avx512 (there: avx2): nothing compared; make one with --write-baseline
+            new: mlp/ours at 0.100 of sgemm has no baseline
             passes"#]],
     );
 }
