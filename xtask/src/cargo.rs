@@ -118,10 +118,10 @@ impl Cargo {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Builds `spar` and returns the program, wherever cargo puts it. The whole
-    /// workspace is asked for, so that dependencies get the features the tests
-    /// build them with and are compiled once.
-    pub(crate) fn build_spar(&self) -> Result<PathBuf> {
+    /// Builds the program `name` and returns it, wherever cargo puts it. The
+    /// whole workspace is asked for, so that dependencies get the features the
+    /// tests build them with and are compiled once.
+    pub(crate) fn build(&self, name: &str) -> Result<PathBuf> {
         let mut command = self.command(&["build", "--release", "--workspace", "--bins"])?;
         let mut child = command
             .arg("--message-format=json-render-diagnostics")
@@ -132,7 +132,7 @@ impl Cargo {
         let mut program = None;
         for line in BufReader::new(messages).lines() {
             let message: Value = serde_json::from_str(&line?).unwrap_or_default();
-            if message["target"]["name"] == "spar" {
+            if message["target"]["name"] == name {
                 program = message["executable"]
                     .as_str()
                     .map(PathBuf::from)
@@ -140,9 +140,9 @@ impl Cargo {
             }
         }
         if !child.wait()?.success() {
-            bail!("`spar` does not build; cargo's messages are above");
+            bail!("`{name}` does not build; cargo's messages are above");
         }
-        program.context("cargo built no program named `spar`")
+        program.with_context(|| format!("cargo built no program named `{name}`"))
     }
 }
 

@@ -4,6 +4,7 @@
 //! xtask provisions the native parts, calls cargo and spawns `spar`; it never
 //! links candle, HDF5 or MuJoCo, so that it builds in seconds.
 
+mod bench;
 mod cargo;
 mod execute;
 mod plan;
@@ -42,6 +43,9 @@ enum Command {
     Lint,
     /// Make a suite's table: data, training runs, report. Does what is left.
     Reproduce(Options),
+    /// Measure our training steps beside candle's, PyTorch's and JAX's; with
+    /// --check, against the committed baseline.
+    Bench(bench::Options),
     /// Only the data of a suite.
     #[command(subcommand)]
     Data(Data),
@@ -101,6 +105,7 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Lint => provisioned()?.lint(),
         Command::Reproduce(options) => reproduce::reproduce(root, &options, provisioned),
+        Command::Bench(options) => bench::bench(root, &options, provisioned),
         Command::Data(Data::Generate(options)) => reproduce::generate(root, &options, provisioned),
     }
 }

@@ -205,7 +205,7 @@ impl<'a> Session<'a> {
         // A program given by hand comes with its own set-up.
         let spar = match env::var_os("SPAR_BIN") {
             Some(program) => std::path::absolute(program)?,
-            None => provisioned()?.build_spar()?,
+            None => provisioned()?.build("spar")?,
         };
         let slots = options
             .jobs

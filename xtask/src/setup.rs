@@ -399,7 +399,7 @@ impl fmt::Display for ByHand<'_> {
 }
 
 /// Runs a command in silence; its complaint is the error.
-fn checked(mut command: Command, what: &str) -> Result<()> {
+pub(crate) fn checked(mut command: Command, what: &str) -> Result<()> {
     let output = command
         .stdin(Stdio::null())
         .output()

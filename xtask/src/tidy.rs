@@ -249,6 +249,17 @@ const LAYERS: &[&[&str]] = &[
 /// Crates beside the layers, and all they may depend on.
 const BESIDE: &[(&str, &[&str])] = &[
     ("xtask", &["spar-core"]),
+    (
+        "spar-bench",
+        &[
+            "spar-core",
+            "spar-kernels",
+            "spar-nn",
+            "spar-anchor",
+            "spar-critic",
+            "spar-rectify",
+        ],
+    ),
     ("spar-report", &["spar-core", "spar-eval"]),
 ];
 

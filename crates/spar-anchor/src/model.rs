@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 use spar_core::{Stream, sha256_hex};
-use spar_nn::{Activation, Mlp, MlpShape, RowMlp, Trace};
+use spar_nn::{Head, Mlp, MlpShape, RowMlp, Trace};
 
 use crate::config::AnchorConfig;
 
@@ -23,12 +23,7 @@ impl Anchor {
         act_dim: usize,
         init: &mut Stream,
     ) -> Result<Self> {
-        let shape = MlpShape {
-            input: obs_dim,
-            hidden: config.hidden.clone(),
-            output: act_dim,
-            layer_norm: false,
-        };
+        let shape = MlpShape::relu(obs_dim, config.hidden.clone(), act_dim).with_head(Head::Tanh);
         Ok(Self {
             net: Mlp::new(shape, init)?,
         })
@@ -40,12 +35,12 @@ impl Anchor {
     /// # Errors
     /// If the shapes do not fit.
     pub fn act(&self, obs: &Tensor) -> Result<Tensor> {
-        self.net.forward_detached(obs)?.tanh()
+        self.net.forward_detached(obs)
     }
 
     /// The same actions with a gradient of the parameters: for cloning only.
     pub(crate) fn clone_act(&self, obs: &Tensor) -> Result<Tensor> {
-        self.net.forward(obs, Trace::Params)?.tanh()
+        self.net.forward(obs, Trace::Params)
     }
 
     /// The network, for checkpoints.
@@ -58,7 +53,7 @@ impl Anchor {
     /// # Errors
     /// Only if candle cannot read the parameters.
     pub fn rows(&self) -> Result<RowMlp> {
-        RowMlp::of(&self.net, Activation::Tanh)
+        RowMlp::of(&self.net)
     }
 
     /// SHA-256 of the parameters: equal before and after a run, since the

@@ -83,12 +83,7 @@ impl Sac {
     pub fn new(config: SacConfig, env: EnvId, seed: u64) -> Result<Self> {
         let (obs_dim, act_dim) = (env.obs_dim(), env.act_dim());
         let net = |name: &str, input, output| {
-            let shape = MlpShape {
-                input,
-                hidden: config.hidden.clone(),
-                output,
-                layer_norm: false,
-            };
+            let shape = MlpShape::relu(input, config.hidden.clone(), output);
             Mlp::new(shape, &mut Stream::new(seed, name))
         };
         let actor = net("sac/actor/init", obs_dim, 2 * act_dim)?;

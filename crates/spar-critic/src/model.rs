@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 use spar_core::Stream;
-use spar_nn::{Activation, Adam, AdamConfig, Mlp, MlpShape, RowMlp, State, StateError};
+use spar_nn::{Adam, AdamConfig, Mlp, MlpShape, RowMlp, State, StateError};
 
 use crate::config::{CriticConfig, CriticForm};
 
@@ -26,12 +26,7 @@ impl Critic {
     /// Only if candle cannot hold the parameters.
     pub fn new(config: CriticConfig, obs_dim: usize, act_dim: usize, seed: u64) -> Result<Self> {
         let net = |input, name: String| {
-            let shape = MlpShape {
-                input,
-                hidden: config.hidden.clone(),
-                output: 1,
-                layer_norm: true,
-            };
+            let shape = MlpShape::relu(input, config.hidden.clone(), 1).with_layer_norm(true);
             Mlp::new(shape, &mut Stream::new(seed, &name))
         };
         let adam = AdamConfig::new(config.lr);
@@ -70,8 +65,7 @@ impl Critic {
     /// # Errors
     /// Only if candle cannot read the parameters.
     pub fn rows(&self) -> Result<Vec<RowMlp>> {
-        let copy = |net| RowMlp::of(net, Activation::Identity);
-        self.q.iter().map(copy).collect()
+        self.q.iter().map(RowMlp::of).collect()
     }
 
     /// Adds every network and optimizer to `state`.

@@ -5,16 +5,17 @@
 //! They exist because a general tensor library spends most of an offline-RL
 //! update outside its matrix products: it allocates every intermediate, passes
 //! over memory once per elementary operation and walks parameters one tensor
-//! at a time. Here a pass keeps its buffers, bias, normalization and ReLU are
-//! one sweep beside the product, and optimizer state is one flat array.
+//! at a time. Here a pass keeps its buffers, bias, normalization and activation
+//! are done on rows of a product that are still in cache, and optimizer state is
+//! one flat array.
 //!
 //! Every operation has a plain counterpart in [`mod@reference`] that it is
 //! tested against, and finite differences check each gradient. All are
 //! single-threaded and give the same bits for the same input on one machine;
 //! parallelism belongs to whole runs, one per core.
 //!
-//! This is the only crate with numeric `unsafe` code: one call into `gemm`, and
-//! the launches of CUDA kernels.
+//! This is the only crate with numeric `unsafe` code: the vector instructions of
+//! the matrix product, and the launches of CUDA kernels.
 //!
 //! [`cuda`] holds the same operations as CUDA kernels, which have **never run
 //! on a GPU**.
@@ -25,5 +26,6 @@ pub mod mlp;
 pub mod optim;
 pub mod reference;
 pub mod rows;
+pub mod scalar;
 
-pub use mlp::{MlpShape, Workspace};
+pub use mlp::{Activation, Head, MlpShape, Workspace};

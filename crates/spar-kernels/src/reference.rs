@@ -1,14 +1,13 @@
 //! Plain counterparts of the fused operations, in double precision and with no
 //! concern for speed: what they are tested against.
 
-use crate::mlp::{LAYER_NORM_EPS, MlpShape};
+use crate::mlp::{Activation, Head, LAYER_NORM_EPS, MlpShape};
 
 /// [`crate::mlp::forward`] written as its definition. `x` is `[rows, input]`,
 /// the result `[rows, output]`.
 pub fn forward(shape: &MlpShape, params: &[f64], x: &[f64]) -> Vec<f64> {
-    let layers = shape.layers();
     let mut rows: Vec<Vec<f64>> = x.chunks(shape.input).map(<[f64]>::to_vec).collect();
-    for (i, layer) in layers.iter().enumerate() {
+    for (i, layer) in shape.layers().enumerate() {
         for row in &mut rows {
             let weight = &params[layer.weight.clone()];
             let mut y: Vec<f64> = params[layer.bias.clone()].to_vec();
@@ -26,13 +25,25 @@ pub fn forward(shape: &MlpShape, params: &[f64], x: &[f64]) -> Vec<f64> {
                     *v = params[gain.start + j] * (*v - mean) / std + params[shift.start + j];
                 }
             }
-            if i + 1 < layers.len() {
-                y.iter_mut().for_each(|v| *v = v.max(0.0));
+            let last = i == shape.hidden.len();
+            for v in &mut y {
+                *v = match (last, shape.activation, shape.head) {
+                    (false, Activation::Relu, _) => v.max(0.0),
+                    (false, Activation::Gelu, _) => gelu(*v),
+                    (true, _, Head::Linear) => *v,
+                    (true, _, Head::Tanh) => v.tanh(),
+                };
             }
             *row = y;
         }
     }
     rows.concat()
+}
+
+/// [`Activation::Gelu`].
+fn gelu(x: f64) -> f64 {
+    let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
+    0.5 * x * (1.0 + inner.tanh())
 }
 
 /// What an ensemble of critics says of one action, `values` one per critic:

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use spar_core::Stream;
-use spar_kernels::{MlpShape, Workspace, mlp, reference};
+use spar_kernels::{Activation, Head, MlpShape, Workspace, mlp, reference};
 
 struct Case {
     shape: MlpShape,
@@ -72,9 +72,18 @@ proptest! {
     #[test]
     fn forward_is_its_definition(
         input in 1usize..20, hidden in prop::collection::vec(1usize..40, 0..4),
-        output in 1usize..9, rows in 1usize..40, layer_norm: bool, seed: u64,
+        output in 1usize..40, rows in 1usize..70, layer_norm: bool, gelu: bool, tanh: bool,
+        seed: u64,
     ) {
-        let c = case(MlpShape { input, hidden, output, layer_norm }, rows, seed);
+        let shape = MlpShape {
+            input,
+            hidden,
+            output,
+            layer_norm,
+            activation: if gelu { Activation::Gelu } else { Activation::Relu },
+            head: if tanh { Head::Tanh } else { Head::Linear },
+        };
+        let c = case(shape, rows, seed);
         // A width of one normalizes to zero whatever comes in: both sides agree
         // only as far as rounding noise over the epsilon lets them.
         prop_assume!(!c.shape.layer_norm || c.shape.hidden.iter().all(|&w| w > 2));
@@ -83,20 +92,21 @@ proptest! {
         let mut work = Workspace::default();
         mlp::forward(&c.shape, &c.params, &c.x, rows, &mut work, &mut out);
         close(&out, &want, 2e-3);
-        mlp::forward_only(&c.shape, &c.params, &c.x, rows, &mut work, &mut out);
-        close(&out, &want, 2e-3);
+        let mut only = vec![0.0; rows * output];
+        mlp::forward_only(&c.shape, &c.params, &c.x, rows, &mut work, &mut only);
+        prop_assert_eq!(&only, &out, "the two passes differ");
+        // A row's output is its own, whatever surrounds it.
+        let last = rows - 1;
+        let (x, mut alone) = (&c.x[last * input..], vec![0.0; output]);
+        mlp::forward_only(&c.shape, &c.params, x, 1, &mut work, &mut alone);
+        prop_assert_eq!(&alone, &out[last * output..], "the last row alone");
     }
 }
 
 #[test]
 fn many_rows_pass_in_blocks_without_a_seam() {
     for layer_norm in [false, true] {
-        let shape = MlpShape {
-            input: 5,
-            hidden: vec![16, 12],
-            output: 3,
-            layer_norm,
-        };
+        let shape = MlpShape::relu(5, [16, 12], 3).with_layer_norm(layer_norm);
         let c = case(shape, 700, 1);
         let want = reference::forward(&c.shape, &wide(&c.params), &wide(&c.x));
         let mut out = vec![0.0; want.len()];
@@ -114,18 +124,21 @@ fn many_rows_pass_in_blocks_without_a_seam() {
 
 #[test]
 fn gradients_are_those_of_finite_differences() {
-    for (layer_norm, hidden, rows) in [
-        (false, vec![7, 9], 6),
-        (true, vec![8, 6], 5),
-        (false, vec![], 3),
-        (true, vec![5], 1),
+    let (relu, gelu) = (Activation::Relu, Activation::Gelu);
+    for (layer_norm, activation, head, hidden, rows) in [
+        (false, relu, Head::Linear, vec![7, 9], 6),
+        (true, relu, Head::Linear, vec![8, 6], 5),
+        (false, relu, Head::Linear, vec![], 3),
+        (true, relu, Head::Tanh, vec![5], 1),
+        (false, gelu, Head::Linear, vec![7, 20], 4),
+        (true, gelu, Head::Tanh, vec![8, 6], 5),
+        // More rows than pass through the layers together.
+        (true, relu, Head::Tanh, vec![5, 6], 300),
     ] {
-        let shape = MlpShape {
-            input: 4,
-            hidden,
-            output: 3,
-            layer_norm,
-        };
+        let shape = MlpShape::relu(4, hidden, 3)
+            .with_layer_norm(layer_norm)
+            .with_activation(activation)
+            .with_head(head);
         let c = case(shape, rows, 11);
         let (params, x) = (wide(&c.params), wide(&c.x));
         let mut work = Workspace::default();
@@ -165,12 +178,7 @@ fn gradients_are_those_of_finite_differences() {
 #[test]
 fn a_parameter_that_is_not_a_number_shows_in_the_output() {
     for layer_norm in [false, true] {
-        let shape = MlpShape {
-            input: 3,
-            hidden: vec![20, 20],
-            output: 2,
-            layer_norm,
-        };
+        let shape = MlpShape::relu(3, [20, 20], 2).with_layer_norm(layer_norm);
         for layer in shape.layers() {
             for at in [layer.weight.start, layer.bias.end - 1] {
                 let mut c = case(shape.clone(), 4, 5);

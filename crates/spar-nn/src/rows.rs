@@ -1,7 +1,11 @@
 //! A network for acting: each row alone, in a fixed order of summation.
 
 use candle_core::Result;
-use spar_kernels::rows::{affine, layer_norm};
+use spar_kernels::{
+    Head,
+    rows::{affine, layer_norm},
+    scalar,
+};
 
 use crate::mlp::{Mlp, MlpShape};
 
@@ -14,6 +18,8 @@ pub enum Activation {
     Relu,
     /// `tanh(x)`.
     Tanh,
+    /// [`spar_kernels::Activation::Gelu`].
+    Gelu,
     /// `x` for positive `x`, `slope * x` below.
     LeakyRelu(f32),
 }
@@ -27,7 +33,8 @@ impl Activation {
             Self::Relu => values
                 .iter_mut()
                 .for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v }),
-            Self::Tanh => values.iter_mut().for_each(|v| *v = v.tanh()),
+            Self::Tanh => values.iter_mut().for_each(|v| *v = scalar::tanh(*v)),
+            Self::Gelu => values.iter_mut().for_each(|v| *v = scalar::gelu(*v)),
             Self::LeakyRelu(slope) => {
                 values
                     .iter_mut()
@@ -82,23 +89,23 @@ pub struct RowMlp {
 }
 
 impl RowMlp {
-    /// A copy of a trained network with `output` after its last layer.
+    /// A copy of a trained network.
     ///
     /// # Errors
     /// Only if candle cannot read the parameters.
-    pub fn of(mlp: &Mlp, output: Activation) -> Result<Self> {
-        Self::from_params(mlp.shape(), &mlp.to_params()?, output)
+    pub fn of(mlp: &Mlp) -> Result<Self> {
+        Self::from_params(mlp.shape(), &mlp.to_params()?)
     }
 
     /// The network of flat parameters laid out as `shape` says.
     ///
     /// # Errors
     /// If the number of parameters differs.
-    pub fn from_params(shape: &MlpShape, params: &[f32], output: Activation) -> Result<Self> {
+    pub fn from_params(shape: &MlpShape, params: &[f32]) -> Result<Self> {
         if params.len() != shape.parameters() {
             candle_core::bail!("{} parameters do not make {shape:?}", params.len());
         }
-        let layers = shape.layers().into_iter().map(|l| Linear {
+        let layers = shape.layers().map(|l| Linear {
             weight: params[l.weight].to_vec(),
             bias: params[l.bias].to_vec(),
             norm: l.norm.map(|(gain, shift)| Norm {
@@ -108,8 +115,14 @@ impl RowMlp {
         });
         Ok(Self {
             layers: layers.collect(),
-            hidden: Activation::Relu,
-            output,
+            hidden: match shape.activation {
+                spar_kernels::Activation::Relu => Activation::Relu,
+                spar_kernels::Activation::Gelu => Activation::Gelu,
+            },
+            output: match shape.head {
+                Head::Linear => Activation::Identity,
+                Head::Tanh => Activation::Tanh,
+            },
         })
     }
 

@@ -4,15 +4,11 @@
 use candle_core::{DType, Device, Tensor, Var, backprop::GradStore};
 use candle_nn::{Linear, Module};
 use spar_core::Stream;
-use spar_nn::{Activation, Mlp, MlpShape, RowMlp, Trace, normal};
+use spar_kernels::scalar;
+use spar_nn::{Activation, Head, Mlp, MlpShape, RowMlp, Trace, normal};
 
 fn shape(layer_norm: bool) -> MlpShape {
-    MlpShape {
-        input: 5,
-        hidden: vec![12, 9],
-        output: 3,
-        layer_norm,
-    }
+    MlpShape::relu(5, [12, 9], 3).with_layer_norm(layer_norm)
 }
 
 /// A network none of whose parameters is at its special initial value.
@@ -324,8 +320,9 @@ fn scaling_the_output_layer_scales_the_output() {
 #[test]
 fn a_row_alone_is_its_row_of_the_batch_whatever_surrounds_it() {
     let mlp = network(shape(false), 1);
-    let plain = RowMlp::of(&mlp, Activation::Identity).unwrap();
-    let tanh = RowMlp::of(&mlp, Activation::Tanh).unwrap();
+    let plain = RowMlp::of(&mlp).unwrap();
+    let acting = shape(false).with_head(Head::Tanh);
+    let tanh = RowMlp::of(&network(acting, 1)).unwrap();
     assert_eq!((plain.input_dim(), plain.output_dim()), (5, 3));
     let x = rows(2, 300, 5);
     let batch = mlp.forward_detached(&x).unwrap();
@@ -342,11 +339,11 @@ fn a_row_alone_is_its_row_of_the_batch_whatever_surrounds_it() {
         tanh.row(&values[5 * i..5 * i + 5], &mut one);
         assert_eq!(
             one.map(f32::to_bits),
-            [0, 1, 2].map(|j| out[3 * i + j].tanh().to_bits())
+            [0, 1, 2].map(|j| scalar::tanh(out[3 * i + j]).to_bits())
         );
     }
     let normalized = network(shape(true), 1);
-    let row_by_row = RowMlp::of(&normalized, Activation::Identity).unwrap();
+    let row_by_row = RowMlp::of(&normalized).unwrap();
     for (row, out) in values.chunks(5).zip(out.chunks_mut(3)) {
         row_by_row.row(row, out);
     }
@@ -360,11 +357,18 @@ fn activations_are_their_definitions_and_let_a_nan_through() {
         (Activation::Identity, -2.0, 3.0),
         (Activation::Relu, 0.0, 3.0),
         (Activation::Tanh, (-2.0f32).tanh(), 3f32.tanh()),
+        // PyTorch: GELU(approximate="tanh").
+        (Activation::Gelu, -0.045_402_28, 2.996_362_7),
         (Activation::LeakyRelu(0.01), -0.02, 3.0),
     ] {
         let mut v = [-2.0, 3.0, f32::NAN];
         activation.apply(&mut v);
-        assert_eq!(v[..2], [at_minus_2, at_3], "{activation:?}");
+        for (got, want) in v.into_iter().zip([at_minus_2, at_3]) {
+            assert!(
+                (got - want).abs() <= 1e-6 * (0.1 + want.abs()),
+                "{activation:?}: {got}"
+            );
+        }
         assert!(v[2].is_nan(), "{activation:?}");
     }
 }

@@ -3,7 +3,7 @@
 
 use candle_core::{Result, Tensor};
 use spar_core::Stream;
-use spar_nn::{Mlp, MlpShape, Trace, normal};
+use spar_nn::{Head, Mlp, MlpShape, Trace, normal};
 
 use crate::config::RectifyConfig;
 
@@ -35,25 +35,12 @@ impl SupportModel {
     /// Only if candle cannot hold the parameters.
     pub fn new(config: &RectifyConfig, obs_dim: usize, act_dim: usize, seed: u64) -> Result<Self> {
         let latent_dim = 2 * act_dim;
-        let net = |name, input, output| {
-            let shape = MlpShape {
-                input,
-                hidden: config.hidden.clone(),
-                output,
-                layer_norm: false,
-            };
-            Mlp::new(shape, &mut Stream::new(seed, name))
-        };
-        let encoder = net(
-            "rectify/encoder/init",
-            obs_dim + 2 * act_dim,
-            2 * latent_dim,
-        )?;
-        let decoder = net(
-            "rectify/decoder/init",
-            obs_dim + act_dim + latent_dim,
-            act_dim,
-        )?;
+        let hidden = &config.hidden;
+        let encoder = MlpShape::relu(obs_dim + 2 * act_dim, hidden.clone(), 2 * latent_dim);
+        let decoder = MlpShape::relu(obs_dim + act_dim + latent_dim, hidden.clone(), act_dim);
+        let decoder = decoder.with_head(Head::Tanh);
+        let encoder = Mlp::new(encoder, &mut Stream::new(seed, "rectify/encoder/init"))?;
+        let decoder = Mlp::new(decoder, &mut Stream::new(seed, "rectify/decoder/init"))?;
         decoder.scale_output_layer(INITIAL_OUTPUT_SCALE)?;
         Ok(Self {
             encoder,
@@ -90,7 +77,7 @@ impl SupportModel {
     /// If the shapes do not fit.
     pub fn decode(&self, s: &Tensor, b: &Tensor, z: &Tensor, trace: Trace) -> Result<Tensor> {
         let input = Tensor::cat(&[s, b, z], 1)?;
-        self.decoder.forward(&input, trace)?.tanh()? * self.rho
+        self.decoder.forward(&input, trace)? * self.rho
     }
 
     /// Candidate latents `z ~ N(0, sigma_z^2 I)` clipped to `[-2, 2]`,
@@ -111,8 +98,5 @@ pub(crate) fn decode_detached(
     b: &Tensor,
     z: &Tensor,
 ) -> Result<Tensor> {
-    decoder
-        .forward_detached(&Tensor::cat(&[s, b, z], 1)?)?
-        .tanh()?
-        * rho
+    decoder.forward_detached(&Tensor::cat(&[s, b, z], 1)?)? * rho
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use candle_core::Result;
 use spar_core::{Policy, Stream};
-use spar_nn::{Activation, RowMlp};
+use spar_nn::RowMlp;
 
 use crate::{model::LATENT_CLIP, update::Spar};
 
@@ -58,7 +58,7 @@ impl SparPolicy {
             obs_std,
             anchor: spar.anchor.rows()?,
             residual: Some(Residual {
-                decoder: RowMlp::of(&spar.decoder_average, Activation::Tanh)?,
+                decoder: RowMlp::of(&spar.decoder_average)?,
                 rho: config.rho as f32,
                 critics: spar.critic.rows()?,
                 sigma_z: config.sigma_z,

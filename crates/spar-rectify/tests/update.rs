@@ -84,12 +84,7 @@ fn shape(name: &str) -> MlpShape {
         "rectify.decoder" | "rectify.decoder_average" => (OBS + 3 * ACT, ACT),
         _ => (OBS + ACT, 1),
     };
-    MlpShape {
-        input,
-        hidden: HIDDEN.into(),
-        output,
-        layer_norm: name.starts_with("critic"),
-    }
+    MlpShape::relu(input, HIDDEN, output).with_layer_norm(name.starts_with("critic"))
 }
 
 fn params(state: &State, name: &str) -> Vec<f32> {
@@ -99,7 +94,8 @@ fn params(state: &State, name: &str) -> Vec<f32> {
 /// Whether every parameter tensor of a network moved, or none did.
 fn moved(before: &State, after: &State, name: &str) -> Option<bool> {
     let (before, after) = (params(before, name), params(after, name));
-    let tensors = shape(name).layers().into_iter().flat_map(|l| {
+    let shape = shape(name);
+    let tensors = shape.layers().flat_map(|l| {
         let norm = l.norm.into_iter().flat_map(|(gain, shift)| [gain, shift]);
         [l.weight, l.bias].into_iter().chain(norm)
     });
@@ -230,7 +226,7 @@ fn a_critic_without_opinion_only_contracts_the_candidates() {
     for i in 0..2 {
         let name = format!("critic.{i}");
         let mut p = params(&state, &name);
-        let last = shape(&name).layers().pop().unwrap();
+        let last = shape(&name).layers().last().unwrap();
         p[last.weight].fill(0.0);
         state.insert(&name, p.clone());
         // The critic's own step would give it an opinion: its moments start

@@ -6,30 +6,27 @@ use std::{collections::HashMap, fs, num::NonZeroUsize, path::Path};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use spar_core::{EnvId, Policy, Stream};
-use spar_nn::{Activation, Mlp, MlpShape, RowMlp};
+use spar_nn::{Head, Mlp, MlpShape, RowMlp};
 use spar_rectify::{Residual, SparPolicy};
 use spar_train::policy_file::{About, read, read_best_of, write};
 
 const ENV: EnvId = EnvId::Hopper;
 
-fn mlp(name: &str, input: usize, output: usize, layer_norm: bool) -> Mlp {
-    let shape = MlpShape {
-        input,
-        hidden: vec![9, 7],
-        output,
-        layer_norm,
-    };
+fn mlp(name: &str, input: usize, output: usize, layer_norm: bool, head: Head) -> Mlp {
+    let shape = MlpShape::relu(input, [9, 7], output)
+        .with_layer_norm(layer_norm)
+        .with_head(head);
     let mut params = vec![0.0; shape.parameters()];
     Stream::new(1, name).fill_normal(0.5, &mut params);
     Mlp::from_params(shape, params).unwrap()
 }
 
 fn net(name: &str, input: usize, output: usize) -> RowMlp {
-    RowMlp::of(&mlp(name, input, output, false), Activation::Tanh).unwrap()
+    RowMlp::of(&mlp(name, input, output, false, Head::Tanh)).unwrap()
 }
 
 fn critic(i: usize) -> Mlp {
-    mlp(&format!("critic/{i}"), 11 + 3, 1, true)
+    mlp(&format!("critic/{i}"), 11 + 3, 1, true, Head::Linear)
 }
 
 fn policy(residual: bool) -> SparPolicy {
@@ -46,9 +43,7 @@ fn policy(residual: bool) -> SparPolicy {
         residual: residual.then(|| Residual {
             decoder: net("decoder", 11 + 3 + 6, 3),
             rho: 0.8,
-            critics: [0, 1]
-                .map(|i| RowMlp::of(&critic(i), Activation::Identity).unwrap())
-                .into(),
+            critics: [0, 1].map(|i| RowMlp::of(&critic(i)).unwrap()).into(),
             sigma_z: 1.5,
             best_of: NonZeroUsize::MIN,
         }),
@@ -278,7 +273,7 @@ fn a_spoilt_policy_is_refused_by_what_is_wrong() {
     refused(
         dir,
         &good().floats("residual.rho", &[2], &[0.5; 2]),
-        "does not fit the anchor",
+        "`residual.rho` is [2], expected [1]",
     );
     refused(dir, &good().meta("spar", "what?"), "metadata `spar`");
 

@@ -4,7 +4,7 @@
 use std::ffi::c_void;
 
 use super::CudaError;
-use crate::MlpShape;
+use crate::{Activation, MlpShape};
 
 /// Threads of a block in every kernel; `THREADS` in `common.cuh`.
 pub const THREADS: usize = 256;
@@ -35,7 +35,8 @@ pub struct Net {
 
 impl Net {
     /// # Errors
-    /// If the network is deeper than [`MAX_LAYERS`] or a size is zero or does
+    /// If the network is deeper than [`MAX_LAYERS`], has another activation than
+    /// ReLU or a tanh that `head` leaves out, or a size is zero or does
     /// not fit the kernels' 32-bit arithmetic.
     pub(super) fn new(shape: &MlpShape, head: Head) -> Result<Self, CudaError> {
         let layers = shape.hidden.len() + 1;
@@ -52,6 +53,17 @@ impl Net {
                 return Err(CudaError::Shape("a layer of width zero".to_owned()));
             }
         }
+        if shape.activation != Activation::Relu {
+            return Err(CudaError::Shape(format!(
+                "hidden layers followed by {:?}; the CUDA kernels know ReLU only",
+                shape.activation
+            )));
+        }
+        if shape.head == crate::Head::Tanh && head == Head::Linear {
+            return Err(CudaError::Shape(
+                "a linear head for a network that has a tanh".to_owned(),
+            ));
+        }
         let (tanh_head, scale) = match head {
             Head::Linear => (0, 1.0),
             Head::Tanh { scale } => (1, scale),
@@ -66,7 +78,8 @@ impl Net {
     }
 }
 
-/// What follows the last layer.
+/// What follows the last layer, the shape's own head included: unlike that, a
+/// tanh here has a scale.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Head {
     /// Nothing.

@@ -457,10 +457,7 @@ pub(super) fn widest(shape: &MlpShape) -> usize {
 fn tiles(shape: &MlpShape) -> usize {
     let pieces = |n: usize| n.div_ceil(TILE);
     let layers = shape.layers();
-    layers
-        .iter()
-        .map(|l| pieces(l.input) * pieces(l.output))
-        .sum()
+    layers.map(|l| pieces(l.input) * pieces(l.output)).sum()
 }
 
 /// Rows of a part whose rows stand for `repeat` rows each.

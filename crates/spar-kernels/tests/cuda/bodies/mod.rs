@@ -65,10 +65,5 @@ fn close(what: &str, got: &[f32], want: &[f64], tolerance: f64) {
 }
 
 fn shape(input: usize, hidden: &[usize], output: usize, layer_norm: bool) -> MlpShape {
-    MlpShape {
-        input,
-        hidden: hidden.to_vec(),
-        output,
-        layer_norm,
-    }
+    MlpShape::relu(input, hidden, output).with_layer_norm(layer_norm)
 }

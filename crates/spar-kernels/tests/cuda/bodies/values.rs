@@ -2,6 +2,7 @@
 
 use spar_core::Stream;
 use spar_kernels::{
+    Activation,
     cuda::{AdamStep, CudaError, Device, Head, Kernels, Network, Part, Rows},
     optim::AdamConfig,
     reference,
@@ -179,8 +180,12 @@ pub fn refusals<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     );
     let deep = shape(2, &[1; 8], 1, false);
     let flat = shape(2, &[], 1, false);
+    let gelu = shape(2, &[], 1, false).with_activation(Activation::Gelu);
+    let squashed = shape(2, &[], 1, false).with_head(spar_kernels::Head::Tanh);
     for (shape, width, part) in [
         (&deep, 2, "a network of 9 layers"),
+        (&gelu, 2, "ReLU only"),
+        (&squashed, 2, "a linear head for a network that has a tanh"),
         (&flat, 3, "an input of 2 rows and 3 columns"),
     ] {
         let params = device.upload(&vec![0.0; shape.parameters()]).unwrap();

@@ -1,0 +1,59 @@
+//! The Rust side of `cargo xtask bench`.
+//!
+//! `spar-bench inputs FILE` writes what every contender starts from: initial
+//! parameters, a cycle of batches and the noise of each update, so that
+//! programs in other languages compute the same function. `spar-bench serve`
+//! then answers requests on stdin, one line each: the losses of one cycle, or
+//! how many steps fit into some time. The peers' scripts in `xtask/peers` speak
+//! the same protocol, and `xtask` asks all in turn.
+//!
+//! It is a crate of its own because it links candle, which `xtask` must not,
+//! and because a product's command line is no place for a benchmark. It is a
+//! library because an allocator belongs to a whole program: `spar-bench` has
+//! the one that `spar` has, `spar-bench-malloc` the system's, which is what
+//! candle meets in a program that does not choose one.
+
+mod clock;
+mod flops;
+mod inputs;
+mod ours;
+mod peak;
+mod plain;
+mod serve;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+
+pub use ours::{NAMES, NAMES_MALLOC};
+
+/// The Rust side of `cargo xtask bench`.
+#[derive(Parser)]
+enum Command {
+    /// Write initial parameters, batches and noise
+    Inputs {
+        /// A safetensors file
+        file: PathBuf,
+    },
+    /// Answer requests on stdin until it ends
+    Serve {
+        /// Stay on this core, counted among those allowed
+        #[arg(long)]
+        core: Option<usize>,
+    },
+}
+
+/// Runs the program that offers `contenders`.
+pub fn run(contenders: &[&'static str]) -> ExitCode {
+    let done = match Command::parse() {
+        Command::Inputs { file } => inputs::write(&file),
+        Command::Serve { core } => serve::serve(core, contenders),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

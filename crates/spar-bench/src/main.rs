@@ -1,0 +1,11 @@
+//! The Rust side of `cargo xtask bench`, with the allocator of `spar`.
+
+use std::process::ExitCode;
+
+/// As in the `spar` binary: what is measured is what is shipped.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    spar_bench::run(&spar_bench::NAMES)
+}

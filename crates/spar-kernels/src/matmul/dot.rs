@@ -1,0 +1,109 @@
+//! Very narrow products, as dot products of rows.
+
+#[cfg(target_arch = "x86_64")]
+use super::lanes::{Avx2, Avx512};
+use super::{
+    Isa,
+    lanes::{Lanes, Plain},
+};
+
+/// Rows whose dot products with one column are in flight together.
+const ROWS: usize = 4;
+
+/// Most lanes of a vector.
+const MOST_LANES: usize = 16;
+
+/// `out[i, j]` is the dot product of row `i` of `a`, `[m, k]`, with row `j` of
+/// `b`, `[n, k]`.
+pub(super) fn rows(isa: Isa, a: &[f32], b: &[f32], k: usize, out: &mut [f32]) {
+    match isa {
+        // SAFETY: every target has what `Plain` needs.
+        Isa::Plain => unsafe { each::<Plain>(a, b, k, out) },
+        // SAFETY: `matmul_then` checked that the machine has the instructions.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { each_avx2(a, b, k, out) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => unsafe { each_avx512(a, b, k, out) },
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => unreachable!("{isa:?} is never present here"),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn each_avx2(a: &[f32], b: &[f32], k: usize, out: &mut [f32]) {
+    // SAFETY: the attribute enables what `Avx2` needs.
+    unsafe { each::<Avx2>(a, b, k, out) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn each_avx512(a: &[f32], b: &[f32], k: usize, out: &mut [f32]) {
+    // SAFETY: the attribute enables what `Avx512` needs.
+    unsafe { each::<Avx512>(a, b, k, out) }
+}
+
+/// # Safety
+/// The instruction set of `L` is present.
+#[inline(always)]
+unsafe fn each<L: Lanes<Elem = f32>>(a: &[f32], b: &[f32], k: usize, out: &mut [f32]) {
+    let n = b.len().checked_div(k).unwrap_or(0);
+    if n == 0 {
+        return out.fill(0.0);
+    }
+    let mut four = a.chunks_exact(ROWS * k);
+    let mut out = out.chunks_mut(ROWS * n);
+    for (a, out) in four.by_ref().zip(out.by_ref()) {
+        let a: [&[f32]; ROWS] = std::array::from_fn(|i| &a[i * k..(i + 1) * k]);
+        for (j, b) in b.chunks_exact(k).enumerate() {
+            // SAFETY: the caller's.
+            let dots = unsafe { dots::<L, ROWS>(a, b) };
+            for (i, dot) in dots.into_iter().enumerate() {
+                out[i * n + j] = dot;
+            }
+        }
+    }
+    let rest = four.remainder().chunks_exact(k);
+    for (a, out) in rest.zip(out.flat_map(|out| out.chunks_mut(n))) {
+        for (out, b) in out.iter_mut().zip(b.chunks_exact(k)) {
+            // SAFETY: the caller's.
+            [*out] = unsafe { dots::<L, 1>([a], b) };
+        }
+    }
+}
+
+/// The dot products of `R` rows with `b`, each in the same order whatever `R` is.
+///
+/// # Safety
+/// The instruction set of `L` is present.
+#[inline(always)]
+unsafe fn dots<L: Lanes<Elem = f32>, const R: usize>(a: [&[f32]; R], b: &[f32]) -> [f32; R] {
+    let k = b.len();
+    assert!(a.iter().all(|a| a.len() == k), "rows of a dot product");
+    let whole = k / L::LANES * L::LANES;
+    // SAFETY: the instruction set is the caller's promise, and `p + LANES <= k`
+    // is within each slice.
+    let sums = unsafe {
+        let mut sums = [L::zero(); R];
+        for p in (0..whole).step_by(L::LANES) {
+            let b = L::load(b.as_ptr().add(p));
+            for (sum, a) in sums.iter_mut().zip(&a) {
+                *sum = L::multiply_add(L::load(a.as_ptr().add(p)), b, *sum);
+            }
+        }
+        sums
+    };
+    std::array::from_fn(|i| {
+        let mut lanes = [0.0; MOST_LANES];
+        // SAFETY: `lanes` holds the widest vector.
+        unsafe { L::store(lanes.as_mut_ptr(), sums[i], false) };
+        for half in [8, 4, 2, 1] {
+            for l in 0..half {
+                lanes[l] += lanes[l + half];
+            }
+        }
+        let rest = a[i][whole..].iter().zip(&b[whole..]);
+        rest.fold(lanes[0], |sum, (a, b)| sum + a * b)
+    })
+}

@@ -1,0 +1,196 @@
+//! What a product needs of an instruction set: a vector, three ways to fill
+//! one and a fused multiply-add.
+//!
+//! The functions of an implementation may only run where its instruction set
+//! does, which is what makes them unsafe; [`super::Isa`] decides.
+
+/// Vectors of `LANES` sums, fed by elements that are an `f32` or a pair of
+/// `bf16`.
+pub(super) trait Lanes {
+    /// What the matrices hold.
+    type Elem: Copy;
+    /// `LANES` elements.
+    type Vector: Copy;
+    /// `LANES` sums.
+    type Sums: Copy;
+    /// Number of sums in a vector.
+    const LANES: usize;
+
+    /// # Safety
+    /// The instruction set is present.
+    unsafe fn zero() -> Self::Sums;
+    /// # Safety
+    /// The instruction set is present; `LANES` elements from `from` are readable.
+    unsafe fn load(from: *const Self::Elem) -> Self::Vector;
+    /// `from` in every lane.
+    ///
+    /// # Safety
+    /// The instruction set is present; `from` is readable.
+    unsafe fn splat(from: *const Self::Elem) -> Self::Vector;
+    /// `sums + a b`, lane by lane.
+    ///
+    /// # Safety
+    /// The instruction set is present.
+    unsafe fn multiply_add(a: Self::Vector, b: Self::Vector, sums: Self::Sums) -> Self::Sums;
+    /// `to <- sums`, or `to <- to + sums` if `add`.
+    ///
+    /// # Safety
+    /// The instruction set is present; `LANES` floats from `to` are readable and
+    /// writable.
+    unsafe fn store(to: *mut f32, sums: Self::Sums, add: bool);
+}
+
+/// Eight floats in whatever registers the target has: NEON's on AArch64. The
+/// multiplication is rounded before the addition: without hardware for it a
+/// fused multiply-add is a library call.
+pub(super) struct Plain;
+
+impl Lanes for Plain {
+    type Elem = f32;
+    type Vector = [f32; 8];
+    type Sums = [f32; 8];
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    unsafe fn zero() -> [f32; 8] {
+        [0.0; 8]
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> [f32; 8] {
+        // SAFETY: the caller's; an array of floats is aligned as a float.
+        unsafe { *from.cast::<[f32; 8]>() }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(from: *const f32) -> [f32; 8] {
+        // SAFETY: the caller's.
+        [unsafe { *from }; 8]
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_add(a: [f32; 8], b: [f32; 8], mut sums: [f32; 8]) -> [f32; 8] {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
+        }
+        sums
+    }
+
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, mut sums: [f32; 8], add: bool) {
+        let to = to.cast::<[f32; 8]>();
+        if add {
+            // SAFETY: the caller's; an array of floats is aligned as a float.
+            let there = unsafe { *to };
+            for (sum, t) in sums.iter_mut().zip(there) {
+                *sum += t;
+            }
+        }
+        // SAFETY: as above.
+        unsafe { *to = sums }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::Lanes;
+
+    /// AVX-512F.
+    pub(in crate::matmul) struct Avx512;
+
+    impl Lanes for Avx512 {
+        type Elem = f32;
+        type Vector = __m512;
+        type Sums = __m512;
+        const LANES: usize = 16;
+
+        #[inline(always)]
+        unsafe fn zero() -> __m512 {
+            // SAFETY: the caller's.
+            unsafe { _mm512_setzero_ps() }
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> __m512 {
+            // SAFETY: the caller's.
+            unsafe { _mm512_loadu_ps(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn splat(from: *const f32) -> __m512 {
+            // SAFETY: the caller's.
+            unsafe { _mm512_set1_ps(*from) }
+        }
+
+        #[inline(always)]
+        unsafe fn multiply_add(a: __m512, b: __m512, sums: __m512) -> __m512 {
+            // SAFETY: the caller's.
+            unsafe { _mm512_fmadd_ps(a, b, sums) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(to: *mut f32, sums: __m512, add: bool) {
+            // SAFETY: the caller's.
+            unsafe {
+                let sums = if add {
+                    _mm512_add_ps(_mm512_loadu_ps(to), sums)
+                } else {
+                    sums
+                };
+                _mm512_storeu_ps(to, sums);
+            }
+        }
+    }
+
+    /// AVX2 with FMA.
+    pub(in crate::matmul) struct Avx2;
+
+    impl Lanes for Avx2 {
+        type Elem = f32;
+        type Vector = __m256;
+        type Sums = __m256;
+        const LANES: usize = 8;
+
+        #[inline(always)]
+        unsafe fn zero() -> __m256 {
+            // SAFETY: the caller's.
+            unsafe { _mm256_setzero_ps() }
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> __m256 {
+            // SAFETY: the caller's.
+            unsafe { _mm256_loadu_ps(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn splat(from: *const f32) -> __m256 {
+            // SAFETY: the caller's.
+            unsafe { _mm256_broadcast_ss(&*from) }
+        }
+
+        #[inline(always)]
+        unsafe fn multiply_add(a: __m256, b: __m256, sums: __m256) -> __m256 {
+            // SAFETY: the caller's.
+            unsafe { _mm256_fmadd_ps(a, b, sums) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(to: *mut f32, sums: __m256, add: bool) {
+            // SAFETY: the caller's.
+            unsafe {
+                let sums = if add {
+                    _mm256_add_ps(_mm256_loadu_ps(to), sums)
+                } else {
+                    sums
+                };
+                _mm256_storeu_ps(to, sums);
+            }
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! What stands between the products of a network, a few rows at a time.
+
+use pulp::Arch;
+
+use super::shape::{Activation, Head, LayerLayout};
+use crate::scalar;
+
+/// Added to the variance of a layer normalization, as in PyTorch.
+pub const LAYER_NORM_EPS: f32 = 1e-5;
+
+/// Where a forward pass leaves what a backward pass needs; empty where it needs
+/// nothing.
+#[derive(Default)]
+pub(super) struct Kept<'a> {
+    pub(super) before: &'a mut [f32],
+    pub(super) normalized: &'a mut [f32],
+    pub(super) inverse_std: &'a mut [f32],
+}
+
+/// The same, for reading.
+#[derive(Clone, Copy)]
+pub(super) struct KeptRows<'a> {
+    pub(super) activation: &'a [f32],
+    pub(super) before: &'a [f32],
+    pub(super) normalized: &'a [f32],
+    pub(super) inverse_std: &'a [f32],
+}
+
+/// Bias, normalization and activation of some `rows` of a hidden layer, in place.
+pub(super) fn hidden(
+    activation: Activation,
+    layer: &LayerLayout,
+    params: &[f32],
+    rows: &mut [f32],
+    kept: Kept<'_>,
+) {
+    let bias = &params[layer.bias.clone()];
+    let norm = layer.norm.clone().map(|(g, s)| (&params[g], &params[s]));
+    let Kept {
+        before,
+        normalized,
+        inverse_std,
+    } = kept;
+    match (norm, activation) {
+        (None, Activation::Relu) => add_bias(bias, rows, relu),
+        (None, Activation::Gelu) => add_bias(bias, rows, |v| v),
+        (Some((gain, shift)), Activation::Relu) => {
+            normalize(bias, gain, shift, rows, (normalized, inverse_std), relu);
+        }
+        (Some((gain, shift)), Activation::Gelu) => {
+            normalize(bias, gain, shift, rows, (normalized, inverse_std), |v| v);
+        }
+    }
+    if activation == Activation::Gelu {
+        if !before.is_empty() {
+            before.copy_from_slice(rows);
+        }
+        Arch::new().dispatch(|| rows.iter_mut().for_each(|v| *v = scalar::gelu(*v)));
+    }
+}
+
+/// Bias and head of some `rows` of the last layer, in place.
+pub(super) fn last(head: Head, bias: &[f32], rows: &mut [f32]) {
+    match head {
+        Head::Linear => add_bias(bias, rows, |v| v),
+        Head::Tanh => add_bias(bias, rows, scalar::tanh),
+    }
+}
+
+/// From the gradient of a hidden layer's output, in `rows`, to that of its
+/// product, in place; bias, gain and shift gradients are added to `grads`.
+pub(super) fn hidden_backward(
+    activation: Activation,
+    layer: &LayerLayout,
+    params: &[f32],
+    rows: &mut [f32],
+    kept: KeptRows<'_>,
+    mut grads: Option<&mut [f32]>,
+) {
+    Arch::new().dispatch(|| match activation {
+        Activation::Relu => {
+            for (g, a) in rows.iter_mut().zip(kept.activation) {
+                *g = if *a > 0.0 { *g } else { 0.0 };
+            }
+        }
+        Activation::Gelu => {
+            for (g, x) in rows.iter_mut().zip(kept.before) {
+                *g *= scalar::gelu_slope(*x);
+            }
+        }
+    });
+    if let Some((gain, shift)) = &layer.norm {
+        if let Some(g) = grads.as_deref_mut() {
+            add_columns(rows, &mut g[shift.clone()]);
+            add_columns_of_product(rows, kept.normalized, &mut g[gain.clone()]);
+        }
+        let gain = &params[gain.clone()];
+        normalize_backward(gain, kept.normalized, kept.inverse_std, rows);
+    }
+    if let Some(g) = grads {
+        add_columns(rows, &mut g[layer.bias.clone()]);
+    }
+}
+
+/// `grad <- grad (1 - out^2)`.
+pub(super) fn tanh_backward(out: &[f32], grad: &mut [f32]) {
+    for (g, y) in grad.iter_mut().zip(out) {
+        *g *= 1.0 - y * y;
+    }
+}
+
+/// `max(v, 0)` that lets a NaN through, as PyTorch's does: with `f32::max` a
+/// diverged network would go on as a silent one.
+#[inline(always)]
+fn relu(v: f32) -> f32 {
+    if v < 0.0 { 0.0 } else { v }
+}
+
+/// `y <- f(y + b)`, row by row.
+#[inline(always)]
+fn add_bias(bias: &[f32], rows: &mut [f32], f: impl Fn(f32) -> f32) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for row in rows.chunks_exact_mut(bias.len()) {
+                for (y, b) in row.iter_mut().zip(bias) {
+                    *y = f(*y + b);
+                }
+            }
+        },
+    );
+}
+
+/// `y <- f(gain * n + shift)` with `n = (y + b - mean) / sqrt(var + eps)` over
+/// each row, as in PyTorch's `LayerNorm` (biased variance); `n` and the
+/// reciprocal root are left in `kept` where that is not empty.
+#[inline(always)]
+fn normalize(
+    bias: &[f32],
+    gain: &[f32],
+    shift: &[f32],
+    rows: &mut [f32],
+    (normalized, inverse_std): (&mut [f32], &mut [f32]),
+    f: impl Fn(f32) -> f32,
+) {
+    let width = bias.len();
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            let mut normalized = normalized.chunks_exact_mut(width);
+            let mut inverse_std = inverse_std.iter_mut();
+            for row in rows.chunks_exact_mut(width) {
+                for (y, b) in row.iter_mut().zip(bias) {
+                    *y += b;
+                }
+                let mean = sum(row, |v| v) / width as f32;
+                let variance = sum(row, |v| (v - mean) * (v - mean)) / width as f32;
+                let inverse = 1.0 / (variance + LAYER_NORM_EPS).sqrt();
+                let parameters = gain.iter().zip(shift);
+                if let (Some(normal), Some(i)) = (normalized.next(), inverse_std.next()) {
+                    *i = inverse;
+                    for ((y, n), (g, s)) in row.iter_mut().zip(normal).zip(parameters) {
+                        *n = (*y - mean) * inverse;
+                        *y = f(g * *n + s);
+                    }
+                } else {
+                    for (y, (g, s)) in row.iter_mut().zip(parameters) {
+                        *y = f(g * ((*y - mean) * inverse) + s);
+                    }
+                }
+            }
+        },
+    );
+}
+
+/// Gradient through gain and normalization, in place: with `d = gain * grad`,
+/// `grad <- inverse_std * (d - mean(d) - n * mean(d * n))` over each row.
+fn normalize_backward(gain: &[f32], normalized: &[f32], inverse_std: &[f32], grad: &mut [f32]) {
+    let width = gain.len();
+    Arch::new().dispatch(|| {
+        let rows = grad
+            .chunks_exact_mut(width)
+            .zip(normalized.chunks_exact(width));
+        for ((row, normal), inverse) in rows.zip(inverse_std) {
+            for (d, g) in row.iter_mut().zip(gain) {
+                *d *= g;
+            }
+            let mean = sum(row, |v| v) / width as f32;
+            let along = dot(row, normal) / width as f32;
+            for (d, n) in row.iter_mut().zip(normal) {
+                *d = inverse * (*d - mean - n * along);
+            }
+        }
+    });
+}
+
+/// Adds the sum of `rows` to `out`.
+pub(super) fn add_columns(rows: &[f32], out: &mut [f32]) {
+    Arch::new().dispatch(|| {
+        for row in rows.chunks_exact(out.len()) {
+            for (o, v) in out.iter_mut().zip(row) {
+                *o += v;
+            }
+        }
+    });
+}
+
+/// Adds the sum of the rows of `a b`, element by element, to `out`.
+fn add_columns_of_product(a: &[f32], b: &[f32], out: &mut [f32]) {
+    Arch::new().dispatch(|| {
+        for (a, b) in a.chunks_exact(out.len()).zip(b.chunks_exact(out.len())) {
+            for ((o, a), b) in out.iter_mut().zip(a).zip(b) {
+                *o += a * b;
+            }
+        }
+    });
+}
+
+/// Independent partial sums: the compiler may not reorder floating-point
+/// additions itself, so a plain sum would not vectorize; and there are enough to
+/// hide the latency of an addition.
+const LANES: usize = 64;
+
+#[inline(always)]
+pub(crate) fn sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let whole = values.chunks_exact(LANES);
+    let rest: f32 = whole.remainder().iter().map(|&v| f(v)).sum();
+    for chunk in whole {
+        for (lane, &v) in lanes.iter_mut().zip(chunk) {
+            *lane += f(v);
+        }
+    }
+    tree(lanes) + rest
+}
+
+#[inline(always)]
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest = a.remainder().iter().zip(b.remainder());
+    let rest: f32 = rest.map(|(a, b)| a * b).sum();
+    for (a, b) in a.zip(b) {
+        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += a * b;
+        }
+    }
+    tree(lanes) + rest
+}
+
+/// The sum of all lanes, halving.
+#[inline(always)]
+fn tree(mut lanes: [f32; LANES]) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}

@@ -1,0 +1,216 @@
+"""PyTorch's side of `cargo xtask bench`: the yardstick network and a whole
+update of SPAR, eager and compiled, as a user of PyTorch would write them for
+speed: the ensemble's losses in one backward pass, fused Adam, `_foreach_lerp_`
+for averaging. Same math as crates/spar-rectify/src/update.rs.
+"""
+
+import common
+
+ARGS = common.arguments()
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+if ARGS.core is not None:
+    torch.set_num_threads(1)
+    torch.set_num_interop_threads(1)
+
+ARRAYS, CONFIG = common.read(ARGS.inputs)
+TENSORS = {name: torch.from_numpy(array) for name, array in ARRAYS.items()}
+STEPS = CONFIG["cycle"]
+
+
+class Net(nn.Module):
+    """Linear layers, optionally normalized, with ReLU between."""
+
+    def __init__(self, layers):
+        super().__init__()
+        modules = []
+        for i, ((weight, _), norm) in enumerate(layers):
+            modules.append(nn.Linear(*weight.shape))
+            if norm is not None:
+                modules.append(nn.LayerNorm(weight.shape[1], eps=common.LAYER_NORM_EPS))
+            if i + 1 < len(layers):
+                modules.append(nn.ReLU())
+        self.net = nn.Sequential(*modules)
+        self.layers = layers
+
+    def forward(self, x):
+        return self.net(x)
+
+    @torch.no_grad()
+    def reset(self):
+        modules = iter(m for m in self.net if not isinstance(m, nn.ReLU))
+        for (weight, bias), norm in self.layers:
+            linear = next(modules)
+            linear.weight.copy_(torch.from_numpy(weight).T)
+            linear.bias.copy_(torch.from_numpy(bias))
+            if norm is not None:
+                module = next(modules)
+                module.weight.copy_(torch.from_numpy(norm[0]))
+                module.bias.copy_(torch.from_numpy(norm[1]))
+
+
+def adam(nets, lr, fused):
+    params = [p for net in nets for p in net.parameters()]
+    betas = common.ADAM["b1"], common.ADAM["b2"]
+    return torch.optim.Adam(params, lr=lr, betas=betas, eps=common.ADAM["eps"], fused=fused)
+
+
+def compiled(function, compile):
+    return torch.compile(function, fullgraph=True, dynamic=False) if compile else function
+
+
+class Contender(common.Contender):
+    def floats(self, losses):
+        return torch.stack(losses).tolist()
+
+
+class Mlp(Contender):
+    """One network, mean squared error, Adam."""
+
+    def __init__(self, fused, compile):
+        c = CONFIG
+        shape = c["obs"] + c["act"], c["mlp_hidden"], 1, False
+        self.net = Net(common.layers(ARRAYS["start.mlp"], *shape))
+        self.fused = fused
+        self.batches = list(zip(TENSORS["mlp.x"], TENSORS["mlp.y"]))
+        self.loss = compiled(lambda x, y: F.mse_loss(self.net(x), y), compile)
+
+    def reset(self):
+        self.net.reset()
+        self.optim = adam([self.net], CONFIG["mlp_lr"], self.fused)
+
+    def cycle(self):
+        losses = []
+        for x, y in self.batches:
+            loss = self.loss(x, y)
+            self.optim.zero_grad()
+            loss.backward()
+            self.optim.step()
+            losses.append(loss.detach())
+        return {"loss": losses}
+
+
+class Spar(Contender):
+    """SPAR's update with the in-sample critic, past the warm-up."""
+
+    def __init__(self, compile):
+        self.c, self.r = CONFIG["critic"], CONFIG["rectify"]
+        nets = {k: Net(v) for k, v in common.networks(ARRAYS, CONFIG).items()}
+        self.nets = nets
+        n = range(self.c["n_critics"])
+        self.anchor, self.value = nets["anchor"], nets["critic.value"]
+        self.q = [nets[f"critic.{i}"] for i in n]
+        self.target = [nets[f"critic.{i}.target"] for i in n]
+        self.encoder, self.decoder = nets["rectify.encoder"], nets["rectify.decoder"]
+        self.average = nets["rectify.decoder_average"]
+        names = ["obs", "actions", "rewards", "next_obs", "not_terminal"]
+        self.batches = list(zip(*(TENSORS[f"batch.{name}"] for name in names)))
+        self.noise = list(zip(TENSORS["noise.posterior"], TENSORS["noise.candidates"]))
+        self.losses = [
+            compiled(f, compile) for f in [self.value_loss, self.q_loss, self.policy_loss]
+        ]
+
+    def reset(self):
+        for net in self.nets.values():
+            net.reset()
+        self.value_optim = adam([self.value], self.c["lr"], True)
+        self.q_optim = adam(self.q, self.c["lr"], True)
+        self.policy_optim = adam([self.encoder, self.decoder], self.r["lr"], True)
+
+    def minimum(self, nets, x):
+        values = [net(x) for net in nets]
+        least = values[0]
+        for value in values[1:]:
+            least = torch.minimum(least, value)
+        return least
+
+    def value_loss(self, s, taken):
+        with torch.no_grad():
+            upper = self.minimum(self.target, taken)
+        u = upper - self.value(s)
+        tau = self.c["expectile"]
+        return (torch.where(u < 0, 1 - tau, tau) * u**2).mean()
+
+    def q_loss(self, taken, rewards, next_s, not_terminal):
+        with torch.no_grad():
+            y = rewards + self.c["discount"] * not_terminal * self.value(next_s)
+        return sum(F.mse_loss(q(taken), y) for q in self.q)
+
+    def delta(self, s, b, z):
+        return self.r["rho"] * torch.tanh(self.decoder(torch.cat([s, b, z], 1)))
+
+    def policy_loss(self, s, a, posterior, candidates):
+        r = self.r
+        with torch.no_grad():
+            b = torch.tanh(self.anchor(s))
+        residual = a - b
+        mean, log_std = self.encoder(torch.cat([s, b, residual], 1)).chunk(2, 1)
+        log_std = log_std.clamp(*common.LOG_STD)
+        z = mean + log_std.exp() * posterior
+        reconstruction = ((self.delta(s, b, z) - residual) ** 2).sum(1).mean()
+        kl = (0.5 * (mean**2 + (2 * log_std).exp() - 1) - log_std).sum(1).mean()
+
+        rows, k = len(s), r["candidates"]
+        s, b = s.repeat_interleave(k, 0), b.repeat_interleave(k, 0)
+        deltas = self.delta(s, b, candidates.clamp(-common.LATENT_CLIP, common.LATENT_CLIP))
+        with torch.no_grad():
+            actions = (b + deltas).clamp(-1, 1)
+            q = self.minimum(self.q, torch.cat([s, actions], 1)).view(rows, k)
+            advantage = q - q.mean(1, keepdim=True)
+            std = (advantage**2).mean().sqrt() + 1e-6
+            w = torch.softmax(advantage / (std * r["temperature"]), 1)
+            fixed = deltas.view(rows, k, -1)
+            target = (w[:, :, None] * fixed).sum(1, keepdim=True)
+        imitation = ((deltas.view(rows, k, -1) - target) ** 2).sum() / (rows * k)
+        loss = r["lambda"] * imitation + r["w_fit"] * (reconstruction + r["beta"] * kl)
+        return loss, reconstruction.detach(), kl.detach(), imitation.detach()
+
+    @torch.no_grad()
+    def track(self, targets, sources, tau):
+        targets = [p for net in targets for p in net.parameters()]
+        sources = [p for net in sources for p in net.parameters()]
+        torch._foreach_lerp_(targets, sources, tau)
+
+    def step(self, loss, optim):
+        optim.zero_grad()
+        loss.backward()
+        optim.step()
+
+    def cycle(self):
+        names = ["q_loss", "value_loss", "reconstruction", "kl", "self_imitation"]
+        losses = {name: [] for name in names}
+        value_loss, q_loss, policy_loss = self.losses
+        freq = self.r["policy_freq"]
+        for i, (s, a, rewards, next_s, not_terminal) in enumerate(self.batches):
+            taken = torch.cat([s, a], 1)
+            loss = value_loss(s, taken)
+            self.step(loss, self.value_optim)
+            losses["value_loss"].append(loss.detach())
+            loss = q_loss(taken, rewards, next_s, not_terminal)
+            self.step(loss, self.q_optim)
+            losses["q_loss"].append(loss.detach() / len(self.q))
+            if i % freq == 0:
+                loss, *parts = policy_loss(s, a, *self.noise[i // freq])
+                self.step(loss, self.policy_optim)
+                self.track([self.average], [self.decoder], self.r["tau"])
+                for name, part in zip(names[2:], parts):
+                    losses[name].append(part)
+            self.track(self.target, self.q, self.c["tau"])
+        return losses
+
+
+if __name__ == "__main__":
+    common.serve(
+        {
+            "mlp/torch-eager": lambda: Mlp(fused=False, compile=False),
+            "mlp/torch-fused": lambda: Mlp(fused=True, compile=False),
+            "mlp/torch-compile": lambda: Mlp(fused=True, compile=True),
+            "spar/torch-eager": lambda: Spar(compile=False),
+            "spar/torch-compile": lambda: Spar(compile=True),
+        },
+        STEPS,
+        {"torch": torch.__version__},
+    )
