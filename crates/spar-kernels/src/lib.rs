@@ -27,5 +27,6 @@ pub mod optim;
 pub mod reference;
 pub mod rows;
 pub mod scalar;
+mod vectorize;
 
 pub use mlp::{Activation, Head, MlpShape, Workspace};

@@ -1,6 +1,6 @@
 //! Optimizer and averaging steps, each one pass over flat buffers.
 
-use pulp::Arch;
+use crate::vectorize::vectorized;
 
 /// Hyper-parameters of [`adam`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,17 +57,26 @@ pub fn adam(
     } = config;
     let correction1 = 1.0 - beta1.powf(step as f64);
     let correction2 = 1.0 - beta2.powf(step as f64);
-    let (new1, new2) = ((1.0 - beta1) as f32, (1.0 - beta2) as f32);
-    let keep2 = beta2 as f32;
-    let rate = (f64::from(lr) / correction1) as f32;
-    let root = (1.0 / correction2.sqrt()) as f32;
-    Arch::new().dispatch(|| {
-        for (((p, g), m), v) in params.iter_mut().zip(grad).zip(m).zip(v) {
-            *m += new1 * (g - *m);
-            *v = keep2 * *v + new2 * g * g;
-            *p -= rate * *m / (v.sqrt() * root + eps);
-        }
-    });
+    let factors = Factors {
+        new1: (1.0 - beta1) as f32,
+        new2: (1.0 - beta2) as f32,
+        keep2: beta2 as f32,
+        rate: (f64::from(lr) / correction1) as f32,
+        root: (1.0 / correction2.sqrt()) as f32,
+        eps,
+    };
+    adam_step(factors, params, grad, m, v);
+}
+
+/// What is the same for every parameter of a step.
+#[derive(Clone, Copy)]
+struct Factors {
+    new1: f32,
+    new2: f32,
+    keep2: f32,
+    rate: f32,
+    root: f32,
+    eps: f32,
 }
 
 /// Polyak averaging in place: `target <- (1 - tau) target + tau source`.
@@ -76,9 +85,28 @@ pub fn adam(
 /// If the slices differ in length.
 pub fn polyak(tau: f32, target: &mut [f32], source: &[f32]) {
     assert_eq!(target.len(), source.len(), "Polyak averaging");
-    Arch::new().dispatch(|| {
+    track(tau, target, source);
+}
+
+vectorized! {
+    fn adam_step(
+        factors: Factors,
+        params: &mut [f32],
+        grad: &[f32],
+        m: &mut [f32],
+        v: &mut [f32],
+    ) {
+        let Factors { new1, new2, keep2, rate, root, eps } = factors;
+        for (((p, g), m), v) in params.iter_mut().zip(grad).zip(m).zip(v) {
+            *m += new1 * (g - *m);
+            *v = keep2 * *v + new2 * g * g;
+            *p -= rate * *m / (v.sqrt() * root + eps);
+        }
+    }
+
+    fn track(tau: f32, target: &mut [f32], source: &[f32]) {
         for (t, s) in target.iter_mut().zip(source) {
             *t += tau * (s - *t);
         }
-    });
+    }
 }

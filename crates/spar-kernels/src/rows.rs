@@ -5,9 +5,10 @@
 //! or a rollout would change with the number of environments beside it; here
 //! every row is accumulated in the same fixed order.
 
-use pulp::Arch;
-
-use crate::mlp::{LAYER_NORM_EPS, sum};
+use crate::{
+    mlp::{LAYER_NORM_EPS, sum},
+    vectorize::vectorized,
+};
 
 /// `out = x W + bias` for one row: `weight` is row-major `[x.len(), out.len()]`.
 ///
@@ -16,14 +17,7 @@ use crate::mlp::{LAYER_NORM_EPS, sum};
 pub fn affine(weight: &[f32], bias: &[f32], x: &[f32], out: &mut [f32]) {
     assert_eq!(weight.len(), x.len() * out.len(), "weight of an affine map");
     out.copy_from_slice(bias);
-    let width = out.len();
-    Arch::new().dispatch(|| {
-        for (x, row) in x.iter().zip(weight.chunks_exact(width)) {
-            for (o, w) in out.iter_mut().zip(row) {
-                *o += x * w;
-            }
-        }
-    });
+    accumulate(weight, x, out);
 }
 
 /// `row <- gain * (row - mean) / sqrt(var + eps) + shift`, as in PyTorch's
@@ -36,13 +30,25 @@ pub fn layer_norm(gain: &[f32], shift: &[f32], row: &mut [f32]) {
         gain.len() == row.len() && shift.len() == row.len(),
         "gain and shift of a normalized row"
     );
-    let width = row.len() as f32;
-    Arch::new().dispatch(|| {
+    normalize(gain, shift, row);
+}
+
+vectorized! {
+    fn accumulate(weight: &[f32], x: &[f32], out: &mut [f32]) {
+        for (x, row) in x.iter().zip(weight.chunks_exact(out.len())) {
+            for (o, w) in out.iter_mut().zip(row) {
+                *o += x * w;
+            }
+        }
+    }
+
+    fn normalize(gain: &[f32], shift: &[f32], row: &mut [f32]) {
+        let width = row.len() as f32;
         let mean = sum(row, |v| v) / width;
         let variance = sum(row, |v| (v - mean) * (v - mean)) / width;
         let inverse = 1.0 / (variance + LAYER_NORM_EPS).sqrt();
         for ((y, g), s) in row.iter_mut().zip(gain).zip(shift) {
             *y = g * ((*y - mean) * inverse) + s;
         }
-    });
+    }
 }

@@ -1,5 +1,7 @@
 //! Copies of the right matrix in the order in which tiles read it.
 
+use crate::vectorize::vectorized;
+
 use super::{
     IN_PLACE, Isa, grow,
     tile::{Right, panel_width},
@@ -58,26 +60,28 @@ pub(super) fn panels_of_transpose(isa: Isa, data: &[f32], k: usize, packed: &mut
     }
 }
 
-/// Row-major `from`, `[rows, cols]`, as columns: `to[c * width + r]`.
-pub(super) fn transpose(from: &[f32], cols: usize, width: usize, to: &mut [f32]) {
-    let rows = from.len() / cols;
-    for r in (0..rows).step_by(SIDE) {
-        let height = SIDE.min(rows - r);
-        for c in (0..cols).step_by(SIDE) {
-            let length = SIDE.min(cols - c);
-            if height == SIDE && length == SIDE {
-                let mut block = [[0.0; SIDE]; SIDE];
-                for (i, row) in block.iter_mut().enumerate() {
-                    row.copy_from_slice(&from[(r + i) * cols + c..][..SIDE]);
-                }
-                for j in 0..SIDE {
-                    let column: [f32; SIDE] = std::array::from_fn(|i| block[i][j]);
-                    to[(c + j) * width + r..][..SIDE].copy_from_slice(&column);
-                }
-            } else {
-                for i in r..r + height {
-                    for j in c..c + length {
-                        to[j * width + i] = from[i * cols + j];
+vectorized! {
+    /// Row-major `from`, `[rows, cols]`, as columns: `to[c * width + r]`.
+    pub(super) fn transpose(from: &[f32], cols: usize, width: usize, to: &mut [f32]) {
+        let rows = from.len() / cols;
+        for r in (0..rows).step_by(SIDE) {
+            let height = SIDE.min(rows - r);
+            for c in (0..cols).step_by(SIDE) {
+                let length = SIDE.min(cols - c);
+                if height == SIDE && length == SIDE {
+                    let mut block = [[0.0; SIDE]; SIDE];
+                    for (i, row) in block.iter_mut().enumerate() {
+                        row.copy_from_slice(&from[(r + i) * cols + c..][..SIDE]);
+                    }
+                    for j in 0..SIDE {
+                        let column: [f32; SIDE] = std::array::from_fn(|i| block[i][j]);
+                        to[(c + j) * width + r..][..SIDE].copy_from_slice(&column);
+                    }
+                } else {
+                    for i in r..r + height {
+                        for j in c..c + length {
+                            to[j * width + i] = from[i * cols + j];
+                        }
                     }
                 }
             }

@@ -1,9 +1,7 @@
 //! What stands between the products of a network, a few rows at a time.
 
-use pulp::Arch;
-
 use super::shape::{Activation, Head, LayerLayout};
-use crate::scalar;
+use crate::{scalar, vectorize::vectorized};
 
 /// Added to the variance of a layer normalization, as in PyTorch.
 pub const LAYER_NORM_EPS: f32 = 1e-5;
@@ -41,29 +39,28 @@ pub(super) fn hidden(
         normalized,
         inverse_std,
     } = kept;
-    match (norm, activation) {
-        (None, Activation::Relu) => add_bias(bias, rows, relu),
-        (None, Activation::Gelu) => add_bias(bias, rows, |v| v),
-        (Some((gain, shift)), Activation::Relu) => {
-            normalize(bias, gain, shift, rows, (normalized, inverse_std), relu);
-        }
-        (Some((gain, shift)), Activation::Gelu) => {
-            normalize(bias, gain, shift, rows, (normalized, inverse_std), |v| v);
-        }
+    // A GELU takes what is left here, a ReLU cuts it off at zero.
+    let floor = match activation {
+        Activation::Relu => 0.0,
+        Activation::Gelu => f32::NEG_INFINITY,
+    };
+    match norm {
+        None => add_bias(bias, floor, rows),
+        Some((gain, shift)) => normalize(bias, gain, shift, floor, rows, normalized, inverse_std),
     }
     if activation == Activation::Gelu {
         if !before.is_empty() {
             before.copy_from_slice(rows);
         }
-        Arch::new().dispatch(|| rows.iter_mut().for_each(|v| *v = scalar::gelu(*v)));
+        gelu(rows);
     }
 }
 
 /// Bias and head of some `rows` of the last layer, in place.
 pub(super) fn last(head: Head, bias: &[f32], rows: &mut [f32]) {
-    match head {
-        Head::Linear => add_bias(bias, rows, |v| v),
-        Head::Tanh => add_bias(bias, rows, scalar::tanh),
+    add_bias(bias, f32::NEG_INFINITY, rows);
+    if head == Head::Tanh {
+        tanh(rows);
     }
 }
 
@@ -77,18 +74,10 @@ pub(super) fn hidden_backward(
     kept: KeptRows<'_>,
     mut grads: Option<&mut [f32]>,
 ) {
-    Arch::new().dispatch(|| match activation {
-        Activation::Relu => {
-            for (g, a) in rows.iter_mut().zip(kept.activation) {
-                *g = if *a > 0.0 { *g } else { 0.0 };
-            }
-        }
-        Activation::Gelu => {
-            for (g, x) in rows.iter_mut().zip(kept.before) {
-                *g *= scalar::gelu_slope(*x);
-            }
-        }
-    });
+    match activation {
+        Activation::Relu => mask(kept.activation, rows),
+        Activation::Gelu => gelu_backward(kept.before, rows),
+    }
     if let Some((gain, shift)) = &layer.norm {
         if let Some(g) = grads.as_deref_mut() {
             add_columns(rows, &mut g[shift.clone()]);
@@ -109,75 +98,90 @@ pub(super) fn tanh_backward(out: &[f32], grad: &mut [f32]) {
     }
 }
 
-/// `max(v, 0)` that lets a NaN through, as PyTorch's does: with `f32::max` a
-/// diverged network would go on as a silent one.
+/// `max(v, floor)` that lets a NaN through, as PyTorch's ReLU does: with
+/// `f32::max` a diverged network would go on as a silent one.
 #[inline(always)]
-fn relu(v: f32) -> f32 {
-    if v < 0.0 { 0.0 } else { v }
+fn not_below(floor: f32, v: f32) -> f32 {
+    if v < floor { floor } else { v }
 }
 
-/// `y <- f(y + b)`, row by row.
-#[inline(always)]
-fn add_bias(bias: &[f32], rows: &mut [f32], f: impl Fn(f32) -> f32) {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for row in rows.chunks_exact_mut(bias.len()) {
-                for (y, b) in row.iter_mut().zip(bias) {
-                    *y = f(*y + b);
+vectorized! {
+    /// `y <- max(y + b, floor)`, row by row.
+    fn add_bias(bias: &[f32], floor: f32, rows: &mut [f32]) {
+        for row in rows.chunks_exact_mut(bias.len()) {
+            for (y, b) in row.iter_mut().zip(bias) {
+                *y = not_below(floor, *y + b);
+            }
+        }
+    }
+
+    fn tanh(values: &mut [f32]) {
+        values.iter_mut().for_each(|v| *v = scalar::tanh(*v));
+    }
+
+    fn gelu(values: &mut [f32]) {
+        values.iter_mut().for_each(|v| *v = scalar::gelu(*v));
+    }
+
+    fn gelu_backward(before: &[f32], grad: &mut [f32]) {
+        for (g, x) in grad.iter_mut().zip(before) {
+            *g *= scalar::gelu_slope(*x);
+        }
+    }
+
+    fn mask(activation: &[f32], grad: &mut [f32]) {
+        for (g, a) in grad.iter_mut().zip(activation) {
+            *g = if *a > 0.0 { *g } else { 0.0 };
+        }
+    }
+
+    /// `y <- max(gain * n + shift, floor)` with
+    /// `n = (y + b - mean) / sqrt(var + eps)` over each row, as in PyTorch's
+    /// `LayerNorm` (biased variance); `n` and the reciprocal root are left in
+    /// `normalized` and `inverse_std` where those are not empty.
+    fn normalize(
+        bias: &[f32],
+        gain: &[f32],
+        shift: &[f32],
+        floor: f32,
+        rows: &mut [f32],
+        normalized: &mut [f32],
+        inverse_std: &mut [f32],
+    ) {
+        let width = bias.len();
+        let mut normalized = normalized.chunks_exact_mut(width);
+        let mut inverse_std = inverse_std.iter_mut();
+        for row in rows.chunks_exact_mut(width) {
+            for (y, b) in row.iter_mut().zip(bias) {
+                *y += b;
+            }
+            let mean = sum(row, |v| v) / width as f32;
+            let variance = sum(row, |v| (v - mean) * (v - mean)) / width as f32;
+            let inverse = 1.0 / (variance + LAYER_NORM_EPS).sqrt();
+            let parameters = gain.iter().zip(shift);
+            if let (Some(normal), Some(i)) = (normalized.next(), inverse_std.next()) {
+                *i = inverse;
+                for ((y, n), (g, s)) in row.iter_mut().zip(normal).zip(parameters) {
+                    *n = (*y - mean) * inverse;
+                    *y = not_below(floor, g * *n + s);
+                }
+            } else {
+                for (y, (g, s)) in row.iter_mut().zip(parameters) {
+                    *y = not_below(floor, g * ((*y - mean) * inverse) + s);
                 }
             }
-        },
-    );
-}
+        }
+    }
 
-/// `y <- f(gain * n + shift)` with `n = (y + b - mean) / sqrt(var + eps)` over
-/// each row, as in PyTorch's `LayerNorm` (biased variance); `n` and the
-/// reciprocal root are left in `kept` where that is not empty.
-#[inline(always)]
-fn normalize(
-    bias: &[f32],
-    gain: &[f32],
-    shift: &[f32],
-    rows: &mut [f32],
-    (normalized, inverse_std): (&mut [f32], &mut [f32]),
-    f: impl Fn(f32) -> f32,
-) {
-    let width = bias.len();
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            let mut normalized = normalized.chunks_exact_mut(width);
-            let mut inverse_std = inverse_std.iter_mut();
-            for row in rows.chunks_exact_mut(width) {
-                for (y, b) in row.iter_mut().zip(bias) {
-                    *y += b;
-                }
-                let mean = sum(row, |v| v) / width as f32;
-                let variance = sum(row, |v| (v - mean) * (v - mean)) / width as f32;
-                let inverse = 1.0 / (variance + LAYER_NORM_EPS).sqrt();
-                let parameters = gain.iter().zip(shift);
-                if let (Some(normal), Some(i)) = (normalized.next(), inverse_std.next()) {
-                    *i = inverse;
-                    for ((y, n), (g, s)) in row.iter_mut().zip(normal).zip(parameters) {
-                        *n = (*y - mean) * inverse;
-                        *y = f(g * *n + s);
-                    }
-                } else {
-                    for (y, (g, s)) in row.iter_mut().zip(parameters) {
-                        *y = f(g * ((*y - mean) * inverse) + s);
-                    }
-                }
-            }
-        },
-    );
-}
-
-/// Gradient through gain and normalization, in place: with `d = gain * grad`,
-/// `grad <- inverse_std * (d - mean(d) - n * mean(d * n))` over each row.
-fn normalize_backward(gain: &[f32], normalized: &[f32], inverse_std: &[f32], grad: &mut [f32]) {
-    let width = gain.len();
-    Arch::new().dispatch(|| {
+    /// Gradient through gain and normalization, in place: with `d = gain * grad`,
+    /// `grad <- inverse_std * (d - mean(d) - n * mean(d * n))` over each row.
+    fn normalize_backward(
+        gain: &[f32],
+        normalized: &[f32],
+        inverse_std: &[f32],
+        grad: &mut [f32],
+    ) {
+        let width = gain.len();
         let rows = grad
             .chunks_exact_mut(width)
             .zip(normalized.chunks_exact(width));
@@ -191,29 +195,25 @@ fn normalize_backward(gain: &[f32], normalized: &[f32], inverse_std: &[f32], gra
                 *d = inverse * (*d - mean - n * along);
             }
         }
-    });
-}
+    }
 
-/// Adds the sum of `rows` to `out`.
-pub(super) fn add_columns(rows: &[f32], out: &mut [f32]) {
-    Arch::new().dispatch(|| {
+    /// Adds the sum of `rows` to `out`.
+    pub(super) fn add_columns(rows: &[f32], out: &mut [f32]) {
         for row in rows.chunks_exact(out.len()) {
             for (o, v) in out.iter_mut().zip(row) {
                 *o += v;
             }
         }
-    });
-}
+    }
 
-/// Adds the sum of the rows of `a b`, element by element, to `out`.
-fn add_columns_of_product(a: &[f32], b: &[f32], out: &mut [f32]) {
-    Arch::new().dispatch(|| {
+    /// Adds the sum of the rows of `a b`, element by element, to `out`.
+    fn add_columns_of_product(a: &[f32], b: &[f32], out: &mut [f32]) {
         for (a, b) in a.chunks_exact(out.len()).zip(b.chunks_exact(out.len())) {
             for ((o, a), b) in out.iter_mut().zip(a).zip(b) {
                 *o += a * b;
             }
         }
-    });
+    }
 }
 
 /// Independent partial sums: the compiler may not reorder floating-point
