@@ -2,7 +2,7 @@
 
 use candle_core::{D, Result, Tensor};
 use spar_core::{Policy, Stream};
-use spar_nn::{Activation, Mlp, RowMlp};
+use spar_nn::{Mlp, RowMlp};
 
 /// Bounds of the log standard deviation, as in D4RL's behaviour policies.
 const LOG_STD: (f32, f32) = (-20.0, 2.0);
