@@ -79,6 +79,9 @@ pub(crate) enum Peer {
 /// not.
 const TOLERANCE: f64 = 3e-4;
 
+/// The same for what rounds some of its passes to bf16.
+const TOLERANCE_BF16: f64 = 3e-2;
+
 /// Our contenders whose speed `--check` watches.
 const WATCHED: [&str; 6] = [
     "mlp/ours",
@@ -296,7 +299,12 @@ fn agreeing(
                     }
                     (Ok(losses), None) => drop(ours.insert(workload.to_owned(), losses)),
                     (Ok(losses), Some(ours)) => {
-                        let off = report::largest_difference(&name, ours, &losses, TOLERANCE)?;
+                        let tolerance = if name.ends_with("-bf16") {
+                            TOLERANCE_BF16
+                        } else {
+                            TOLERANCE
+                        };
+                        let off = report::largest_difference(&name, ours, &losses, tolerance)?;
                         agreement.insert(name.clone(), off);
                     }
                 }

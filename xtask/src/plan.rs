@@ -147,7 +147,7 @@ impl Run {
             && let Some(config) = given.get_mut("config").and_then(Value::as_object_mut)
         {
             // Nothing of these reaches an anchor.
-            for beyond in ["critic", "rectify", "updates"] {
+            for beyond in ["critic", "rectify", "updates", "detached_precision"] {
                 config.remove(beyond);
             }
         }

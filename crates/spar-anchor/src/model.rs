@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 use spar_core::{Stream, sha256_hex};
-use spar_nn::{Head, Mlp, MlpShape, RowMlp, Trace};
+use spar_nn::{Head, Mlp, MlpShape, Precision, RowMlp, Trace};
 
 use crate::config::AnchorConfig;
 
@@ -41,6 +41,11 @@ impl Anchor {
     /// The same actions with a gradient of the parameters: for cloning only.
     pub(crate) fn clone_act(&self, obs: &Tensor) -> Result<Tensor> {
         self.net.forward(obs, Trace::Params)
+    }
+
+    /// Chooses the precision of [`Self::act`].
+    pub fn set_detached_precision(&mut self, precision: Precision) {
+        self.net.set_detached_precision(precision);
     }
 
     /// The network, for checkpoints.

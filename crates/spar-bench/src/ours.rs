@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use spar_critic::Critic;
 use spar_kernels::{Workspace, mlp, optim};
-use spar_nn::{Adam, AdamConfig, Batch, Mlp, MlpShape, State, Trace};
+use spar_nn::{Adam, AdamConfig, Batch, Mlp, MlpShape, Precision, State, Trace};
 use spar_rectify::{Spar, SparMetrics};
 
 use crate::inputs::{CYCLE, Inputs, MLP_LR};
@@ -165,12 +165,13 @@ pub(crate) struct SparStep {
 
 impl SparStep {
     /// At the given start.
-    pub(crate) fn new(inputs: &Inputs, part: Part) -> Result<Self> {
-        let spar = inputs.spar(|config| match part {
+    pub(crate) fn new(inputs: &Inputs, part: Part, precision: Precision) -> Result<Self> {
+        let mut spar = inputs.spar(|config| match part {
             Part::Whole => {}
             Part::Fit => (config.policy_freq, config.warmup) = (1, u64::MAX),
             Part::Imitation => (config.policy_freq, config.warmup) = (1, 0),
         })?;
+        spar.set_detached_precision(precision);
         Ok(Self {
             spar,
             metrics: SparMetrics::default(),
@@ -243,23 +244,25 @@ pub(crate) fn contender(name: &str, inputs: &Inputs) -> Result<Box<dyn Contender
         "mlp/ours" => Box::new(MlpStep::new(inputs)?),
         "mlp/bare" => Box::new(BareMlpStep::new(inputs)?),
         "mlp/candle" | "mlp/candle-malloc" => Box::new(crate::plain::PlainMlpStep::new(inputs)?),
-        "spar/ours" => Box::new(SparStep::new(inputs, Part::Whole)?),
+        "spar/ours" => Box::new(SparStep::new(inputs, Part::Whole, Precision::F32)?),
+        "spar/ours-bf16" => Box::new(SparStep::new(inputs, Part::Whole, Precision::Bf16)?),
         "spar/candle" | "spar/candle-malloc" => Box::new(crate::plain::PlainSparStep::new(inputs)?),
         "critic/ours" => Box::new(CriticStep::new(inputs)?),
-        "fit/ours" => Box::new(SparStep::new(inputs, Part::Fit)?),
-        "imitation/ours" => Box::new(SparStep::new(inputs, Part::Imitation)?),
+        "fit/ours" => Box::new(SparStep::new(inputs, Part::Fit, Precision::F32)?),
+        "imitation/ours" => Box::new(SparStep::new(inputs, Part::Imitation, Precision::F32)?),
         _ => None.with_context(|| format!("no contender is called `{name}`"))?,
     })
 }
 
 /// What `spar-bench` runs: the machine's peak, then each workload, ours first.
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 11] = [
     "fma/peak",
     "sgemm/peak",
     "mlp/ours",
     "mlp/bare",
     "mlp/candle",
     "spar/ours",
+    "spar/ours-bf16",
     "spar/candle",
     "critic/ours",
     "fit/ours",

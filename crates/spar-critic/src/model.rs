@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 use spar_core::Stream;
-use spar_nn::{Adam, AdamConfig, Mlp, MlpShape, RowMlp, State, StateError};
+use spar_nn::{Adam, AdamConfig, Mlp, MlpShape, Precision, RowMlp, State, StateError};
 
 use crate::config::{CriticConfig, CriticForm};
 
@@ -58,6 +58,15 @@ impl Critic {
     /// If the shapes do not fit.
     pub fn conservative_value(&self, obs: &Tensor, actions: &Tensor) -> Result<Tensor> {
         minimum(&self.q, &Tensor::cat(&[obs, actions], 1)?)
+    }
+
+    /// Chooses the precision of whatever carries no gradient: targets, the values
+    /// of next states and [`Self::conservative_value`].
+    pub fn set_detached_precision(&mut self, precision: Precision) {
+        let nets = self.q.iter_mut().chain(&mut self.target);
+        for net in nets.chain(&mut self.value) {
+            net.set_detached_precision(precision);
+        }
     }
 
     /// Copies of `Q_1..Q_N` for acting: `[s, a]` to a value, row by row.

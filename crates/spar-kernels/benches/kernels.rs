@@ -19,7 +19,7 @@ use criterion::{
 };
 use spar_core::Stream;
 use spar_kernels::{
-    MlpShape, Workspace, mlp,
+    MlpShape, Precision, Workspace, mlp,
     optim::{self, AdamConfig},
 };
 
@@ -112,7 +112,15 @@ impl Case {
     fn forward_only(&mut self) {
         let Self { shape, rows, .. } = self;
         let (params, x) = (&self.params, &self.x);
-        mlp::forward_only(shape, params, x, *rows, &mut self.work, &mut self.out);
+        mlp::forward_only(
+            Precision::F32,
+            shape,
+            params,
+            x,
+            *rows,
+            &mut self.work,
+            &mut self.out,
+        );
     }
 
     fn backward(&mut self) {

@@ -29,4 +29,4 @@ pub mod rows;
 pub mod scalar;
 mod vectorize;
 
-pub use mlp::{Activation, Head, MlpShape, Workspace};
+pub use mlp::{Activation, Head, MlpShape, Precision, Workspace};

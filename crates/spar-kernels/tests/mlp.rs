@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use spar_core::Stream;
-use spar_kernels::{Activation, Head, MlpShape, Workspace, mlp, reference};
+use spar_kernels::{Activation, Head, MlpShape, Precision, Workspace, mlp, reference};
 
 struct Case {
     shape: MlpShape,
@@ -93,12 +93,12 @@ proptest! {
         mlp::forward(&c.shape, &c.params, &c.x, rows, &mut work, &mut out);
         close(&out, &want, 2e-3);
         let mut only = vec![0.0; rows * output];
-        mlp::forward_only(&c.shape, &c.params, &c.x, rows, &mut work, &mut only);
+        mlp::forward_only(Precision::F32, &c.shape, &c.params, &c.x, rows, &mut work, &mut only);
         prop_assert_eq!(&only, &out, "the two passes differ");
         // A row's output is its own, whatever surrounds it.
         let last = rows - 1;
         let (x, mut alone) = (&c.x[last * input..], vec![0.0; output]);
-        mlp::forward_only(&c.shape, &c.params, x, 1, &mut work, &mut alone);
+        mlp::forward_only(Precision::F32, &c.shape, &c.params, x, 1, &mut work, &mut alone);
         prop_assert_eq!(&alone, &out[last * output..], "the last row alone");
     }
 }
@@ -111,6 +111,7 @@ fn many_rows_pass_in_blocks_without_a_seam() {
         let want = reference::forward(&c.shape, &wide(&c.params), &wide(&c.x));
         let mut out = vec![0.0; want.len()];
         mlp::forward_only(
+            Precision::F32,
             &c.shape,
             &c.params,
             &c.x,
@@ -119,6 +120,43 @@ fn many_rows_pass_in_blocks_without_a_seam() {
             &mut out,
         );
         close(&out, &want, 1e-4);
+    }
+}
+
+/// In bf16 a number has 8 bits: products of `k` of them are off by `2^-8` of their
+/// terms' root mean square or so, and never by what a wrong order would give.
+#[test]
+fn bf16_is_the_same_network_within_its_precision() {
+    for (layer_norm, input, hidden, rows) in [
+        (false, 23, vec![256, 256], 300),
+        (true, 17, vec![256, 256], 257),
+        (true, 11, vec![33], 1),
+        (false, 6, vec![40, 31, 50], 49),
+        (false, 5, vec![], 9),
+    ] {
+        let shape = MlpShape::relu(input, hidden, 9).with_layer_norm(layer_norm);
+        let mut c = case(shape, rows, 3);
+        // As PyTorch starts, so that activations keep their size.
+        for layer in c.shape.layers() {
+            let scale = 1.5 / (layer.input as f32).sqrt();
+            c.params[layer.weight].iter_mut().for_each(|w| *w *= scale);
+        }
+        let run = |precision| {
+            let mut out = vec![f32::NAN; rows * 9];
+            let mut work = Workspace::default();
+            mlp::forward_only(
+                precision, &c.shape, &c.params, &c.x, rows, &mut work, &mut out,
+            );
+            out
+        };
+        let (single, half) = (run(Precision::F32), run(Precision::Bf16));
+        let size = (single.iter().map(|v| v * v).sum::<f32>() / single.len() as f32).sqrt();
+        let off = single.iter().zip(&half).map(|(a, b)| (a - b) * (a - b));
+        let off = (off.sum::<f32>() / single.len() as f32).sqrt() / size;
+        assert!(off < 0.01, "{:?}: {off}", c.shape);
+        if Precision::Bf16.is_present() && !c.shape.hidden.is_empty() {
+            assert!(off > 1e-5, "{:?}: nothing was rounded", c.shape);
+        }
     }
 }
 
@@ -187,7 +225,15 @@ fn a_parameter_that_is_not_a_number_shows_in_the_output() {
                 let mut out = vec![0.0; c.rows * shape.output];
                 mlp::forward(&shape, &c.params, &c.x, c.rows, &mut work, &mut out);
                 assert!(out.iter().any(|v| v.is_nan()), "hidden by forward at {at}");
-                mlp::forward_only(&shape, &c.params, &c.x, c.rows, &mut work, &mut out);
+                mlp::forward_only(
+                    Precision::F32,
+                    &shape,
+                    &c.params,
+                    &c.x,
+                    c.rows,
+                    &mut work,
+                    &mut out,
+                );
                 assert!(
                     out.iter().any(|v| v.is_nan()),
                     "hidden by forward_only at {at}"

@@ -19,7 +19,7 @@ pub use candle_core::{Device, Result, Tensor, Var};
 pub use mlp::{Mlp, MlpShape, Trace};
 pub use optim::{Adam, AdamConfig};
 pub use rows::{Activation, Linear, Norm, RowMlp};
-pub use spar_kernels::Head;
+pub use spar_kernels::{Head, Precision};
 pub use state::{State, StateError};
 
 use spar_core::Stream;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Tensor, Var, bail};
 pub use spar_kernels::MlpShape;
-use spar_kernels::{Workspace, mlp, optim};
+use spar_kernels::{Precision, Workspace, mlp, optim};
 
 use crate::state::{State, StateError};
 use spar_core::Stream;
@@ -27,6 +27,8 @@ pub enum Trace {
 pub struct Mlp {
     shape: Arc<MlpShape>,
     params: Var,
+    /// Of passes without gradients.
+    precision: Precision,
     /// Workspaces of finished passes, kept for the next.
     pool: Pool,
 }
@@ -68,8 +70,15 @@ impl Mlp {
         Ok(Self {
             params: Var::from_vec(params, shape.parameters(), &Device::Cpu)?,
             shape: Arc::new(shape),
+            precision: Precision::F32,
             pool: Pool::default(),
         })
+    }
+
+    /// Chooses the precision of passes without gradients from now on. Training
+    /// and acting row by row stay in single precision.
+    pub fn set_detached_precision(&mut self, precision: Precision) {
+        self.precision = precision;
     }
 
     /// A network of the same parameters with its own buffer: a target copy.
@@ -77,7 +86,9 @@ impl Mlp {
     /// # Errors
     /// Only if candle cannot copy the parameters.
     pub fn duplicate(&self) -> Result<Self> {
-        Self::from_params((*self.shape).clone(), self.to_params()?)
+        let mut copy = Self::from_params((*self.shape).clone(), self.to_params()?)?;
+        copy.precision = self.precision;
+        Ok(copy)
     }
 
     /// Multiplies weight and bias of the last layer by `factor`, so that a
@@ -150,6 +161,7 @@ impl Mlp {
     pub fn forward_detached(&self, x: &Tensor) -> Result<Tensor> {
         let op = DetachedOp {
             shape: &self.shape,
+            precision: self.precision,
             work: Mutex::new(self.take_workspace()),
             pool: &self.pool,
         };
@@ -276,6 +288,7 @@ impl CustomOp2 for MlpOp {
 
 struct DetachedOp<'a> {
     shape: &'a MlpShape,
+    precision: Precision,
     work: Mutex<Workspace>,
     pool: &'a Pool,
 }
@@ -301,6 +314,7 @@ impl CustomOp2 for DetachedOp<'_> {
         let rows = rows(self.shape, x_layout)?;
         let mut out = vec![0.0; rows * self.shape.output];
         mlp::forward_only(
+            self.precision,
             self.shape,
             slice(params, params_layout)?,
             slice(x, x_layout)?,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use spar_anchor::Anchor;
 use spar_core::Stream;
 use spar_critic::{Critic, CriticConfig, CriticMetrics};
-use spar_nn::{Adam, AdamConfig, Batch, Mlp, State, StateError, Trace};
+use spar_nn::{Adam, AdamConfig, Batch, Mlp, Precision, State, StateError, Trace};
 
 use crate::{
     config::RectifyConfig,
@@ -94,6 +94,14 @@ impl Spar {
             config,
             updates: 0,
         })
+    }
+
+    /// Chooses the precision of whatever carries no gradient: the anchor, targets
+    /// and the values of candidates.
+    pub fn set_detached_precision(&mut self, precision: Precision) {
+        self.anchor.set_detached_precision(precision);
+        self.critic.set_detached_precision(precision);
+        self.decoder_average.set_detached_precision(precision);
     }
 
     /// One update on one batch. `metrics` is brought up to date in place.

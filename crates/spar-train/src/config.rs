@@ -28,12 +28,36 @@ pub struct TrainConfig {
     pub eval_episodes: usize,
     /// Updates between two checkpoints.
     pub checkpoint_every: u64,
+    /// Precision of the passes of SPAR that carry no gradient: the anchor, targets
+    /// and the values of candidates.
+    #[serde(default)]
+    pub detached_precision: DetachedPrecision,
     /// The behaviour-cloning anchor.
     pub anchor: AnchorConfig,
     /// The conservative critic.
     pub critic: CriticConfig,
     /// The residual policy.
     pub rectify: RectifyConfig,
+}
+
+/// [`spar_nn::Precision`] in a suite file: `"f32"` or `"bf16"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DetachedPrecision {
+    /// Single precision.
+    #[default]
+    F32,
+    /// bf16 with single-precision sums where the machine has AVX512-BF16.
+    Bf16,
+}
+
+impl From<DetachedPrecision> for spar_nn::Precision {
+    fn from(precision: DetachedPrecision) -> Self {
+        match precision {
+            DetachedPrecision::F32 => Self::F32,
+            DetachedPrecision::Bf16 => Self::Bf16,
+        }
+    }
 }
 
 impl TrainConfig {
@@ -174,6 +198,7 @@ mod tests {
             ("critic.n_critics = 1", "`critic.n_critics` is 1"),
             ("critic.discount = 1.5", "`critic.discount` is 1.5"),
             ("critic.form = 'mean'", "mean"),
+            ("detached_precision = 'f16'", "f16"),
         ] {
             let message = table(text);
             assert!(

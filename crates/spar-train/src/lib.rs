@@ -15,7 +15,7 @@ mod run;
 mod spec;
 mod throughput;
 
-pub use config::TrainConfig;
+pub use config::{DetachedPrecision, TrainConfig};
 pub use control::{Control, Phase, Progress};
 pub use error::TrainError;
 pub use run::run;

@@ -87,7 +87,11 @@ impl RunSpec {
             }
             if self.method == Method::Bc {
                 // Nothing of these reaches an anchor.
-                let beyond = ["config.critic.", "config.rectify."];
+                let beyond = [
+                    "config.critic.",
+                    "config.rectify.",
+                    "config.detached_precision",
+                ];
                 fields.retain(|(field, _)| !beyond.iter().any(|p| field.starts_with(p)));
             }
             fields

@@ -70,9 +70,11 @@ pub fn throughput(
     rectify.warmup = u64::MAX;
     let critic = config.critic.clone();
     let mut fitting = Spar::new(rectify.clone(), critic.clone(), anchor, obs_dim, act_dim, 0)?;
+    fitting.set_detached_precision(config.detached_precision.into());
     let fit_rate = rate(&mut |batch| Ok(fitting.update(batch, &mut metrics)?))?;
     rectify.warmup = 0;
     let mut imitating = Spar::new(rectify, critic, fitting.anchor, obs_dim, act_dim, 0)?;
+    imitating.set_detached_precision(config.detached_precision.into());
     let imitation_rate = rate(&mut |batch| Ok(imitating.update(batch, &mut metrics)?))?;
 
     let fit = config.rectify.warmup.min(config.updates) as f64;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use common::{Around, RESULTS, data, data_with, same_files, spec, stop, train, train_in};
-use spar_train::{Control, Method, RunSpec, TrainError};
+use spar_train::{Control, DetachedPrecision, Method, RunSpec, TrainError};
 
 mod common;
 
@@ -123,7 +123,7 @@ fn a_folder_of_another_run_is_refused_by_field() {
     stop(&first, &data, &out, 100);
     let before = fs::read(out.join("spec.json")).unwrap();
     type Change = fn(&mut RunSpec);
-    let cases: [(&str, Change); 8] = [
+    let cases: [(&str, Change); 9] = [
         ("seed", |s| s.seed = 4),
         ("method", |s| s.method = Method::Bc),
         ("dataset.sha256", |s| s.dataset.sha256 = "0".into()),
@@ -135,6 +135,9 @@ fn a_folder_of_another_run_is_refused_by_field() {
             s.config.rectify.temperature = 0.5
         }),
         ("config.anchor.updates", |s| s.config.anchor.updates = 601),
+        ("config.detached_precision", |s| {
+            s.config.detached_precision = DetachedPrecision::Bf16
+        }),
         ("eval_seed", |s| s.eval_seed = 43),
     ];
     for (field, change) in cases {
@@ -158,6 +161,12 @@ fn a_folder_of_another_run_is_refused_by_field() {
     let mut longer = bc.clone();
     (longer.config.updates, longer.config.anchor.updates) = (1, 5000);
     assert_eq!(longer.difference(&bc), None);
+    // Nothing beyond the anchor makes its run another one.
+    let mut beyond = bc.clone();
+    beyond.config.critic.tau = 0.5;
+    beyond.config.rectify.w_fit = 3.0;
+    beyond.config.detached_precision = DetachedPrecision::Bf16;
+    assert_eq!(beyond.difference(&bc), None);
 }
 
 /// Its record would say fewer updates than its policy had.

@@ -92,7 +92,7 @@ impl Lanes for Plain {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use x86::{Avx2, Avx512};
+pub(super) use x86::{Avx2, Avx512, Avx512Bf16};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -144,6 +144,52 @@ mod x86 {
                 };
                 _mm512_storeu_ps(to, sums);
             }
+        }
+    }
+
+    /// AVX-512 with bf16 products: an element is two neighbouring `k`, summed in
+    /// single precision.
+    pub(in crate::matmul) struct Avx512Bf16;
+
+    impl Lanes for Avx512Bf16 {
+        type Elem = u32;
+        type Vector = __m512i;
+        type Sums = __m512;
+        const LANES: usize = 16;
+
+        #[inline(always)]
+        unsafe fn zero() -> __m512 {
+            // SAFETY: the caller's.
+            unsafe { _mm512_setzero_ps() }
+        }
+
+        #[inline(always)]
+        unsafe fn load(from: *const u32) -> __m512i {
+            // SAFETY: the caller's.
+            unsafe { _mm512_loadu_si512(from.cast()) }
+        }
+
+        #[inline(always)]
+        unsafe fn splat(from: *const u32) -> __m512i {
+            // SAFETY: the caller's.
+            unsafe { _mm512_set1_epi32((*from).cast_signed()) }
+        }
+
+        #[inline(always)]
+        unsafe fn multiply_add(a: __m512i, b: __m512i, sums: __m512) -> __m512 {
+            // SAFETY: the caller's; both types are 512 bits without meaning of
+            // their own.
+            unsafe {
+                let a = std::mem::transmute::<__m512i, __m512bh>(a);
+                let b = std::mem::transmute::<__m512i, __m512bh>(b);
+                _mm512_dpbf16_ps(sums, a, b)
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn store(to: *mut f32, sums: __m512, add: bool) {
+            // SAFETY: the caller's.
+            unsafe { Avx512::store(to, sums, add) }
         }
     }
 

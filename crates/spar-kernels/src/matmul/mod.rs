@@ -10,6 +10,7 @@
 //! (or, for very narrow results, a fixed number of chains): a row's result does
 //! not depend on how many rows surround it.
 
+mod bf16;
 mod dot;
 mod lanes;
 mod pack;
@@ -17,6 +18,7 @@ mod tile;
 
 use std::sync::OnceLock;
 
+pub(crate) use bf16::{Weight16, pairs, round_rows};
 use tile::{Left, Right};
 
 /// The instruction sets products are written for.
@@ -58,6 +60,14 @@ impl Isa {
             _ => false,
         }
     }
+}
+
+/// Whether this machine multiplies pairs of bf16.
+pub(crate) fn has_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return Isa::Avx512.is_present() && is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }
 
 /// A weight, prepared as the right side of products.
@@ -228,10 +238,10 @@ fn turned(
     }
 }
 
-/// The first `len` floats of a buffer that only ever grows.
-pub(crate) fn grow(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
+/// The first `len` elements of a buffer that only ever grows.
+pub(crate) fn grow<T: Copy + Default>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
     if buffer.len() < len {
-        buffer.resize(len, 0.0);
+        buffer.resize(len, T::default());
     }
     &mut buffer[..len]
 }

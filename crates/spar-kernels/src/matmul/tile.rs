@@ -1,7 +1,7 @@
 //! Blocks of rows of a product, in tiles that fit the registers.
 
 #[cfg(target_arch = "x86_64")]
-use super::lanes::{Avx2, Avx512};
+use super::lanes::{Avx2, Avx512, Avx512Bf16};
 use super::{
     Isa,
     lanes::{Lanes, Plain},
@@ -114,6 +114,26 @@ fn block_avx2(left: Left<'_, f32>, right: Right<'_, f32>, out: &mut [f32], add: 
 fn block_avx512(left: Left<'_, f32>, right: Right<'_, f32>, out: &mut [f32], add: bool) {
     // SAFETY: the attribute enables what `Avx512` needs.
     unsafe { block::<Avx512, 12, 2>(left, right, out, add) }
+}
+
+/// [`rows`] of pairs of bf16: `left` is `[rows, k]` and `right` `[k, n]` in pairs.
+///
+/// # Panics
+/// If the machine has no bf16 products.
+pub(super) fn rows_bf16(left: Left<'_, u32>, right: Right<'_, u32>, out: &mut [f32]) {
+    assert!(super::has_bf16(), "bf16 products on this machine");
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: just asserted.
+    unsafe {
+        block_bf16(left, right, out);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn block_bf16(left: Left<'_, u32>, right: Right<'_, u32>, out: &mut [f32]) {
+    // SAFETY: the attribute enables what `Avx512Bf16` needs.
+    unsafe { block::<Avx512Bf16, 12, 2>(left, right, out, false) }
 }
 
 /// [`rows`] in tiles of `MR` rows and `NV` vectors.

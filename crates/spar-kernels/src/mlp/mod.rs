@@ -14,7 +14,26 @@ pub use layers::LAYER_NORM_EPS;
 pub(crate) use layers::sum;
 pub use shape::{Activation, Head, LayerLayout, MlpShape};
 
-use crate::matmul::{Isa, Scratch, Weight, gradient, grow};
+use crate::matmul::{Isa, Scratch, Weight, Weight16, gradient, grow, has_bf16, pairs, round_rows};
+
+/// How exactly a pass without gradients multiplies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// Single precision.
+    #[default]
+    F32,
+    /// Weights and inputs of hidden layers rounded to bf16, sums, normalization and
+    /// the last layer in single precision. Where the machine has no such
+    /// instructions (AVX512-BF16) it is [`Precision::F32`].
+    Bf16,
+}
+
+impl Precision {
+    /// Whether this machine multiplies so.
+    pub fn is_present(self) -> bool {
+        self == Self::F32 || has_bf16()
+    }
+}
 
 /// Rows that go through all layers together.
 const ROWS: usize = 256;
@@ -31,8 +50,12 @@ pub struct Workspace {
     rows: usize,
     /// Per layer: its weight or its transpose, rearranged.
     packed: Vec<Vec<f32>>,
+    /// The same in bf16.
+    packed16: Vec<Vec<u32>>,
     /// What two neighbouring layers hand to each other.
     between: [Vec<f32>; 2],
+    /// The same in bf16.
+    between16: [Vec<u32>; 2],
     product: Scratch,
 }
 
@@ -119,12 +142,13 @@ pub fn forward(
     }
 }
 
-/// The same output as [`forward`], bit for bit, without keeping anything for a
-/// gradient: for targets, candidates and the frozen anchor.
+/// The same output as [`forward`], bit for bit in single precision, without
+/// keeping anything for a gradient: for targets, candidates and the frozen anchor.
 ///
 /// # Panics
 /// If a slice's length does not fit `shape` and `rows`.
 pub fn forward_only(
+    precision: Precision,
     shape: &MlpShape,
     params: &[f32],
     x: &[f32],
@@ -133,6 +157,9 @@ pub fn forward_only(
     out: &mut [f32],
 ) {
     check(shape, params, x, rows, out);
+    if precision == Precision::Bf16 && precision.is_present() && !shape.hidden.is_empty() {
+        return forward_bf16(shape, params, x, work, out);
+    }
     let isa = Isa::detect();
     let depth = shape.hidden.len();
     let Workspace {
@@ -165,6 +192,63 @@ pub fn forward_only(
                 std::mem::swap(&mut ping, &mut pong);
             }
         }
+    }
+}
+
+/// [`forward_only`] in bf16.
+fn forward_bf16(
+    shape: &MlpShape,
+    params: &[f32],
+    x: &[f32],
+    work: &mut Workspace,
+    out: &mut [f32],
+) {
+    let depth = shape.hidden.len();
+    let Workspace {
+        packed,
+        packed16,
+        between: [values, _],
+        between16: [ping, pong],
+        ..
+    } = work;
+    packed.resize_with(depth + 1, Vec::new);
+    packed16.resize_with(depth, Vec::new);
+    for (layer, packed) in shape.layers().zip(&mut *packed16) {
+        Weight16::pack(&params[layer.weight], layer.output, packed);
+    }
+    let isa = Isa::detect();
+    let last = shape.layer(depth);
+    let last_weight = &params[last.weight.clone()];
+    Weight::pack(isa, last_weight, last.output, &mut packed[depth]);
+    let last_weight = Weight::packed(isa, last_weight, last.output, &packed[depth]);
+
+    let rows = ROWS.min(x.len() / shape.input);
+    let values = grow(values, rows * shape.widest());
+    let (mut ping, mut pong) = (
+        grow(ping, rows * pairs(shape.widest())),
+        grow(pong, rows * pairs(shape.widest())),
+    );
+    let blocks = x.chunks(ROWS * shape.input);
+    for (x, out) in blocks.zip(out.chunks_mut(ROWS * shape.output)) {
+        let rows = x.len() / shape.input;
+        round_rows(x, shape.input, &mut ping[..rows * pairs(shape.input)]);
+        for (i, layer) in shape.layers().take(depth).enumerate() {
+            let weight = Weight16::packed(layer.input, layer.output, &packed16[i]);
+            let (input, width) = (&ping[..rows * pairs(layer.input)], pairs(layer.output));
+            weight.multiply(input, &mut values[..rows * layer.output], |first, rows| {
+                let kept = layers::Kept::default();
+                layers::hidden(shape.activation, &layer, params, rows, kept);
+                if i + 1 < depth {
+                    let count = rows.len() / layer.output;
+                    let to = &mut pong[first * width..(first + count) * width];
+                    round_rows(rows, layer.output, to);
+                }
+            });
+            std::mem::swap(&mut ping, &mut pong);
+        }
+        last_weight.multiply(&values[..rows * last.input], out, |_, rows| {
+            layers::last(shape.head, &params[last.bias.clone()], rows);
+        });
     }
 }
 
