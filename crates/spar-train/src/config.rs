@@ -1,9 +1,9 @@
 //! Hyper-parameters of a run.
 
 use serde::{Deserialize, Serialize};
-use spar_anchor::AnchorConfig;
+use spar_anchor::{Anchor, AnchorConfig};
 use spar_critic::CriticConfig;
-use spar_rectify::RectifyConfig;
+use spar_rectify::{RectifyConfig, Spar};
 
 use crate::error::TrainError;
 
@@ -81,6 +81,23 @@ impl TrainConfig {
         let suite: spar_core::Suite =
             toml::from_str(DEFAULTS).map_err(|e| TrainError::Config(one_line(&e)))?;
         Self::from_table(suite.train)
+    }
+
+    /// SPAR at its start from a frozen anchor, for states and actions of widths
+    /// `dims`.
+    ///
+    /// # Errors
+    /// Only if candle cannot hold the parameters.
+    pub(crate) fn spar(
+        &self,
+        anchor: Anchor,
+        dims: (usize, usize),
+        seed: u64,
+    ) -> Result<Spar, TrainError> {
+        let (rectify, critic) = (self.rectify.clone(), self.critic.clone());
+        let mut spar = Spar::new(rectify, critic, anchor, dims.0, dims.1, seed)?;
+        spar.set_detached_precision(self.detached_precision.into());
+        Ok(spar)
     }
 
     /// Refuses values no run can be made of.

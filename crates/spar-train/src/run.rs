@@ -193,10 +193,8 @@ impl<'a> Session<'a> {
     ) -> Result<SparPolicy, TrainError> {
         let spec = self.spec;
         let config = &spec.config;
-        let (obs_dim, act_dim) = (self.data.obs_dim(), self.data.act_dim());
-        let (rectify, critic) = (config.rectify.clone(), config.critic.clone());
-        let mut spar = Spar::new(rectify, critic, anchor, obs_dim, act_dim, spec.seed)?;
-        spar.set_detached_precision(config.detached_precision.into());
+        let dims = (self.data.obs_dim(), self.data.act_dim());
+        let mut spar = config.spar(anchor, dims, spec.seed)?;
         let mut sampler = Sampler::new(Stream::new(spec.seed, "spar/sampler"));
         let mut metrics = SparMetrics::default();
         if let Some(state) = checkpoint.filter(|c| c.get_count("updates.spar").is_ok()) {

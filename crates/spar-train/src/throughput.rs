@@ -6,7 +6,7 @@ use serde::Serialize;
 use spar_anchor::{Anchor, AnchorTrainer};
 use spar_core::Stream;
 use spar_data::{Batch, Normalizer, Sampler, Transitions};
-use spar_rectify::{Spar, SparMetrics};
+use spar_rectify::SparMetrics;
 
 use crate::{error::TrainError, spec::RunSpec};
 
@@ -66,15 +66,12 @@ pub fn throughput(
     let anchor = trainer.freeze();
 
     let mut metrics = SparMetrics::default();
-    let mut rectify = config.rectify.clone();
-    rectify.warmup = u64::MAX;
-    let critic = config.critic.clone();
-    let mut fitting = Spar::new(rectify.clone(), critic.clone(), anchor, obs_dim, act_dim, 0)?;
-    fitting.set_detached_precision(config.detached_precision.into());
+    let mut part = config.clone();
+    part.rectify.warmup = u64::MAX;
+    let mut fitting = part.spar(anchor, (obs_dim, act_dim), 0)?;
     let fit_rate = rate(&mut |batch| Ok(fitting.update(batch, &mut metrics)?))?;
-    rectify.warmup = 0;
-    let mut imitating = Spar::new(rectify, critic, fitting.anchor, obs_dim, act_dim, 0)?;
-    imitating.set_detached_precision(config.detached_precision.into());
+    part.rectify.warmup = 0;
+    let mut imitating = part.spar(fitting.anchor, (obs_dim, act_dim), 0)?;
     let imitation_rate = rate(&mut |batch| Ok(imitating.update(batch, &mut metrics)?))?;
 
     let fit = config.rectify.warmup.min(config.updates) as f64;
