@@ -1,6 +1,7 @@
 //! The few fused operations that carry nearly all the arithmetic of training:
 //! the forward and backward pass of a whole multi-layer perceptron over one
-//! flat parameter buffer, the Adam step and Polyak averaging.
+//! flat parameter buffer, conservative values and the weighted regression onto
+//! candidates, the Adam step and Polyak averaging.
 //!
 //! They exist because a general tensor library spends most of an offline-RL
 //! update outside its matrix products: it allocates every intermediate, passes
@@ -27,6 +28,7 @@ pub mod optim;
 pub mod reference;
 pub mod rows;
 pub mod scalar;
+pub mod value;
 mod vectorize;
 
 pub use mlp::{Activation, Head, MlpShape, Precision, Workspace};

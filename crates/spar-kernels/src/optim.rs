@@ -14,24 +14,38 @@ pub struct AdamConfig {
     pub beta2: f64,
     /// Added to the root of the second moment.
     pub eps: f32,
+    /// Decoupled weight decay: AdamW. Zero is Adam.
+    pub weight_decay: f32,
 }
 
 impl AdamConfig {
-    /// PyTorch's defaults (betas 0.9 and 0.999, eps 1e-8) at learning rate `lr`.
+    /// PyTorch's `Adam` (betas 0.9 and 0.999, eps 1e-8, no weight decay) at
+    /// learning rate `lr`.
     pub fn new(lr: f32) -> Self {
         Self {
             lr,
             beta1: 0.9,
             beta2: 0.999,
             eps: 1e-8,
+            weight_decay: 0.0,
+        }
+    }
+
+    /// PyTorch's `AdamW`: the same with decoupled weight decay (Loshchilov and
+    /// Hutter 2019), which shrinks parameters apart from the gradient.
+    pub fn with_weight_decay(self, weight_decay: f32) -> Self {
+        Self {
+            weight_decay,
+            ..self
         }
     }
 }
 
-/// One Adam step by PyTorch's definition (no weight decay), in place.
+/// One step of Adam, or with weight decay of AdamW, by PyTorch's definition, in
+/// place.
 ///
 /// `step` counts from 1 and includes this one; `m` and `v` are the moments.
-/// `m <- b1 m + (1-b1) g`, `v <- b2 v + (1-b2) g^2`,
+/// `p <- (1 - lr decay) p`, `m <- b1 m + (1-b1) g`, `v <- b2 v + (1-b2) g^2`,
 /// `p <- p - lr / (1-b1^step) * m / (sqrt(v / (1-b2^step)) + eps)`.
 ///
 /// # Panics
@@ -54,10 +68,12 @@ pub fn adam(
         beta1,
         beta2,
         eps,
+        weight_decay,
     } = config;
     let correction1 = 1.0 - beta1.powf(step as f64);
     let correction2 = 1.0 - beta2.powf(step as f64);
     let factors = Factors {
+        keep: (1.0 - f64::from(lr) * f64::from(weight_decay)) as f32,
         new1: (1.0 - beta1) as f32,
         new2: (1.0 - beta2) as f32,
         keep2: beta2 as f32,
@@ -71,6 +87,8 @@ pub fn adam(
 /// What is the same for every parameter of a step.
 #[derive(Clone, Copy)]
 struct Factors {
+    /// What weight decay leaves of a parameter: one without.
+    keep: f32,
     new1: f32,
     new2: f32,
     keep2: f32,
@@ -96,11 +114,11 @@ vectorized! {
         m: &mut [f32],
         v: &mut [f32],
     ) {
-        let Factors { new1, new2, keep2, rate, root, eps } = factors;
+        let Factors { keep, new1, new2, keep2, rate, root, eps } = factors;
         for (((p, g), m), v) in params.iter_mut().zip(grad).zip(m).zip(v) {
             *m += new1 * (g - *m);
             *v = keep2 * *v + new2 * g * g;
-            *p -= rate * *m / (v.sqrt() * root + eps);
+            *p = keep * *p - rate * *m / (v.sqrt() * root + eps);
         }
     }
 

@@ -42,6 +42,27 @@ fn adam_is_pytorchs() {
     }
 }
 
+/*
+The program above with torch.optim.AdamW([p], lr=3e-2, weight_decay=0.1)
+*/
+#[test]
+fn adam_with_weight_decay_is_pytorchs_adamw() {
+    let mut p = [1.0f32, -2.0, 0.5, 3.0];
+    let scale = [1.0f32, 0.5, 3.0, 0.0];
+    let (mut m, mut v) = ([0.0; 4], [0.0; 4]);
+    let config = AdamConfig::new(3e-2).with_weight_decay(0.1);
+    for i in 0..5 {
+        let grad: Vec<f32> = (0..4).map(|j| 2.0 * p[j] * scale[j] + i as f32).collect();
+        adam(&config, i + 1, &mut p, &grad, &mut m, &mut v);
+    }
+    for (got, want) in p
+        .iter()
+        .zip([0.837_020_7, -1.890_372_9, 0.343_232_99, 2.855_325_2f32])
+    {
+        assert!((got - want).abs() < 1e-6, "{p:?}");
+    }
+}
+
 #[test]
 fn polyak_moves_by_tau() {
     let mut target = [1.0f32, -1.0];
@@ -55,6 +76,7 @@ fn plain_adam(c: &AdamConfig, step: u64, p: &mut [f64], g: &[f64], m: &mut [f64]
     let [lr, eps] = [c.lr, c.eps].map(f64::from);
     let (b1, b2) = (c.beta1, c.beta2);
     for i in 0..p.len() {
+        p[i] *= 1.0 - lr * f64::from(c.weight_decay);
         m[i] = b1 * m[i] + (1.0 - b1) * g[i];
         v[i] = b2 * v[i] + (1.0 - b2) * g[i] * g[i];
         let m_hat = m[i] / (1.0 - b1.powf(step as f64));
@@ -80,8 +102,9 @@ proptest! {
     fn adam_is_its_definition(
         n in 0usize..70, steps in 1u64..40, seed: u64,
         lr in 1e-5f32..1e-1, beta1 in 0.0f64..0.99, beta2 in 0.5f64..0.9999, scale in -3i32..4,
+        weight_decay in prop_oneof![Just(0.0f32), 0.0f32..1.0],
     ) {
-        let config = AdamConfig { lr, beta1, beta2, eps: 1e-8 };
+        let config = AdamConfig { lr, beta1, beta2, eps: 1e-8, weight_decay };
         let mut p = draw(seed, "params", n);
         let (mut m, mut v) = (vec![0.0f32; n], vec![0.0f32; n]);
         let (mut p64, mut m64, mut v64) = (wide(&p), wide(&m), wide(&v));

@@ -9,6 +9,8 @@
 //! it is handed, because candle's generator cannot be seeded on a CPU.
 
 mod batch;
+mod ensemble;
+mod imitation;
 mod mlp;
 mod optim;
 mod rows;
@@ -16,10 +18,15 @@ mod state;
 
 pub use batch::Batch;
 pub use candle_core::{Device, Result, Tensor, Var};
+pub use ensemble::conservative_value;
+pub use imitation::weighted_regression;
 pub use mlp::{Mlp, MlpShape, Trace};
 pub use optim::{Adam, AdamConfig};
 pub use rows::{Activation, Linear, Norm, RowMlp};
-pub use spar_kernels::{Head, Precision};
+pub use spar_kernels::{
+    Head, Precision,
+    value::{Conservatism, ImitationStats, conservative},
+};
 pub use state::{State, StateError};
 
 use spar_core::Stream;

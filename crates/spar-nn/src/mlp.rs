@@ -159,14 +159,24 @@ impl Mlp {
     /// # Errors
     /// If `x` has another shape or element type.
     pub fn forward_detached(&self, x: &Tensor) -> Result<Tensor> {
-        let op = DetachedOp {
-            shape: &self.shape,
-            precision: self.precision,
-            work: Mutex::new(self.take_workspace()),
-            pool: &self.pool,
-        };
-        let params = self.params.as_detached_tensor();
-        params.apply_op2_no_bwd(&x.detach().contiguous()?, &op)
+        let rows = x.dim(0)?;
+        let mut out = vec![0.0; rows * self.shape.output];
+        self.forward_into(x, &mut out)?;
+        Tensor::from_vec(out, (rows, self.shape.output), &Device::Cpu)
+    }
+
+    /// [`Self::forward_detached`] into `out`, `[rows, output]`.
+    pub(crate) fn forward_into(&self, x: &Tensor, out: &mut [f32]) -> Result<()> {
+        let rows = rows(&self.shape, x.layout())?;
+        let mut work = self.take_workspace();
+        let (shape, precision) = (&self.shape, self.precision);
+        values(&x.contiguous()?, |x| {
+            values(&self.params, |params| {
+                mlp::forward_only(precision, shape, params, x, rows, &mut work, out);
+            })
+        })??;
+        lock(&self.pool).push(work);
+        Ok(())
     }
 
     /// Polyak averaging: moves this network by `tau` towards `source`.
@@ -202,7 +212,7 @@ impl Mlp {
 
 /// A panic elsewhere cannot leave a workspace half-valid: every pass
 /// overwrites what it reads.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -286,46 +296,6 @@ impl CustomOp2 for MlpOp {
     }
 }
 
-struct DetachedOp<'a> {
-    shape: &'a MlpShape,
-    precision: Precision,
-    work: Mutex<Workspace>,
-    pool: &'a Pool,
-}
-
-impl Drop for DetachedOp<'_> {
-    fn drop(&mut self) {
-        lock(self.pool).push(std::mem::take(&mut *lock(&self.work)));
-    }
-}
-
-impl CustomOp2 for DetachedOp<'_> {
-    fn name(&self) -> &'static str {
-        "mlp-detached"
-    }
-
-    fn cpu_fwd(
-        &self,
-        params: &CpuStorage,
-        params_layout: &Layout,
-        x: &CpuStorage,
-        x_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let rows = rows(self.shape, x_layout)?;
-        let mut out = vec![0.0; rows * self.shape.output];
-        mlp::forward_only(
-            self.precision,
-            self.shape,
-            slice(params, params_layout)?,
-            slice(x, x_layout)?,
-            rows,
-            &mut lock(&self.work),
-            &mut out,
-        );
-        Ok((CpuStorage::F32(out), (rows, self.shape.output).into()))
-    }
-}
-
 struct PolyakOp {
     tau: f32,
 }
@@ -374,6 +344,12 @@ fn cpu(storage: &candle_core::Storage) -> Result<&CpuStorage> {
             other.device().location()
         ),
     }
+}
+
+/// What `read` makes of the elements of a contiguous `f32` tensor.
+pub(crate) fn values<T>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> T) -> Result<T> {
+    let (storage, layout) = tensor.storage_and_layout();
+    Ok(read(slice(cpu(&storage)?, layout)?))
 }
 
 /// The elements of a contiguous `f32` tensor.

@@ -5,7 +5,10 @@ use candle_core::{DType, Device, Tensor, Var, backprop::GradStore};
 use candle_nn::{Linear, Module};
 use spar_core::Stream;
 use spar_kernels::scalar;
-use spar_nn::{Activation, Head, Mlp, MlpShape, RowMlp, Trace, normal};
+use spar_nn::{
+    Activation, Conservatism, Head, Mlp, MlpShape, RowMlp, Trace, conservative_value, normal,
+    weighted_regression,
+};
 
 fn shape(layer_norm: bool) -> MlpShape {
     MlpShape::relu(5, [12, 9], 3).with_layer_norm(layer_norm)
@@ -371,4 +374,80 @@ fn activations_are_their_definitions_and_let_a_nan_through() {
         }
         assert!(v[2].is_nan(), "{activation:?}");
     }
+}
+
+/// The weighted regression of candidates written out in candle.
+fn plain_regression(candidates: &Tensor, q: &Tensor, k: usize, temperature: f64) -> Tensor {
+    let (rows, act_dim) = candidates.dims2().unwrap();
+    let q = q.reshape((rows / k, k)).unwrap();
+    let mean = q.mean_keepdim(1).unwrap();
+    let advantage = q.broadcast_sub(&mean).unwrap();
+    let std = advantage.sqr().unwrap().mean_all().unwrap().sqrt().unwrap();
+    let scaled = advantage.broadcast_div(&((std + 1e-6).unwrap() * temperature).unwrap());
+    let weights = candle_nn::ops::softmax(&scaled.unwrap(), 1).unwrap();
+    let all = candidates.reshape((rows / k, k, act_dim)).unwrap();
+    let weighted = all.detach().broadcast_mul(&weights.unsqueeze(2).unwrap());
+    let target = weighted.unwrap().sum_keepdim(1).unwrap();
+    let errors = all.broadcast_sub(&target.detach()).unwrap();
+    (errors.sqr().unwrap().sum_all().unwrap() / rows as f64).unwrap()
+}
+
+/// The loss and its gradient, also where it is a part of a larger one; and none
+/// of the values: the critic only ranks.
+#[test]
+fn weighted_regression_is_that_of_candle() {
+    let (states, k, act_dim) = (6, 5, 3);
+    let var = |seed, cols| Var::from_tensor(&rows(seed, states * k, cols)).unwrap();
+    let candidates = var(1, act_dim);
+    let q = var(2, 1);
+    let of_q = q.squeeze(1).unwrap();
+    let (loss, stats) = weighted_regression(&candidates, &of_q, k, 0.4).unwrap();
+    let want = plain_regression(&candidates, &of_q.detach(), k, 0.4);
+    close(&loss, &want, 1e-5);
+    assert_eq!(stats.loss, loss.to_scalar::<f32>().unwrap());
+    let gradient = |loss: Tensor| (loss * 1.7).unwrap().backward().unwrap();
+    let grads = gradient(loss);
+    close(
+        grads.get(&candidates).unwrap(),
+        gradient(want).get(&candidates).unwrap(),
+        1e-5,
+    );
+    assert!(grads.get(&q).is_none());
+}
+
+#[test]
+fn candidates_that_fit_no_values_are_refused() {
+    let candidates = rows(1, 6, 2);
+    for (values, k) in [(6, 4), (6, 0), (5, 3)] {
+        let q = rows(2, values, 1).squeeze(1).unwrap();
+        let error = weighted_regression(&candidates, &q, k, 1.0).unwrap_err();
+        assert!(error.to_string().contains("to a state"), "{error}");
+    }
+}
+
+/// An ensemble's conservative value over the nets' own outputs.
+#[test]
+fn conservative_values_are_those_of_the_nets_outputs() {
+    let shape = || MlpShape::relu(5, [12, 9], 1).with_layer_norm(true);
+    let nets: Vec<Mlp> = (0..3).map(|seed| network(shape(), seed)).collect();
+    let x = rows(7, 11, 5);
+    let values: Vec<Tensor> = nets
+        .iter()
+        .map(|n| n.forward_detached(&x).unwrap())
+        .collect();
+    let all = Tensor::cat(&values, 1).unwrap();
+    let least = conservative_value(&nets, Conservatism::Min, &x).unwrap();
+    assert_eq!(flat(&least), flat(&all.min(1).unwrap()));
+    let cautious = conservative_value(&nets, Conservatism::MeanMinusStd(2.0), &x).unwrap();
+    let mean = all.mean_keepdim(1).unwrap();
+    let variance = all
+        .broadcast_sub(&mean)
+        .unwrap()
+        .sqr()
+        .unwrap()
+        .mean(1)
+        .unwrap();
+    let want = (mean.squeeze(1).unwrap() - (variance.sqrt().unwrap() * 2.0).unwrap()).unwrap();
+    close(&cautious, &want, 1e-5);
+    assert!(conservative_value(&[], Conservatism::Min, &x).is_err());
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use candle_core::Result;
 use spar_core::{Policy, Stream};
-use spar_nn::RowMlp;
+use spar_nn::{Conservatism, RowMlp, conservative};
 
 use crate::{model::LATENT_CLIP, update::Spar};
 
@@ -37,11 +37,13 @@ pub struct Residual {
     pub rho: f32,
     /// `Q_1..Q_N`: `[s, a]` to a value.
     pub critics: Vec<RowMlp>,
+    /// How their values of one action become one.
+    pub conservatism: Conservatism,
     /// Standard deviation of drawn latents.
     pub sigma_z: f32,
     /// K of acting: `z = 0` and `K - 1` latents drawn from the row's stream,
     /// `N(0, sigma_z^2)` clipped as in training; of their clipped actions the one
-    /// with the greatest `min_i Q_i(s, a)` is taken. One is the deterministic
+    /// with the greatest conservative value is taken. One is the deterministic
     /// policy.
     pub best_of: NonZeroUsize,
 }
@@ -61,6 +63,7 @@ impl SparPolicy {
                 decoder: RowMlp::of(&spar.decoder_average)?,
                 rho: config.rho as f32,
                 critics: spar.critic.rows()?,
+                conservatism: spar.critic.config().conservatism(),
                 sigma_z: config.sigma_z,
                 best_of: NonZeroUsize::MIN,
             }),
@@ -131,13 +134,14 @@ impl Residual {
         }
     }
 
-    /// `min_i Q_i` at one row `[s, a]`.
+    /// The conservative value of one row `[s, a]`.
     fn conservative_value(&self, row: &[f32]) -> f32 {
-        let value = |critic: &RowMlp| {
-            let mut value = [0.0];
-            critic.row(row, &mut value);
-            value[0]
-        };
-        self.critics.iter().map(value).fold(f32::INFINITY, f32::min)
+        let mut values = vec![0.0; self.critics.len()];
+        for (critic, value) in self.critics.iter().zip(values.chunks_exact_mut(1)) {
+            critic.row(row, value);
+        }
+        let mut out = [0.0];
+        conservative(&values, self.critics.len(), self.conservatism, &mut out);
+        out[0]
     }
 }

@@ -47,6 +47,7 @@ fn spar_of(form: CriticForm, rectify: RectifyConfig, seed: u64) -> Spar {
         discount: 0.99,
         tau: 0.05,
         expectile: 0.7,
+        deviations: None,
     };
     let anchor = Anchor::new(&anchor, OBS, ACT, &mut Stream::new(seed, "anchor")).unwrap();
     Spar::new(rectify, critic, anchor, OBS, ACT, seed).unwrap()

@@ -11,9 +11,6 @@ use crate::optim::AdamConfig;
 pub struct AdamStep {
     /// Hyper-parameters.
     pub config: AdamConfig,
-    /// Decoupled weight decay (AdamW: `p <- (1 - lr * decay) p` before the
-    /// step); zero is plain Adam.
-    pub weight_decay: f32,
     /// Counts from 1 and includes this step.
     pub step: u64,
 }
@@ -46,6 +43,7 @@ impl<D: Device> Kernels<D> {
             beta1,
             beta2,
             eps,
+            weight_decay,
         } = step.config;
         let lr = f64::from(lr);
         let correction1 = 1.0 - beta1.powf(step.step as f64);
@@ -62,7 +60,7 @@ impl<D: Device> Kernels<D> {
             Arg::Write(v),
             target,
             Arg::Int(int("parameters", count)?),
-            float(1.0 - lr * f64::from(step.weight_decay)),
+            float(1.0 - lr * f64::from(weight_decay)),
             float(1.0 - beta1),
             float(beta2),
             float(1.0 - beta2),

@@ -77,7 +77,6 @@ impl<B: std::fmt::Debug> Learner<B> {
     fn step<D: Device<Buffer = B>>(&mut self, kernels: &Kernels<D>, averaged: bool) {
         let step = AdamStep {
             config: AdamConfig::new(1e-3),
-            weight_decay: 0.0,
             step: 1,
         };
         let [m, v] = &mut self.moments;
