@@ -16,12 +16,16 @@
 //! parallelism belongs to whole runs, one per core.
 //!
 //! This is the only crate with numeric `unsafe` code: the vector instructions of
-//! the matrix product, and the launches of CUDA kernels.
+//! the matrix product, and the launches of CUDA kernels. (And [`counting`], which
+//! tests hold the rest to.) `cargo xtask sanitize` runs its tests under
+//! AddressSanitizer.
 //!
 //! [`cuda`] holds the same operations as CUDA kernels, which have **never run
 //! on a GPU**.
 
+pub mod counting;
 pub mod cuda;
+mod isa;
 mod matmul;
 pub mod mlp;
 pub mod optim;
@@ -31,4 +35,5 @@ pub mod scalar;
 pub mod value;
 mod vectorize;
 
+pub use isa::Isa;
 pub use mlp::{Activation, Head, MlpShape, Precision, Workspace};

@@ -3,7 +3,10 @@
 
 use proptest::prelude::*;
 use spar_core::Stream;
-use spar_kernels::optim::{AdamConfig, adam, polyak};
+use spar_kernels::{
+    Isa,
+    optim::{AdamConfig, adam, polyak},
+};
 
 /*
 import torch
@@ -105,23 +108,25 @@ proptest! {
         weight_decay in prop_oneof![Just(0.0f32), 0.0f32..1.0],
     ) {
         let config = AdamConfig { lr, beta1, beta2, eps: 1e-8, weight_decay };
-        let mut p = draw(seed, "params", n);
-        let (mut m, mut v) = (vec![0.0f32; n], vec![0.0f32; n]);
-        let (mut p64, mut m64, mut v64) = (wide(&p), wide(&m), wide(&v));
-        for step in 1..=steps {
-            let grad: Vec<f32> = draw(seed, &format!("grad/{step}"), n)
-                .iter()
-                .map(|g| g * 10f32.powi(scale))
-                .collect();
-            adam(&config, step, &mut p, &grad, &mut m, &mut v);
-            plain_adam(&config, step, &mut p64, &wide(&grad), &mut m64, &mut v64);
-        }
-        for i in 0..n {
-            // A step moves a parameter by about lr whatever the gradient's scale.
-            let off = (f64::from(p[i]) - p64[i]).abs();
-            prop_assert!(off <= 1e-6 * steps as f64 * (1.0 + f64::from(lr)), "{i}: {} {}", p[i], p64[i]);
-            let off = (f64::from(v[i]) - v64[i]).abs();
-            prop_assert!(off <= 1e-5 * v64[i], "{i}: {} {}", v[i], v64[i]);
+        for isa in Isa::present() {
+            let mut p = draw(seed, "params", n);
+            let (mut m, mut v) = (vec![0.0f32; n], vec![0.0f32; n]);
+            let (mut p64, mut m64, mut v64) = (wide(&p), wide(&m), wide(&v));
+            for step in 1..=steps {
+                let grad: Vec<f32> = draw(seed, &format!("grad/{step}"), n)
+                    .iter()
+                    .map(|g| g * 10f32.powi(scale))
+                    .collect();
+                isa.confine(|| adam(&config, step, &mut p, &grad, &mut m, &mut v));
+                plain_adam(&config, step, &mut p64, &wide(&grad), &mut m64, &mut v64);
+            }
+            for i in 0..n {
+                // A step moves a parameter by about lr whatever the gradient's scale.
+                let off = (f64::from(p[i]) - p64[i]).abs();
+                prop_assert!(off <= 1e-6 * steps as f64 * (1.0 + f64::from(lr)), "{i} on {isa:?}: {} {}", p[i], p64[i]);
+                let off = (f64::from(v[i]) - v64[i]).abs();
+                prop_assert!(off <= 1e-5 * v64[i], "{i} on {isa:?}: {} {}", v[i], v64[i]);
+            }
         }
     }
 
@@ -129,13 +134,15 @@ proptest! {
     fn polyak_is_its_definition(n in 0usize..70, tau in 0.0f32..=1.0, seed: u64) {
         let source = draw(seed, "source", n);
         let before = draw(seed, "target", n);
-        let mut target = before.clone();
-        polyak(tau, &mut target, &source);
-        for i in 0..n {
-            let [t, s, tau] = [before[i], source[i], tau].map(f64::from);
-            let want = (1.0 - tau) * t + tau * s;
-            let off = (f64::from(target[i]) - want).abs();
-            prop_assert!(off <= 1e-6 * (1.0 + t.abs() + s.abs()), "{i}: {} {want}", target[i]);
+        for isa in Isa::present() {
+            let mut target = before.clone();
+            isa.confine(|| polyak(tau, &mut target, &source));
+            for i in 0..n {
+                let [t, s, tau] = [before[i], source[i], tau].map(f64::from);
+                let want = (1.0 - tau) * t + tau * s;
+                let off = (f64::from(target[i]) - want).abs();
+                prop_assert!(off <= 1e-6 * (1.0 + t.abs() + s.abs()), "{i} on {isa:?}: {} {want}", target[i]);
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ pub use ensemble::conservative_value;
 pub use imitation::weighted_regression;
 pub use mlp::{Mlp, MlpShape, Trace};
 pub use optim::{Adam, AdamConfig};
-pub use rows::{Activation, Linear, Norm, RowMlp};
+pub use rows::{Activation, Linear, Norm, RowMlp, RowWork};
 pub use spar_kernels::{
     Head, Precision,
     value::{Conservatism, ImitationStats, conservative},

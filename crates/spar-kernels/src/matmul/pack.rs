@@ -1,11 +1,10 @@
 //! Copies of the right matrix in the order in which tiles read it.
 
-use crate::vectorize::vectorized;
-
 use super::{
-    IN_PLACE, Isa, grow,
+    IN_PLACE, grow,
     tile::{Right, panel_width},
 };
+use crate::{isa::Isa, vectorize::vectorized};
 
 /// Side of the blocks a transpose is done in: two cache lines of four.
 const SIDE: usize = 8;

@@ -14,7 +14,10 @@ pub use layers::LAYER_NORM_EPS;
 pub(crate) use layers::sum;
 pub use shape::{Activation, Head, LayerLayout, MlpShape};
 
-use crate::matmul::{Isa, Scratch, Weight, Weight16, gradient, grow, has_bf16, pairs, round_rows};
+use crate::{
+    isa::{Isa, has_bf16},
+    matmul::{Scratch, Weight, Weight16, gradient, grow, pairs, round_rows},
+};
 
 /// How exactly a pass without gradients multiplies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
