@@ -9,6 +9,7 @@ use spar_kernels::{
     mlp,
     optim::{AdamConfig, adam, polyak},
     rows,
+    value::{Conservatism, Imitation, conservative, imitation},
 };
 
 #[global_allocator]
@@ -39,6 +40,7 @@ struct Step {
     grad_out: Vec<f32>,
     hidden: Vec<f32>,
     work: Workspace,
+    imitation: Imitation,
     steps: u64,
 }
 
@@ -62,6 +64,7 @@ impl Step {
             grad_out: draw(rows * shape.output),
             hidden: vec![0.0; rows * shape.hidden[0]],
             work: Workspace::default(),
+            imitation: Imitation::default(),
             steps: 0,
             shape,
             rows,
@@ -83,6 +86,10 @@ impl Step {
         for precision in [Precision::F32, Precision::Bf16] {
             mlp::forward_only(precision, shape, params, x, rows, work, &mut self.out);
         }
+        // The outputs as an ensemble's values, and as candidates of those.
+        let worth = &mut self.hidden[..rows];
+        conservative(&self.out, shape.output, Conservatism::Min, worth);
+        imitation(&self.out, worth, rows, 0.3, &mut self.imitation);
         // A layer of a policy, row by row.
         let layer = shape.layers().next().unwrap();
         let hidden = &mut self.hidden[..rows * layer.output];

@@ -5,8 +5,8 @@
 use proptest::prelude::*;
 use spar_core::Stream;
 use spar_kernels::{
-    reference,
-    value::{Conservatism, Imitation, conservative, imitation},
+    Isa, reference,
+    value::{Conservatism, Imitation, ImitationStats, conservative, imitation},
 };
 
 fn draw(seed: u64, name: &str, std: f32, n: usize) -> Vec<f32> {
@@ -50,8 +50,9 @@ proptest! {
     ) {
         let values = draw(seed, "values", 3.0, nets * rows);
         let mut out = vec![f32::NAN; rows];
-        for by in [Conservatism::Min, Conservatism::MeanMinusStd(deviations)] {
-            conservative(&values, nets, by, &mut out);
+        let ways = [Conservatism::Min, Conservatism::MeanMinusStd(deviations)];
+        for (by, isa) in ways.into_iter().flat_map(|by| Isa::present().map(move |isa| (by, isa))) {
+            isa.confine(|| conservative(&values, nets, by, &mut out));
             let deviations = match by {
                 Conservatism::Min => None,
                 Conservatism::MeanMinusStd(d) => Some(f64::from(d)),
@@ -72,13 +73,16 @@ proptest! {
         temperature in 0.1f32..10.0, scale in -2i32..4, seed: u64,
     ) {
         let (candidates, q) = case(seed, states, k, act_dim, 10f32.powi(scale));
-        let mut into = Imitation::default();
-        let stats = imitation(&candidates, &q, k, temperature, &mut into);
         let want = reference::imitation(&wide(&candidates), &wide(&q), k, f64::from(temperature));
-        close("weights", into.weights(), &want.weights, 2e-4);
-        close("target", into.target(), &want.target, 2e-4);
-        close("gradient", into.grad(), &want.grad, 2e-4);
-        close("loss", &[stats.loss], &[want.loss], 2e-4);
+        let mut into = Imitation::default();
+        let mut stats = ImitationStats::default();
+        for isa in Isa::present() {
+            isa.confine(|| stats = imitation(&candidates, &q, k, temperature, &mut into));
+            close("weights", into.weights(), &want.weights, 2e-4);
+            close("target", into.target(), &want.target, 2e-4);
+            close("gradient", into.grad(), &want.grad, 2e-4);
+            close("loss", &[stats.loss], &[want.loss], 2e-4);
+        }
 
         let states_of = |values: &[f64], width: usize| -> Vec<Vec<f64>> {
             values.chunks(width).map(<[f64]>::to_vec).collect()

@@ -86,8 +86,8 @@ impl Spar {
         let adam = AdamConfig::new(config.lr);
         Ok(Self {
             decoder_average: model.decoder.duplicate()?,
-            encoder_optim: Adam::new(model.encoder.params(), adam),
-            decoder_optim: Adam::new(model.decoder.params(), adam),
+            encoder_optim: Adam::new(&model.encoder, adam),
+            decoder_optim: Adam::new(&model.decoder, adam),
             critic: Critic::new(critic, obs_dim, act_dim, seed)?,
             latents: Stream::new(seed, "rectify/latents"),
             posterior: Stream::new(seed, "rectify/posterior"),

@@ -48,7 +48,7 @@ impl<'a> Weight<'a> {
     /// `buffer`.
     pub(crate) fn pack(isa: Isa, data: &[f32], n: usize, buffer: &mut Vec<f32>) {
         if n <= NARROW {
-            pack::transpose(data, n, data.len() / n, grow(buffer, data.len()));
+            pack::transpose(isa, data, n, data.len() / n, grow(buffer, data.len()));
         } else {
             pack::panels(isa, data, n, buffer);
         }
@@ -162,7 +162,7 @@ pub(crate) fn gradient(
     let narrow = grow(&mut scratch.narrow, 2 * k * n);
     let (columns, rows) = narrow.split_at_mut(k * n);
     turned(isa, (dy, n), (x, k), columns, false, &mut scratch.packed);
-    pack::transpose(columns, k, n, rows);
+    pack::transpose(isa, columns, k, n, rows);
     for (out, g) in out.iter_mut().zip(&*rows) {
         *out = if add { *out + g } else { *g };
     }

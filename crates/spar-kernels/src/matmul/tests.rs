@@ -58,7 +58,7 @@ proptest! {
             }
             // The same weight handed over as its transpose gives the same bits.
             let mut turned = vec![0.0; k * n];
-            pack::transpose(&w, n, k, &mut turned);
+            pack::transpose(isa, &w, n, k, &mut turned);
             Weight::pack_transposed(isa, &turned, k, &mut buffer);
             let mut again = vec![f32::NAN; rows * n];
             let weight = Weight::packed_transposed(isa, &turned, k, &buffer);
