@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use spar_core::Stream;
 use spar_nn::{
-    Adam, AdamConfig, Conservatism, Mlp, MlpShape, Precision, RowMlp, State, StateError,
+    Adam, AdamConfig, Conservatism, Mlp, MlpShape, Precision, RowMlp, Rows, State, StateError,
     conservative_value,
 };
 
@@ -54,15 +54,15 @@ impl Critic {
         &self.config
     }
 
-    /// The conservative value, `[rows]`, of states `obs`, `[rows, obs_dim]`, and
-    /// actions, `[rows, act_dim]`, without any gradient: `min_i Q_i(s, a)`, or
-    /// what [`CriticConfig::deviations`] says.
+    /// The conservative value, `[rows * K]`, of actions, `[rows * K, act_dim]`, K in
+    /// turn in each of the states `obs`, `[rows, obs_dim]`, without any gradient:
+    /// `min_i Q_i(s, a)`, or what [`CriticConfig::deviations`] says.
     ///
     /// # Errors
     /// If the shapes do not fit.
     pub fn conservative_value(&self, obs: &Tensor, actions: &Tensor) -> Result<Tensor> {
-        let x = Tensor::cat(&[obs, actions], 1)?;
-        conservative_value(&self.q, self.config.conservatism(), &x)
+        let rows = Rows::beside(obs, actions);
+        conservative_value(&self.q, self.config.conservatism(), rows)
     }
 
     /// Chooses the precision of whatever carries no gradient: targets, the values

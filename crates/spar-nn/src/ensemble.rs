@@ -3,15 +3,20 @@
 use candle_core::{Device, Result, Tensor, bail};
 use spar_kernels::value::{Conservatism, conservative};
 
-use crate::mlp::Mlp;
+use crate::mlp::{Mlp, Rows};
 
 /// The conservative value `[rows]` that critics `nets`, each with one output,
 /// give the rows of `x`, `[rows, input]`, without any gradient.
 ///
 /// # Errors
 /// If there is no net, or the shapes do not fit.
-pub fn conservative_value(nets: &[Mlp], by: Conservatism, x: &Tensor) -> Result<Tensor> {
-    let rows = x.dim(0)?;
+pub fn conservative_value<'a>(
+    nets: &[Mlp],
+    by: Conservatism,
+    x: impl Into<Rows<'a>>,
+) -> Result<Tensor> {
+    let x = x.into();
+    let rows = x.rows()?;
     if nets.is_empty() || nets.iter().any(|net| net.shape().output != 1) {
         bail!("a critic is at least one network of one output");
     }

@@ -20,7 +20,7 @@ pub use batch::Batch;
 pub use candle_core::{Device, Result, Tensor, Var};
 pub use ensemble::conservative_value;
 pub use imitation::weighted_regression;
-pub use mlp::{Mlp, MlpShape, Trace};
+pub use mlp::{Mlp, MlpShape, Rows, Trace};
 pub use optim::{Adam, AdamConfig};
 pub use rows::{Activation, Linear, Norm, RowMlp, RowWork};
 pub use spar_kernels::{

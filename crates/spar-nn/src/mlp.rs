@@ -4,7 +4,11 @@ use std::sync::{Arc, Mutex};
 
 use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Tensor, Var, bail};
 pub use spar_kernels::MlpShape;
-use spar_kernels::{Precision, Workspace, mlp, optim};
+use spar_kernels::{
+    Precision, Workspace,
+    mlp::{self, Input},
+    optim,
+};
 
 use crate::state::{State, StateError};
 use spar_core::Stream;
@@ -32,6 +36,44 @@ pub struct Mlp {
     grad: GradSlot,
     /// Workspaces of finished passes, kept for the next.
     pool: Pool,
+}
+
+/// Input rows of a network.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    /// First columns, `[rows / K, ..]`, that K rows in turn have in common. They
+    /// are data: no gradient reaches them.
+    shared: Option<&'a Tensor>,
+    /// The columns that differ from row to row, `[rows, ..]`.
+    own: &'a Tensor,
+}
+
+impl<'a> Rows<'a> {
+    /// Rows `[shared | own]`: those of a state's K candidates begin with the
+    /// state. The first layer multiplies `shared` once per state.
+    pub fn beside(shared: &'a Tensor, own: &'a Tensor) -> Self {
+        Self {
+            shared: Some(shared),
+            own,
+        }
+    }
+
+    /// Number of rows.
+    pub(crate) fn rows(&self) -> Result<usize> {
+        self.own.dim(0)
+    }
+}
+
+impl<'a> From<&'a Tensor> for Rows<'a> {
+    fn from(own: &'a Tensor) -> Self {
+        Self { shared: None, own }
+    }
+}
+
+impl<'a> From<&'a Var> for Rows<'a> {
+    fn from(own: &'a Var) -> Self {
+        own.as_tensor().into()
+    }
 }
 
 type Pool = Arc<Mutex<Vec<Workspace>>>;
@@ -173,15 +215,18 @@ impl Mlp {
     ///
     /// # Errors
     /// If `x` has another shape or element type.
-    pub fn forward(&self, x: &Tensor, trace: Trace) -> Result<Tensor> {
+    pub fn forward<'a>(&self, x: impl Into<Rows<'a>>, trace: Trace) -> Result<Tensor> {
+        let Rows { shared, own } = x.into();
+        let (shared, _) = Shared::of(&self.shape, shared, own)?;
         let op = MlpOp {
             shape: self.shape.clone(),
             work: Mutex::new(self.take_workspace()),
             pool: self.pool.clone(),
             grad: self.grad_slot(),
+            shared,
             trace,
         };
-        let x = x.contiguous()?;
+        let x = own.contiguous()?;
         match trace {
             Trace::Input => self.params.as_detached_tensor().apply_op2(&x, op),
             Trace::Params => self.params.apply_op2(&x.detach(), op),
@@ -194,23 +239,26 @@ impl Mlp {
     ///
     /// # Errors
     /// If `x` has another shape or element type.
-    pub fn forward_detached(&self, x: &Tensor) -> Result<Tensor> {
-        let rows = x.dim(0)?;
+    pub fn forward_detached<'a>(&self, x: impl Into<Rows<'a>>) -> Result<Tensor> {
+        let x = x.into();
+        let rows = x.rows()?;
         let mut out = vec![0.0; rows * self.shape.output];
         self.forward_into(x, &mut out)?;
         Tensor::from_vec(out, (rows, self.shape.output), &Device::Cpu)
     }
 
     /// [`Self::forward_detached`] into `out`, `[rows, output]`.
-    pub(crate) fn forward_into(&self, x: &Tensor, out: &mut [f32]) -> Result<()> {
-        let rows = rows(&self.shape, x.layout())?;
+    pub(crate) fn forward_into(&self, x: Rows<'_>, out: &mut [f32]) -> Result<()> {
+        let (shared, rows) = Shared::of(&self.shape, x.shared, x.own)?;
         let mut work = self.take_workspace();
         let (shape, precision) = (&self.shape, self.precision);
-        values(&x.contiguous()?, |x| {
-            values(&self.params, |params| {
-                mlp::forward_only(precision, shape, params, x, rows, &mut work, out);
+        values(&x.own.contiguous()?, |own| {
+            shared.beside(own, |x| {
+                values(&self.params, |params| {
+                    mlp::forward_only(precision, shape, params, x, rows, &mut work, out);
+                })
             })
-        })??;
+        })???;
         lock(&self.pool).push(work);
         Ok(())
     }
@@ -254,6 +302,46 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
         .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
+/// The part of an input that rows share, if there is one.
+struct Shared {
+    values: Option<Tensor>,
+    repeat: usize,
+}
+
+impl Shared {
+    /// The shared part beside `own`, and the number of rows.
+    fn of(shape: &MlpShape, shared: Option<&Tensor>, own: &Tensor) -> Result<(Self, usize)> {
+        let parts = match (own.dims(), shared.map(Tensor::dims)) {
+            (&[rows, width], None) => Some((rows, rows, width)),
+            (&[rows, own], Some(&[states, shared])) => Some((rows, states, own + shared)),
+            _ => None,
+        };
+        let fits = |&(rows, states, width): &(usize, usize, usize)| {
+            let whole = rows.checked_rem(states).map_or(rows == 0, |rest| rest == 0);
+            width == shape.input && whole
+        };
+        let Some((rows, states, _)) = parts.filter(fits) else {
+            bail!(
+                "network input must be [rows, {}], got {:?}{}",
+                shape.input,
+                own.dims(),
+                shared.map_or(String::new(), |s| format!(" beside {:?}", s.dims()))
+            );
+        };
+        let values = shared.map(|s| s.detach().contiguous()).transpose()?;
+        let repeat = rows.checked_div(states).unwrap_or(1);
+        Ok((Self { values, repeat }, rows))
+    }
+
+    /// What `read` makes of the whole input.
+    fn beside<T>(&self, own: &[f32], read: impl FnOnce(Input<'_>) -> T) -> Result<T> {
+        match &self.values {
+            None => Ok(read(own.into())),
+            Some(shared) => values(shared, |s| read(Input::beside(s, self.repeat, own))),
+        }
+    }
+}
+
 /// The traced pass. It owns its workspace from forward to backward and hands
 /// it back when the graph is dropped.
 struct MlpOp {
@@ -261,6 +349,7 @@ struct MlpOp {
     work: Mutex<Workspace>,
     pool: Pool,
     grad: GradSlot,
+    shared: Shared,
     trace: Trace,
 }
 
@@ -282,16 +371,13 @@ impl CustomOp2 for MlpOp {
         x: &CpuStorage,
         x_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let rows = rows(&self.shape, x_layout)?;
+        let rows = x_layout.shape().dims2()?.0;
         let mut out = vec![0.0; rows * self.shape.output];
-        mlp::forward(
-            &self.shape,
-            slice(params, params_layout)?,
-            slice(x, x_layout)?,
-            rows,
-            &mut lock(&self.work),
-            &mut out,
-        );
+        let (params, own) = (slice(params, params_layout)?, slice(x, x_layout)?);
+        self.shared.beside(own, |x| {
+            let work = &mut lock(&self.work);
+            mlp::forward(&self.shape, params, x, rows, work, &mut out);
+        })?;
         Ok((CpuStorage::F32(out), (rows, self.shape.output).into()))
     }
 
@@ -302,16 +388,18 @@ impl CustomOp2 for MlpOp {
         _out: &Tensor,
         grad_out: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let rows = x.dim(0)?;
         let grad_out = grad_out.contiguous()?;
-        let mut grad_x = (self.trace != Trace::Params).then(|| vec![0.0; rows * self.shape.input]);
+        let mut grad_x = (self.trace != Trace::Params).then(|| vec![0.0; x.elem_count()]);
+        let rows = x.dim(0)?;
         values(params, |params| {
-            values(x, |x| {
+            values(x, |own| {
                 values(&grad_out, |grad_out| {
-                    self.gradients(params, x, grad_out, grad_x.as_deref_mut());
+                    self.shared.beside(own, |x| {
+                        self.gradients(params, x, rows, grad_out, grad_x.as_deref_mut());
+                    })
                 })
             })
-        })???;
+        })????;
         let grad_x = grad_x.map(|v| Tensor::from_vec(v, x.shape(), &Device::Cpu));
         Ok((None, grad_x.transpose()?))
     }
@@ -320,8 +408,15 @@ impl CustomOp2 for MlpOp {
 impl MlpOp {
     /// Leaves the gradient of the parameters in its slot and that of the input in
     /// `grad_x`, as far as they are asked for.
-    fn gradients(&self, params: &[f32], x: &[f32], grad_out: &[f32], grad_x: Option<&mut [f32]>) {
-        let (shape, rows) = (&self.shape, x.len() / self.shape.input);
+    fn gradients(
+        &self,
+        params: &[f32],
+        x: Input<'_>,
+        rows: usize,
+        grad_out: &[f32],
+        grad_x: Option<&mut [f32]>,
+    ) {
+        let shape = &self.shape;
         let work = &mut lock(&self.work);
         if self.trace == Trace::Input {
             return mlp::backward(shape, params, x, rows, work, grad_out, None, grad_x);
@@ -364,16 +459,6 @@ impl candle_core::InplaceOp2 for PolyakOp {
         }
         optim::polyak(self.tau, target, source);
         Ok(())
-    }
-}
-
-fn rows(shape: &MlpShape, x: &Layout) -> Result<usize> {
-    match x.dims() {
-        &[rows, cols] if cols == shape.input => Ok(rows),
-        dims => bail!(
-            "network input must be [rows, {}], got {dims:?}",
-            shape.input
-        ),
     }
 }
 

@@ -6,8 +6,8 @@ use candle_nn::{Linear, Module};
 use spar_core::Stream;
 use spar_kernels::scalar;
 use spar_nn::{
-    Activation, Conservatism, Head, Mlp, MlpShape, RowMlp, RowWork, Trace, conservative_value,
-    normal, weighted_regression,
+    Activation, Conservatism, Head, Mlp, MlpShape, RowMlp, RowWork, Rows, Trace,
+    conservative_value, normal, weighted_regression,
 };
 
 fn shape(layer_norm: bool) -> MlpShape {
@@ -226,6 +226,42 @@ fn one_network_may_stand_twice_in_a_loss() {
     let got = sum(&|x| mlp.forward(x, Trace::Params).unwrap());
     got.backward().unwrap();
     close(&gradient(&mlp).unwrap(), &plain.flat_gradient(&want), 1e-4);
+}
+
+/// Candidates beside their state: the same output as the rows written out, the same
+/// gradient of the parameters, that of the candidates, and none of the state.
+#[test]
+fn rows_may_share_their_first_columns() {
+    let (states, k) = (7, 4);
+    let mlp = network(shape(true), 9);
+    let shared = Var::from_tensor(&rows(1, states, 3)).unwrap();
+    let own = Var::from_tensor(&rows(2, states * k, 2)).unwrap();
+    let repeated = shared.unsqueeze(1).unwrap().expand((states, k, 3)).unwrap();
+    let repeated = repeated.reshape((states * k, 3)).unwrap();
+    let whole = Tensor::cat(&[&repeated, own.as_tensor()], 1).unwrap();
+    let want = loss(&mlp.forward(&whole, Trace::Both).unwrap());
+    let want_grads = want.backward().unwrap();
+    let want_params = gradient(&mlp).unwrap();
+
+    let beside = Rows::beside(&shared, &own);
+    let y = mlp.forward(beside, Trace::Both).unwrap();
+    close(&mlp.forward_detached(beside).unwrap(), &y, 1e-6);
+    let got = loss(&y);
+    close(&got, &want, 1e-5);
+    let grads = got.backward().unwrap();
+    close(&gradient(&mlp).unwrap(), &want_params, 1e-4);
+    close(
+        grads.get(&own).unwrap(),
+        want_grads.get(&own).unwrap(),
+        1e-4,
+    );
+    assert!(grads.get(&shared).is_none());
+
+    let five = rows(3, 5, 3);
+    let error = mlp
+        .forward(Rows::beside(&five, &own), Trace::Params)
+        .unwrap_err();
+    assert!(error.to_string().contains("beside [5, 3]"), "{error}");
 }
 
 #[test]

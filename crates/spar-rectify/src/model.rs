@@ -3,7 +3,7 @@
 
 use candle_core::{Result, Tensor};
 use spar_core::Stream;
-use spar_nn::{Head, Mlp, MlpShape, Trace, normal};
+use spar_nn::{Head, Mlp, MlpShape, Rows, Trace, normal};
 
 use crate::config::RectifyConfig;
 
@@ -70,14 +70,15 @@ impl SupportModel {
         Ok((mean, log_std.clamp(LOG_STD.0, LOG_STD.1)?))
     }
 
-    /// The residual `Delta(s, b, z)`, `[rows, act_dim]`, with gradients as
-    /// `trace` says.
+    /// The residuals `Delta(s, b, z)`, `[rows * K, act_dim]`, of latents `z`,
+    /// `[rows * K, latent_dim]`, K in turn for each state and its anchor action,
+    /// with gradients as `trace` says; that of the input is of `z` alone.
     ///
     /// # Errors
     /// If the shapes do not fit.
     pub fn decode(&self, s: &Tensor, b: &Tensor, z: &Tensor, trace: Trace) -> Result<Tensor> {
-        let input = Tensor::cat(&[s, b, z], 1)?;
-        self.decoder.forward(&input, trace)? * self.rho
+        let state = Tensor::cat(&[s, b], 1)?;
+        self.decoder.forward(Rows::beside(&state, z), trace)? * self.rho
     }
 
     /// Candidate latents `z ~ N(0, sigma_z^2 I)` clipped to `[-2, 2]`,
@@ -98,5 +99,6 @@ pub(crate) fn decode_detached(
     b: &Tensor,
     z: &Tensor,
 ) -> Result<Tensor> {
-    decoder.forward_detached(&Tensor::cat(&[s, b, z], 1)?)? * rho
+    let state = Tensor::cat(&[s, b], 1)?;
+    decoder.forward_detached(Rows::beside(&state, z))? * rho
 }

@@ -172,12 +172,11 @@ impl Spar {
     ) -> Result<Tensor> {
         let config = &self.config;
         let (rows, k) = (s.dim(0)?, config.candidates);
-        let (s, b) = (repeat_rows(s, k)?, repeat_rows(b, k)?);
         let (latents, sigma_z) = (&mut self.latents, config.sigma_z);
         let z = self.model.draw_latents(latents, sigma_z, rows * k)?;
-        let candidates = self.model.decode(&s, &b, &z, Trace::Params)?;
-        let actions = (b + candidates.detach())?.clamp(-1f32, 1f32)?;
-        let q = self.critic.conservative_value(&s, &actions)?;
+        let candidates = self.model.decode(s, b, &z, Trace::Params)?;
+        let actions = (repeat_rows(b, k)? + candidates.detach())?.clamp(-1f32, 1f32)?;
+        let q = self.critic.conservative_value(s, &actions)?;
         let (loss, stats) = weighted_regression(&candidates, &q, k, config.temperature as f32)?;
         metrics.self_imitation = stats.loss;
         metrics.spread = stats.spread;

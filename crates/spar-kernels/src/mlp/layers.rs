@@ -6,6 +6,46 @@ use crate::{scalar, vectorize::vectorized};
 /// Added to the variance of a layer normalization, as in PyTorch.
 pub const LAYER_NORM_EPS: f32 = 1e-5;
 
+/// What is added to the rows of a product: one bias to all, or to each state's rows
+/// what the shared columns of the input came to, bias included.
+#[derive(Clone, Copy)]
+pub(super) struct Bias<'a> {
+    values: &'a [f32],
+    width: usize,
+    /// Rows that have one row of `values` in turn.
+    repeat: usize,
+    /// Index of the first row.
+    first: usize,
+}
+
+impl<'a> Bias<'a> {
+    /// The same for all rows.
+    pub(super) fn one(values: &'a [f32]) -> Self {
+        Self {
+            values,
+            width: values.len(),
+            repeat: usize::MAX,
+            first: 0,
+        }
+    }
+
+    /// `values`, `[states, width]`, each for `repeat` rows, from row `first` on.
+    pub(super) fn of_states(values: &'a [f32], width: usize, repeat: usize, first: usize) -> Self {
+        Self {
+            values,
+            width,
+            repeat,
+            first,
+        }
+    }
+
+    #[inline(always)]
+    fn row(self, i: usize) -> &'a [f32] {
+        let at = (self.first + i) / self.repeat * self.width;
+        &self.values[at..at + self.width]
+    }
+}
+
 /// Where a forward pass leaves what a backward pass needs; empty where it needs
 /// nothing.
 #[derive(Default)]
@@ -29,10 +69,10 @@ pub(super) fn hidden(
     activation: Activation,
     layer: &LayerLayout,
     params: &[f32],
+    bias: Bias<'_>,
     rows: &mut [f32],
     kept: Kept<'_>,
 ) {
-    let bias = &params[layer.bias.clone()];
     let norm = layer.norm.clone().map(|(g, s)| (&params[g], &params[s]));
     let Kept {
         before,
@@ -57,7 +97,7 @@ pub(super) fn hidden(
 }
 
 /// Bias and head of some `rows` of the last layer, in place.
-pub(super) fn last(head: Head, bias: &[f32], rows: &mut [f32]) {
+pub(super) fn last(head: Head, bias: Bias<'_>, rows: &mut [f32]) {
     add_bias(bias, f32::NEG_INFINITY, rows);
     if head == Head::Tanh {
         tanh(rows);
@@ -107,9 +147,9 @@ fn not_below(floor: f32, v: f32) -> f32 {
 
 vectorized! {
     /// `y <- max(y + b, floor)`, row by row.
-    fn add_bias(bias: &[f32], floor: f32, rows: &mut [f32]) {
-        for row in rows.chunks_exact_mut(bias.len()) {
-            for (y, b) in row.iter_mut().zip(bias) {
+    pub(super) fn add_bias(bias: Bias<'_>, floor: f32, rows: &mut [f32]) {
+        for (i, row) in rows.chunks_exact_mut(bias.width).enumerate() {
+            for (y, b) in row.iter_mut().zip(bias.row(i)) {
                 *y = not_below(floor, *y + b);
             }
         }
@@ -140,7 +180,7 @@ vectorized! {
     /// `LayerNorm` (biased variance); `n` and the reciprocal root are left in
     /// `normalized` and `inverse_std` where those are not empty.
     fn normalize(
-        bias: &[f32],
+        bias: Bias<'_>,
         gain: &[f32],
         shift: &[f32],
         floor: f32,
@@ -148,13 +188,13 @@ vectorized! {
         normalized: &mut [f32],
         inverse_std: &mut [f32],
     ) {
-        let width = bias.len();
+        let width = bias.width;
         let mut normalized = normalized.chunks_exact_mut(width);
         let mut inverse_std = inverse_std.iter_mut();
-        for rows in rows.chunks_mut(TOGETHER * width) {
+        for (group, rows) in rows.chunks_mut(TOGETHER * width).enumerate() {
             let (mut mean, mut inverse) = ([0.0; TOGETHER], [0.0; TOGETHER]);
-            for (row, mean) in rows.chunks_exact_mut(width).zip(&mut mean) {
-                for (y, b) in row.iter_mut().zip(bias) {
+            for (i, (row, mean)) in rows.chunks_exact_mut(width).zip(&mut mean).enumerate() {
+                for (y, b) in row.iter_mut().zip(bias.row(group * TOGETHER + i)) {
                     *y += b;
                 }
                 *mean = sum(row, |v| v) / width as f32;
@@ -200,6 +240,18 @@ vectorized! {
             let along = dot(row, normal) / width as f32;
             for (d, n) in row.iter_mut().zip(normal) {
                 *d = inverse * (*d - mean - n * along);
+            }
+        }
+    }
+
+    /// The sums of every `repeat` of `rows`, `width` wide, into `out`.
+    pub(super) fn sum_states(rows: &[f32], width: usize, repeat: usize, out: &mut [f32]) {
+        for (rows, out) in rows.chunks_exact(repeat * width).zip(out.chunks_exact_mut(width)) {
+            out.copy_from_slice(&rows[..width]);
+            for row in rows[width..].chunks_exact(width) {
+                for (o, v) in out.iter_mut().zip(row) {
+                    *o += v;
+                }
             }
         }
     }

@@ -7,16 +7,23 @@
 //! Passes go through all layers a block of rows at a time, so that what one layer
 //! leaves is still in the second-level cache when the next reads it.
 
+mod backward;
+mod input;
 mod layers;
 mod shape;
 
+pub use backward::{backward, backward_onto};
+pub use input::Input;
 pub use layers::LAYER_NORM_EPS;
 pub(crate) use layers::sum;
 pub use shape::{Activation, Head, LayerLayout, MlpShape};
 
+use input::{Lead, Parts};
+use layers::Bias;
+
 use crate::{
     isa::{Isa, has_bf16},
-    matmul::{Scratch, Weight, Weight16, gradient, grow, pairs, round_rows},
+    matmul::{Scratch, Weight, Weight16, grow, pairs, round_rows},
 };
 
 /// How exactly a pass without gradients multiplies.
@@ -55,6 +62,12 @@ pub struct Workspace {
     packed: Vec<Vec<f32>>,
     /// The same in bf16.
     packed16: Vec<Vec<u32>>,
+    /// What the shared part of the input comes to in the first layer, and the
+    /// weight it is multiplied with, rearranged.
+    base: Vec<f32>,
+    packed_shared: Vec<f32>,
+    /// Sums of a state's rows.
+    states: Vec<f32>,
     /// What two neighbouring layers hand to each other.
     between: [Vec<f32>; 2],
     /// The same in bf16.
@@ -74,24 +87,32 @@ struct Saved {
     inverse_std: Vec<f32>,
 }
 
-/// Network output for inputs `x`, row-major `[rows, input]`, into `out`,
-/// `[rows, output]`, keeping in `work` what [`backward`] will need.
+/// Network output for inputs `x`, row-major `[rows, input]` or an [`Input`] whose
+/// rows share columns, into `out`, `[rows, output]`, keeping in `work` what
+/// [`backward`] will need.
 ///
 /// # Panics
 /// If a slice's length does not fit `shape` and `rows`.
-pub fn forward(
+pub fn forward<'a>(
     shape: &MlpShape,
     params: &[f32],
-    x: &[f32],
+    x: impl Into<Input<'a>>,
     rows: usize,
     work: &mut Workspace,
     out: &mut [f32],
 ) {
-    check(shape, params, x, rows, out);
+    let x = check(shape, params, x.into(), rows, out);
     let isa = Isa::detect();
     let depth = shape.hidden.len();
-    let Workspace { saved, packed, .. } = work;
-    pack(isa, shape, params, packed);
+    let Workspace {
+        saved,
+        packed,
+        base,
+        packed_shared,
+        ..
+    } = work;
+    let lead = Lead::new(isa, shape, params, x, base, packed_shared);
+    pack(isa, shape, params, &lead, packed);
     saved.resize_with(depth, Saved::default);
     for (saved, layer) in saved.iter_mut().zip(shape.layers()) {
         let values = rows * layer.output;
@@ -104,20 +125,22 @@ pub fn forward(
             grow(&mut saved.inverse_std, rows);
         }
     }
-    for first in (0..rows).step_by(ROWS) {
-        let count = ROWS.min(rows - first);
+    let block_rows = x.block_rows(ROWS);
+    for first in (0..rows).step_by(block_rows) {
+        let count = block_rows.min(rows - first);
         let block = |width: usize| first * width..(first + count) * width;
         for (i, layer) in shape.layers().enumerate() {
             let (below, from) = saved.split_at_mut(i);
             let input = match below.last() {
-                None => &x[block(layer.input)],
+                None => x.block(first, count).own,
                 Some(below) => &below.activation[block(layer.input)],
             };
-            let weight =
-                Weight::packed(isa, &params[layer.weight.clone()], layer.output, &packed[i]);
+            let weight = &params[lead.weight(i, &layer)];
+            let weight = Weight::packed(isa, weight, layer.output, &packed[i]);
+            let bias = |row| lead.bias(i, &layer, params, first + row);
             let Some(saved) = from.first_mut() else {
-                weight.multiply(input, &mut out[block(layer.output)], |_, rows| {
-                    layers::last(shape.head, &params[layer.bias.clone()], rows);
+                weight.multiply(input, &mut out[block(layer.output)], |row, rows| {
+                    layers::last(shape.head, bias(row), rows);
                 });
                 continue;
             };
@@ -128,6 +151,7 @@ pub fn forward(
                 inverse_std,
             } = saved;
             weight.multiply(input, &mut activation[block(layer.output)], |row, rows| {
+                let bias = bias(row);
                 let first = first + row;
                 let values = first * layer.output..first * layer.output + rows.len();
                 let kept = layers::Kept {
@@ -135,7 +159,7 @@ pub fn forward(
                     normalized: normalized.get_mut(values).unwrap_or_default(),
                     inverse_std: inverse_std.get_mut(first..).unwrap_or_default(),
                 };
-                layers::hidden(shape.activation, &layer, params, rows, kept);
+                layers::hidden(shape.activation, &layer, params, bias, rows, kept);
             });
         }
     }
@@ -150,47 +174,54 @@ pub fn forward(
 ///
 /// # Panics
 /// If a slice's length does not fit `shape` and `rows`.
-pub fn forward_only(
+pub fn forward_only<'a>(
     precision: Precision,
     shape: &MlpShape,
     params: &[f32],
-    x: &[f32],
+    x: impl Into<Input<'a>>,
     rows: usize,
     work: &mut Workspace,
     out: &mut [f32],
 ) {
-    check(shape, params, x, rows, out);
+    let x = check(shape, params, x.into(), rows, out);
     if precision == Precision::Bf16 && precision.is_present() && !shape.hidden.is_empty() {
-        return forward_bf16(shape, params, x, work, out);
+        return forward_bf16(shape, params, x, rows, work, out);
     }
     let isa = Isa::detect();
     let depth = shape.hidden.len();
     let Workspace {
-        packed, between, ..
+        packed,
+        between,
+        base,
+        packed_shared,
+        ..
     } = work;
-    pack(isa, shape, params, packed);
-    let size = ROWS.min(rows) * shape.widest();
+    let lead = Lead::new(isa, shape, params, x, base, packed_shared);
+    pack(isa, shape, params, &lead, packed);
+    let block_rows = x.block_rows(ROWS);
+    let size = block_rows.min(rows) * shape.widest();
     let [ping, pong] = between;
     let (mut ping, mut pong) = (grow(ping, size), grow(pong, size));
-    let blocks = x.chunks(ROWS * shape.input);
-    for (x, out) in blocks.zip(out.chunks_mut(ROWS * shape.output)) {
-        let rows = x.len() / shape.input;
+    for first in (0..rows).step_by(block_rows) {
+        let count = block_rows.min(rows - first);
         for (i, layer) in shape.layers().enumerate() {
             let input = if i == 0 {
-                x
+                x.block(first, count).own
             } else {
-                &pong[..rows * layer.input]
+                &pong[..count * layer.input]
             };
-            let weight =
-                Weight::packed(isa, &params[layer.weight.clone()], layer.output, &packed[i]);
+            let weight = &params[lead.weight(i, &layer)];
+            let weight = Weight::packed(isa, weight, layer.output, &packed[i]);
+            let bias = |row| lead.bias(i, &layer, params, first + row);
             if i == depth {
-                weight.multiply(input, out, |_, rows| {
-                    layers::last(shape.head, &params[layer.bias.clone()], rows);
+                let out = &mut out[first * layer.output..(first + count) * layer.output];
+                weight.multiply(input, out, |row, rows| {
+                    layers::last(shape.head, bias(row), rows);
                 });
             } else {
-                weight.multiply(input, &mut ping[..rows * layer.output], |_, rows| {
+                weight.multiply(input, &mut ping[..count * layer.output], |row, rows| {
                     let kept = layers::Kept::default();
-                    layers::hidden(shape.activation, &layer, params, rows, kept);
+                    layers::hidden(shape.activation, &layer, params, bias(row), rows, kept);
                 });
                 std::mem::swap(&mut ping, &mut pong);
             }
@@ -198,11 +229,12 @@ pub fn forward_only(
     }
 }
 
-/// [`forward_only`] in bf16.
+/// [`forward_only`] in bf16, the shared part of an input in single precision.
 fn forward_bf16(
     shape: &MlpShape,
     params: &[f32],
-    x: &[f32],
+    x: Parts<'_>,
+    rows: usize,
     work: &mut Workspace,
     out: &mut [f32],
 ) {
@@ -210,219 +242,79 @@ fn forward_bf16(
     let Workspace {
         packed,
         packed16,
+        base,
+        packed_shared,
         between: [values, _],
         between16: [ping, pong],
         ..
     } = work;
+    let isa = Isa::detect();
+    let lead = Lead::new(isa, shape, params, x, base, packed_shared);
     packed.resize_with(depth + 1, Vec::new);
     packed16.resize_with(depth, Vec::new);
-    for (layer, packed) in shape.layers().zip(&mut *packed16) {
-        Weight16::pack(&params[layer.weight], layer.output, packed);
+    for (i, (layer, packed)) in shape.layers().zip(&mut *packed16).enumerate() {
+        Weight16::pack(&params[lead.weight(i, &layer)], layer.output, packed);
     }
-    let isa = Isa::detect();
     let last = shape.layer(depth);
     let last_weight = &params[last.weight.clone()];
     Weight::pack(isa, last_weight, last.output, &mut packed[depth]);
     let last_weight = Weight::packed(isa, last_weight, last.output, &packed[depth]);
 
-    let rows = ROWS.min(x.len() / shape.input);
-    let values = grow(values, rows * shape.widest());
+    let block_rows = x.block_rows(ROWS);
+    let most = block_rows.min(rows);
+    let values = grow(values, most * shape.widest());
     let (mut ping, mut pong) = (
-        grow(ping, rows * pairs(shape.widest())),
-        grow(pong, rows * pairs(shape.widest())),
+        grow(ping, most * pairs(shape.widest())),
+        grow(pong, most * pairs(shape.widest())),
     );
-    let blocks = x.chunks(ROWS * shape.input);
-    for (x, out) in blocks.zip(out.chunks_mut(ROWS * shape.output)) {
-        let rows = x.len() / shape.input;
-        round_rows(x, shape.input, &mut ping[..rows * pairs(shape.input)]);
+    for first in (0..rows).step_by(block_rows) {
+        let count = block_rows.min(rows - first);
+        let own = x.block(first, count).own;
+        round_rows(own, x.own_width, &mut ping[..count * pairs(x.own_width)]);
         for (i, layer) in shape.layers().take(depth).enumerate() {
-            let weight = Weight16::packed(layer.input, layer.output, &packed16[i]);
-            let (input, width) = (&ping[..rows * pairs(layer.input)], pairs(layer.output));
-            weight.multiply(input, &mut values[..rows * layer.output], |first, rows| {
+            let input = if i == 0 { x.own_width } else { layer.input };
+            let weight = Weight16::packed(input, layer.output, &packed16[i]);
+            let (input, width) = (&ping[..count * pairs(input)], pairs(layer.output));
+            weight.multiply(input, &mut values[..count * layer.output], |row, rows| {
                 let kept = layers::Kept::default();
-                layers::hidden(shape.activation, &layer, params, rows, kept);
+                let bias = lead.bias(i, &layer, params, first + row);
+                layers::hidden(shape.activation, &layer, params, bias, rows, kept);
                 if i + 1 < depth {
                     let count = rows.len() / layer.output;
-                    let to = &mut pong[first * width..(first + count) * width];
+                    let to = &mut pong[row * width..(row + count) * width];
                     round_rows(rows, layer.output, to);
                 }
             });
             std::mem::swap(&mut ping, &mut pong);
         }
-        last_weight.multiply(&values[..rows * last.input], out, |_, rows| {
-            layers::last(shape.head, &params[last.bias.clone()], rows);
+        let out = &mut out[first * last.output..(first + count) * last.output];
+        last_weight.multiply(&values[..count * last.input], out, |_, rows| {
+            layers::last(shape.head, Bias::one(&params[last.bias.clone()]), rows);
         });
     }
 }
 
-/// Gradients of a scalar loss, given `grad_out = d loss / d out`,
-/// `[rows, output]`, for the pass `work` holds.
-///
-/// `grad_params` (flat, overwritten) and `grad_x` (`[rows, input]`,
-/// overwritten) are computed only where asked for.
-///
-/// # Panics
-/// If `work` is not that of a [`forward`] pass of the same shape and rows, or
-/// a slice's length does not fit.
-#[allow(clippy::too_many_arguments)]
-pub fn backward(
-    shape: &MlpShape,
-    params: &[f32],
-    x: &[f32],
-    rows: usize,
-    work: &mut Workspace,
-    grad_out: &[f32],
-    mut grad_params: Option<&mut [f32]>,
-    grad_x: Option<&mut [f32]>,
-) {
-    if let Some(g) = grad_params.as_deref_mut() {
-        assert_eq!(g.len(), params.len(), "gradient of {shape:?}");
-        // Of the weights the first block of rows writes over what is there.
-        for layer in shape.layers() {
-            let norm = layer.norm.into_iter();
-            let summed = norm.flat_map(|(gain, shift)| [gain, shift]);
-            let weight = (rows == 0).then_some(layer.weight);
-            for range in summed.chain([layer.bias]).chain(weight) {
-                g[range].fill(0.0);
-            }
-        }
-    }
-    let grad_params = grad_params.map(|values| (values, false));
-    gradients(shape, params, x, rows, work, grad_out, grad_params, grad_x);
-}
-
-/// [`backward`] that adds the gradient of the parameters to what `grad_params`
-/// holds: of a network that stands more than once in a loss.
-///
-/// # Panics
-/// As [`backward`].
-#[allow(clippy::too_many_arguments)]
-pub fn backward_onto(
-    shape: &MlpShape,
-    params: &[f32],
-    x: &[f32],
-    rows: usize,
-    work: &mut Workspace,
-    grad_out: &[f32],
-    grad_params: &mut [f32],
-    grad_x: Option<&mut [f32]>,
-) {
-    assert_eq!(grad_params.len(), params.len(), "gradient of {shape:?}");
-    let grad_params = Some((grad_params, true));
-    gradients(shape, params, x, rows, work, grad_out, grad_params, grad_x);
-}
-
-/// Both: bias, gain and shift gradients are added, those of weights only where
-/// asked for.
-#[allow(clippy::too_many_arguments)]
-fn gradients(
-    shape: &MlpShape,
-    params: &[f32],
-    x: &[f32],
-    rows: usize,
-    work: &mut Workspace,
-    grad_out: &[f32],
-    grad_params: Option<(&mut [f32], bool)>,
-    mut grad_x: Option<&mut [f32]>,
-) {
-    check(shape, params, x, rows, grad_out);
-    let isa = Isa::detect();
-    let depth = shape.hidden.len();
-    assert_eq!(work.rows, rows, "rows of the forward pass");
-    assert_eq!(work.saved.len(), depth, "layers of the forward pass");
-    let Workspace {
-        saved,
-        out,
-        packed,
-        between,
-        product,
-        ..
-    } = work;
-    let (mut grad_params, onto) = match grad_params {
-        Some((values, onto)) => (Some(values), onto),
-        None => (None, false),
-    };
-    packed.resize_with(depth + 1, Vec::new);
-    let lowest = usize::from(grad_x.is_none());
-    for (layer, packed) in shape.layers().zip(&mut *packed).skip(lowest) {
-        Weight::pack_transposed(isa, &params[layer.weight], layer.output, packed);
-    }
-    let size = ROWS.min(rows) * shape.widest();
-    let [current, next] = between;
-    let (mut current, mut next) = (grow(current, size), grow(next, size));
-    for first in (0..rows).step_by(ROWS) {
-        let count = ROWS.min(rows - first);
-        let block = |width: usize| first * width..(first + count) * width;
-        let top = block(shape.output);
-        current[..top.len()].copy_from_slice(&grad_out[top.clone()]);
-        if shape.head == Head::Tanh {
-            layers::tanh_backward(&out[top], current);
-        }
-        for i in (0..=depth).rev() {
-            let layer = shape.layer(i);
-            let grad = &current[..count * layer.output];
-            if let Some(g) = grad_params.as_deref_mut() {
-                let input = match i.checked_sub(1) {
-                    None => &x[block(layer.input)],
-                    Some(j) => &saved[j].activation[block(layer.input)],
-                };
-                let (n, add) = (layer.output, onto || first > 0);
-                gradient(
-                    isa,
-                    input,
-                    grad,
-                    n,
-                    &mut g[layer.weight.clone()],
-                    add,
-                    product,
-                );
-                if i == depth {
-                    layers::add_columns(grad, &mut g[layer.bias.clone()]);
-                }
-            }
-            let weight = || {
-                let weight = &params[layer.weight.clone()];
-                Weight::packed_transposed(isa, weight, layer.output, &packed[i])
-            };
-            let Some(below) = i.checked_sub(1) else {
-                if let Some(g) = grad_x.as_deref_mut() {
-                    weight().multiply(grad, &mut g[block(layer.input)], |_, _| {});
-                }
-                break;
-            };
-            let (saved, below) = (&saved[below], shape.layer(below));
-            let grad_below = &mut next[..count * layer.input];
-            weight().multiply(grad, grad_below, |row, rows| {
-                let first = first + row;
-                let values = first * layer.input..first * layer.input + rows.len();
-                let kept = layers::KeptRows {
-                    activation: &saved.activation[values.clone()],
-                    before: saved.before.get(values.clone()).unwrap_or_default(),
-                    normalized: saved.normalized.get(values).unwrap_or_default(),
-                    inverse_std: saved.inverse_std.get(first..).unwrap_or_default(),
-                };
-                let grads = grad_params.as_deref_mut();
-                layers::hidden_backward(shape.activation, &below, params, rows, kept, grads);
-            });
-            std::mem::swap(&mut current, &mut next);
-        }
-    }
-}
-
-/// Rearranges every layer's weight for products.
-fn pack(isa: Isa, shape: &MlpShape, params: &[f32], packed: &mut Vec<Vec<f32>>) {
+/// Rearranges every layer's weight for products with what varies from row to row.
+fn pack(isa: Isa, shape: &MlpShape, params: &[f32], lead: &Lead<'_>, packed: &mut Vec<Vec<f32>>) {
     packed.resize_with(shape.hidden.len() + 1, Vec::new);
-    for (layer, packed) in shape.layers().zip(packed) {
-        Weight::pack(isa, &params[layer.weight], layer.output, packed);
+    for (i, (layer, packed)) in shape.layers().zip(packed).enumerate() {
+        Weight::pack(isa, &params[lead.weight(i, &layer)], layer.output, packed);
     }
 }
 
-fn check(shape: &MlpShape, params: &[f32], x: &[f32], rows: usize, out: &[f32]) {
+/// Checks lengths, and takes the input apart.
+fn check<'a>(
+    shape: &MlpShape,
+    params: &[f32],
+    x: Input<'a>,
+    rows: usize,
+    out: &[f32],
+) -> Parts<'a> {
     assert_eq!(
         params.len(),
         shape.parameters(),
         "flat parameters of {shape:?}"
     );
-    assert_eq!(x.len(), rows * shape.input, "input rows of {shape:?}");
     assert_eq!(out.len(), rows * shape.output, "output rows of {shape:?}");
+    x.split(shape, rows)
 }
