@@ -18,7 +18,7 @@ pub use batch::Batch;
 pub use candle_core::{Device, Result, Tensor, Var};
 pub use mlp::{Mlp, MlpShape, Trace};
 pub use optim::{Adam, AdamConfig};
-pub use rows::{Activation, Linear, Norm, RowMlp};
+pub use rows::{Activation, Linear, Norm, RowMlp, RowWork};
 pub use spar_kernels::{Head, Precision};
 pub use state::{State, StateError};
 

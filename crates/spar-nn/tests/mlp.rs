@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor, Var, backprop::GradStore};
 use candle_nn::{Linear, Module};
 use spar_core::Stream;
 use spar_kernels::scalar;
-use spar_nn::{Activation, Head, Mlp, MlpShape, RowMlp, Trace, normal};
+use spar_nn::{Activation, Head, Mlp, MlpShape, RowMlp, RowWork, Trace, normal};
 
 fn shape(layer_norm: bool) -> MlpShape {
     MlpShape::relu(5, [12, 9], 3).with_layer_norm(layer_norm)
@@ -327,28 +327,32 @@ fn a_row_alone_is_its_row_of_the_batch_whatever_surrounds_it() {
     let x = rows(2, 300, 5);
     let batch = mlp.forward_detached(&x).unwrap();
     let (values, mut out) = (flat(&x), vec![0.0; 900]);
-    for (row, out) in values.chunks(5).zip(out.chunks_mut(3)) {
-        plain.row(row, out);
-    }
-    let alone = Tensor::from_slice(&out, (300, 3), &Device::Cpu).unwrap();
-    close(&alone, &batch, 1e-5);
+    let work = &mut RowWork::default();
+    plain.rows(&values, work, &mut out);
+    let together = Tensor::from_slice(&out, (300, 3), &Device::Cpu).unwrap();
+    close(&together, &batch, 1e-5);
     let mut one = [0.0; 3];
     for i in [0, 17, 299] {
-        plain.row(&values[5 * i..5 * i + 5], &mut one);
+        let row = &values[5 * i..5 * i + 5];
+        plain.rows(row, work, &mut one);
         assert_eq!(one, out[3 * i..3 * i + 3], "row {i}");
-        tanh.row(&values[5 * i..5 * i + 5], &mut one);
+        tanh.rows(row, work, &mut one);
         assert_eq!(
             one.map(f32::to_bits),
             [0, 1, 2].map(|j| scalar::tanh(out[3 * i + j]).to_bits())
         );
     }
+    // A few rows beside it, more or fewer, change no bit either.
+    for (first, count) in [(0, 2), (3, 5), (290, 10)] {
+        let mut some = vec![0.0; 3 * count];
+        plain.rows(&values[5 * first..5 * (first + count)], work, &mut some);
+        assert_eq!(some, out[3 * first..3 * (first + count)]);
+    }
     let normalized = network(shape(true), 1);
     let row_by_row = RowMlp::of(&normalized).unwrap();
-    for (row, out) in values.chunks(5).zip(out.chunks_mut(3)) {
-        row_by_row.row(row, out);
-    }
-    let alone = Tensor::from_slice(&out, (300, 3), &Device::Cpu).unwrap();
-    close(&alone, &normalized.forward_detached(&x).unwrap(), 1e-5);
+    row_by_row.rows(&values, work, &mut out);
+    let together = Tensor::from_slice(&out, (300, 3), &Device::Cpu).unwrap();
+    close(&together, &normalized.forward_detached(&x).unwrap(), 1e-5);
 }
 
 #[test]

@@ -22,7 +22,7 @@ use std::{collections::HashMap, num::NonZeroUsize, path::Path};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use spar_core::{DatasetIdentity, EnvId, Policy, Stream, files::in_file, write_atomic};
-use spar_nn::{Activation, Linear, Norm, RowMlp};
+use spar_nn::{Activation, Linear, Norm, RowMlp, RowWork};
 use spar_rectify::{Residual, SparPolicy};
 
 use crate::{error::TrainError, spec::Method};
@@ -64,15 +64,14 @@ impl Policy for PlainPolicy {
     }
 
     fn act(&self, obs: &[f32], _streams: &mut [Stream], actions: &mut [f32]) {
-        let mut s = vec![0.0; self.obs_dim()];
-        let rows = obs.chunks_exact(self.obs_dim());
-        for (row, action) in rows.zip(actions.chunks_exact_mut(self.act_dim())) {
-            for (i, x) in row.iter().enumerate() {
-                s[i] = (x - self.obs_mean[i]) / self.obs_std[i];
+        let mut s = obs.to_vec();
+        for row in s.chunks_exact_mut(self.obs_dim()) {
+            for ((x, mean), std) in row.iter_mut().zip(&self.obs_mean).zip(&self.obs_std) {
+                *x = (*x - mean) / std;
             }
-            self.net.row(&s, action);
-            action.iter_mut().for_each(|a| *a = a.clamp(-1.0, 1.0));
         }
+        self.net.rows(&s, &mut RowWork::default(), actions);
+        actions.iter_mut().for_each(|a| *a = a.clamp(-1.0, 1.0));
     }
 }
 
