@@ -6,12 +6,18 @@
 //! programs that compute different things means nothing. Then all take turns,
 //! so that whatever else the machine does hits all alike, on one core each and
 //! by CPU time. `--check` leaves the peers out and compares with a committed
-//! baseline instead.
+//! baseline instead. `--scaling` measures our steps alone: side by side, at other
+//! sizes, on much data. `--write-docs` makes the page of what the two measured last.
 
 mod baseline;
 mod cores;
+mod measured;
+mod memory;
+mod page;
 mod peers;
+mod plot;
 mod report;
+mod scaling;
 mod worker;
 
 use std::{
@@ -30,6 +36,7 @@ use serde::Serialize;
 
 use crate::{Usage, cargo::Cargo, reproduce::below};
 use baseline::Verdict;
+use measured::Measured;
 use report::Report;
 use worker::{Losses, Worker};
 
@@ -43,12 +50,28 @@ pub(crate) struct Options {
     /// With --check: make what is measured the new baseline
     #[arg(long, requires = "check")]
     write_baseline: bool,
+    /// Measure how our steps scale instead: runs side by side, batches, widths,
+    /// memory
+    #[arg(long, conflicts_with = "check")]
+    scaling: bool,
+    /// With --scaling: rows of the data set that memory is measured on
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "2000000",
+        requires = "scaling"
+    )]
+    memory_rows: NonZeroUsize,
+    /// Measure nothing; write docs/performance.md and its plot from what was
+    /// measured last, with and without --scaling
+    #[arg(long, conflicts_with_all = ["check", "scaling", "peers", "rounds", "seconds", "out"])]
+    write_docs: bool,
     /// Which peers to measure, as in `torch,jax`, or `none`
     #[arg(
         long,
         value_delimiter = ',',
         default_value = "torch,jax",
-        conflicts_with = "check"
+        conflicts_with_all = ["check", "scaling"]
     )]
     peers: Vec<Peer>,
     /// Turns of every contender
@@ -57,10 +80,20 @@ pub(crate) struct Options {
     /// Seconds of each turn
     #[arg(long, default_value = "1.0")]
     seconds: f64,
-    /// Where to write everything measured, as JSON
-    #[arg(long, default_value = "target/bench/bench.json")]
-    out: PathBuf,
+    /// Where to write everything measured, as JSON [default: bench.json or
+    /// scaling.json in target/bench]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
+
+/// Where measurements are kept, below the workspace's root.
+const FOLDER: &str = "target/bench";
+
+/// What was measured against others, in [`FOLDER`].
+const COMPARISON: &str = "bench.json";
+
+/// What `--scaling` measured, in [`FOLDER`].
+const SCALING: &str = "scaling.json";
 
 /// Who we are measured against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -119,10 +152,14 @@ pub(crate) fn bench(
         let got = options.seconds;
         return Err(Usage(format!("--seconds is {got}, expected a positive number")).into());
     }
+    let folder = root.join(FOLDER);
+    if options.write_docs {
+        page::write(root, &folder)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let cargo = provisioned()?;
     let program = cargo.build("spar-bench")?;
     let malloc = cargo.build("spar-bench-malloc")?;
-    let folder = root.join("target/bench");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let bench = Bench {
         root,
@@ -131,11 +168,32 @@ pub(crate) fn bench(
         malloc,
         options,
     };
+    let out = |name| {
+        options
+            .out
+            .clone()
+            .unwrap_or_else(|| bench.folder.join(name))
+    };
     if options.check {
         bench.check()
+    } else if options.scaling {
+        scaling::measure(&bench, &cargo.build("spar")?, &out(SCALING))
     } else {
-        bench.compare()
+        bench.compare(&out(COMPARISON))
     }
+}
+
+/// Writes what was measured to `file`.
+fn write_json(file: &Path, measured: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(measured)?;
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    spar_core::write_atomic(file, text.as_bytes())
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    eprintln!("wrote {}", file.display());
+    Ok(())
 }
 
 /// Everything the steps share.
@@ -221,7 +279,7 @@ impl Bench<'_> {
         })
     }
 
-    fn compare(&self) -> Result<ExitCode> {
+    fn compare(&self, out: &Path) -> Result<ExitCode> {
         let scratch = tempfile::tempdir().context("cannot make a temporary folder")?;
         let inputs = scratch.path().join("inputs.safetensors");
         let status = Command::new(&self.program)
@@ -258,23 +316,19 @@ impl Bench<'_> {
         // Nobody may hold memory or caches while all cores are measured.
         drop(workers);
         let all_cores = cores::measure(self, &inputs, with_jax)?;
-        let report = Report::new(&hello, &timings, agreement, all_cores, missing, versions)?;
+        let measured = Measured::now(self.root);
+        let report = Report::new(
+            measured, &hello, &timings, agreement, all_cores, missing, versions,
+        )?;
         println!("{report}");
-        let out = &self.options.out;
-        let text = serde_json::to_string_pretty(&report)?;
-        if let Some(folder) = out.parent() {
-            fs::create_dir_all(folder)
-                .with_context(|| format!("cannot create {}", folder.display()))?;
-        }
-        spar_core::write_atomic(out, text.as_bytes())
-            .with_context(|| format!("cannot write {}", out.display()))?;
-        eprintln!("wrote {}", out.display());
+        write_json(out, &report)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// The contenders that compute what ours does, workload by workload, and how far the losses of each are from ours at most. One that
-/// cannot run is added to `missing`.
+/// The contenders that compute what ours does, workload by workload, and how far
+/// the losses of each are from ours at most. One that cannot run is added to
+/// `missing`.
 ///
 /// # Errors
 /// If a contender runs but computes something else.

@@ -48,7 +48,8 @@ enum Command {
     /// Make a suite's table: data, training runs, report. Does what is left.
     Reproduce(Options),
     /// Measure our training steps beside candle's, PyTorch's and JAX's; with
-    /// --check, against the committed baseline.
+    /// --check, against the committed baseline; with --scaling, side by side and
+    /// at other sizes.
     Bench(bench::Options),
     /// Only the data of a suite.
     #[command(subcommand)]

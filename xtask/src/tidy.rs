@@ -253,6 +253,7 @@ const BESIDE: &[(&str, &[&str])] = &[
         "spar-bench",
         &[
             "spar-core",
+            "spar-data",
             "spar-kernels",
             "spar-nn",
             "spar-anchor",

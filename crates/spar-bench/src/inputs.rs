@@ -3,7 +3,7 @@
 //! A pure function of nothing: initial parameters, a cycle of batches, and the
 //! noise our own streams will draw in each update, in the order they draw it.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, str::FromStr};
 
 use anyhow::{Context, Result};
 use safetensors::{Dtype, tensor::TensorView};
@@ -76,9 +76,53 @@ pub(crate) struct Shapes {
     pub(crate) decoder: MlpShape,
 }
 
+/// What a sweep changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    /// Transitions per batch.
+    pub(crate) rows: usize,
+    /// Width of both hidden layers of every network.
+    pub(crate) width: usize,
+}
+
+impl FromStr for Size {
+    type Err = anyhow::Error;
+
+    /// `ROWSxWIDTH`, both positive.
+    fn from_str(text: &str) -> Result<Self> {
+        let numbers = text.split_once('x').and_then(|(rows, width)| {
+            let number = |text: &str| text.parse().ok().filter(|n| *n > 0);
+            Some((number(rows)?, number(width)?))
+        });
+        let (rows, width) =
+            numbers.with_context(|| format!("`{text}` is no size, expected as in 256x512"))?;
+        Ok(Self { rows, width })
+    }
+}
+
 impl Config {
-    /// The suite's hyper-parameters, past the warm-up.
-    fn new() -> Result<Self> {
+    /// The suite's hyper-parameters, past the warm-up, at another size if one is
+    /// given.
+    ///
+    /// # Errors
+    /// Only if the suite file that was built in is broken.
+    pub(crate) fn new(size: Option<Size>) -> Result<Self> {
+        let mut config = Self::of_suite()?;
+        if let Some(Size { rows, width }) = size {
+            config.rows = rows;
+            for hidden in [
+                &mut config.mlp_hidden,
+                &mut config.anchor.hidden,
+                &mut config.critic.hidden,
+                &mut config.rectify.hidden,
+            ] {
+                *hidden = vec![width; 2];
+            }
+        }
+        Ok(config)
+    }
+
+    fn of_suite() -> Result<Self> {
         let suite: Suite = toml::from_str(SUITE).context("the suite file")?;
         let train: toml::Table = suite.train;
         let train: Train = train.try_into().context("the suite's [train]")?;
@@ -132,12 +176,12 @@ pub(crate) struct Inputs {
 }
 
 impl Inputs {
-    /// Draws them.
+    /// Draws them, at the suite's size or another.
     ///
     /// # Errors
     /// Only if the suite file that was built in is broken.
-    pub(crate) fn new() -> Result<Self> {
-        let config = Config::new()?;
+    pub(crate) fn new(size: Option<Size>) -> Result<Self> {
+        let config = Config::new(size)?;
         let mut inputs = Self {
             arrays: BTreeMap::new(),
             config,
@@ -307,7 +351,7 @@ impl Inputs {
 /// # Errors
 /// If the file cannot be written.
 pub(crate) fn write(file: &Path) -> Result<()> {
-    let inputs = Inputs::new()?;
+    let inputs = Inputs::new(None)?;
     let bytes: Vec<_> = inputs
         .arrays
         .iter()

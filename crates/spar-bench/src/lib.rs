@@ -2,7 +2,8 @@
 //!
 //! `spar-bench inputs FILE` writes what every contender starts from: initial
 //! parameters, a cycle of batches and the noise of each update, so that
-//! programs in other languages compute the same function. `spar-bench serve`
+//! programs in other languages compute the same function. `spar-bench dataset FILE`
+//! writes data to measure the memory of a run on. `spar-bench serve`
 //! then answers requests on stdin, one line each: the losses of one cycle, or
 //! how many steps fit into some time. The peers' scripts in `xtask/peers` speak
 //! the same protocol, and `xtask` asks all in turn.
@@ -14,12 +15,13 @@
 //! candle meets in a program that does not choose one.
 
 mod clock;
-mod flops;
+mod dataset;
 mod inputs;
 mod ours;
 mod peak;
 mod plain;
 mod serve;
+mod work;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -35,6 +37,15 @@ enum Command {
         /// A safetensors file
         file: PathBuf,
     },
+    /// Write a data set of random numbers in D4RL's layout, at Walker2d's
+    /// widths, and print what training will hold of it, as JSON
+    Dataset {
+        /// An HDF5 file
+        file: PathBuf,
+        /// Rows, one for each step
+        #[arg(long)]
+        rows: usize,
+    },
     /// Answer requests on stdin until it ends
     Serve {
         /// Stay on this core, counted among those allowed
@@ -47,6 +58,7 @@ enum Command {
 pub fn run(contenders: &[&'static str]) -> ExitCode {
     let done = match Command::parse() {
         Command::Inputs { file } => inputs::write(&file),
+        Command::Dataset { file, rows } => dataset::write(&file, rows),
         Command::Serve { core } => serve::serve(core, contenders),
     };
     match done {

@@ -5,7 +5,8 @@ use std::hint::black_box;
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use pulp::{Arch, Simd, WithSimd};
-use spar_core::Stream;
+
+use crate::work::Work;
 
 /// Independent sums: fused multiply-adds take four cycles and two start per
 /// cycle, so that at least eight must be under way; more than 28 would not fit
@@ -61,7 +62,7 @@ impl Sgemm {
     /// # Errors
     /// Only if candle cannot hold them.
     pub(crate) fn new() -> Result<Self> {
-        let mut stream = Stream::new(0, "bench/sgemm");
+        let mut stream = spar_core::Stream::new(0, "bench/sgemm");
         let mut matrix = || {
             let mut values = vec![0.0; SIDE * SIDE];
             stream.fill_normal(1.0, &mut values);
@@ -83,6 +84,42 @@ impl Sgemm {
     pub(crate) fn step(&self) -> Result<()> {
         black_box(self.a.matmul(&self.b)?);
         Ok(())
+    }
+}
+
+/// A pass over memory: `a <- a + s b` over arrays that no cache holds.
+pub(crate) struct Stream {
+    a: Vec<f32>,
+    b: Vec<f32>,
+}
+
+impl Stream {
+    /// Elements of each array: together 512 MB, more than any cache.
+    const LEN: usize = 64 << 20;
+
+    /// What one pass does: every element of `a` is read and written, every one of
+    /// `b` read.
+    pub(crate) const WORK: Work = Work {
+        flops: 2 * Self::LEN,
+        bytes: 3 * size_of::<f32>() * Self::LEN,
+    };
+
+    /// Two arrays whose pages are there.
+    pub(crate) fn new() -> Self {
+        Self {
+            a: vec![1.0; Self::LEN],
+            b: vec![0.5; Self::LEN],
+        }
+    }
+
+    /// One pass.
+    pub(crate) fn step(&mut self) {
+        // It alternates, so that the sums stay what they are.
+        let scale = black_box(-self.a[0].signum());
+        for (a, b) in self.a.iter_mut().zip(&self.b) {
+            *a += scale * b;
+        }
+        black_box(&mut self.a);
     }
 }
 

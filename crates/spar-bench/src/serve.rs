@@ -1,7 +1,10 @@
 //! The protocol with `xtask`: a line of JSON that says who is there, then one
 //! answer per request. `losses NAME` gives the losses of one cycle from the
-//! start; `time NAME SECONDS` starts anew and gives what the steps took.
-//! Requests come one at a time, so that contenders can take turns.
+//! start; `time NAME SECONDS` starts anew and gives what the steps took; `work
+//! WORKLOAD` gives what a step has to do at least. A size may follow the name of
+//! the last two, as in `time mlp/ours@256x512 1.0`: transitions per batch, width of
+//! the hidden layers. Requests come one at a time, so that contenders can take
+//! turns.
 
 use std::{
     collections::BTreeMap,
@@ -14,10 +17,10 @@ use serde_json::json;
 
 use crate::{
     clock::{self, Timing},
-    flops,
-    inputs::{CYCLE, Inputs},
+    inputs::{CYCLE, Config, Inputs, Size},
     ours::{self, Losses},
-    peak::{self, Sgemm},
+    peak::{self, Sgemm, Stream},
+    work::{self, Work},
 };
 
 /// Who is there.
@@ -38,13 +41,14 @@ pub(crate) fn serve(core: Option<usize>, contenders: &[&'static str]) -> Result<
     if let Some(core) = core {
         clock::stay_on_core(core)?;
     }
-    let inputs = Inputs::new()?;
+    let inputs = Inputs::new(None)?;
     answer(&hello(&inputs, contenders))?;
     for line in io::stdin().lock().lines() {
         let line = line?;
         let done = match line.split_whitespace().collect::<Vec<_>>()[..] {
             ["losses", name] => losses(name, &inputs).map(|losses| json!({ "losses": losses })),
             ["time", name, seconds] => time(name, seconds, &inputs).map(|timing| json!(timing)),
+            ["work", name] => work_of(name).map(|work| json!(work)),
             _ => None.with_context(|| format!("`{line}` is no request")),
         };
         match done {
@@ -64,19 +68,21 @@ fn answer(value: &impl Serialize) -> Result<()> {
 
 fn hello(inputs: &Inputs, contenders: &[&'static str]) -> Hello {
     let c = &inputs.config;
-    let critic = flops::critic(c);
-    let flops = [
-        ("mlp", flops::train(&c.shapes().mlp, c.rows, false)),
-        ("spar", flops::update(c)),
+    let critic = work::critic(c);
+    let work = [
+        ("mlp", work::train(&c.shapes().mlp, c.rows, false)),
+        ("spar", work::update(c)),
         ("critic", critic),
-        ("fit", critic + flops::fit(c)),
-        ("imitation", critic + flops::fit(c) + flops::imitation(c)),
-        ("fma", peak::fma()),
-        ("sgemm", Sgemm::FLOPS),
+        ("fit", critic + work::fit(c)),
+        ("imitation", critic + work::fit(c) + work::imitation(c)),
     ];
+    let work = work.map(|(name, work)| (name, work.flops));
+    let flops = work
+        .into_iter()
+        .chain([("fma", peak::fma()), ("sgemm", Sgemm::FLOPS)]);
     Hello {
         contenders: contenders.to_vec(),
-        flops: flops.into(),
+        flops: flops.collect(),
         isa: peak::isa(),
         features: peak::features(),
     }
@@ -92,6 +98,26 @@ fn losses(name: &str, inputs: &Inputs) -> Result<Losses> {
     Ok(losses)
 }
 
+/// A name, and the size behind it if there is one.
+fn sized(name: &str) -> Result<(&str, Option<Size>)> {
+    match name.split_once('@') {
+        None => Ok((name, None)),
+        Some((name, size)) => Ok((name, Some(size.parse()?))),
+    }
+}
+
+/// What a step of a workload has to do.
+fn work_of(name: &str) -> Result<Work> {
+    let (name, size) = sized(name)?;
+    let config = Config::new(size)?;
+    match name {
+        "mlp" => Ok(work::train(&config.shapes().mlp, config.rows, false)),
+        "spar" => Ok(work::update(&config)),
+        "stream" => Ok(Stream::WORK),
+        _ => bail!("`{name}` is no workload of a sweep"),
+    }
+}
+
 fn time(name: &str, seconds: &str, inputs: &Inputs) -> Result<Timing> {
     let seconds: f64 = seconds
         .parse()
@@ -99,19 +125,38 @@ fn time(name: &str, seconds: &str, inputs: &Inputs) -> Result<Timing> {
     if !(seconds > 0.0 && seconds.is_finite()) {
         bail!("{seconds} seconds");
     }
-    match name {
-        "fma/peak" => clock::time(seconds, 1, || {
+    match sized(name)? {
+        ("fma/peak", None) => clock::time(seconds, 1, || {
             peak::fma();
             Ok(())
         }),
-        "sgemm/peak" => {
+        ("sgemm/peak", None) => {
             let product = Sgemm::new()?;
             clock::time(seconds, 1, || product.step())
         }
-        _ => {
+        ("stream/peak", None) => {
+            let mut stream = Stream::new();
+            clock::time(seconds, 1, || {
+                stream.step();
+                Ok(())
+            })
+        }
+        (name, None) => {
             let mut contender = ours::contender(name, inputs)?;
             clock::time(seconds, CYCLE, || {
                 (0..CYCLE).try_for_each(|i| contender.step(i, None))
+            })
+        }
+        (name, size) => {
+            let inputs = Inputs::new(size)?;
+            let mut contender = ours::contender(name, &inputs)?;
+            // A cycle of large steps would take longer than a turn. The policy
+            // learns in the first of these.
+            let few = inputs.config.rectify.policy_freq.max(1) as usize;
+            let mut steps = (0..CYCLE).cycle();
+            clock::time(seconds, few, || {
+                let mut some = steps.by_ref().take(few);
+                some.try_for_each(|i| contender.step(i, None))
             })
         }
     }
@@ -126,7 +171,7 @@ mod tests {
     /// the same function.
     #[test]
     fn our_contenders_agree() {
-        let inputs = Inputs::new().unwrap();
+        let inputs = Inputs::new(None).unwrap();
         for pair in [
             ["mlp/ours", "mlp/bare"],
             ["mlp/ours", "mlp/candle"],
@@ -146,8 +191,28 @@ mod tests {
     }
 
     #[test]
+    fn a_size_changes_what_is_timed_and_what_it_has_to_do() {
+        let inputs = Inputs::new(None).unwrap();
+        let timing = time("spar/ours@8x16", "0.01", &inputs).unwrap();
+        assert!(timing.steps > 0 && timing.steps.is_multiple_of(2));
+        let [small, rows, width] =
+            ["mlp@8x16", "mlp@16x16", "mlp@8x32"].map(|name| work_of(name).unwrap());
+        assert_eq!(rows.flops, 2 * small.flops);
+        assert!(width.flops > 2 * small.flops && width.bytes > rows.bytes);
+        assert_eq!(work_of("spar").unwrap(), work_of("spar@256x256").unwrap());
+        for wrong in [
+            "mlp/ours@8",
+            "mlp/ours@0x16",
+            "mlp/ours@8x16x2",
+            "sgemm/peak@8x16",
+        ] {
+            assert!(time(wrong, "0.01", &inputs).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_timing_is_of_whole_cycles() {
-        let inputs = Inputs::new().unwrap();
+        let inputs = Inputs::new(None).unwrap();
         let timing = time("mlp/bare", "0.05", &inputs).unwrap();
         assert!(timing.steps > 0 && timing.steps.is_multiple_of(CYCLE));
         assert!(timing.wall_s >= 0.05 && timing.cpu_s > 0.0, "{timing:?}");

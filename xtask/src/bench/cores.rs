@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Bench, Peer, core_count, report::median, worker::Worker};
 
@@ -13,7 +13,7 @@ use super::{Bench, Peer, core_count, report::median, worker::Worker};
 const ROUNDS: usize = 3;
 
 /// What the whole machine does in one arrangement.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct AllCores {
     /// What is computed.
     pub(crate) workload: String,
@@ -90,15 +90,23 @@ struct Side {
 impl Side {
     /// Steps per second of all together.
     fn steps_per_s(&mut self, workload: &str, seconds: f64) -> Result<f64> {
-        let request = format!("time {workload}/{} {seconds}", self.contender);
-        for worker in &mut self.workers {
-            worker.ask(&request)?;
-        }
-        let mut total = 0.0;
-        for worker in &mut self.workers {
-            let timing: super::Timing = worker.answer()?;
-            total += timing.steps / timing.wall_s;
-        }
-        Ok(total)
+        let name = format!("{workload}/{}", self.contender);
+        together(&mut self.workers, &name, seconds)
     }
+}
+
+/// Steps of `name` per second of all `workers` together, at the same time.
+///
+/// # Errors
+/// If one fails.
+pub(crate) fn together(workers: &mut [Worker], name: &str, seconds: f64) -> Result<f64> {
+    for worker in &mut *workers {
+        worker.ask(&format!("time {name} {seconds}"))?;
+    }
+    let mut total = 0.0;
+    for worker in workers {
+        let timing: super::Timing = worker.answer()?;
+        total += timing.steps / timing.wall_s;
+    }
+    Ok(total)
 }

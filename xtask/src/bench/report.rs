@@ -4,17 +4,20 @@ use std::{collections::BTreeMap, fmt, fs};
 
 use anyhow::{Context, Result, bail};
 use comfy_table::{CellAlignment, Table, presets};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Timing, Timings,
     cores::AllCores,
+    measured::Measured,
     worker::{Hello, Losses},
 };
 
 /// Everything measured, as it is written to JSON; printed, its tables.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
+    /// When, and of which commit.
+    pub(crate) measured: Measured,
     /// The machine.
     pub(crate) machine: Machine,
     /// Versions of what was measured.
@@ -34,7 +37,7 @@ pub(crate) struct Report {
 }
 
 /// The machine measured on.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Machine {
     /// Model of its processor.
     pub(crate) cpu: String,
@@ -51,7 +54,7 @@ pub(crate) struct Machine {
 }
 
 /// One contender on one core, by CPU time; medians over the rounds.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Row {
     /// What is computed.
     pub(crate) workload: String,
@@ -68,7 +71,7 @@ pub(crate) struct Row {
 }
 
 /// A part of an update of ours: the difference of two measured steps.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Part {
     /// Its name.
     pub(crate) part: String,
@@ -93,6 +96,7 @@ impl Report {
     /// # Errors
     /// If the peak or our own steps were not measured.
     pub(crate) fn new(
+        measured: Measured,
         hello: &Hello,
         timings: &Timings,
         largest_loss_difference: BTreeMap<String, f64>,
@@ -148,14 +152,8 @@ impl Report {
             (before_s, before_flops) = (seconds, steps);
         }
         Ok(Self {
-            machine: Machine {
-                cpu: cpu_model(),
-                cores: super::core_count(),
-                isa: hello.isa.clone(),
-                features: hello.features.clone(),
-                fma_gflops: fma,
-                sgemm_gflops: median(rates("sgemm/peak")?),
-            },
+            measured,
+            machine: Machine::here(hello, fma, median(rates("sgemm/peak")?)),
             versions,
             contenders,
             parts,
@@ -167,22 +165,47 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl Machine {
+    /// This one, with rates just measured.
+    pub(crate) fn here(hello: &Hello, fma_gflops: f64, sgemm_gflops: f64) -> Self {
+        Self {
+            cpu: cpu_model(),
+            cores: super::core_count(),
+            isa: hello.isa.clone(),
+            features: hello.features.clone(),
+            fma_gflops,
+            sgemm_gflops,
+        }
+    }
+}
+
+impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let m = &self.machine;
-        writeln!(
+        write!(
             f,
             "{}, {}; one core: {:.1} GFLOP/s of fused multiply-adds, {:.1} in a large sgemm",
-            m.cpu,
-            m.features.join(" "),
-            m.fma_gflops,
-            m.sgemm_gflops
-        )?;
-        let versions = self.versions.iter();
-        let versions: Vec<_> = versions.map(|(k, v)| format!("{k} {v}")).collect();
-        writeln!(f, "{}\n", versions.join(", "))?;
-        let percent = |fraction: f64| format!("{:.0}%", 100.0 * fraction);
+            self.cpu,
+            self.features.join(" "),
+            self.fma_gflops,
+            self.sgemm_gflops
+        )
+    }
+}
 
+/// A fraction as it is printed.
+pub(crate) fn percent(fraction: f64) -> String {
+    format!("{:.0}%", 100.0 * fraction)
+}
+
+impl Report {
+    /// Names and versions of what was measured.
+    pub(crate) fn versions(&self) -> String {
+        let versions = self.versions.iter().map(|(k, v)| format!("{k} {v}"));
+        versions.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Every contender on one core.
+    pub(crate) fn contenders_table(&self) -> Table {
         let mut one = table(&[
             "one core",
             "contender",
@@ -201,8 +224,11 @@ impl fmt::Display for Report {
                 format!("{:.2}x", row.ours_is),
             ]);
         }
-        writeln!(f, "{}\n", aligned(one, 2))?;
+        aligned(one, 2)
+    }
 
+    /// The parts of our update.
+    pub(crate) fn parts_table(&self) -> Table {
         let mut parts = table(&["part of our update", "ms", "GFLOP/s", "of peak"]);
         for part in &self.parts {
             parts.add_row([
@@ -212,36 +238,54 @@ impl fmt::Display for Report {
                 percent(part.of_fma_peak),
             ]);
         }
-        write!(f, "{}", aligned(parts, 1))?;
+        aligned(parts, 1)
+    }
 
-        if !self.all_cores.is_empty() {
-            let mut all = table(&["all cores", "arrangement", "steps/s", "ours is"]);
-            for row in &self.all_cores {
-                all.add_row([
-                    row.workload.clone(),
-                    row.arrangement.clone(),
-                    format!("{:.1}", row.steps_per_s),
-                    format!("{:.2}x", row.ours_is),
-                ]);
-            }
-            write!(f, "\n\n{}", aligned(all, 2))?;
+    /// The whole machine at work, unless it has one core.
+    pub(crate) fn all_cores_table(&self) -> Option<Table> {
+        let mut all = table(&["all cores", "arrangement", "steps/s", "ours is"]);
+        for row in &self.all_cores {
+            all.add_row([
+                row.workload.clone(),
+                row.arrangement.clone(),
+                format!("{:.1}", row.steps_per_s),
+                format!("{:.2}x", row.ours_is),
+            ]);
         }
-        for (i, line) in self.missing.iter().enumerate() {
-            let gap = if i == 0 { "\n" } else { "" };
-            write!(f, "{gap}\nmissing: {line}")?;
-        }
-        Ok(())
+        (!self.all_cores.is_empty()).then(|| aligned(all, 2))
     }
 }
 
-fn table(header: &[&str]) -> Table {
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n{}\n", self.machine, self.versions())?;
+        writeln!(f, "{}\n", self.contenders_table())?;
+        write!(f, "{}", self.parts_table())?;
+        if let Some(all) = self.all_cores_table() {
+            write!(f, "\n\n{all}")?;
+        }
+        missing(f, &self.missing)
+    }
+}
+
+/// What could not be measured, a line each.
+pub(crate) fn missing(f: &mut fmt::Formatter<'_>, lines: &[String]) -> fmt::Result {
+    for (i, line) in lines.iter().enumerate() {
+        let gap = if i == 0 { "\n" } else { "" };
+        write!(f, "{gap}\nmissing: {line}")?;
+    }
+    Ok(())
+}
+
+/// A table that is also Markdown.
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_header(header);
     table
 }
 
 /// Numbers, which start at column `from`, to the right.
-fn aligned(mut table: Table, from: usize) -> Table {
+pub(crate) fn aligned(mut table: Table, from: usize) -> Table {
     for column in table.column_iter_mut().skip(from) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -335,4 +379,4 @@ fn cpu_model() -> String {
 
 #[cfg(test)]
 #[path = "report_tests.rs"]
-mod tests;
+pub(crate) mod tests;

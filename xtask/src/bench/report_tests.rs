@@ -37,8 +37,8 @@ fn the_median_is_the_middle() {
     assert_eq!(median([]), 0.0);
 }
 
-#[test]
-fn a_report_has_rates_fractions_and_ratios_round_by_round() {
+/// A comparison with one of everything.
+pub(crate) fn report() -> Report {
     let turn = |steps, cpu_s| Timing {
         steps,
         cpu_s,
@@ -83,9 +83,20 @@ fn a_report_has_rates_fractions_and_ratios_round_by_round() {
     let missing = vec!["torch: pip: no network".to_owned()];
     let versions = BTreeMap::from([("jax".to_owned(), "0.10".to_owned())]);
     let agreement = BTreeMap::new();
-    let mut report =
-        Report::new(&hello, &timings, agreement, all_cores, missing, versions).unwrap();
+    let measured = Measured {
+        date: "2026-11-24".to_owned(),
+        commit: "0123456789ab".to_owned(),
+    };
+    let mut report = Report::new(
+        measured, &hello, &timings, agreement, all_cores, missing, versions,
+    )
+    .unwrap();
     report.machine.cpu = "a CPU".to_owned();
+    report
+}
+
+#[test]
+fn a_report_has_rates_fractions_and_ratios_round_by_round() {
     expect![[r#"
         a CPU, avx2 fma; one core: 100.0 GFLOP/s of fused multiply-adds, 90.0 in a large sgemm
         jax 0.10
@@ -108,7 +119,7 @@ fn a_report_has_rates_fractions_and_ratios_round_by_round() {
         | mlp       | ours, 2 processes |  1600.0 |   1.00x |
 
         missing: torch: pip: no network"#]]
-    .assert_eq(&report.to_string());
+    .assert_eq(&report().to_string());
 }
 
 #[test]
@@ -118,6 +129,7 @@ fn a_report_without_our_steps_is_none() {
         ..Hello::default()
     };
     let report = Report::new(
+        Measured::default(),
         &hello,
         &Timings::new(),
         BTreeMap::new(),

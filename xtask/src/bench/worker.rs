@@ -37,6 +37,15 @@ pub(crate) struct Hello {
     pub(crate) versions: BTreeMap<String, String>,
 }
 
+/// What a step has to do at least, as our worker says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+pub(crate) struct Work {
+    /// Floating-point operations of matrix products.
+    pub(crate) flops: f64,
+    /// Bytes of the arrays it needs.
+    pub(crate) bytes: f64,
+}
+
 /// A running worker.
 pub(crate) struct Worker {
     /// Name for messages.
@@ -117,6 +126,15 @@ impl Worker {
         }
         self.ask(&format!("losses {name}"))?;
         Ok(self.answer::<Answer>()?.losses)
+    }
+
+    /// What a step of `workload` has to do; only ours knows.
+    ///
+    /// # Errors
+    /// As [`Worker::answer`].
+    pub(crate) fn work(&mut self, workload: &str) -> Result<Work> {
+        self.ask(&format!("work {workload}"))?;
+        self.answer()
     }
 
     /// One turn of a contender.

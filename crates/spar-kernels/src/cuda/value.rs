@@ -108,6 +108,10 @@ impl<D: Device> Kernels<D> {
         int("numbers of all candidates", states * k * act_dim)?;
         self.check("candidates", candidates, states * k * act_dim)?;
         self.check("values of an ensemble", values, nets * states * k)?;
+        // Anybody may have put other buffers there.
+        self.check("weights", &into.weights, states * k)?;
+        self.check("target", &into.target, states * act_dim)?;
+        self.check("gradient", &into.grad, states * k * act_dim)?;
         let [int_states, int_k] = [int("states", states)?, int("candidates", k)?];
         let args = [
             Arg::Read(values),
@@ -119,8 +123,8 @@ impl<D: Device> Kernels<D> {
             Arg::Write(&mut into.squares),
         ];
         let launch = elementwise("advantages", states)?;
-        // SAFETY: the arguments are `advantages`'s; `into` was made for these
-        // sizes and the rest is checked above.
+        // SAFETY: the arguments are `advantages`'s; what is private of `into` was
+        // made for these sizes, the rest is checked above.
         unsafe { self.device.launch(launch, &args)? };
         let args = [
             Arg::Read(candidates),

@@ -174,6 +174,13 @@ pub fn refusals<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
         kernels.conservative(&six, 2, None, &mut four),
         "values of an ensemble: 6 values where 8 are expected",
     );
+    let mut into = kernels.imitation_buffers(1, 3, 2).unwrap();
+    into.grad = device.upload(&[0.0; 4]).unwrap();
+    let three = device.upload(&[0.0; 3]).unwrap();
+    refused(
+        kernels.imitation(&six, &three, 1, None, 0.3, 1.0, &mut into),
+        "gradient: 4 values where 6 are expected",
+    );
     let deep = shape(2, &[1; 8], 1, false);
     let flat = shape(2, &[], 1, false);
     let gelu = shape(2, &[], 1, false).with_activation(Activation::Gelu);
