@@ -29,24 +29,21 @@
 //! lists them.
 
 mod device;
-#[cfg(feature = "cuda")]
 mod driver;
 mod losses;
 mod network;
 mod optim;
 mod policy;
-#[cfg(feature = "cuda")]
 mod source;
 mod value;
 
 pub use device::{
     Arg, ArgValue, Device, Head, InputParts, Launch, Limits, MAX_LAYERS, Net, THREADS,
 };
-#[cfg(feature = "cuda")]
-pub use driver::{CudaBuffer, CudaDevice};
+pub use driver::{CudaBuffer, CudaDevice, CudaRecording};
 pub use losses::{Bootstrap, Loss, Posterior};
 pub use network::{Actions, GradientWork, Network, Part, Rows, Saved};
-pub use optim::AdamStep;
+pub use optim::{AdamStep, adam_factors};
 pub use policy::Policy;
 pub use value::Imitation;
 
