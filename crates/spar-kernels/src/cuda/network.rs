@@ -44,6 +44,22 @@ pub struct Part<'a, B> {
     pub repeat: usize,
 }
 
+impl<'a, B> Part<'a, B> {
+    /// A part each of whose rows, `width` columns wide, stands for one row.
+    pub fn new(values: &'a B, width: usize) -> Self {
+        Self::repeated(values, width, 1)
+    }
+
+    /// A part each of whose rows stands for `repeat` rows in turn.
+    pub fn repeated(values: &'a B, width: usize, repeat: usize) -> Self {
+        Self {
+            values,
+            width,
+            repeat,
+        }
+    }
+}
+
 /// The input of a pass, gathered from its parts by the kernel.
 #[derive(Debug)]
 pub struct Rows<'a, B> {
@@ -51,6 +67,13 @@ pub struct Rows<'a, B> {
     pub rows: usize,
     /// At least one part, at most three.
     pub parts: &'a [Part<'a, B>],
+}
+
+impl<'a, B> Rows<'a, B> {
+    /// `rows` rows made of `parts`.
+    pub fn new(rows: usize, parts: &'a [Part<'a, B>]) -> Self {
+        Self { rows, parts }
+    }
 }
 
 /// Where a forward pass puts the actions of its residuals.
