@@ -8,8 +8,10 @@
 
 mod config;
 mod control;
+mod device_policy;
 mod error;
 mod folder;
+mod learner;
 pub mod policy_file;
 mod run;
 mod spec;
@@ -17,7 +19,8 @@ mod throughput;
 
 pub use config::{DetachedPrecision, TrainConfig};
 pub use control::{Control, Phase, Progress};
+pub use device_policy::DevicePolicy;
 pub use error::TrainError;
-pub use run::run;
-pub use spec::{Method, RunSpec};
-pub use throughput::{Throughput, throughput};
+pub use run::{run, run_on};
+pub use spec::{DeviceKind, Method, RunSpec};
+pub use throughput::{Throughput, throughput, throughput_on};
