@@ -3,7 +3,8 @@
 //!
 //! A run is a pure function of its [`RunSpec`]: the same spec on the same
 //! machine gives the same bits, whether it ran through or was killed and
-//! resumed. Algorithms do no input or output; it all happens here, through the
+//! resumed. Updates are computed in candle by [`run`()], by the CUDA kernels by
+//! [`run_on`]; all else is the same. Algorithms do no input or output; it all happens here, through the
 //! one atomic writer.
 
 mod config;

@@ -25,7 +25,7 @@ pub struct CudaDevice {
     stream: Arc<CudaStream>,
     /// While launches are recorded, the buffers they use so far. Held during
     /// every call on the stream, so that only launches are ever captured.
-    recorded: Mutex<Option<Vec<Arc<CudaSlice<f32>>>>>,
+    recorded: Mutex<Option<Kept>>,
     kernels: HashMap<&'static str, CudaFunction>,
     limits: Limits,
     name: String,
@@ -38,11 +38,14 @@ pub struct CudaBuffer(
     Arc<CudaSlice<f32>>,
 );
 
+/// The buffers of a recording.
+type Kept = Vec<Arc<CudaSlice<f32>>>;
+
 /// Launches captured as a graph.
 pub struct CudaRecording {
     graph: CudaGraph,
     /// What the graph reads and writes lives as long as it.
-    buffers: Vec<Arc<CudaSlice<f32>>>,
+    buffers: Kept,
 }
 
 impl CudaDevice {
@@ -125,7 +128,7 @@ impl CudaDevice {
         self.stream.synchronize().map_err(driver)
     }
 
-    fn recorded(&self) -> MutexGuard<'_, Option<Vec<Arc<CudaSlice<f32>>>>> {
+    fn recorded(&self) -> MutexGuard<'_, Option<Kept>> {
         // What a panic elsewhere left is a list of buffers, whole.
         self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,10 +136,7 @@ impl CudaDevice {
     /// The stream for a call that is no launch, refused while launches are
     /// recorded: it would become part of the recording, and with it an address
     /// of the host's or a buffer that is gone by the time it is repeated.
-    fn stream_for(
-        &self,
-        what: &str,
-    ) -> Result<MutexGuard<'_, Option<Vec<Arc<CudaSlice<f32>>>>>, CudaError> {
+    fn stream_for(&self, what: &str) -> Result<MutexGuard<'_, Option<Kept>>, CudaError> {
         let recorded = self.recorded();
         if recorded.is_some() {
             return Err(CudaError::Driver(format!(

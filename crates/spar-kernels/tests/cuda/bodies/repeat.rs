@@ -140,7 +140,14 @@ pub fn repeat<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
         let learned = [critic.params, critic.target].map(|b| device.read(&b).unwrap());
         [losses, learned.concat()].concat()
     };
-    let (direct, repeated) = (train(false), train(true));
+    let direct = train(false);
+    // What fails while it is recorded leaves no recording, and the device usable.
+    let mut recording = None;
+    let failure = CudaError::Shape("as asked".to_owned());
+    let failed = device.repeat(&mut recording, &mut || Err(failure.clone()));
+    assert_eq!(failed, Err(failure.clone()));
+    assert!(recording.is_none());
+    let repeated = train(true);
     let steps: Vec<_> = direct.chunks(ROWS).take(STEPS as usize).collect();
     assert!(steps.windows(2).all(|pair| pair[0] != pair[1]));
     let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
