@@ -65,6 +65,25 @@ impl Cargo {
         Ok(exit_code(status))
     }
 
+    /// Runs tests under AddressSanitizer for the target `host`, in a folder of
+    /// their own below `target`. The sanitizer is the stable compiler's, whose
+    /// flag for it is not stable yet: hence `RUSTC_BOOTSTRAP`.
+    pub(crate) fn test_sanitized(&self, host: &str, args: &[&str]) -> Result<ExitCode> {
+        let mut command = self.command(&["test", "--release", "--target", host])?;
+        let status = command
+            .arg("--target-dir")
+            .arg(self.root.join("target/sanitize"))
+            .args(args)
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("RUSTFLAGS", "-Zsanitizer=address")
+            // Ours and those of the standard library's functions built into ours.
+            .env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true")
+            .env("RAYON_NUM_THREADS", "1")
+            .status()
+            .context("cannot run cargo")?;
+        Ok(exit_code(status))
+    }
+
     /// Formatting, clippy and documentation, each without a warning.
     pub(crate) fn lint(&self) -> Result<ExitCode> {
         let checks: [&[&str]; 3] = [

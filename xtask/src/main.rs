@@ -10,6 +10,7 @@ mod execute;
 mod plan;
 mod progress;
 mod reproduce;
+mod sanitize;
 mod setup;
 #[cfg(test)]
 mod tidy;
@@ -41,6 +42,9 @@ enum Command {
     },
     /// Check formatting, clippy and the documentation.
     Lint,
+    /// Run the kernels' tests under AddressSanitizer, on every instruction set
+    /// this machine has.
+    Sanitize,
     /// Make a suite's table: data, training runs, report. Does what is left.
     Reproduce(Options),
     /// Measure our training steps beside candle's, PyTorch's and JAX's; with
@@ -104,6 +108,8 @@ fn run(command: Command) -> Result<ExitCode> {
             provisioned()?.test(&args, tools.as_ref())
         }
         Command::Lint => provisioned()?.lint(),
+        // Nothing the kernels are made of needs a native part.
+        Command::Sanitize => sanitize::sanitize(root, &Cargo::new(root, None)),
         Command::Reproduce(options) => reproduce::reproduce(root, &options, provisioned),
         Command::Bench(options) => bench::bench(root, &options, provisioned),
         Command::Data(Data::Generate(options)) => reproduce::generate(root, &options, provisioned),

@@ -4,7 +4,7 @@
 use candle_core::Var;
 use spar_anchor::{Anchor, AnchorConfig, AnchorTrainer};
 use spar_core::Stream;
-use spar_nn::{Batch, State, normal};
+use spar_nn::{Batch, RowWork, State, normal};
 
 fn config() -> AnchorConfig {
     AnchorConfig {
@@ -65,7 +65,7 @@ fn a_frozen_anchor_gives_no_gradient_and_says_who_it_is() {
     let s = Var::from_tensor(&s).unwrap();
     let b = anchor.act(&s).unwrap();
     let grads = b.sum_all().unwrap().backward().unwrap();
-    assert!(grads.get(&s).is_none() && grads.get(anchor.net().params()).is_none());
+    assert!(grads.get(&s).is_none() && anchor.net().take_gradient().is_none());
     let again = trainer(1).freeze().fingerprint().unwrap();
     assert_eq!(anchor.fingerprint().unwrap(), again);
     assert_ne!(again, trainer(2).freeze().fingerprint().unwrap());
@@ -82,13 +82,12 @@ fn rows_act_as_the_batch_does() {
         .unwrap()
         .to_vec1()
         .unwrap();
-    let (rows, s) = (anchor.rows().unwrap(), s.to_vec2::<f32>().unwrap());
-    let mut action = [0.0; 2];
-    for (s, want) in s.iter().zip(want.chunks(2)) {
-        rows.row(s, &mut action);
-        for (got, want) in action.iter().zip(want) {
-            assert!((got - want).abs() < 1e-5, "{got} {want}");
-        }
+    let s: Vec<f32> = s.flatten_all().unwrap().to_vec1().unwrap();
+    let mut actions = vec![0.0; want.len()];
+    let rows = anchor.rows().unwrap();
+    rows.rows(&s, &mut RowWork::default(), &mut actions);
+    for (got, want) in actions.iter().zip(want) {
+        assert!((got - want).abs() < 1e-5, "{got} {want}");
     }
 }
 

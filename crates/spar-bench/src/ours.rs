@@ -38,7 +38,7 @@ impl MlpStep {
     pub(crate) fn new(inputs: &Inputs) -> Result<Self> {
         let net = Mlp::from_params(inputs.config.shapes().mlp, inputs.start("mlp")?)?;
         Ok(Self {
-            optim: Adam::new(net.params(), AdamConfig::new(MLP_LR)),
+            optim: Adam::new(&net, AdamConfig::new(MLP_LR)),
             net,
             batches: mlp_batches(inputs)?,
         })

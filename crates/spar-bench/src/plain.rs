@@ -7,7 +7,6 @@ use candle_core::{D, Device, Tensor, Var};
 use candle_nn::{AdamW, Linear, Module, Optimizer, ParamsAdamW, ops::layer_norm_slow};
 use spar_critic::expectile_loss;
 use spar_nn::{Batch, MlpShape};
-use spar_rectify::self_imitation_target;
 
 use crate::{
     inputs::{CYCLE, Config, Inputs, MLP_LR},
@@ -239,7 +238,7 @@ impl PlainSparStep {
         let actions = (&b + &fixed)?.clamp(-1f32, 1f32)?;
         let q = minimum(&self.q, &Tensor::cat(&[&s, &actions], 1)?)?.reshape((rows, k))?;
         let fixed = fixed.reshape((rows, k, ()))?;
-        let (target, _) = self_imitation_target(&fixed, &q, r.temperature)?;
+        let target = target(&fixed, &q, r.temperature)?;
         let error = deltas.reshape(fixed.shape())?.broadcast_sub(&target)?;
         let imitation = (error.sqr()?.sum_all()? / (rows * k) as f64)?;
 
@@ -250,6 +249,16 @@ impl PlainSparStep {
         let scalar = |x: &Tensor| x.to_scalar::<f32>();
         Ok([scalar(&reconstruction)?, scalar(&kl)?, scalar(&imitation)?])
     }
+}
+
+/// `Delta* = sum_k w_k Delta_k` of candidates `[B, K, act]` by their values `q`,
+/// `[B, K]`, `w` the softmax of their scale-free advantages.
+fn target(candidates: &Tensor, q: &Tensor, temperature: f64) -> Result<Tensor> {
+    let advantage = q.broadcast_sub(&q.mean_keepdim(1)?)?;
+    let std = (advantage.sqr()?.mean_all()?.sqrt()? + 1e-6)?;
+    let weights = candle_nn::ops::softmax(&advantage.broadcast_div(&(std * temperature)?)?, 1)?;
+    let weighted = candidates.broadcast_mul(&weights.unsqueeze(2)?)?;
+    Ok(weighted.sum_keepdim(1)?)
 }
 
 /// `min_i net_i(x)`, `[rows]`, of which no gradient is taken.

@@ -2,7 +2,7 @@
 
 use candle_core::{D, Result, Tensor};
 use spar_core::{Policy, Stream};
-use spar_nn::{Mlp, RowMlp};
+use spar_nn::{Mlp, RowMlp, RowWork};
 
 /// Bounds of the log standard deviation, as in D4RL's behaviour policies.
 const LOG_STD: (f32, f32) = (-20.0, 2.0);
@@ -82,12 +82,12 @@ impl Policy for GaussianPolicy {
 
     fn act(&self, obs: &[f32], streams: &mut [Stream], actions: &mut [f32]) {
         let act_dim = self.act_dim();
-        let mut head = vec![0.0; 2 * act_dim];
-        let rows = obs
-            .chunks_exact(self.obs_dim())
+        let mut heads = vec![0.0; 2 * actions.len()];
+        self.net.rows(obs, &mut RowWork::default(), &mut heads);
+        let rows = heads
+            .chunks_exact(2 * act_dim)
             .zip(actions.chunks_exact_mut(act_dim));
-        for ((obs, action), stream) in rows.zip(streams) {
-            self.net.row(obs, &mut head);
+        for ((head, action), stream) in rows.zip(streams) {
             let (mean, log_std) = head.split_at(act_dim);
             for ((a, mean), log_std) in action.iter_mut().zip(mean).zip(log_std) {
                 let noise = if self.deterministic {

@@ -94,12 +94,9 @@ impl Sac {
         let adam = AdamConfig::new(config.lr);
         let log_alpha = Var::zeros(1, candle_core::DType::F32, &Device::Cpu)?;
         Ok(Self {
-            actor_optim: Adam::new(actor.params(), adam),
-            critic_optims: critics
-                .iter()
-                .map(|c| Adam::new(c.params(), adam))
-                .collect(),
-            alpha_optim: Adam::new(&log_alpha, adam),
+            actor_optim: Adam::new(&actor, adam),
+            critic_optims: critics.iter().map(|c| Adam::new(&c, adam)).collect(),
+            alpha_optim: Adam::of(&log_alpha, adam),
             noise: Stream::new(seed, "sac/noise"),
             config,
             act_dim,

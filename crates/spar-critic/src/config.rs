@@ -1,6 +1,7 @@
 //! Hyper-parameters of the critic.
 
 use serde::{Deserialize, Serialize};
+use spar_nn::Conservatism;
 
 /// What the critic bootstraps from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,4 +33,16 @@ pub struct CriticConfig {
     pub tau: f32,
     /// Expectile of the in-sample form.
     pub expectile: f64,
+    /// How the ensemble values a candidate action: absent, by its least; else by
+    /// its mean less this many standard deviations. Targets are always the least.
+    #[serde(default)]
+    pub deviations: Option<f32>,
+}
+
+impl CriticConfig {
+    /// [`Self::deviations`] as the kernels take it.
+    pub fn conservatism(&self) -> Conservatism {
+        self.deviations
+            .map_or(Conservatism::Min, Conservatism::MeanMinusStd)
+    }
 }

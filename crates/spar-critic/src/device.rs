@@ -104,6 +104,12 @@ impl<B: std::fmt::Debug> DeviceCritic<B> {
         self.q.net().nets()
     }
 
+    /// How the ensemble values a candidate action: see
+    /// [`CriticConfig::deviations`].
+    pub fn deviations(&self) -> Option<f32> {
+        self.config.deviations
+    }
+
     /// What of an update is not a launch; before [`Self::update`].
     ///
     /// # Errors

@@ -2,7 +2,10 @@
 
 use candle_core::{Result, Tensor};
 use spar_core::Stream;
-use spar_nn::{Adam, AdamConfig, Mlp, MlpShape, Precision, RowMlp, State, StateError};
+use spar_nn::{
+    Adam, AdamConfig, Conservatism, Mlp, MlpShape, Precision, RowMlp, State, StateError,
+    conservative_value,
+};
 
 use crate::config::{CriticConfig, CriticForm};
 
@@ -38,8 +41,8 @@ impl Critic {
             .transpose()?;
         Ok(Self {
             target: q.iter().map(Mlp::duplicate).collect::<Result<_>>()?,
-            q_optim: q.iter().map(|net| Adam::new(net.params(), adam)).collect(),
-            value_optim: value.as_ref().map(|net| Adam::new(net.params(), adam)),
+            q_optim: q.iter().map(|net| Adam::new(&net, adam)).collect(),
+            value_optim: value.as_ref().map(|net| Adam::new(&net, adam)),
             config,
             q,
             value,
@@ -51,13 +54,15 @@ impl Critic {
         &self.config
     }
 
-    /// The conservative value `min_i Q_i(s, a)`, `[rows]`, of states `obs`,
-    /// `[rows, obs_dim]`, and actions, `[rows, act_dim]`, without any gradient.
+    /// The conservative value, `[rows]`, of states `obs`, `[rows, obs_dim]`, and
+    /// actions, `[rows, act_dim]`, without any gradient: `min_i Q_i(s, a)`, or
+    /// what [`CriticConfig::deviations`] says.
     ///
     /// # Errors
     /// If the shapes do not fit.
     pub fn conservative_value(&self, obs: &Tensor, actions: &Tensor) -> Result<Tensor> {
-        minimum(&self.q, &Tensor::cat(&[obs, actions], 1)?)
+        let x = Tensor::cat(&[obs, actions], 1)?;
+        conservative_value(&self.q, self.config.conservatism(), &x)
     }
 
     /// Chooses the precision of whatever carries no gradient: targets, the values
@@ -114,9 +119,5 @@ impl Critic {
 
 /// `min_i net_i(x)`, `[rows]`, without any gradient.
 pub(crate) fn minimum(nets: &[Mlp], x: &Tensor) -> Result<Tensor> {
-    let mut values = nets.iter().map(|net| net.forward_detached(x)?.squeeze(1));
-    let Some(first) = values.next() else {
-        candle_core::bail!("a critic needs at least one network");
-    };
-    values.try_fold(first?, |least, value| least.minimum(&value?))
+    conservative_value(nets, Conservatism::Min, x)
 }

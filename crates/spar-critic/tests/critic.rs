@@ -19,6 +19,7 @@ fn config(form: CriticForm) -> CriticConfig {
         discount: 0.9,
         tau: 0.1,
         expectile: 0.7,
+        deviations: None,
     }
 }
 

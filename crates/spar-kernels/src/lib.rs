@@ -1,6 +1,7 @@
 //! The few fused operations that carry nearly all the arithmetic of training:
 //! the forward and backward pass of a whole multi-layer perceptron over one
-//! flat parameter buffer, the Adam step and Polyak averaging.
+//! flat parameter buffer, conservative values and the weighted regression onto
+//! candidates, the Adam step and Polyak averaging.
 //!
 //! They exist because a general tensor library spends most of an offline-RL
 //! update outside its matrix products: it allocates every intermediate, passes
@@ -15,18 +16,24 @@
 //! parallelism belongs to whole runs, one per core.
 //!
 //! This is the only crate with numeric `unsafe` code: the vector instructions of
-//! the matrix product, and the launches of CUDA kernels.
+//! the matrix product, and the launches of CUDA kernels. (And [`counting`], which
+//! tests hold the rest to.) `cargo xtask sanitize` runs its tests under
+//! AddressSanitizer.
 //!
 //! [`cuda`] holds the same operations as CUDA kernels, which have **never run
 //! on a GPU**.
 
+pub mod counting;
 pub mod cuda;
+mod isa;
 mod matmul;
 pub mod mlp;
 pub mod optim;
 pub mod reference;
 pub mod rows;
 pub mod scalar;
+pub mod value;
 mod vectorize;
 
+pub use isa::Isa;
 pub use mlp::{Activation, Head, MlpShape, Precision, Workspace};

@@ -3,7 +3,7 @@
 //! Compilers vectorize a plain loop well, but only for the instructions the whole
 //! program may use, and that is not the machine's best.
 
-/// A function whose body is compiled for every [`Isa`](crate::matmul::Isa) and runs
+/// A function whose body is compiled for every [`Isa`](crate::isa::Isa) and runs
 /// as the widest this machine has. The body may call `#[inline(always)]` functions
 /// only: others would be compiled once.
 macro_rules! vectorized {
@@ -31,13 +31,14 @@ macro_rules! vectorized {
                 plain($($arg),*);
             }
 
-            match $crate::matmul::Isa::detect() {
-                // SAFETY: `detect` only names what this machine has.
+            match $crate::isa::Isa::detect() {
+                // SAFETY: `detect` only names what this machine has: all that the
+                // function's attribute enables.
                 #[cfg(target_arch = "x86_64")]
-                $crate::matmul::Isa::Avx512 => unsafe { avx512($($arg),*) },
+                $crate::isa::Isa::Avx512 => unsafe { avx512($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                $crate::matmul::Isa::Avx2 => unsafe { avx2($($arg),*) },
+                $crate::isa::Isa::Avx2 => unsafe { avx2($($arg),*) },
                 _ => plain($($arg),*),
             }
         }

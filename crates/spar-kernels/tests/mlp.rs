@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use spar_core::Stream;
-use spar_kernels::{Activation, Head, MlpShape, Precision, Workspace, mlp, reference};
+use spar_kernels::{Activation, Head, Isa, MlpShape, Precision, Workspace, mlp, reference};
 
 struct Case {
     shape: MlpShape,
@@ -88,18 +88,23 @@ proptest! {
         // only as far as rounding noise over the epsilon lets them.
         prop_assume!(!c.shape.layer_norm || c.shape.hidden.iter().all(|&w| w > 2));
         let want = reference::forward(&c.shape, &wide(&c.params), &wide(&c.x));
-        let mut out = vec![0.0; rows * output];
-        let mut work = Workspace::default();
-        mlp::forward(&c.shape, &c.params, &c.x, rows, &mut work, &mut out);
-        close(&out, &want, 2e-3);
-        let mut only = vec![0.0; rows * output];
-        mlp::forward_only(Precision::F32, &c.shape, &c.params, &c.x, rows, &mut work, &mut only);
-        prop_assert_eq!(&only, &out, "the two passes differ");
-        // A row's output is its own, whatever surrounds it.
-        let last = rows - 1;
-        let (x, mut alone) = (&c.x[last * input..], vec![0.0; output]);
-        mlp::forward_only(Precision::F32, &c.shape, &c.params, x, 1, &mut work, &mut alone);
-        prop_assert_eq!(&alone, &out[last * output..], "the last row alone");
+        for isa in Isa::present() {
+            let mut out = vec![0.0; rows * output];
+            let mut only = vec![0.0; rows * output];
+            // A row's output is its own, whatever surrounds it.
+            let last = rows - 1;
+            let (x, mut alone) = (&c.x[last * input..], vec![0.0; output]);
+            let mut work = Workspace::default();
+            isa.confine(|| {
+                let (shape, params, work) = (&c.shape, &c.params, &mut work);
+                mlp::forward(shape, params, &c.x, rows, work, &mut out);
+                mlp::forward_only(Precision::F32, shape, params, &c.x, rows, work, &mut only);
+                mlp::forward_only(Precision::F32, shape, params, x, 1, work, &mut alone);
+            });
+            close(&out, &want, 2e-3);
+            prop_assert_eq!(&only, &out, "the two passes differ on {:?}", isa);
+            prop_assert_eq!(&alone, &out[last * output..], "the last row alone on {:?}", isa);
+        }
     }
 }
 
@@ -109,17 +114,21 @@ fn many_rows_pass_in_blocks_without_a_seam() {
         let shape = MlpShape::relu(5, [16, 12], 3).with_layer_norm(layer_norm);
         let c = case(shape, 700, 1);
         let want = reference::forward(&c.shape, &wide(&c.params), &wide(&c.x));
-        let mut out = vec![0.0; want.len()];
-        mlp::forward_only(
-            Precision::F32,
-            &c.shape,
-            &c.params,
-            &c.x,
-            c.rows,
-            &mut Workspace::default(),
-            &mut out,
-        );
-        close(&out, &want, 1e-4);
+        for isa in Isa::present() {
+            let mut out = vec![0.0; want.len()];
+            isa.confine(|| {
+                mlp::forward_only(
+                    Precision::F32,
+                    &c.shape,
+                    &c.params,
+                    &c.x,
+                    c.rows,
+                    &mut Workspace::default(),
+                    &mut out,
+                );
+            });
+            close(&out, &want, 1e-4);
+        }
     }
 }
 
@@ -179,35 +188,27 @@ fn gradients_are_those_of_finite_differences() {
             .with_head(head);
         let c = case(shape, rows, 11);
         let (params, x) = (wide(&c.params), wide(&c.x));
-        let mut work = Workspace::default();
-        let mut out = vec![0.0; c.grad_out.len()];
-        mlp::forward(&c.shape, &c.params, &c.x, rows, &mut work, &mut out);
-        let (mut gp, mut gx) = (vec![f32::NAN; params.len()], vec![f32::NAN; x.len()]);
-        mlp::backward(
-            &c.shape,
-            &c.params,
-            &c.x,
-            rows,
-            &mut work,
-            &c.grad_out,
-            Some(&mut gp),
-            Some(&mut gx),
-        );
-        close(&gp, &differences(&params, |p| loss(&c, p, &x)), 1e-3);
-        close(&gx, &differences(&x, |x| loss(&c, &params, x)), 1e-3);
-        // Asking for one gradient alone gives the same bits.
-        let mut alone = vec![f32::NAN; x.len()];
-        mlp::backward(
-            &c.shape,
-            &c.params,
-            &c.x,
-            rows,
-            &mut work,
-            &c.grad_out,
-            None,
-            Some(&mut alone),
-        );
-        assert_eq!(alone, gx);
+        let want_params = differences(&params, |p| loss(&c, p, &x));
+        let want_x = differences(&x, |x| loss(&c, &params, x));
+        for isa in Isa::present() {
+            let mut work = Workspace::default();
+            let mut out = vec![0.0; c.grad_out.len()];
+            let (mut gp, mut gx) = (vec![f32::NAN; params.len()], vec![f32::NAN; x.len()]);
+            let mut alone = gx.clone();
+            isa.confine(|| {
+                let (shape, params, x, rows, work) = (&c.shape, &c.params, &c.x, c.rows, &mut work);
+                mlp::forward(shape, params, x, rows, work, &mut out);
+                let mut backward = |params_too, x_too| {
+                    mlp::backward(shape, params, x, rows, work, &c.grad_out, params_too, x_too);
+                };
+                backward(Some(&mut gp[..]), Some(&mut gx[..]));
+                backward(None, Some(&mut alone[..]));
+            });
+            close(&gp, &want_params, 1e-3);
+            close(&gx, &want_x, 1e-3);
+            // Asking for one gradient alone gives the same bits.
+            assert_eq!(alone, gx, "{isa:?}");
+        }
     }
 }
 
@@ -221,23 +222,19 @@ fn a_parameter_that_is_not_a_number_shows_in_the_output() {
             for at in [layer.weight.start, layer.bias.end - 1] {
                 let mut c = case(shape.clone(), 4, 5);
                 c.params[at] = f32::NAN;
-                let mut work = Workspace::default();
                 let mut out = vec![0.0; c.rows * shape.output];
-                mlp::forward(&shape, &c.params, &c.x, c.rows, &mut work, &mut out);
-                assert!(out.iter().any(|v| v.is_nan()), "hidden by forward at {at}");
-                mlp::forward_only(
-                    Precision::F32,
-                    &shape,
-                    &c.params,
-                    &c.x,
-                    c.rows,
-                    &mut work,
-                    &mut out,
-                );
-                assert!(
-                    out.iter().any(|v| v.is_nan()),
-                    "hidden by forward_only at {at}"
-                );
+                for isa in Isa::present() {
+                    isa.confine(|| {
+                        let (params, x, work) = (&c.params, &c.x, &mut Workspace::default());
+                        mlp::forward(&shape, params, x, c.rows, work, &mut out);
+                        let seen = out.iter().any(|v| v.is_nan());
+                        assert!(seen, "hidden by forward at {at} on {isa:?}");
+                        let single = Precision::F32;
+                        mlp::forward_only(single, &shape, params, x, c.rows, work, &mut out);
+                        let seen = out.iter().any(|v| v.is_nan());
+                        assert!(seen, "hidden by forward_only at {at} on {isa:?}");
+                    });
+                }
             }
         }
     }

@@ -3,7 +3,10 @@
 
 use proptest::prelude::*;
 use spar_core::Stream;
-use spar_kernels::optim::{AdamConfig, adam, polyak};
+use spar_kernels::{
+    Isa,
+    optim::{AdamConfig, adam, polyak},
+};
 
 /*
 import torch
@@ -42,6 +45,27 @@ fn adam_is_pytorchs() {
     }
 }
 
+/*
+The program above with torch.optim.AdamW([p], lr=3e-2, weight_decay=0.1)
+*/
+#[test]
+fn adam_with_weight_decay_is_pytorchs_adamw() {
+    let mut p = [1.0f32, -2.0, 0.5, 3.0];
+    let scale = [1.0f32, 0.5, 3.0, 0.0];
+    let (mut m, mut v) = ([0.0; 4], [0.0; 4]);
+    let config = AdamConfig::new(3e-2).with_weight_decay(0.1);
+    for i in 0..5 {
+        let grad: Vec<f32> = (0..4).map(|j| 2.0 * p[j] * scale[j] + i as f32).collect();
+        adam(&config, i + 1, &mut p, &grad, &mut m, &mut v);
+    }
+    for (got, want) in p
+        .iter()
+        .zip([0.837_020_7, -1.890_372_9, 0.343_232_99, 2.855_325_2f32])
+    {
+        assert!((got - want).abs() < 1e-6, "{p:?}");
+    }
+}
+
 #[test]
 fn polyak_moves_by_tau() {
     let mut target = [1.0f32, -1.0];
@@ -55,6 +79,7 @@ fn plain_adam(c: &AdamConfig, step: u64, p: &mut [f64], g: &[f64], m: &mut [f64]
     let [lr, eps] = [c.lr, c.eps].map(f64::from);
     let (b1, b2) = (c.beta1, c.beta2);
     for i in 0..p.len() {
+        p[i] *= 1.0 - lr * f64::from(c.weight_decay);
         m[i] = b1 * m[i] + (1.0 - b1) * g[i];
         v[i] = b2 * v[i] + (1.0 - b2) * g[i] * g[i];
         let m_hat = m[i] / (1.0 - b1.powf(step as f64));
@@ -80,25 +105,28 @@ proptest! {
     fn adam_is_its_definition(
         n in 0usize..70, steps in 1u64..40, seed: u64,
         lr in 1e-5f32..1e-1, beta1 in 0.0f64..0.99, beta2 in 0.5f64..0.9999, scale in -3i32..4,
+        weight_decay in prop_oneof![Just(0.0f32), 0.0f32..1.0],
     ) {
-        let config = AdamConfig { lr, beta1, beta2, eps: 1e-8 };
-        let mut p = draw(seed, "params", n);
-        let (mut m, mut v) = (vec![0.0f32; n], vec![0.0f32; n]);
-        let (mut p64, mut m64, mut v64) = (wide(&p), wide(&m), wide(&v));
-        for step in 1..=steps {
-            let grad: Vec<f32> = draw(seed, &format!("grad/{step}"), n)
-                .iter()
-                .map(|g| g * 10f32.powi(scale))
-                .collect();
-            adam(&config, step, &mut p, &grad, &mut m, &mut v);
-            plain_adam(&config, step, &mut p64, &wide(&grad), &mut m64, &mut v64);
-        }
-        for i in 0..n {
-            // A step moves a parameter by about lr whatever the gradient's scale.
-            let off = (f64::from(p[i]) - p64[i]).abs();
-            prop_assert!(off <= 1e-6 * steps as f64 * (1.0 + f64::from(lr)), "{i}: {} {}", p[i], p64[i]);
-            let off = (f64::from(v[i]) - v64[i]).abs();
-            prop_assert!(off <= 1e-5 * v64[i], "{i}: {} {}", v[i], v64[i]);
+        let config = AdamConfig { lr, beta1, beta2, eps: 1e-8, weight_decay };
+        for isa in Isa::present() {
+            let mut p = draw(seed, "params", n);
+            let (mut m, mut v) = (vec![0.0f32; n], vec![0.0f32; n]);
+            let (mut p64, mut m64, mut v64) = (wide(&p), wide(&m), wide(&v));
+            for step in 1..=steps {
+                let grad: Vec<f32> = draw(seed, &format!("grad/{step}"), n)
+                    .iter()
+                    .map(|g| g * 10f32.powi(scale))
+                    .collect();
+                isa.confine(|| adam(&config, step, &mut p, &grad, &mut m, &mut v));
+                plain_adam(&config, step, &mut p64, &wide(&grad), &mut m64, &mut v64);
+            }
+            for i in 0..n {
+                // A step moves a parameter by about lr whatever the gradient's scale.
+                let off = (f64::from(p[i]) - p64[i]).abs();
+                prop_assert!(off <= 1e-6 * steps as f64 * (1.0 + f64::from(lr)), "{i} on {isa:?}: {} {}", p[i], p64[i]);
+                let off = (f64::from(v[i]) - v64[i]).abs();
+                prop_assert!(off <= 1e-5 * v64[i], "{i} on {isa:?}: {} {}", v[i], v64[i]);
+            }
         }
     }
 
@@ -106,13 +134,15 @@ proptest! {
     fn polyak_is_its_definition(n in 0usize..70, tau in 0.0f32..=1.0, seed: u64) {
         let source = draw(seed, "source", n);
         let before = draw(seed, "target", n);
-        let mut target = before.clone();
-        polyak(tau, &mut target, &source);
-        for i in 0..n {
-            let [t, s, tau] = [before[i], source[i], tau].map(f64::from);
-            let want = (1.0 - tau) * t + tau * s;
-            let off = (f64::from(target[i]) - want).abs();
-            prop_assert!(off <= 1e-6 * (1.0 + t.abs() + s.abs()), "{i}: {} {want}", target[i]);
+        for isa in Isa::present() {
+            let mut target = before.clone();
+            isa.confine(|| polyak(tau, &mut target, &source));
+            for i in 0..n {
+                let [t, s, tau] = [before[i], source[i], tau].map(f64::from);
+                let want = (1.0 - tau) * t + tau * s;
+                let off = (f64::from(target[i]) - want).abs();
+                prop_assert!(off <= 1e-6 * (1.0 + t.abs() + s.abs()), "{i} on {isa:?}: {} {want}", target[i]);
+            }
         }
     }
 }

@@ -305,7 +305,6 @@ impl<B: std::fmt::Debug> Learner<B> {
     pub fn step<D: Device<Buffer = B>>(&mut self, kernels: &Kernels<D>) -> Result<(), CudaError> {
         let step = AdamStep {
             config: self.adam,
-            weight_decay: 0.0,
             factors: &self.factors,
         };
         let [m, v] = &mut self.moments;

@@ -11,6 +11,8 @@
 
 mod batch;
 pub mod device;
+mod ensemble;
+mod imitation;
 mod mlp;
 mod optim;
 mod rows;
@@ -18,10 +20,15 @@ mod state;
 
 pub use batch::{Batch, BatchSlices};
 pub use candle_core::{Device, Result, Tensor, Var};
+pub use ensemble::conservative_value;
+pub use imitation::weighted_regression;
 pub use mlp::{Mlp, MlpShape, Trace};
 pub use optim::{Adam, AdamConfig};
-pub use rows::{Activation, Linear, Norm, RowMlp};
-pub use spar_kernels::{Head, Precision};
+pub use rows::{Activation, Linear, Norm, RowMlp, RowWork};
+pub use spar_kernels::{
+    Head, Precision,
+    value::{Conservatism, ImitationStats, conservative},
+};
 pub use state::{State, StateError};
 
 use spar_core::Stream;

@@ -29,11 +29,32 @@ pub struct Mlp {
     params: Var,
     /// Of passes without gradients.
     precision: Precision,
+    grad: GradSlot,
     /// Workspaces of finished passes, kept for the next.
     pool: Pool,
 }
 
 type Pool = Arc<Mutex<Vec<Workspace>>>;
+
+/// Where a network's gradient waits for its optimizer. candle's own store would
+/// have a buffer zeroed, one filled and a third made of their sum for every
+/// backward pass.
+pub(crate) type GradSlot = Arc<Mutex<Gradient>>;
+
+/// The gradient of the flat parameters.
+#[derive(Debug, Default)]
+pub(crate) struct Gradient {
+    values: Vec<f32>,
+    /// Whether `values` hold a gradient that no step was taken along.
+    pending: bool,
+}
+
+impl Gradient {
+    /// The gradient, once.
+    pub(crate) fn take(&mut self) -> Option<&[f32]> {
+        std::mem::take(&mut self.pending).then_some(&self.values)
+    }
+}
 
 impl Mlp {
     /// A network with PyTorch's default initialization of linear layers:
@@ -71,6 +92,7 @@ impl Mlp {
             params: Var::from_vec(params, shape.parameters(), &Device::Cpu)?,
             shape: Arc::new(shape),
             precision: Precision::F32,
+            grad: GradSlot::default(),
             pool: Pool::default(),
         })
     }
@@ -111,9 +133,21 @@ impl Mlp {
         &self.shape
     }
 
-    /// The flat parameters as a variable, for gradients and optimizers.
+    /// The flat parameters as a variable.
     pub fn params(&self) -> &Var {
         &self.params
+    }
+
+    /// Takes the gradient that backward passes have left here since the last
+    /// step: theirs together, in the parameters' layout. An optimizer of this
+    /// network takes it by itself.
+    pub fn take_gradient(&self) -> Option<Vec<f32>> {
+        lock(&self.grad).take().map(<[f32]>::to_vec)
+    }
+
+    /// Where the gradient waits.
+    pub(crate) fn grad_slot(&self) -> GradSlot {
+        Arc::clone(&self.grad)
     }
 
     /// A copy of the flat parameters.
@@ -134,7 +168,8 @@ impl Mlp {
     }
 
     /// Output `[rows, output]` for `x`, `[rows, input]`, with gradients as
-    /// `trace` says.
+    /// `trace` says: that of the input goes the way of candle's, that of the
+    /// parameters is left for this network's optimizer ([`Self::take_gradient`]).
     ///
     /// # Errors
     /// If `x` has another shape or element type.
@@ -143,6 +178,7 @@ impl Mlp {
             shape: self.shape.clone(),
             work: Mutex::new(self.take_workspace()),
             pool: self.pool.clone(),
+            grad: self.grad_slot(),
             trace,
         };
         let x = x.contiguous()?;
@@ -159,14 +195,24 @@ impl Mlp {
     /// # Errors
     /// If `x` has another shape or element type.
     pub fn forward_detached(&self, x: &Tensor) -> Result<Tensor> {
-        let op = DetachedOp {
-            shape: &self.shape,
-            precision: self.precision,
-            work: Mutex::new(self.take_workspace()),
-            pool: &self.pool,
-        };
-        let params = self.params.as_detached_tensor();
-        params.apply_op2_no_bwd(&x.detach().contiguous()?, &op)
+        let rows = x.dim(0)?;
+        let mut out = vec![0.0; rows * self.shape.output];
+        self.forward_into(x, &mut out)?;
+        Tensor::from_vec(out, (rows, self.shape.output), &Device::Cpu)
+    }
+
+    /// [`Self::forward_detached`] into `out`, `[rows, output]`.
+    pub(crate) fn forward_into(&self, x: &Tensor, out: &mut [f32]) -> Result<()> {
+        let rows = rows(&self.shape, x.layout())?;
+        let mut work = self.take_workspace();
+        let (shape, precision) = (&self.shape, self.precision);
+        values(&x.contiguous()?, |x| {
+            values(&self.params, |params| {
+                mlp::forward_only(precision, shape, params, x, rows, &mut work, out);
+            })
+        })??;
+        lock(&self.pool).push(work);
+        Ok(())
     }
 
     /// Polyak averaging: moves this network by `tau` towards `source`.
@@ -202,7 +248,7 @@ impl Mlp {
 
 /// A panic elsewhere cannot leave a workspace half-valid: every pass
 /// overwrites what it reads.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -214,6 +260,7 @@ struct MlpOp {
     shape: Arc<MlpShape>,
     work: Mutex<Workspace>,
     pool: Pool,
+    grad: GradSlot,
     trace: Trace,
 }
 
@@ -257,72 +304,36 @@ impl CustomOp2 for MlpOp {
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let rows = x.dim(0)?;
         let grad_out = grad_out.contiguous()?;
-        let mut grad_params =
-            (self.trace != Trace::Input).then(|| vec![0.0; self.shape.parameters()]);
         let mut grad_x = (self.trace != Trace::Params).then(|| vec![0.0; rows * self.shape.input]);
-        {
-            let (params, params_layout) = params.storage_and_layout();
-            let (x, x_layout) = x.storage_and_layout();
-            let (grad, grad_layout) = grad_out.storage_and_layout();
-            mlp::backward(
-                &self.shape,
-                slice(cpu(&params)?, params_layout)?,
-                slice(cpu(&x)?, x_layout)?,
-                rows,
-                &mut lock(&self.work),
-                slice(cpu(&grad)?, grad_layout)?,
-                grad_params.as_deref_mut(),
-                grad_x.as_deref_mut(),
-            );
+        values(params, |params| {
+            values(x, |x| {
+                values(&grad_out, |grad_out| {
+                    self.gradients(params, x, grad_out, grad_x.as_deref_mut());
+                })
+            })
+        })???;
+        let grad_x = grad_x.map(|v| Tensor::from_vec(v, x.shape(), &Device::Cpu));
+        Ok((None, grad_x.transpose()?))
+    }
+}
+
+impl MlpOp {
+    /// Leaves the gradient of the parameters in its slot and that of the input in
+    /// `grad_x`, as far as they are asked for.
+    fn gradients(&self, params: &[f32], x: &[f32], grad_out: &[f32], grad_x: Option<&mut [f32]>) {
+        let (shape, rows) = (&self.shape, x.len() / self.shape.input);
+        let work = &mut lock(&self.work);
+        if self.trace == Trace::Input {
+            return mlp::backward(shape, params, x, rows, work, grad_out, None, grad_x);
         }
-        let tensor = |v: Option<Vec<f32>>, shape: &Shape| {
-            v.map(|v| Tensor::from_vec(v, shape, &Device::Cpu))
-                .transpose()
-        };
-        Ok((
-            tensor(grad_params, params.shape())?,
-            tensor(grad_x, x.shape())?,
-        ))
-    }
-}
-
-struct DetachedOp<'a> {
-    shape: &'a MlpShape,
-    precision: Precision,
-    work: Mutex<Workspace>,
-    pool: &'a Pool,
-}
-
-impl Drop for DetachedOp<'_> {
-    fn drop(&mut self) {
-        lock(self.pool).push(std::mem::take(&mut *lock(&self.work)));
-    }
-}
-
-impl CustomOp2 for DetachedOp<'_> {
-    fn name(&self) -> &'static str {
-        "mlp-detached"
-    }
-
-    fn cpu_fwd(
-        &self,
-        params: &CpuStorage,
-        params_layout: &Layout,
-        x: &CpuStorage,
-        x_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let rows = rows(self.shape, x_layout)?;
-        let mut out = vec![0.0; rows * self.shape.output];
-        mlp::forward_only(
-            self.precision,
-            self.shape,
-            slice(params, params_layout)?,
-            slice(x, x_layout)?,
-            rows,
-            &mut lock(&self.work),
-            &mut out,
-        );
-        Ok((CpuStorage::F32(out), (rows, self.shape.output).into()))
+        let Gradient { values, pending } = &mut *lock(&self.grad);
+        if std::mem::replace(pending, true) {
+            mlp::backward_onto(shape, params, x, rows, work, grad_out, values, grad_x);
+        } else {
+            values.resize(params.len(), 0.0);
+            let values = Some(&mut values[..]);
+            mlp::backward(shape, params, x, rows, work, grad_out, values, grad_x);
+        }
     }
 }
 
@@ -374,6 +385,12 @@ fn cpu(storage: &candle_core::Storage) -> Result<&CpuStorage> {
             other.device().location()
         ),
     }
+}
+
+/// What `read` makes of the elements of a contiguous `f32` tensor.
+pub(crate) fn values<T>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> T) -> Result<T> {
+    let (storage, layout) = tensor.storage_and_layout();
+    Ok(read(slice(cpu(&storage)?, layout)?))
 }
 
 /// The elements of a contiguous `f32` tensor.

@@ -7,7 +7,7 @@ use spar_kernels::optim;
 pub use spar_kernels::optim::AdamConfig;
 
 use crate::{
-    mlp::{slice, slice_mut},
+    mlp::{GradSlot, Mlp, lock, slice_mut, values},
     state::{State, StateError},
 };
 
@@ -17,18 +17,29 @@ use crate::{
 pub struct Adam {
     config: AdamConfig,
     params: Var,
+    /// Where the gradient is, of a network's optimizer.
+    grad: Option<GradSlot>,
     step: u64,
     m: Vec<f32>,
     v: Vec<f32>,
 }
 
 impl Adam {
-    /// An optimizer of `params` with zero moments.
-    pub fn new(params: &Var, config: AdamConfig) -> Self {
+    /// An optimizer of `net` with zero moments.
+    pub fn new(net: &Mlp, config: AdamConfig) -> Self {
+        Self {
+            grad: Some(net.grad_slot()),
+            ..Self::of(net.params(), config)
+        }
+    }
+
+    /// An optimizer of a variable that is no network, with zero moments.
+    pub fn of(params: &Var, config: AdamConfig) -> Self {
         let n = params.elem_count();
         Self {
             config,
             params: params.clone(),
+            grad: None,
             step: 0,
             m: vec![0.0; n],
             v: vec![0.0; n],
@@ -40,18 +51,22 @@ impl Adam {
         self.config.lr = lr;
     }
 
-    /// One step along the gradient `grads` holds for this optimizer's variable.
+    /// One step along the gradient that the backward pass of `grads` left for
+    /// this optimizer's network, or that `grads` holds for its variable.
     ///
     /// # Errors
     /// If there is none: a network that was meant to learn and cannot.
     pub fn step(&mut self, grads: &GradStore) -> Result<()> {
-        let Some(grad) = grads.get(&self.params) else {
-            bail!(
-                "no gradient reached a trained network of {} parameters",
-                self.m.len()
-            );
+        let n = self.m.len();
+        let none = || {
+            candle_core::Error::Msg(format!(
+                "no gradient reached a trained network of {n} parameters"
+            ))
         };
-        self.step_along(grad)
+        match self.grad.clone() {
+            Some(slot) => self.along(lock(&slot).take().ok_or_else(none)?),
+            None => self.step_along(grads.get(&self.params).ok_or_else(none)?),
+        }
     }
 
     /// One step along `grad`, of the variable's shape.
@@ -59,13 +74,21 @@ impl Adam {
     /// # Errors
     /// If its shape or element type differs.
     pub fn step_along(&mut self, grad: &Tensor) -> Result<()> {
+        values(&grad.contiguous()?, |grad| self.along(grad))?
+    }
+
+    fn along(&mut self, grad: &[f32]) -> Result<()> {
+        if grad.len() != self.m.len() {
+            bail!("{} gradients for {} parameters", grad.len(), self.m.len());
+        }
         self.step += 1;
         let op = AdamOp {
             config: self.config,
             step: self.step,
+            grad,
             moments: RefCell::new((&mut self.m, &mut self.v)),
         };
-        self.params.inplace_op2(&grad.contiguous()?, &op)
+        self.params.inplace_op1(&op)
     }
 
     /// Adds moments and step to `state` under `name`.
@@ -90,29 +113,19 @@ impl Adam {
 struct AdamOp<'a> {
     config: AdamConfig,
     step: u64,
+    grad: &'a [f32],
     moments: RefCell<(&'a mut Vec<f32>, &'a mut Vec<f32>)>,
 }
 
-impl candle_core::InplaceOp2 for AdamOp<'_> {
+impl candle_core::InplaceOp1 for AdamOp<'_> {
     fn name(&self) -> &'static str {
         "adam"
     }
 
-    fn cpu_fwd(
-        &self,
-        params: &mut CpuStorage,
-        params_layout: &Layout,
-        grad: &CpuStorage,
-        grad_layout: &Layout,
-    ) -> Result<()> {
-        let grad = slice(grad, grad_layout)?;
-        let params = slice_mut(params, params_layout)?;
-        if params.len() != grad.len() {
-            bail!("{} gradients for {} parameters", grad.len(), params.len());
-        }
-        let mut moments = self.moments.borrow_mut();
-        let (m, v) = &mut *moments;
-        optim::adam(&self.config, self.step, params, grad, m, v);
+    fn cpu_fwd(&self, params: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let params = slice_mut(params, layout)?;
+        let (m, v) = &mut *self.moments.borrow_mut();
+        optim::adam(&self.config, self.step, params, self.grad, m, v);
         Ok(())
     }
 }

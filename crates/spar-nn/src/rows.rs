@@ -1,4 +1,4 @@
-//! A network for acting: each row alone, in a fixed order of summation.
+//! A network for acting: each row for itself, in a fixed order of summation.
 
 use candle_core::Result;
 use spar_kernels::{
@@ -76,8 +76,16 @@ impl Linear {
     }
 }
 
-/// A plain network evaluated row by row: for rollouts, data collection and
-/// deployment. The same row gives the same bits whatever surrounds it.
+/// What the layers of a [`RowMlp`] hand to each other, kept between passes.
+#[derive(Clone, Debug, Default)]
+pub struct RowWork {
+    current: Vec<f32>,
+    next: Vec<f32>,
+}
+
+/// A plain network whose rows do not know of each other: for rollouts, data
+/// collection and deployment. The same row gives the same bits whatever surrounds
+/// it, on every machine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RowMlp {
     /// Layers from input to output; never empty.
@@ -176,23 +184,31 @@ impl RowMlp {
         self.layers.last().map_or(0, Linear::output)
     }
 
-    /// The output for one row `x`, `[input_dim]`, into `out`, `[output_dim]`.
+    /// The output for each row of `x`, `[rows, input_dim]`, into `out`,
+    /// `[rows, output_dim]`. Allocates nothing once `work` has seen as many rows.
     ///
     /// # Panics
     /// If the lengths do not fit.
-    pub fn row(&self, x: &[f32], out: &mut [f32]) {
-        let mut current = x.to_vec();
-        let mut next = Vec::new();
+    pub fn rows(&self, x: &[f32], work: &mut RowWork, out: &mut [f32]) {
+        let rows = out.len() / self.output_dim();
+        assert_eq!(out.len(), rows * self.output_dim(), "output rows");
+        assert_eq!(x.len(), rows * self.input_dim(), "input rows");
+        let RowWork { current, next } = work;
+        let last = self.layers.len() - 1;
         for (i, layer) in self.layers.iter().enumerate() {
-            next.resize(layer.output(), 0.0);
-            affine(&layer.weight, &layer.bias, &current, &mut next);
+            let input = if i == 0 { x } else { &current[..] };
+            let output = if i == last {
+                &mut *out
+            } else {
+                next.resize(rows * layer.output(), 0.0);
+                &mut next[..]
+            };
+            affine(&layer.weight, &layer.bias, input, output);
             if let Some(Norm { gain, shift }) = &layer.norm {
-                layer_norm(gain, shift, &mut next);
+                layer_norm(gain, shift, output);
             }
-            let last = i + 1 == self.layers.len();
-            if last { self.output } else { self.hidden }.apply(&mut next);
-            std::mem::swap(&mut current, &mut next);
+            if i == last { self.output } else { self.hidden }.apply(output);
+            std::mem::swap(current, next);
         }
-        out.copy_from_slice(&current);
     }
 }

@@ -5,7 +5,10 @@ use candle_core::{DType, Device, Tensor, Var, backprop::GradStore};
 use candle_nn::{Linear, Module};
 use spar_core::Stream;
 use spar_kernels::scalar;
-use spar_nn::{Activation, Head, Mlp, MlpShape, RowMlp, Trace, normal};
+use spar_nn::{
+    Activation, Conservatism, Head, Mlp, MlpShape, RowMlp, RowWork, Trace, conservative_value,
+    normal, weighted_regression,
+};
 
 fn shape(layer_norm: bool) -> MlpShape {
     MlpShape::relu(5, [12, 9], 3).with_layer_norm(layer_norm)
@@ -107,6 +110,12 @@ impl Plain {
     }
 }
 
+/// What backward passes left for the optimizer of `mlp`.
+fn gradient(mlp: &Mlp) -> Option<Tensor> {
+    let grad = mlp.take_gradient()?;
+    Some(Tensor::from_slice(&grad, grad.len(), &Device::Cpu).unwrap())
+}
+
 /// A loss whose gradient differs from element to element.
 fn loss(y: &Tensor) -> Tensor {
     let (n, m) = y.dims2().unwrap();
@@ -131,13 +140,14 @@ fn forward_and_gradients_are_those_of_plain_candle() {
                 let y = mlp.forward(&x, trace).unwrap();
                 close(&y, &want_y, 1e-5);
                 let got = loss(&y).backward().unwrap();
-                match got.get(mlp.params()) {
+                match gradient(&mlp) {
                     Some(grad) => {
                         assert_ne!(trace, Trace::Input);
-                        close(grad, &want_params, 1e-4);
+                        close(&grad, &want_params, 1e-4);
                     }
                     None => assert_eq!(trace, Trace::Input),
                 }
+                assert!(mlp.take_gradient().is_none(), "it is given once");
                 match got.get(&x) {
                     Some(grad) => {
                         assert_ne!(trace, Trace::Params);
@@ -158,7 +168,7 @@ fn a_detached_pass_gives_the_same_values_and_no_gradient() {
     close(&mlp.forward(&x, Trace::Both).unwrap(), &detached, 1e-6);
     let traced = (&detached * x.narrow(1, 0, 3).unwrap()).unwrap();
     let grads = traced.sum_all().unwrap().backward().unwrap();
-    assert!(grads.get(mlp.params()).is_none());
+    assert!(gradient(&mlp).is_none());
     // Only the factor beside the network's output is seen by the input.
     close(
         &grads.get(&x).unwrap().narrow(1, 0, 3).unwrap(),
@@ -201,11 +211,7 @@ fn views_of_other_tensors_are_read_as_what_they_show() {
         close(&y, &want_y, 1e-5);
         close(&mlp.forward_detached(view).unwrap(), &want_y, 1e-5);
         let got = turned(&y).backward().unwrap();
-        close(
-            got.get(mlp.params()).unwrap(),
-            &plain.flat_gradient(&want),
-            1e-4,
-        );
+        close(&gradient(&mlp).unwrap(), &plain.flat_gradient(&want), 1e-4);
         close(got.get(base).unwrap(), want.get(base).unwrap(), 1e-4);
     }
 }
@@ -218,12 +224,8 @@ fn one_network_may_stand_twice_in_a_loss() {
     let sum = |f: &dyn Fn(&Tensor) -> Tensor| (loss(&f(&a)) + loss(&f(&b))).unwrap();
     let want = sum(&|x| plain.forward(x)).backward().unwrap();
     let got = sum(&|x| mlp.forward(x, Trace::Params).unwrap());
-    let got = got.backward().unwrap();
-    close(
-        got.get(mlp.params()).unwrap(),
-        &plain.flat_gradient(&want),
-        1e-4,
-    );
+    got.backward().unwrap();
+    close(&gradient(&mlp).unwrap(), &plain.flat_gradient(&want), 1e-4);
 }
 
 #[test]
@@ -327,28 +329,32 @@ fn a_row_alone_is_its_row_of_the_batch_whatever_surrounds_it() {
     let x = rows(2, 300, 5);
     let batch = mlp.forward_detached(&x).unwrap();
     let (values, mut out) = (flat(&x), vec![0.0; 900]);
-    for (row, out) in values.chunks(5).zip(out.chunks_mut(3)) {
-        plain.row(row, out);
-    }
-    let alone = Tensor::from_slice(&out, (300, 3), &Device::Cpu).unwrap();
-    close(&alone, &batch, 1e-5);
+    let work = &mut RowWork::default();
+    plain.rows(&values, work, &mut out);
+    let together = Tensor::from_slice(&out, (300, 3), &Device::Cpu).unwrap();
+    close(&together, &batch, 1e-5);
     let mut one = [0.0; 3];
     for i in [0, 17, 299] {
-        plain.row(&values[5 * i..5 * i + 5], &mut one);
+        let row = &values[5 * i..5 * i + 5];
+        plain.rows(row, work, &mut one);
         assert_eq!(one, out[3 * i..3 * i + 3], "row {i}");
-        tanh.row(&values[5 * i..5 * i + 5], &mut one);
+        tanh.rows(row, work, &mut one);
         assert_eq!(
             one.map(f32::to_bits),
             [0, 1, 2].map(|j| scalar::tanh(out[3 * i + j]).to_bits())
         );
     }
+    // A few rows beside it, more or fewer, change no bit either.
+    for (first, count) in [(0, 2), (3, 5), (290, 10)] {
+        let mut some = vec![0.0; 3 * count];
+        plain.rows(&values[5 * first..5 * (first + count)], work, &mut some);
+        assert_eq!(some, out[3 * first..3 * (first + count)]);
+    }
     let normalized = network(shape(true), 1);
     let row_by_row = RowMlp::of(&normalized).unwrap();
-    for (row, out) in values.chunks(5).zip(out.chunks_mut(3)) {
-        row_by_row.row(row, out);
-    }
-    let alone = Tensor::from_slice(&out, (300, 3), &Device::Cpu).unwrap();
-    close(&alone, &normalized.forward_detached(&x).unwrap(), 1e-5);
+    row_by_row.rows(&values, work, &mut out);
+    let together = Tensor::from_slice(&out, (300, 3), &Device::Cpu).unwrap();
+    close(&together, &normalized.forward_detached(&x).unwrap(), 1e-5);
 }
 
 #[test]
@@ -371,4 +377,80 @@ fn activations_are_their_definitions_and_let_a_nan_through() {
         }
         assert!(v[2].is_nan(), "{activation:?}");
     }
+}
+
+/// The weighted regression of candidates written out in candle.
+fn plain_regression(candidates: &Tensor, q: &Tensor, k: usize, temperature: f64) -> Tensor {
+    let (rows, act_dim) = candidates.dims2().unwrap();
+    let q = q.reshape((rows / k, k)).unwrap();
+    let mean = q.mean_keepdim(1).unwrap();
+    let advantage = q.broadcast_sub(&mean).unwrap();
+    let std = advantage.sqr().unwrap().mean_all().unwrap().sqrt().unwrap();
+    let scaled = advantage.broadcast_div(&((std + 1e-6).unwrap() * temperature).unwrap());
+    let weights = candle_nn::ops::softmax(&scaled.unwrap(), 1).unwrap();
+    let all = candidates.reshape((rows / k, k, act_dim)).unwrap();
+    let weighted = all.detach().broadcast_mul(&weights.unsqueeze(2).unwrap());
+    let target = weighted.unwrap().sum_keepdim(1).unwrap();
+    let errors = all.broadcast_sub(&target.detach()).unwrap();
+    (errors.sqr().unwrap().sum_all().unwrap() / rows as f64).unwrap()
+}
+
+/// The loss and its gradient, also where it is a part of a larger one; and none
+/// of the values: the critic only ranks.
+#[test]
+fn weighted_regression_is_that_of_candle() {
+    let (states, k, act_dim) = (6, 5, 3);
+    let var = |seed, cols| Var::from_tensor(&rows(seed, states * k, cols)).unwrap();
+    let candidates = var(1, act_dim);
+    let q = var(2, 1);
+    let of_q = q.squeeze(1).unwrap();
+    let (loss, stats) = weighted_regression(&candidates, &of_q, k, 0.4).unwrap();
+    let want = plain_regression(&candidates, &of_q.detach(), k, 0.4);
+    close(&loss, &want, 1e-5);
+    assert_eq!(stats.loss, loss.to_scalar::<f32>().unwrap());
+    let gradient = |loss: Tensor| (loss * 1.7).unwrap().backward().unwrap();
+    let grads = gradient(loss);
+    close(
+        grads.get(&candidates).unwrap(),
+        gradient(want).get(&candidates).unwrap(),
+        1e-5,
+    );
+    assert!(grads.get(&q).is_none());
+}
+
+#[test]
+fn candidates_that_fit_no_values_are_refused() {
+    let candidates = rows(1, 6, 2);
+    for (values, k) in [(6, 4), (6, 0), (5, 3)] {
+        let q = rows(2, values, 1).squeeze(1).unwrap();
+        let error = weighted_regression(&candidates, &q, k, 1.0).unwrap_err();
+        assert!(error.to_string().contains("to a state"), "{error}");
+    }
+}
+
+/// An ensemble's conservative value over the nets' own outputs.
+#[test]
+fn conservative_values_are_those_of_the_nets_outputs() {
+    let shape = || MlpShape::relu(5, [12, 9], 1).with_layer_norm(true);
+    let nets: Vec<Mlp> = (0..3).map(|seed| network(shape(), seed)).collect();
+    let x = rows(7, 11, 5);
+    let values: Vec<Tensor> = nets
+        .iter()
+        .map(|n| n.forward_detached(&x).unwrap())
+        .collect();
+    let all = Tensor::cat(&values, 1).unwrap();
+    let least = conservative_value(&nets, Conservatism::Min, &x).unwrap();
+    assert_eq!(flat(&least), flat(&all.min(1).unwrap()));
+    let cautious = conservative_value(&nets, Conservatism::MeanMinusStd(2.0), &x).unwrap();
+    let mean = all.mean_keepdim(1).unwrap();
+    let variance = all
+        .broadcast_sub(&mean)
+        .unwrap()
+        .sqr()
+        .unwrap()
+        .mean(1)
+        .unwrap();
+    let want = (mean.squeeze(1).unwrap() - (variance.sqrt().unwrap() * 2.0).unwrap()).unwrap();
+    close(&cautious, &want, 1e-5);
+    assert!(conservative_value(&[], Conservatism::Min, &x).is_err());
 }

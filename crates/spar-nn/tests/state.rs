@@ -29,7 +29,7 @@ fn a_resumed_optimizer_goes_on_bit_for_bit() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("state.safetensors");
     let (mlp, mut batches) = (network(1), Stream::new(1, "batches"));
-    let mut adam = Adam::new(mlp.params(), AdamConfig::new(1e-2));
+    let mut adam = Adam::new(&mlp, AdamConfig::new(1e-2));
     for _ in 0..7 {
         step(&mlp, &mut adam, &mut batches);
     }
@@ -41,7 +41,7 @@ fn a_resumed_optimizer_goes_on_bit_for_bit() {
 
     let read = State::read(&file).unwrap();
     let again = network(2);
-    let mut again_adam = Adam::new(again.params(), AdamConfig::new(1e-2));
+    let mut again_adam = Adam::new(&again, AdamConfig::new(1e-2));
     again.load("net", &read).unwrap();
     again_adam.load("net", &read).unwrap();
     let mut again_batches = read.get_stream("batches").unwrap();
@@ -62,7 +62,7 @@ fn a_resumed_optimizer_goes_on_bit_for_bit() {
 #[test]
 fn a_step_needs_a_gradient_of_its_own_network() {
     let (mlp, other) = (network(1), network(2));
-    let mut adam = Adam::new(mlp.params(), AdamConfig::new(1e-2));
+    let mut adam = Adam::new(&mlp, AdamConfig::new(1e-2));
     let x = normal(&mut Stream::new(1, "x"), 1.0, 4, 3).unwrap();
     let loss = other
         .forward(&x, Trace::Params)
@@ -84,7 +84,7 @@ fn the_learning_rate_may_change_between_steps() {
     let moved = |lr: f32| {
         let (mlp, mut batches) = (network(1), Stream::new(1, "batches"));
         let before = mlp.to_params().unwrap();
-        let mut adam = Adam::new(mlp.params(), AdamConfig::new(1.0));
+        let mut adam = Adam::new(&mlp, AdamConfig::new(1.0));
         adam.set_lr(lr);
         step(&mlp, &mut adam, &mut batches);
         let after = mlp.to_params().unwrap();
@@ -156,7 +156,7 @@ fn what_is_not_there_or_does_not_fit_is_named() {
     assert!(told(state.get_count("a").unwrap_err()).contains("`a`"));
     assert!(told(state.get_stream("anchor").unwrap_err()).contains("stream.anchor"));
     assert!(network(1).load("net", &state).is_err());
-    let mut adam = Adam::new(network(1).params(), AdamConfig::new(1e-3));
+    let mut adam = Adam::new(&network(1), AdamConfig::new(1e-3));
     assert!(adam.load("net", &state).is_err());
 }
 

@@ -477,8 +477,7 @@ impl<B: std::fmt::Debug> Parts<B> {
             &pass.out,
             &self.values,
             self.critic.nets(),
-            // The least of the ensemble, as `Critic::conservative_value`.
-            None,
+            self.critic.deviations(),
             self.config.temperature as f32,
             self.config.lambda as f32,
             &mut self.imitation,

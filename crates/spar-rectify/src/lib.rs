@@ -12,7 +12,7 @@ mod update;
 
 pub use config::RectifyConfig;
 pub use device::DeviceSpar;
-pub use loss::{fit_loss, self_imitation_target};
+pub use loss::fit_loss;
 pub use model::SupportModel;
 pub use policy::{Residual, SparPolicy};
 pub use update::{Spar, SparMetrics};

@@ -6,10 +6,6 @@ use spar_nn::{Trace, normal};
 
 use crate::model::SupportModel;
 
-/// Added to the batch's standard deviation of advantages: candidates that all
-/// look the same must weigh the same, not divide zero by zero.
-const ADVANTAGE_EPS: f64 = 1e-6;
-
 /// Residual regression, the fitting of the manifold:
 /// `L_fit = mean_B [ |Delta(s, b, z) - r|^2 + beta KL(q(z | s, b, r) || N(0, I)) ]`
 /// with `r = a - b`, one posterior sample `z` per row, both terms summed over
@@ -41,33 +37,6 @@ pub fn fit_loss(
     let parts = (reconstruction.to_scalar()?, kl.to_scalar()?);
     let loss = (reconstruction + (kl * beta)?)?;
     Ok((loss, parts.0, parts.1))
-}
-
-/// The target of self-imitation from candidates `[B, K, act_dim]` and their
-/// conservative values `q`, `[B, K]`, all without gradients:
-///
-/// `A_k = (q_k - mean_j q_j) / std`, `std` that of all advantages of the batch;
-/// `w = softmax(A / T)` over `k`; `Delta* = sum_k w_k Delta_k`.
-///
-/// The division makes the weights independent of the scale of rewards. Returns
-/// `Delta*`, `[B, 1, act_dim]`, and the weights, `[B, K]`.
-///
-/// # Errors
-/// If the shapes do not fit.
-pub fn self_imitation_target(
-    candidates: &Tensor,
-    q: &Tensor,
-    temperature: f64,
-) -> Result<(Tensor, Tensor)> {
-    let advantage = q.broadcast_sub(&q.mean_keepdim(1)?)?;
-    let std = advantage.sqr()?.mean_all()?.sqrt()?;
-    let scaled = advantage.broadcast_div(&((std + ADVANTAGE_EPS)? * temperature)?)?;
-    let weights = scaled.broadcast_sub(&scaled.max_keepdim(1)?)?.exp()?;
-    let weights = weights.broadcast_div(&weights.sum_keepdim(1)?)?;
-    let target = candidates
-        .broadcast_mul(&weights.unsqueeze(2)?)?
-        .sum_keepdim(1)?;
-    Ok((target, weights))
 }
 
 #[cfg(test)]
@@ -112,9 +81,9 @@ mod tests {
             assert!((value - reconstruction - 0.5 * kl).abs() < 1e-5 * value);
             (loss, f64::from(value))
         };
-        let grads = loss().0.backward().unwrap();
+        loss().0.backward().unwrap();
         let check = |name: &str, net: &Mlp, stream: &mut Stream| {
-            let grad: Vec<f32> = grads.get(net.params()).unwrap().to_vec1().unwrap();
+            let grad = net.take_gradient().unwrap();
             let at = net.to_params().unwrap();
             for _ in 0..20 {
                 let mut direction = vec![0.0; at.len()];

@@ -1,10 +1,10 @@
 //! SPAR's policy for acting.
 
-use std::num::NonZeroUsize;
+use std::{cell::RefCell, num::NonZeroUsize};
 
 use candle_core::Result;
 use spar_core::{Policy, Stream};
-use spar_nn::RowMlp;
+use spar_nn::{Conservatism, RowMlp, RowWork, conservative};
 
 use crate::{model::LATENT_CLIP, update::Spar};
 
@@ -37,11 +37,13 @@ pub struct Residual {
     pub rho: f32,
     /// `Q_1..Q_N`: `[s, a]` to a value.
     pub critics: Vec<RowMlp>,
+    /// How their values of one action become one.
+    pub conservatism: Conservatism,
     /// Standard deviation of drawn latents.
     pub sigma_z: f32,
     /// K of acting: `z = 0` and `K - 1` latents drawn from the row's stream,
     /// `N(0, sigma_z^2)` clipped as in training; of their clipped actions the one
-    /// with the greatest `min_i Q_i(s, a)` is taken. One is the deterministic
+    /// with the greatest conservative value is taken. One is the deterministic
     /// policy.
     pub best_of: NonZeroUsize,
 }
@@ -61,6 +63,7 @@ impl SparPolicy {
                 decoder: RowMlp::of(&spar.decoder_average)?,
                 rho: config.rho as f32,
                 critics: spar.critic.rows()?,
+                conservatism: spar.critic.config().conservatism(),
                 sigma_z: config.sigma_z,
                 best_of: NonZeroUsize::MIN,
             }),
@@ -82,62 +85,168 @@ impl Policy for SparPolicy {
         let rows = obs.len() / obs_dim;
         assert_eq!(rows, actions.len() / act_dim, "rows of a policy call");
         assert_eq!(rows, streams.len(), "streams of a policy call");
-        let rows = obs.chunks_exact(obs_dim).zip(streams);
-        let mut s = vec![0.0; obs_dim];
-        for ((row, stream), action) in rows.zip(actions.chunks_exact_mut(act_dim)) {
-            for (i, x) in row.iter().enumerate() {
-                s[i] = (x - self.obs_mean[i]) / self.obs_std[i];
+        let blocks = obs.chunks(BLOCK * obs_dim).zip(streams.chunks_mut(BLOCK));
+        BUFFERS.with_borrow_mut(|buffers| {
+            for ((obs, streams), actions) in blocks.zip(actions.chunks_mut(BLOCK * act_dim)) {
+                self.act_block(obs, streams, actions, buffers);
             }
-            self.anchor.row(&s, action);
-            if let Some(residual) = &self.residual {
-                residual.rectify(&s, stream, action);
+        });
+    }
+}
+
+/// Rows or candidates that pass through the networks together: what the layers
+/// hand on stays in the first caches.
+const BLOCK: usize = 32;
+
+thread_local! {
+    /// Of this thread's rollouts, so that acting allocates nothing.
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
+}
+
+/// What a block of rows goes through.
+#[derive(Default)]
+struct Buffers {
+    /// Normalized observations, `[rows, obs_dim]`.
+    s: Vec<f32>,
+    /// One row `[s, b]`.
+    state: Vec<f32>,
+    /// Rows `[s, b, z]` of the decoder.
+    input: Vec<f32>,
+    /// Clipped actions of one observation's candidates, `[rows, act_dim]`.
+    candidates: Vec<f32>,
+    /// Rows `[s, a]` of the critics.
+    judged: Vec<f32>,
+    /// The critics' values, `[critics, rows]`.
+    values: Vec<f32>,
+    /// The conservative ones, `[rows]`.
+    worth: Vec<f32>,
+    work: RowWork,
+}
+
+impl SparPolicy {
+    /// [`Policy::act`] of at most [`BLOCK`] rows.
+    fn act_block(
+        &self,
+        obs: &[f32],
+        streams: &mut [Stream],
+        actions: &mut [f32],
+        buffers: &mut Buffers,
+    ) {
+        let (obs_dim, act_dim) = (self.obs_dim(), self.act_dim());
+        let mut s = std::mem::take(&mut buffers.s);
+        s.clear();
+        for row in obs.chunks_exact(obs_dim) {
+            let units = self.obs_mean.iter().zip(&self.obs_std);
+            s.extend(
+                row.iter()
+                    .zip(units)
+                    .map(|(x, (mean, std))| (x - mean) / std),
+            );
+        }
+        self.anchor.rows(&s, &mut buffers.work, actions);
+        match &self.residual {
+            None => {}
+            Some(residual) if residual.best_of == NonZeroUsize::MIN => {
+                residual.rectify(&s, actions, act_dim, buffers);
+            }
+            Some(residual) => {
+                let rows = s.chunks_exact(obs_dim).zip(streams);
+                for ((s, stream), action) in rows.zip(actions.chunks_exact_mut(act_dim)) {
+                    residual.choose(s, stream, action, buffers);
+                }
             }
         }
+        buffers.s = s;
     }
 }
 
 impl Residual {
-    /// Replaces the anchor's `action` for normalized observation `s` by the
-    /// rectified one.
-    fn rectify(&self, s: &[f32], stream: &mut Stream, action: &mut [f32]) {
-        let latent_at = s.len() + action.len();
-        // [s, b, z] with z = 0; [s, a] for the critics.
-        let mut input = vec![0.0; self.decoder.input_dim()];
-        input[..s.len()].copy_from_slice(s);
-        input[s.len()..latent_at].copy_from_slice(action);
-        let mut judged = input[..latent_at].to_vec();
-        let mut best = f32::NEG_INFINITY;
-        for k in 0..self.best_of.get() {
-            if k > 0 {
-                stream.fill_normal(self.sigma_z, &mut input[latent_at..]);
-                for z in &mut input[latent_at..] {
-                    *z = z.clamp(-LATENT_CLIP, LATENT_CLIP);
+    /// Replaces the anchor's actions, `[rows, act_dim]`, for normalized
+    /// observations `s`, `[rows, obs_dim]`, by those rectified at `z = 0`.
+    fn rectify(&self, s: &[f32], actions: &mut [f32], act_dim: usize, buffers: &mut Buffers) {
+        let Buffers { input, work, .. } = buffers;
+        let obs_dim = s.len() / (actions.len() / act_dim);
+        input.clear();
+        for (s, b) in s.chunks_exact(obs_dim).zip(actions.chunks_exact(act_dim)) {
+            let end = input.len() + self.decoder.input_dim();
+            input.extend_from_slice(s);
+            input.extend_from_slice(b);
+            input.resize(end, 0.0);
+        }
+        self.clipped(input, obs_dim, act_dim, work, actions);
+    }
+
+    /// Replaces the anchor's `action` for one normalized observation `s` by the
+    /// best of K candidates.
+    fn choose(&self, s: &[f32], stream: &mut Stream, action: &mut [f32], buffers: &mut Buffers) {
+        let Buffers {
+            state,
+            input,
+            candidates,
+            judged,
+            values,
+            worth,
+            work,
+            ..
+        } = buffers;
+        state.clear();
+        state.extend_from_slice(s);
+        state.extend_from_slice(action);
+        let k = self.best_of.get();
+        let mut best = None;
+        for first in (0..k).step_by(BLOCK) {
+            let rows = BLOCK.min(k - first);
+            input.clear();
+            for i in first..first + rows {
+                let latent_at = input.len() + state.len();
+                input.extend_from_slice(state);
+                input.resize(latent_at - state.len() + self.decoder.input_dim(), 0.0);
+                if i > 0 {
+                    let latent = &mut input[latent_at..];
+                    stream.fill_normal(self.sigma_z, latent);
+                    for z in latent {
+                        *z = z.clamp(-LATENT_CLIP, LATENT_CLIP);
+                    }
                 }
             }
-            let (b, candidate) = (&input[s.len()..latent_at], &mut judged[s.len()..]);
-            self.decoder.row(&input, candidate);
-            for (a, b) in candidate.iter_mut().zip(b) {
-                *a = (b + self.rho * *a).clamp(-1.0, 1.0);
+            candidates.resize(rows * action.len(), 0.0);
+            self.clipped(input, s.len(), action.len(), work, candidates);
+            judged.clear();
+            for a in candidates.chunks_exact(action.len()) {
+                judged.extend_from_slice(s);
+                judged.extend_from_slice(a);
             }
-            let value = if self.best_of.get() == 1 {
-                0.0
-            } else {
-                self.conservative_value(&judged)
-            };
-            if k == 0 || value > best {
-                best = value;
-                action.copy_from_slice(&judged[s.len()..]);
+            values.resize(self.critics.len() * rows, 0.0);
+            for (critic, values) in self.critics.iter().zip(values.chunks_exact_mut(rows)) {
+                critic.rows(judged, work, values);
+            }
+            worth.resize(rows, 0.0);
+            conservative(values, self.critics.len(), self.conservatism, worth);
+            for (a, &value) in candidates.chunks_exact(action.len()).zip(&*worth) {
+                if best.is_none_or(|best| value > best) {
+                    best = Some(value);
+                    action.copy_from_slice(a);
+                }
             }
         }
     }
 
-    /// `min_i Q_i` at one row `[s, a]`.
-    fn conservative_value(&self, row: &[f32]) -> f32 {
-        let value = |critic: &RowMlp| {
-            let mut value = [0.0];
-            critic.row(row, &mut value);
-            value[0]
-        };
-        self.critics.iter().map(value).fold(f32::INFINITY, f32::min)
+    /// `clip(b + rho Delta(s, b, z))` for rows `[s, b, z]` of `input` into
+    /// `actions`, `[rows, act_dim]`.
+    fn clipped(
+        &self,
+        input: &[f32],
+        obs_dim: usize,
+        act_dim: usize,
+        work: &mut RowWork,
+        actions: &mut [f32],
+    ) {
+        self.decoder.rows(input, work, actions);
+        let rows = input.chunks_exact(self.decoder.input_dim());
+        for (row, action) in rows.zip(actions.chunks_exact_mut(act_dim)) {
+            for (a, b) in action.iter_mut().zip(&row[obs_dim..]) {
+                *a = (b + self.rho * *a).clamp(-1.0, 1.0);
+            }
+        }
     }
 }

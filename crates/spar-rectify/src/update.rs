@@ -14,11 +14,13 @@ use serde::{Deserialize, Serialize};
 use spar_anchor::Anchor;
 use spar_core::Stream;
 use spar_critic::{Critic, CriticConfig, CriticMetrics};
-use spar_nn::{Adam, AdamConfig, Batch, Mlp, Precision, State, StateError, Trace};
+use spar_nn::{
+    Adam, AdamConfig, Batch, Mlp, Precision, State, StateError, Trace, weighted_regression,
+};
 
 use crate::{
     config::RectifyConfig,
-    loss::{fit_loss, self_imitation_target},
+    loss::fit_loss,
     model::{SupportModel, decode_detached},
 };
 
@@ -87,8 +89,8 @@ impl Spar {
         let adam = AdamConfig::new(config.lr);
         Ok(Self {
             decoder_average: model.decoder.duplicate()?,
-            encoder_optim: Adam::new(model.encoder.params(), adam),
-            decoder_optim: Adam::new(model.decoder.params(), adam),
+            encoder_optim: Adam::new(&model.encoder, adam),
+            decoder_optim: Adam::new(&model.decoder, adam),
             critic: Critic::new(critic, obs_dim, act_dim, seed)?,
             latents: Stream::new(seed, "rectify/latents"),
             posterior: Stream::new(seed, "rectify/posterior"),
@@ -157,42 +159,32 @@ impl Spar {
         Ok(())
     }
 
-    /// Latent Self-Imitation:
-    /// `L_lsi = mean_B (1/K) sum_k |Delta(s, b, z_k) - Delta*|^2`, where
-    /// `Delta*` is the convex combination of the candidates by conservative
-    /// value. The critic only ranks actions; its gradient is never taken.
+    /// Latent Self-Imitation: with candidates `Delta_k = Delta(s, b, z_k)`,
+    /// `z_k ~ N(0, sigma_z^2)`, their conservative values `q_k` and
+    /// `w = softmax(A / T)` of the scale-free advantages `A`,
+    ///
+    /// `Delta* = sum_k w_k Delta_k`,
+    /// `L_lsi = mean_B (1/K) sum_k |Delta_k - Delta*|^2`.
+    ///
+    /// The critic only ranks actions; its gradient is never taken.
     fn self_imitation(
         &mut self,
         s: &Tensor,
         b: &Tensor,
         metrics: &mut SparMetrics,
     ) -> Result<Tensor> {
-        let (rows, k) = (s.dim(0)?, self.config.candidates);
+        let config = &self.config;
+        let (rows, k) = (s.dim(0)?, config.candidates);
         let (s, b) = (repeat_rows(s, k)?, repeat_rows(b, k)?);
-        let z = self
-            .model
-            .draw_latents(&mut self.latents, self.config.sigma_z, rows * k)?;
-        let residuals = self.model.decode(&s, &b, &z, Trace::Params)?;
-
-        let candidates = residuals.detach();
-        let actions = (&b + &candidates)?.clamp(-1f32, 1f32)?;
-        let q = self
-            .critic
-            .conservative_value(&s, &actions)?
-            .reshape((rows, k))?;
-        let candidates = candidates.reshape((rows, k, ()))?;
-        let (target, weights) = self_imitation_target(&candidates, &q, self.config.temperature)?;
-
-        let per_state = |d: &Tensor| d.sqr()?.sum_all()? / (rows * k) as f64;
-        let loss = per_state(
-            &residuals
-                .reshape(candidates.shape())?
-                .broadcast_sub(&target)?,
-        )?;
-        let mean = candidates.mean_keepdim(1)?;
-        metrics.spread = per_state(&candidates.broadcast_sub(&mean)?)?.to_scalar()?;
-        metrics.weight_max = weights.max(1)?.mean_all()?.to_scalar()?;
-        metrics.self_imitation = loss.to_scalar()?;
+        let (latents, sigma_z) = (&mut self.latents, config.sigma_z);
+        let z = self.model.draw_latents(latents, sigma_z, rows * k)?;
+        let candidates = self.model.decode(&s, &b, &z, Trace::Params)?;
+        let actions = (b + candidates.detach())?.clamp(-1f32, 1f32)?;
+        let q = self.critic.conservative_value(&s, &actions)?;
+        let (loss, stats) = weighted_regression(&candidates, &q, k, config.temperature as f32)?;
+        metrics.self_imitation = stats.loss;
+        metrics.spread = stats.spread;
+        metrics.weight_max = stats.weight_max;
         Ok(loss)
     }
 

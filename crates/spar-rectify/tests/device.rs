@@ -48,6 +48,8 @@ fn spar(form: CriticForm, w_fit: f64) -> Spar {
         discount: 0.97,
         tau: 0.05,
         expectile: 0.8,
+        // One critic of each kind.
+        deviations: (form == CriticForm::Residual).then_some(0.5),
     };
     let anchor = AnchorConfig {
         hidden: vec![16],

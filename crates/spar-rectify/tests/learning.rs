@@ -73,6 +73,7 @@ fn spar_beats_its_anchor_on_mixed_behaviour() {
         discount: 0.99,
         tau: 0.005,
         expectile: 0.7,
+        deviations: None,
     };
     let rectify = RectifyConfig {
         hidden,

@@ -149,6 +149,10 @@ impl TrainConfig {
             ("rectify.beta", rectify.beta),
             ("rectify.w_fit", rectify.w_fit),
             ("rectify.lambda", rectify.lambda),
+            (
+                "critic.deviations",
+                critic.deviations.map_or(0.0, f64::from),
+            ),
         ];
         for (field, value) in weights {
             if !(value >= 0.0 && value.is_finite()) {
@@ -214,6 +218,7 @@ mod tests {
             ("rectify.beta = nan", "`rectify.beta` is NaN"),
             ("critic.n_critics = 1", "`critic.n_critics` is 1"),
             ("critic.discount = 1.5", "`critic.discount` is 1.5"),
+            ("critic.deviations = -1.0", "`critic.deviations` is -1"),
             ("critic.form = 'mean'", "mean"),
             ("detached_precision = 'f16'", "f16"),
         ] {

@@ -9,6 +9,7 @@
 //! | `residual.layers.<i>.weight`, `.bias` | `[out, in]`, `[out]` | `d = rho tanh(net([s, b, z]))`, `z = 0`, ReLU between layers; absent for `bc` |
 //! | `residual.rho`, `residual.sigma_z` | `[1]` | largest residual; spread of drawn latents |
 //! | `critic.<n>.layers.<i>.weight`, `.bias` | `[out, in]`, `[out]` | `Q_n(s, a) = net([s, a])`, ReLU between layers; what best-of-K acting chooses by |
+//! | `critic.deviations` | `[1]` | a candidate's value is the critics' mean less this many standard deviations; absent, their least |
 //! | `<layer>.norm.weight`, `.norm.bias` | `[out]` | gain and shift of a LayerNorm (eps 1e-5) between that layer and its activation, where present |
 //!
 //! and acts by `clip(b + d, -1, 1)`. Its metadata entry `spar` is a JSON object:
@@ -22,13 +23,16 @@ use std::{collections::HashMap, num::NonZeroUsize, path::Path};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use spar_core::{DatasetIdentity, EnvId, Policy, Stream, files::in_file, write_atomic};
-use spar_nn::{Activation, Linear, Norm, RowMlp};
+use spar_nn::{Activation, Conservatism, Linear, Norm, RowMlp, RowWork};
 use spar_rectify::{Residual, SparPolicy};
 
 use crate::{error::TrainError, spec::Method};
 
 /// The metadata entry that tells our own policies from plain networks.
 const METADATA_KEY: &str = "spar";
+
+/// The tensor that says how critics judge a candidate.
+const DEVIATIONS: &str = "critic.deviations";
 
 /// What a policy file says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,15 +68,14 @@ impl Policy for PlainPolicy {
     }
 
     fn act(&self, obs: &[f32], _streams: &mut [Stream], actions: &mut [f32]) {
-        let mut s = vec![0.0; self.obs_dim()];
-        let rows = obs.chunks_exact(self.obs_dim());
-        for (row, action) in rows.zip(actions.chunks_exact_mut(self.act_dim())) {
-            for (i, x) in row.iter().enumerate() {
-                s[i] = (x - self.obs_mean[i]) / self.obs_std[i];
+        let mut s = obs.to_vec();
+        for row in s.chunks_exact_mut(self.obs_dim()) {
+            for ((x, mean), std) in row.iter_mut().zip(&self.obs_mean).zip(&self.obs_std) {
+                *x = (*x - mean) / std;
             }
-            self.net.row(&s, action);
-            action.iter_mut().for_each(|a| *a = a.clamp(-1.0, 1.0));
         }
+        self.net.rows(&s, &mut RowWork::default(), actions);
+        actions.iter_mut().for_each(|a| *a = a.clamp(-1.0, 1.0));
     }
 }
 
@@ -121,8 +124,15 @@ pub fn write(path: &Path, policy: &SparPolicy, about: &About) -> Result<(), Trai
         for (i, critic) in residual.critics.iter().enumerate() {
             add(&format!("critic.{i}"), critic);
         }
-        for (name, value) in [("rho", residual.rho), ("sigma_z", residual.sigma_z)] {
-            tensors.push((format!("residual.{name}"), vec![1], vec![value]));
+        let mut scalars = vec![
+            ("residual.rho", residual.rho),
+            ("residual.sigma_z", residual.sigma_z),
+        ];
+        if let Conservatism::MeanMinusStd(deviations) = residual.conservatism {
+            scalars.push((DEVIATIONS, deviations));
+        }
+        for (name, value) in scalars {
+            tensors.push((name.to_owned(), vec![1], vec![value]));
         }
     }
     let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
@@ -348,6 +358,19 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn conservatism(&self) -> Result<Conservatism, TrainError> {
+        if self.file.tensor(DEVIATIONS).is_err() {
+            return Ok(Conservatism::Min);
+        }
+        let deviations = self.scalar(DEVIATIONS)?;
+        if deviations < 0.0 {
+            return Err(self.wrong(format!(
+                "`{DEVIATIONS}` is {deviations}, expected a number that is not negative"
+            )));
+        }
+        Ok(Conservatism::MeanMinusStd(deviations))
+    }
+
     /// `Q_1..Q_N`, none where the file has none.
     fn critics(&self, input: usize) -> Result<Vec<RowMlp>, TrainError> {
         let mut critics: Vec<RowMlp> = Vec::new();
@@ -401,6 +424,7 @@ impl<'a> Reader<'a> {
                 decoder,
                 rho: self.scalar("residual.rho")?,
                 critics: self.critics(least)?,
+                conservatism: self.conservatism()?,
                 sigma_z: self.scalar("residual.sigma_z")?,
                 best_of: NonZeroUsize::MIN,
             })

@@ -6,7 +6,7 @@ use std::{collections::HashMap, fs, num::NonZeroUsize, path::Path};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use spar_core::{EnvId, Policy, Stream};
-use spar_nn::{Head, Mlp, MlpShape, RowMlp};
+use spar_nn::{Conservatism, Head, Mlp, MlpShape, RowMlp};
 use spar_rectify::{Residual, SparPolicy};
 use spar_train::policy_file::{About, read, read_best_of, write};
 
@@ -44,6 +44,7 @@ fn policy(residual: bool) -> SparPolicy {
             decoder: net("decoder", 11 + 3 + 6, 3),
             rho: 0.8,
             critics: [0, 1].map(|i| RowMlp::of(&critic(i)).unwrap()).into(),
+            conservatism: Conservatism::MeanMinusStd(0.5),
             sigma_z: 1.5,
             best_of: NonZeroUsize::MIN,
         }),

@@ -11,9 +11,6 @@ use crate::optim::AdamConfig;
 pub struct AdamStep<'a, B> {
     /// Hyper-parameters.
     pub config: AdamConfig,
-    /// Decoupled weight decay (AdamW: `p <- (1 - lr * decay) p` before the
-    /// step); zero is plain Adam.
-    pub weight_decay: f32,
     /// The step's [`adam_factors`], `[2]`: the only thing that differs from step
     /// to step lies on the device, so that a recorded launch can be repeated.
     pub factors: &'a B,
@@ -56,6 +53,7 @@ impl<D: Device> Kernels<D> {
             beta1,
             beta2,
             eps,
+            weight_decay,
         } = step.config;
         self.check("factors of a step", step.factors, 2)?;
         let float = |value: f64| Arg::Float(value as f32);
@@ -71,7 +69,7 @@ impl<D: Device> Kernels<D> {
             target,
             Arg::Read(step.factors),
             Arg::Int(int("parameters", count)?),
-            float(1.0 - f64::from(lr) * f64::from(step.weight_decay)),
+            float(1.0 - f64::from(lr) * f64::from(weight_decay)),
             float(1.0 - beta1),
             float(beta2),
             float(1.0 - beta2),

@@ -6,10 +6,13 @@
 //! half.
 
 use super::{
-    grow, has_bf16,
+    grow,
     tile::{self, Left, Right, panel_width},
 };
-use crate::vectorize::vectorized;
+use crate::{
+    isa::{Isa, has_bf16},
+    vectorize::vectorized,
+};
 
 /// Inner dimension in pairs: an odd one is filled up with a zero.
 pub(crate) fn pairs(k: usize) -> usize {
@@ -24,7 +27,7 @@ pub(crate) struct Weight16<'a> {
 impl<'a> Weight16<'a> {
     /// Rounds and rearranges row-major `data`, `[k, n]`, into `buffer`.
     pub(crate) fn pack(data: &[f32], n: usize, buffer: &mut Vec<u32>) {
-        let (k, width) = (data.len() / n, panel_width(super::Isa::Avx512));
+        let (k, width) = (data.len() / n, panel_width(Isa::Avx512));
         let packed = grow(buffer, n.div_ceil(width) * width * pairs(k));
         for (i, panel) in packed.chunks_exact_mut(width * pairs(k)).enumerate() {
             pack_panel(data, n, i * width, width, panel);

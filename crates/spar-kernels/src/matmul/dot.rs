@@ -2,10 +2,8 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::lanes::{Avx2, Avx512};
-use super::{
-    Isa,
-    lanes::{Lanes, Plain},
-};
+use super::lanes::{Lanes, Plain};
+use crate::isa::Isa;
 
 /// Rows whose dot products with one column are in flight together.
 const ROWS: usize = 4;
@@ -15,14 +13,18 @@ const MOST_LANES: usize = 16;
 
 /// `out[i, j]` is the dot product of row `i` of `a`, `[m, k]`, with row `j` of
 /// `b`, `[n, k]`.
+///
+/// # Panics
+/// If the machine has not got `isa`.
 pub(super) fn rows(isa: Isa, a: &[f32], b: &[f32], k: usize, out: &mut [f32]) {
+    assert!(isa.is_present(), "{isa:?} on this machine");
     match isa {
-        // SAFETY: every target has what `Plain` needs.
+        // SAFETY: `Plain` uses no instruction that a target may lack.
         Isa::Plain => unsafe { each::<Plain>(a, b, k, out) },
-        // SAFETY: `matmul_then` checked that the machine has the instructions.
+        // SAFETY: the assert above found AVX2 and FMA, all the function enables.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => unsafe { each_avx2(a, b, k, out) },
-        // SAFETY: as above.
+        // SAFETY: the assert above found AVX-512F, all the function enables.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => unsafe { each_avx512(a, b, k, out) },
         #[cfg(not(target_arch = "x86_64"))]
@@ -33,14 +35,14 @@ pub(super) fn rows(isa: Isa, a: &[f32], b: &[f32], k: usize, out: &mut [f32]) {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn each_avx2(a: &[f32], b: &[f32], k: usize, out: &mut [f32]) {
-    // SAFETY: the attribute enables what `Avx2` needs.
+    // SAFETY: who calls this has AVX2 and FMA, all that `Avx2` uses.
     unsafe { each::<Avx2>(a, b, k, out) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 fn each_avx512(a: &[f32], b: &[f32], k: usize, out: &mut [f32]) {
-    // SAFETY: the attribute enables what `Avx512` needs.
+    // SAFETY: who calls this has AVX-512F, all that `Avx512` uses.
     unsafe { each::<Avx512>(a, b, k, out) }
 }
 
@@ -57,7 +59,8 @@ unsafe fn each<L: Lanes<Elem = f32>>(a: &[f32], b: &[f32], k: usize, out: &mut [
     for (a, out) in four.by_ref().zip(out.by_ref()) {
         let a: [&[f32]; ROWS] = std::array::from_fn(|i| &a[i * k..(i + 1) * k]);
         for (j, b) in b.chunks_exact(k).enumerate() {
-            // SAFETY: the caller's.
+            // SAFETY: the caller promises the instruction set, which is all that
+            // `dots` asks for.
             let dots = unsafe { dots::<L, ROWS>(a, b) };
             for (i, dot) in dots.into_iter().enumerate() {
                 out[i * n + j] = dot;
@@ -67,7 +70,7 @@ unsafe fn each<L: Lanes<Elem = f32>>(a: &[f32], b: &[f32], k: usize, out: &mut [
     let rest = four.remainder().chunks_exact(k);
     for (a, out) in rest.zip(out.flat_map(|out| out.chunks_mut(n))) {
         for (out, b) in out.iter_mut().zip(b.chunks_exact(k)) {
-            // SAFETY: the caller's.
+            // SAFETY: as above.
             [*out] = unsafe { dots::<L, 1>([a], b) };
         }
     }
@@ -82,8 +85,8 @@ unsafe fn dots<L: Lanes<Elem = f32>, const R: usize>(a: [&[f32]; R], b: &[f32]) 
     let k = b.len();
     assert!(a.iter().all(|a| a.len() == k), "rows of a dot product");
     let whole = k / L::LANES * L::LANES;
-    // SAFETY: the instruction set is the caller's promise, and `p + LANES <= k`
-    // is within each slice.
+    // SAFETY: the caller promises the instruction set. `p + LANES <= whole <= k`,
+    // and `b` and, by the assert, every row of `a` have `k` elements.
     let sums = unsafe {
         let mut sums = [L::zero(); R];
         for p in (0..whole).step_by(L::LANES) {
@@ -96,7 +99,9 @@ unsafe fn dots<L: Lanes<Elem = f32>, const R: usize>(a: [&[f32]; R], b: &[f32]) 
     };
     std::array::from_fn(|i| {
         let mut lanes = [0.0; MOST_LANES];
-        // SAFETY: `lanes` holds the widest vector.
+        const { assert!(L::LANES <= MOST_LANES) };
+        // SAFETY: the caller promises the instruction set; `lanes` is ours and, by
+        // the assert, has room for a vector.
         unsafe { L::store(lanes.as_mut_ptr(), sums[i], false) };
         for half in [8, 4, 2, 1] {
             for l in 0..half {

@@ -58,13 +58,14 @@ impl Lanes for Plain {
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> [f32; 8] {
-        // SAFETY: the caller's; an array of floats is aligned as a float.
+        // SAFETY: the caller promises eight readable floats at a float's alignment,
+        // which is that of an array of them, too.
         unsafe { *from.cast::<[f32; 8]>() }
     }
 
     #[inline(always)]
     unsafe fn splat(from: *const f32) -> [f32; 8] {
-        // SAFETY: the caller's.
+        // SAFETY: the caller promises a readable float.
         [unsafe { *from }; 8]
     }
 
@@ -80,13 +81,14 @@ impl Lanes for Plain {
     unsafe fn store(to: *mut f32, mut sums: [f32; 8], add: bool) {
         let to = to.cast::<[f32; 8]>();
         if add {
-            // SAFETY: the caller's; an array of floats is aligned as a float.
+            // SAFETY: the caller promises eight readable floats at a float's
+            // alignment, which is that of an array of them, too.
             let there = unsafe { *to };
             for (sum, t) in sums.iter_mut().zip(there) {
                 *sum += t;
             }
         }
-        // SAFETY: as above.
+        // SAFETY: the caller promises that they are writable, too.
         unsafe { *to = sums }
     }
 }
@@ -111,31 +113,33 @@ mod x86 {
 
         #[inline(always)]
         unsafe fn zero() -> __m512 {
-            // SAFETY: the caller's.
+            // SAFETY: the caller promises AVX-512F.
             unsafe { _mm512_setzero_ps() }
         }
 
         #[inline(always)]
         unsafe fn load(from: *const f32) -> __m512 {
-            // SAFETY: the caller's.
+            // SAFETY: the caller promises AVX-512F, and 16
+            // readable floats; the load needs no alignment.
             unsafe { _mm512_loadu_ps(from) }
         }
 
         #[inline(always)]
         unsafe fn splat(from: *const f32) -> __m512 {
-            // SAFETY: the caller's.
+            // SAFETY: the caller promises AVX-512F, and a readable float.
             unsafe { _mm512_set1_ps(*from) }
         }
 
         #[inline(always)]
         unsafe fn multiply_add(a: __m512, b: __m512, sums: __m512) -> __m512 {
-            // SAFETY: the caller's.
+            // SAFETY: the caller promises AVX-512F.
             unsafe { _mm512_fmadd_ps(a, b, sums) }
         }
 
         #[inline(always)]
         unsafe fn store(to: *mut f32, sums: __m512, add: bool) {
-            // SAFETY: the caller's.
+            // SAFETY: the caller promises AVX-512F, and 16 floats
+            // that may be read and written; neither needs an alignment.
             unsafe {
                 let sums = if add {
                     _mm512_add_ps(_mm512_loadu_ps(to), sums)
@@ -159,26 +163,28 @@ mod x86 {
 
         #[inline(always)]
         unsafe fn zero() -> __m512 {
-            // SAFETY: the caller's.
+            // SAFETY: the caller promises AVX-512F and AVX512-BF16.
             unsafe { _mm512_setzero_ps() }
         }
 
         #[inline(always)]
         unsafe fn load(from: *const u32) -> __m512i {
-            // SAFETY: the caller's.
+            // SAFETY: the caller promises AVX-512F and AVX512-BF16, and 16
+            // readable elements; the load needs no alignment.
             unsafe { _mm512_loadu_si512(from.cast()) }
         }
 
         #[inline(always)]
         unsafe fn splat(from: *const u32) -> __m512i {
-            // SAFETY: the caller's.
+            // SAFETY: the caller promises AVX-512F and AVX512-BF16, and a readable
+            // element.
             unsafe { _mm512_set1_epi32((*from).cast_signed()) }
         }
 
         #[inline(always)]
         unsafe fn multiply_add(a: __m512i, b: __m512i, sums: __m512) -> __m512 {
-            // SAFETY: the caller's; both types are 512 bits without meaning of
-            // their own.
+            // SAFETY: the caller promises AVX-512F and AVX512-BF16. Both types are
+            // 512 bits, each of which may be anything.
             unsafe {
                 let a = std::mem::transmute::<__m512i, __m512bh>(a);
                 let b = std::mem::transmute::<__m512i, __m512bh>(b);
@@ -188,7 +194,8 @@ mod x86 {
 
         #[inline(always)]
         unsafe fn store(to: *mut f32, sums: __m512, add: bool) {
-            // SAFETY: the caller's.
+            // SAFETY: the caller promises AVX-512F and AVX512-BF16, and 16 floats
+            // that may be read and written; neither needs an alignment.
             unsafe { Avx512::store(to, sums, add) }
         }
     }
@@ -204,31 +211,33 @@ mod x86 {
 
         #[inline(always)]
         unsafe fn zero() -> __m256 {
-            // SAFETY: the caller's.
+            // SAFETY: the caller promises AVX2 and FMA.
             unsafe { _mm256_setzero_ps() }
         }
 
         #[inline(always)]
         unsafe fn load(from: *const f32) -> __m256 {
-            // SAFETY: the caller's.
+            // SAFETY: the caller promises AVX2 and FMA, and 8
+            // readable floats; the load needs no alignment.
             unsafe { _mm256_loadu_ps(from) }
         }
 
         #[inline(always)]
         unsafe fn splat(from: *const f32) -> __m256 {
-            // SAFETY: the caller's.
+            // SAFETY: the caller promises AVX2 and FMA, and a readable float.
             unsafe { _mm256_broadcast_ss(&*from) }
         }
 
         #[inline(always)]
         unsafe fn multiply_add(a: __m256, b: __m256, sums: __m256) -> __m256 {
-            // SAFETY: the caller's.
+            // SAFETY: the caller promises AVX2 and FMA.
             unsafe { _mm256_fmadd_ps(a, b, sums) }
         }
 
         #[inline(always)]
         unsafe fn store(to: *mut f32, sums: __m256, add: bool) {
-            // SAFETY: the caller's.
+            // SAFETY: the caller promises AVX2 and FMA, and 8 floats
+            // that may be read and written; neither needs an alignment.
             unsafe {
                 let sums = if add {
                     _mm256_add_ps(_mm256_loadu_ps(to), sums)

@@ -16,59 +16,10 @@ mod lanes;
 mod pack;
 mod tile;
 
-use std::sync::OnceLock;
-
 pub(crate) use bf16::{Weight16, pairs, round_rows};
 use tile::{Left, Right};
 
-/// The instruction sets products are written for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Isa {
-    /// What every target has; on AArch64 that includes NEON.
-    Plain,
-    /// x86-64 with AVX2 and FMA.
-    Avx2,
-    /// x86-64 with AVX-512F.
-    Avx512,
-}
-
-impl Isa {
-    /// The widest this machine has.
-    pub(crate) fn detect() -> Self {
-        static DETECTED: OnceLock<Isa> = OnceLock::new();
-        *DETECTED.get_or_init(|| {
-            Self::ALL
-                .into_iter()
-                .rev()
-                .find(|i| i.is_present())
-                .unwrap_or(Self::Plain)
-        })
-    }
-
-    /// All, from the narrowest.
-    pub(crate) const ALL: [Self; 3] = [Self::Plain, Self::Avx2, Self::Avx512];
-
-    /// Whether this machine has it.
-    pub(crate) fn is_present(self) -> bool {
-        match self {
-            Self::Plain => true,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => Self::Avx2.is_present() && is_x86_feature_detected!("avx512f"),
-            #[cfg(not(target_arch = "x86_64"))]
-            _ => false,
-        }
-    }
-}
-
-/// Whether this machine multiplies pairs of bf16.
-pub(crate) fn has_bf16() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return Isa::Avx512.is_present() && is_x86_feature_detected!("avx512bf16");
-    #[cfg(not(target_arch = "x86_64"))]
-    false
-}
+use crate::isa::Isa;
 
 /// A weight, prepared as the right side of products.
 pub(crate) struct Weight<'a> {
@@ -97,7 +48,7 @@ impl<'a> Weight<'a> {
     /// `buffer`.
     pub(crate) fn pack(isa: Isa, data: &[f32], n: usize, buffer: &mut Vec<f32>) {
         if n <= NARROW {
-            pack::transpose(data, n, data.len() / n, grow(buffer, data.len()));
+            pack::transpose(isa, data, n, data.len() / n, grow(buffer, data.len()));
         } else {
             pack::panels(isa, data, n, buffer);
         }
@@ -211,7 +162,7 @@ pub(crate) fn gradient(
     let narrow = grow(&mut scratch.narrow, 2 * k * n);
     let (columns, rows) = narrow.split_at_mut(k * n);
     turned(isa, (dy, n), (x, k), columns, false, &mut scratch.packed);
-    pack::transpose(columns, k, n, rows);
+    pack::transpose(isa, columns, k, n, rows);
     for (out, g) in out.iter_mut().zip(&*rows) {
         *out = if add { *out + g } else { *g };
     }

@@ -1,11 +1,10 @@
 //! Copies of the right matrix in the order in which tiles read it.
 
-use crate::vectorize::vectorized;
-
 use super::{
-    IN_PLACE, Isa, grow,
+    IN_PLACE, grow,
     tile::{Right, panel_width},
 };
+use crate::isa::Isa;
 
 /// Side of the blocks a transpose is done in: two cache lines of four.
 const SIDE: usize = 8;
@@ -53,38 +52,110 @@ pub(super) fn panels_of_transpose(isa: Isa, data: &[f32], k: usize, packed: &mut
     for (i, panel) in packed.chunks_exact_mut(width * k).enumerate() {
         let first = i * width;
         let columns = width.min(n - first);
-        transpose(&data[first * k..(first + columns) * k], k, width, panel);
+        transpose(
+            isa,
+            &data[first * k..(first + columns) * k],
+            k,
+            width,
+            panel,
+        );
         for row in panel.chunks_exact_mut(width) {
             row[columns..].fill(0.0);
         }
     }
 }
 
-vectorized! {
-    /// Row-major `from`, `[rows, cols]`, as columns: `to[c * width + r]`.
-    pub(super) fn transpose(from: &[f32], cols: usize, width: usize, to: &mut [f32]) {
-        let rows = from.len() / cols;
-        for r in (0..rows).step_by(SIDE) {
-            let height = SIDE.min(rows - r);
-            for c in (0..cols).step_by(SIDE) {
-                let length = SIDE.min(cols - c);
-                if height == SIDE && length == SIDE {
-                    let mut block = [[0.0; SIDE]; SIDE];
-                    for (i, row) in block.iter_mut().enumerate() {
-                        row.copy_from_slice(&from[(r + i) * cols + c..][..SIDE]);
-                    }
-                    for j in 0..SIDE {
-                        let column: [f32; SIDE] = std::array::from_fn(|i| block[i][j]);
-                        to[(c + j) * width + r..][..SIDE].copy_from_slice(&column);
-                    }
-                } else {
-                    for i in r..r + height {
-                        for j in c..c + length {
-                            to[j * width + i] = from[i * cols + j];
-                        }
-                    }
+/// Row-major `from`, `[rows, cols]`, as columns: `to[c * width + r]`.
+///
+/// # Panics
+/// If `to` is too short, or the machine has not got `isa`.
+pub(super) fn transpose(isa: Isa, from: &[f32], cols: usize, width: usize, to: &mut [f32]) {
+    assert!(isa.is_present(), "{isa:?} on this machine");
+    let rows = from.len() / cols;
+    assert!(
+        rows <= width && to.len() >= (cols - 1) * width + rows,
+        "columns"
+    );
+    match isa {
+        // SAFETY: the assert above found AVX2, all the function enables.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 | Isa::Avx512 => unsafe { x86::transpose(from, cols, width, to) },
+        _ => blocks(from, cols, width, to, |from, to| {
+            for r in 0..SIDE {
+                for c in 0..SIDE {
+                    to[c * width + r] = from[r * cols + c];
                 }
             }
+        }),
+    }
+}
+
+/// [`transpose`] by whole blocks, each by `block`, which is handed both matrices
+/// from the block's first element on; what is left one by one.
+#[inline(always)]
+fn blocks(
+    from: &[f32],
+    cols: usize,
+    width: usize,
+    to: &mut [f32],
+    mut block: impl FnMut(&[f32], &mut [f32]),
+) {
+    let rows = from.len() / cols;
+    let (whole_rows, whole_cols) = (rows / SIDE * SIDE, cols / SIDE * SIDE);
+    for r in (0..whole_rows).step_by(SIDE) {
+        for c in (0..whole_cols).step_by(SIDE) {
+            block(&from[r * cols + c..], &mut to[c * width + r..]);
         }
+    }
+    for r in 0..rows {
+        let done = if r < whole_rows { whole_cols } else { 0 };
+        for c in done..cols {
+            to[c * width + r] = from[r * cols + c];
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::{SIDE, blocks};
+
+    /// [`super::transpose`] by shuffles of vectors of eight.
+    #[target_feature(enable = "avx2")]
+    pub(super) fn transpose(from: &[f32], cols: usize, width: usize, to: &mut [f32]) {
+        blocks(from, cols, width, to, |from, to| {
+            assert!(from.len() >= (SIDE - 1) * cols + SIDE, "rows of a block");
+            assert!(to.len() >= (SIDE - 1) * width + SIDE, "columns of a block");
+            // SAFETY: the asserts keep the eight floats from each row's start
+            // inside `from`.
+            let row: [__m256; SIDE] =
+                std::array::from_fn(|i| unsafe { _mm256_loadu_ps(from.as_ptr().add(i * cols)) });
+            // Pairs of rows interleaved, then fours, then halves exchanged.
+            let low = |i: usize| _mm256_unpacklo_ps(row[i], row[i + 1]);
+            let high = |i: usize| _mm256_unpackhi_ps(row[i], row[i + 1]);
+            let pairs: [[__m256; 2]; 4] = [0, 2, 4, 6].map(|i| [low(i), high(i)]);
+            let four = |upper: usize, odd: usize| {
+                let (a, b) = (pairs[upper][odd], pairs[upper + 1][odd]);
+                [
+                    _mm256_shuffle_ps::<0x44>(a, b),
+                    _mm256_shuffle_ps::<0xee>(a, b),
+                ]
+            };
+            let [[a0, a1], [a2, a3]] = [four(0, 0), four(0, 1)];
+            let [[b0, b1], [b2, b3]] = [four(2, 0), four(2, 1)];
+            let columns = [(a0, b0), (a1, b1), (a2, b2), (a3, b3)];
+            for (i, (a, b)) in columns.into_iter().enumerate() {
+                let halves = [
+                    _mm256_permute2f128_ps::<0x20>(a, b),
+                    _mm256_permute2f128_ps::<0x31>(a, b),
+                ];
+                for (half, column) in halves.into_iter().enumerate() {
+                    let at = (4 * half + i) * width;
+                    // SAFETY: as above, of each column's start and `to`.
+                    unsafe { _mm256_storeu_ps(to.as_mut_ptr().add(at), column) };
+                }
+            }
+        });
     }
 }

@@ -2,10 +2,8 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::lanes::{Avx2, Avx512, Avx512Bf16};
-use super::{
-    Isa,
-    lanes::{Lanes, Plain},
-};
+use super::lanes::{Lanes, Plain};
+use crate::isa::{Isa, has_bf16};
 
 /// Rows of a block: what follows a product finds them in cache, and a panel of
 /// the right matrix is reused this often while it is in the first-level cache.
@@ -80,6 +78,9 @@ pub(super) fn panel_width(isa: Isa) -> usize {
 
 /// `out = left right`, or `out + left right` if `add`, for the rows of `out`,
 /// `[rows, n]`; `left` starts at the first of them.
+///
+/// # Panics
+/// If the machine has not got `isa`, or a slice is too short.
 pub(super) fn rows(
     isa: Isa,
     left: Left<'_, f32>,
@@ -87,14 +88,14 @@ pub(super) fn rows(
     out: &mut [f32],
     add: bool,
 ) {
-    debug_assert!(isa.is_present());
+    assert!(isa.is_present(), "{isa:?} on this machine");
     match isa {
-        // SAFETY: every target has what `Plain` needs.
+        // SAFETY: `Plain` uses no instruction that a target may lack.
         Isa::Plain => unsafe { block::<Plain, 4, 1>(left, right, out, add) },
-        // SAFETY: `matmul_then` checked that the machine has the instructions.
+        // SAFETY: the assert above found AVX2 and FMA, all the function enables.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => unsafe { block_avx2(left, right, out, add) },
-        // SAFETY: as above.
+        // SAFETY: the assert above found AVX-512F, all the function enables.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => unsafe { block_avx512(left, right, out, add) },
         #[cfg(not(target_arch = "x86_64"))]
@@ -105,14 +106,14 @@ pub(super) fn rows(
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn block_avx2(left: Left<'_, f32>, right: Right<'_, f32>, out: &mut [f32], add: bool) {
-    // SAFETY: the attribute enables what `Avx2` needs.
+    // SAFETY: who calls this has AVX2 and FMA, all that `Avx2` uses.
     unsafe { block::<Avx2, 6, 2>(left, right, out, add) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 fn block_avx512(left: Left<'_, f32>, right: Right<'_, f32>, out: &mut [f32], add: bool) {
-    // SAFETY: the attribute enables what `Avx512` needs.
+    // SAFETY: who calls this has AVX-512F, all that `Avx512` uses.
     unsafe { block::<Avx512, 12, 2>(left, right, out, add) }
 }
 
@@ -121,9 +122,9 @@ fn block_avx512(left: Left<'_, f32>, right: Right<'_, f32>, out: &mut [f32], add
 /// # Panics
 /// If the machine has no bf16 products.
 pub(super) fn rows_bf16(left: Left<'_, u32>, right: Right<'_, u32>, out: &mut [f32]) {
-    assert!(super::has_bf16(), "bf16 products on this machine");
+    assert!(has_bf16(), "bf16 products on this machine");
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: just asserted.
+    // SAFETY: `has_bf16` found AVX-512F and AVX512-BF16, all the function enables.
     unsafe {
         block_bf16(left, right, out);
     }
@@ -132,7 +133,8 @@ pub(super) fn rows_bf16(left: Left<'_, u32>, right: Right<'_, u32>, out: &mut [f
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn block_bf16(left: Left<'_, u32>, right: Right<'_, u32>, out: &mut [f32]) {
-    // SAFETY: the attribute enables what `Avx512Bf16` needs.
+    // SAFETY: who calls this has AVX-512F and AVX512-BF16, all that `Avx512Bf16`
+    // uses.
     unsafe { block::<Avx512Bf16, 12, 2>(left, right, out, false) }
 }
 
@@ -163,7 +165,8 @@ pub(super) unsafe fn block<L: Lanes, const MR: usize, const NV: usize>(
                 add: add || p > 0,
             };
             let (left, out) = (left.beyond(p), &mut out[first..]);
-            // SAFETY: the caller's.
+            // SAFETY: the caller promises the instruction set, which is all that
+            // `column` asks for.
             unsafe {
                 if panel.columns <= L::LANES {
                     column::<L, MR, 1>(left, panel, out, n);
@@ -207,7 +210,8 @@ unsafe fn column<L: Lanes, const MR: usize, const NV: usize>(
         ($height:expr) => {
             while rows - i >= $height {
                 let out = &mut out[i * n..];
-                // SAFETY: the caller's.
+                // SAFETY: the caller promises the instruction set, which is all that
+                // `tile` asks for.
                 unsafe { tile::<L, { $height }, NV>(left.below(i), panel, out, n) };
                 i += $height;
             }
@@ -244,8 +248,10 @@ unsafe fn tile<L: Lanes, const MR: usize, const NV: usize>(
     assert!(panel.data.len() >= last * stride + width, "panel");
     let sums = if left.transposed {
         assert!(left.data.len() >= last * left.stride + MR, "left columns");
-        // SAFETY: the instruction set is the caller's promise, and the asserts
-        // keep what is read inside both slices.
+        // SAFETY: the caller promises the instruction set. With `i < MR` and
+        // `p <= last`, the furthest element `at` reads of `left` is
+        // `last * left.stride + MR - 1`, the furthest of the panel is
+        // `last * stride + width - 1`: the asserts keep both inside their slices.
         unsafe {
             let at = |i: usize, p: usize| a.add(p * left.stride + i);
             chain::<L, MR, NV>(depth, at, b, stride)
@@ -255,7 +261,8 @@ unsafe fn tile<L: Lanes, const MR: usize, const NV: usize>(
             left.data.len() >= (MR - 1) * left.stride + depth,
             "left rows"
         );
-        // SAFETY: as above.
+        // SAFETY: as above, but that `at` reads `(MR - 1) * left.stride + last` at
+        // the furthest, which the assert keeps inside `left`.
         unsafe {
             let at = |i: usize, p: usize| a.add(i * left.stride + p);
             chain::<L, MR, NV>(depth, at, b, stride)
@@ -265,8 +272,9 @@ unsafe fn tile<L: Lanes, const MR: usize, const NV: usize>(
         assert!(out.len() >= (MR - 1) * n + width, "tile");
         for (i, sums) in sums.iter().enumerate() {
             for (j, &sums) in sums.iter().enumerate() {
-                // SAFETY: the instruction set is the caller's promise, and the
-                // assert keeps what is written inside `out`.
+                // SAFETY: the caller promises the instruction set. `i < MR` and
+                // `j < NV`, so that the vector ends at `(MR - 1) * n + width` at
+                // the furthest, which the assert keeps inside `out`.
                 unsafe { L::store(out.as_mut_ptr().add(i * n + j * L::LANES), sums, add) };
             }
         }
@@ -277,7 +285,8 @@ unsafe fn tile<L: Lanes, const MR: usize, const NV: usize>(
     for (i, sums) in sums.iter().enumerate() {
         for (j, &sums) in sums.iter().enumerate() {
             let to = i * width + j * L::LANES;
-            // SAFETY: as above, with `whole` for `out`.
+            // SAFETY: the caller promises the instruction set. The vector ends at
+            // `MR * width` at the furthest, which the assert keeps inside `whole`.
             unsafe { L::store(whole.as_mut_ptr().add(to), sums, false) };
         }
     }
@@ -300,7 +309,9 @@ unsafe fn chain<L: Lanes, const MR: usize, const NV: usize>(
     b: *const L::Elem,
     stride: usize,
 ) -> [[L::Sums; NV]; MR] {
-    // SAFETY: the caller's.
+    // SAFETY: the caller promises the instruction set, and that what is read is
+    // readable: vector `j < NV` of row `p < depth` of the panel, and `at(i, p)` for
+    // `i < MR`.
     unsafe {
         let mut sums = [[L::zero(); NV]; MR];
         for p in 0..depth {

@@ -14,7 +14,10 @@ pub use layers::LAYER_NORM_EPS;
 pub(crate) use layers::sum;
 pub use shape::{Activation, Head, LayerLayout, MlpShape};
 
-use crate::matmul::{Isa, Scratch, Weight, Weight16, gradient, grow, has_bf16, pairs, round_rows};
+use crate::{
+    isa::{Isa, has_bf16},
+    matmul::{Scratch, Weight, Weight16, gradient, grow, pairs, round_rows},
+};
 
 /// How exactly a pass without gradients multiplies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -270,6 +273,56 @@ pub fn backward(
     work: &mut Workspace,
     grad_out: &[f32],
     mut grad_params: Option<&mut [f32]>,
+    grad_x: Option<&mut [f32]>,
+) {
+    if let Some(g) = grad_params.as_deref_mut() {
+        assert_eq!(g.len(), params.len(), "gradient of {shape:?}");
+        // Of the weights the first block of rows writes over what is there.
+        for layer in shape.layers() {
+            let norm = layer.norm.into_iter();
+            let summed = norm.flat_map(|(gain, shift)| [gain, shift]);
+            let weight = (rows == 0).then_some(layer.weight);
+            for range in summed.chain([layer.bias]).chain(weight) {
+                g[range].fill(0.0);
+            }
+        }
+    }
+    let grad_params = grad_params.map(|values| (values, false));
+    gradients(shape, params, x, rows, work, grad_out, grad_params, grad_x);
+}
+
+/// [`backward`] that adds the gradient of the parameters to what `grad_params`
+/// holds: of a network that stands more than once in a loss.
+///
+/// # Panics
+/// As [`backward`].
+#[allow(clippy::too_many_arguments)]
+pub fn backward_onto(
+    shape: &MlpShape,
+    params: &[f32],
+    x: &[f32],
+    rows: usize,
+    work: &mut Workspace,
+    grad_out: &[f32],
+    grad_params: &mut [f32],
+    grad_x: Option<&mut [f32]>,
+) {
+    assert_eq!(grad_params.len(), params.len(), "gradient of {shape:?}");
+    let grad_params = Some((grad_params, true));
+    gradients(shape, params, x, rows, work, grad_out, grad_params, grad_x);
+}
+
+/// Both: bias, gain and shift gradients are added, those of weights only where
+/// asked for.
+#[allow(clippy::too_many_arguments)]
+fn gradients(
+    shape: &MlpShape,
+    params: &[f32],
+    x: &[f32],
+    rows: usize,
+    work: &mut Workspace,
+    grad_out: &[f32],
+    grad_params: Option<(&mut [f32], bool)>,
     mut grad_x: Option<&mut [f32]>,
 ) {
     check(shape, params, x, rows, grad_out);
@@ -285,10 +338,10 @@ pub fn backward(
         product,
         ..
     } = work;
-    if let Some(g) = grad_params.as_deref_mut() {
-        assert_eq!(g.len(), params.len(), "gradient of {shape:?}");
-        g.fill(0.0);
-    }
+    let (mut grad_params, onto) = match grad_params {
+        Some((values, onto)) => (Some(values), onto),
+        None => (None, false),
+    };
     packed.resize_with(depth + 1, Vec::new);
     let lowest = usize::from(grad_x.is_none());
     for (layer, packed) in shape.layers().zip(&mut *packed).skip(lowest) {
@@ -313,7 +366,7 @@ pub fn backward(
                     None => &x[block(layer.input)],
                     Some(j) => &saved[j].activation[block(layer.input)],
                 };
-                let (n, add) = (layer.output, first > 0);
+                let (n, add) = (layer.output, onto || first > 0);
                 gradient(
                     isa,
                     input,

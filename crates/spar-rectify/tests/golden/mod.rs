@@ -45,6 +45,7 @@ fn critic_config(form: CriticForm) -> CriticConfig {
         discount: 0.99,
         tau: 0.05,
         expectile: 0.7,
+        deviations: None,
     }
 }
 

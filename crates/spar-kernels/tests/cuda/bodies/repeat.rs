@@ -99,7 +99,6 @@ impl<B: std::fmt::Debug> Critic<B> {
         )?;
         let step = AdamStep {
             config: AdamConfig::new(LR),
-            weight_decay: 0.0,
             factors: &self.factors,
         };
         let [m, v] = &mut self.moments;

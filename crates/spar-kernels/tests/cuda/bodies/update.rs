@@ -79,7 +79,6 @@ impl<B: std::fmt::Debug> Learner<B> {
         let device = kernels.device();
         let step = AdamStep {
             config,
-            weight_decay: 0.0,
             factors: &device.upload(&adam_factors(&config, 1)).unwrap(),
         };
         let [m, v] = &mut self.moments;

@@ -109,7 +109,7 @@ pub fn adam<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
         let [mut params, mut m_gpu, mut v_gpu] =
             [&start, &vec![0.0; n], &vec![0.0; n]].map(|x| device.upload(x).unwrap());
         let mut target = device.upload(&vec![0.5; n]).unwrap();
-        let config = AdamConfig::new(1e-2);
+        let config = AdamConfig::new(1e-2).with_weight_decay(weight_decay);
         let lr = f64::from(config.lr);
         for step in 1..=5 {
             let grad = draw(&mut stream, 1.0, n);
@@ -117,7 +117,6 @@ pub fn adam<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
             let factors = device.upload(&adam_factors(&config, step)).unwrap();
             let what = AdamStep {
                 config,
-                weight_decay,
                 factors: &factors,
             };
             let uploaded = device.upload(&grad).unwrap();

@@ -1,0 +1,212 @@
+//! What an ensemble of critics says of candidate actions, and the regression onto
+//! the candidates it prefers: everything of Latent Self-Imitation that is no
+//! network.
+//!
+//! In a tensor library these few numbers per state cost some thirty operations,
+//! each with its own output; here they are one sweep over the states, in buffers
+//! that are used again.
+
+use crate::{matmul::grow, mlp::sum, vectorize::vectorized};
+
+/// Added to the batch's standard deviation of advantages: candidates that all
+/// look the same must weigh the same, not divide zero by zero.
+pub const ADVANTAGE_EPS: f32 = 1e-6;
+
+/// How an ensemble's values of one action become one conservative value.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Conservatism {
+    /// The least of them.
+    #[default]
+    Min,
+    /// Their mean less this many (biased) standard deviations, which is not
+    /// negative.
+    MeanMinusStd(f32),
+}
+
+/// The conservative value of each row, `[rows]`, into `out`, from an ensemble's
+/// `values`, `[nets, rows]`.
+///
+/// # Panics
+/// If there is no net or the lengths do not fit.
+pub fn conservative(values: &[f32], nets: usize, by: Conservatism, out: &mut [f32]) {
+    assert!(nets > 0, "an ensemble of no nets");
+    assert_eq!(values.len(), nets * out.len(), "values of {nets} nets");
+    if out.is_empty() {
+        return;
+    }
+    match by {
+        Conservatism::Min => least(values, out),
+        Conservatism::MeanMinusStd(deviations) => mean_minus_std(values, deviations, out),
+    }
+}
+
+/// Results of [`imitation`], in buffers that are used again.
+#[derive(Clone, Debug, Default)]
+pub struct Imitation {
+    centred: Vec<f32>,
+    weights: Vec<f32>,
+    target: Vec<f32>,
+    grad: Vec<f32>,
+    states: usize,
+    candidates: usize,
+    act_dim: usize,
+}
+
+/// What [`imitation`] measured, each the mean over states.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ImitationStats {
+    /// `(1/K) sum_k |Delta_k - Delta*|^2`: the loss.
+    pub loss: f32,
+    /// `(1/K) sum_k |Delta_k - mean_j Delta_j|^2`: how far apart candidates are.
+    pub spread: f32,
+    /// The largest weight: `1/K` when the critic sees no difference.
+    pub weight_max: f32,
+}
+
+impl Imitation {
+    /// `softmax(A / T)` over a state's candidates, `[states, K]`.
+    pub fn weights(&self) -> &[f32] {
+        &self.weights[..self.states * self.candidates]
+    }
+
+    /// `Delta* = sum_k w_k Delta_k`, `[states, act_dim]`.
+    pub fn target(&self) -> &[f32] {
+        &self.target[..self.states * self.act_dim]
+    }
+
+    /// Gradient of the loss with respect to the candidates, the target held
+    /// fixed, `[states, K, act_dim]`.
+    pub fn grad(&self) -> &[f32] {
+        &self.grad[..self.states * self.candidates * self.act_dim]
+    }
+}
+
+/// Latent-sampling weighted regression of `candidates`, `[states, K, act_dim]`,
+/// by their conservative values `q`, `[states, K]`:
+///
+/// `A_k = (q_k - mean_j q_j) / (std + eps)`, `std` the root mean square of all
+/// the batch's `q_k - mean_j q_j`, so that neither the scale of rewards nor the
+/// value of a state matters; `w = softmax(A / T)` over `k`;
+/// `Delta* = sum_k w_k Delta_k`, which nothing is differentiated through;
+/// `L = mean_states (1/K) sum_k |Delta_k - Delta*|^2`.
+///
+/// Weights, target and gradient are left in `into`.
+///
+/// # Panics
+/// If there is nothing to imitate or the lengths do not fit.
+pub fn imitation(
+    candidates: &[f32],
+    q: &[f32],
+    k: usize,
+    temperature: f32,
+    into: &mut Imitation,
+) -> ImitationStats {
+    let whole = |n: usize, of: usize| of > 0 && n > 0 && n.is_multiple_of(of);
+    assert!(
+        whole(q.len(), k) && whole(candidates.len(), q.len()),
+        "imitation of {} numbers by {} values, {k} to a state",
+        candidates.len(),
+        q.len()
+    );
+    let (states, act_dim) = (q.len() / k, candidates.len() / q.len());
+    (into.states, into.candidates, into.act_dim) = (states, k, act_dim);
+    let centred = grow(&mut into.centred, q.len());
+    centre(q, k, centred);
+    let mut squares = 0.0;
+    sum_squares(centred, &mut squares);
+    let std = (squares / q.len() as f32).sqrt();
+    let scale = 1.0 / ((std + ADVANTAGE_EPS) * temperature);
+
+    let weights = grow(&mut into.weights, q.len());
+    let target = grow(&mut into.target, states * act_dim);
+    let grad = grow(&mut into.grad, candidates.len());
+    let mut stats = [0f64; 3];
+    let states = centred
+        .chunks_exact(k)
+        .zip(weights.chunks_exact_mut(k))
+        .zip(candidates.chunks_exact(k * act_dim))
+        .zip(target.chunks_exact_mut(act_dim))
+        .zip(grad.chunks_exact_mut(k * act_dim));
+    for ((((centred, weights), candidates), target), grad) in states {
+        let largest = softmax(centred, scale, weights);
+        target.fill(0.0);
+        for (w, candidate) in weights.iter().zip(candidates.chunks_exact(act_dim)) {
+            for (t, c) in target.iter_mut().zip(candidate) {
+                *t += w * c;
+            }
+        }
+        let factor = 2.0 / q.len() as f32;
+        let (mut loss, mut around_mean) = (0.0, 0.0);
+        for (j, t) in target.iter().enumerate() {
+            let column = || candidates.iter().skip(j).step_by(act_dim);
+            let mean = column().sum::<f32>() / k as f32;
+            for (c, g) in column().zip(grad.iter_mut().skip(j).step_by(act_dim)) {
+                let error = c - t;
+                loss += error * error;
+                around_mean += (c - mean) * (c - mean);
+                *g = factor * error;
+            }
+        }
+        stats[0] += f64::from(loss);
+        stats[1] += f64::from(around_mean);
+        stats[2] += f64::from(largest);
+    }
+    let count = q.len() as f64;
+    ImitationStats {
+        loss: (stats[0] / count) as f32,
+        spread: (stats[1] / count) as f32,
+        weight_max: (stats[2] * k as f64 / count) as f32,
+    }
+}
+
+/// `softmax(scale * centred)` into `weights`; returns the largest.
+fn softmax(centred: &[f32], scale: f32, weights: &mut [f32]) -> f32 {
+    // A maximum that lets a NaN through: a diverged critic must show.
+    let greatest = |most: f32, &a: &f32| if a <= most { most } else { a };
+    let most = centred.iter().fold(f32::NEG_INFINITY, greatest);
+    let mut sum = 0.0;
+    for (w, a) in weights.iter_mut().zip(centred) {
+        *w = ((a - most) * scale).exp();
+        sum += *w;
+    }
+    weights.iter_mut().for_each(|w| *w /= sum);
+    weights.iter().fold(f32::NEG_INFINITY, greatest)
+}
+
+/// `q` less each state's mean.
+fn centre(q: &[f32], k: usize, out: &mut [f32]) {
+    for (q, out) in q.chunks_exact(k).zip(out.chunks_exact_mut(k)) {
+        let mean = q.iter().sum::<f32>() / k as f32;
+        for (o, q) in out.iter_mut().zip(q) {
+            *o = q - mean;
+        }
+    }
+}
+
+vectorized! {
+    fn least(values: &[f32], out: &mut [f32]) {
+        let (first, rest) = values.split_at(out.len());
+        out.copy_from_slice(first);
+        for net in rest.chunks_exact(out.len()) {
+            for (least, v) in out.iter_mut().zip(net) {
+                // Keeps a NaN of either.
+                *least = if *least <= *v || least.is_nan() { *least } else { *v };
+            }
+        }
+    }
+
+    fn mean_minus_std(values: &[f32], deviations: f32, out: &mut [f32]) {
+        let rows = out.len();
+        let share = 1.0 / (values.len() / rows) as f32;
+        for (row, out) in out.iter_mut().enumerate() {
+            let of_row = || values.iter().skip(row).step_by(rows);
+            let mean = of_row().sum::<f32>() * share;
+            let variance = of_row().map(|v| (v - mean) * (v - mean)).sum::<f32>() * share;
+            *out = mean - deviations * variance.sqrt();
+        }
+    }
+
+    fn sum_squares(values: &[f32], out: &mut f32) {
+        *out = sum(values, |v| v * v);
+    }
+}

@@ -1,0 +1,76 @@
+//! Weighted regression onto candidates as one candle operation.
+
+use std::sync::{Arc, Mutex};
+
+use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, bail};
+use spar_kernels::value::{self, Imitation, ImitationStats};
+
+use crate::mlp::{lock, slice, values};
+
+/// Latent-sampling weighted regression of `candidates`, `[states * K, act_dim]`,
+/// the K of a state one after the other, by their conservative values `q`,
+/// `[states * K]`: [`spar_kernels::value::imitation`]. Returns the loss, a scalar
+/// whose gradient reaches the candidates alone, and what else was measured.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn weighted_regression(
+    candidates: &Tensor,
+    q: &Tensor,
+    k: usize,
+    temperature: f32,
+) -> Result<(Tensor, ImitationStats)> {
+    let (rows, act_dim) = candidates.dims2()?;
+    if rows == 0 || act_dim == 0 || k == 0 || !rows.is_multiple_of(k) || q.dims() != [rows] {
+        bail!(
+            "candidates {:?} with values {:?}, {k} to a state",
+            candidates.shape(),
+            q.shape()
+        );
+    }
+    let done = Arc::<Mutex<Done>>::default();
+    let op = ImitationOp {
+        q: q.detach().contiguous()?,
+        k,
+        temperature,
+        done: Arc::clone(&done),
+    };
+    let loss = candidates.contiguous()?.apply_op1(op)?;
+    let stats = lock(&done).stats;
+    Ok((loss, stats))
+}
+
+#[derive(Default)]
+struct Done {
+    imitation: Imitation,
+    stats: ImitationStats,
+}
+
+struct ImitationOp {
+    q: Tensor,
+    k: usize,
+    temperature: f32,
+    done: Arc<Mutex<Done>>,
+}
+
+impl CustomOp1 for ImitationOp {
+    fn name(&self) -> &'static str {
+        "weighted-regression"
+    }
+
+    fn cpu_fwd(&self, candidates: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let candidates = slice(candidates, layout)?;
+        let Done { imitation, stats } = &mut *lock(&self.done);
+        *stats = values(&self.q, |q| {
+            value::imitation(candidates, q, self.k, self.temperature, imitation)
+        })?;
+        Ok((CpuStorage::F32(vec![stats.loss]), ().into()))
+    }
+
+    fn bwd(&self, candidates: &Tensor, _loss: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let factor: f32 = grad.to_scalar()?;
+        let done = lock(&self.done);
+        let grad = done.imitation.grad().iter().map(|g| factor * g).collect();
+        Tensor::from_vec(grad, candidates.shape(), &Device::Cpu).map(Some)
+    }
+}
