@@ -62,17 +62,6 @@ impl Cargo {
             .env("RAYON_NUM_THREADS", "1")
             .status()
             .context("cannot run cargo")?;
-        if !status.success() || !args.is_empty() {
-            return Ok(exit_code(status));
-        }
-        // Apart, because the feature would have everything above spar-kernels
-        // built once more. The whole workspace is named for the same reason: it
-        // gives the dependencies the features they are already built with.
-        let mut command = self.command(&["test", "--release", "--workspace"])?;
-        let status = command
-            .args(["--features", "spar-kernels/cuda", "--test", "cuda_device"])
-            .status()
-            .context("cannot run cargo")?;
         Ok(exit_code(status))
     }
 
@@ -97,25 +86,12 @@ impl Cargo {
 
     /// Formatting, clippy and documentation, each without a warning.
     pub(crate) fn lint(&self) -> Result<ExitCode> {
-        let checks: [&[&str]; 4] = [
+        let checks: [&[&str]; 3] = [
             &["fmt", "--all", "--check"],
             &[
                 "clippy",
                 "--release",
                 "--workspace",
-                "--all-targets",
-                "--",
-                "-D",
-                "warnings",
-            ],
-            // Only what the feature adds: its crate.
-            &[
-                "clippy",
-                "--release",
-                "--package",
-                "spar-kernels",
-                "--features",
-                "cuda",
                 "--all-targets",
                 "--",
                 "-D",

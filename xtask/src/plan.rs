@@ -16,6 +16,8 @@ pub(crate) struct Selection {
     pub(crate) suite: String,
     /// Name of the preset.
     pub(crate) preset: String,
+    /// What computes the updates: `cpu` or `cuda`.
+    pub(crate) device: String,
     /// Tasks, in the suite's order.
     pub(crate) tasks: Vec<TaskId>,
     /// Methods, in the suite's order.
@@ -29,7 +31,8 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// The named part of `suite`; an empty list means all of the suite.
+    /// The named part of `suite`, on the CPU; an empty list means all of the
+    /// suite.
     ///
     /// # Errors
     /// One line listing what there is, for a name that is not there.
@@ -56,6 +59,7 @@ impl Selection {
         Ok(Self {
             suite: suite.name.clone(),
             preset: preset.to_owned(),
+            device: "cpu".to_owned(),
             tasks,
             settings,
             methods: choose(&suite.name, "method", &suite.methods, methods)?,
@@ -130,6 +134,7 @@ impl Run {
             ("preset", &record.preset, &selection.preset),
             ("task", &record.task, &self.task.to_string()),
             ("method", &record.method, &self.method),
+            ("device", &record.device, &selection.device),
             ("seed", &record.seed.to_string(), &self.seed.to_string()),
             ("data sha256", &record.dataset.sha256, &sha256.to_owned()),
         ];

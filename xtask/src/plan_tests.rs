@@ -175,12 +175,19 @@ fn a_record_of_something_else_does_not_fit() {
         commit: String::new(),
         mujoco_version: String::new(),
         threads: 1,
+        device: "cpu".into(),
         command: String::new(),
     };
     assert_eq!(run.mismatch(&record, &selection, "feed"), None);
     assert_eq!(
         run.mismatch(&record, &selection, "beef").unwrap(),
         "its data sha256 is feed, this plan's beef"
+    );
+    let mut on_gpu = selection.clone();
+    on_gpu.device = "cuda".into();
+    assert_eq!(
+        run.mismatch(&record, &on_gpu, "feed").unwrap(),
+        "its device is cpu, this plan's cuda"
     );
     let other = RunRecord {
         preset: "smoke".into(),

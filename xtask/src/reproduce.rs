@@ -40,7 +40,10 @@ pub(crate) struct Options {
     /// These training seeds instead of the preset's, as in `0,1`
     #[arg(long, value_delimiter = ',')]
     seeds: Vec<u64>,
-    /// Folder of the runs [default: runs/SUITE-PRESET]
+    /// What computes the updates
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: DeviceChoice,
+    /// Folder of the runs [default: runs/SUITE-PRESET, or runs/SUITE-PRESET-cuda]
     #[arg(long)]
     out: Option<PathBuf>,
 }
@@ -57,13 +60,22 @@ pub(crate) struct DataOptions {
     /// Only these tasks, as in `hopper-medium,walker2d-medium`
     #[arg(long, value_delimiter = ',')]
     tasks: Vec<String>,
-    /// Processes at a time [default: one per core]
+    /// Processes at a time [default: one per core, or one with --device cuda]
     #[arg(long)]
     jobs: Option<NonZeroUsize>,
     /// Which data: official D4RL files, local ones made by D4RL's recipe, or
     /// official where a file is present and proven
     #[arg(long, default_value = "auto")]
     data: DataChoice,
+}
+
+/// What computes the updates of the runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum DeviceChoice {
+    /// The CPU: one run per core.
+    Cpu,
+    /// The first GPU, one run at a time.
+    Cuda,
 }
 
 /// Which data sets to use.
@@ -98,6 +110,8 @@ pub(crate) struct Session<'a> {
     data: DataChoice,
     pub(crate) spar: PathBuf,
     pub(crate) slots: usize,
+    /// Training runs side by side.
+    pub(crate) train_slots: usize,
     pub(crate) stop: Arc<AtomicBool>,
 }
 
@@ -117,9 +131,11 @@ pub(crate) fn reproduce(
         data,
         methods,
         seeds,
+        device,
         out,
     } = options;
-    let session = Session::new(root, data, methods, seeds, out.as_deref(), provisioned)?;
+    let mut session = Session::new(root, data, methods, seeds, out.as_deref(), provisioned)?;
+    session.train_on(*device, data.jobs, out.is_none());
     let out = session.root.join(&session.out);
     fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
     let lock = out.join(".lock");
@@ -222,8 +238,24 @@ impl<'a> Session<'a> {
             out: below(root, out),
             spar,
             slots: slots.map_or(1, NonZeroUsize::get),
+            train_slots: slots.map_or(1, NonZeroUsize::get),
             stop,
         })
+    }
+
+    /// Has runs trained on `device`, `jobs` at a time where the user says so. Runs
+    /// of another device are other runs: where the user names no folder, a GPU's
+    /// have their own.
+    fn train_on(&mut self, device: DeviceChoice, jobs: Option<NonZeroUsize>, own_folder: bool) {
+        let value = device.to_possible_value();
+        let name = value.as_ref().map_or("cpu", |value| value.get_name());
+        self.selection.device = name.to_owned();
+        if device == DeviceChoice::Cuda {
+            self.train_slots = jobs.map_or(1, NonZeroUsize::get);
+            if own_folder {
+                self.out.as_mut_os_string().push("-cuda");
+            }
+        }
     }
 
     pub(crate) fn stopped(&self) -> bool {

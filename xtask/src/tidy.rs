@@ -190,11 +190,14 @@ fn only_spar_env_knows_mujoco() {
         lines_where(elsewhere, symbol),
         "only spar-env calls MuJoCo; go through its environments",
     );
+    let linked = manifests().into_iter().filter(|(package, manifest)| {
+        let linked = manifest.get("dependencies").and_then(Value::as_table);
+        package != "spar-env" && linked.is_some_and(|names| names.contains_key("libloading"))
+    });
     assert_none(
-        dependencies_where(|package, name| {
-            name == "libloading" && !["spar-env", "spar-kernels"].contains(&package)
-        }),
-        "only spar-env and the tests of spar-kernels open a library at run time",
+        linked.map(|(package, _)| package).collect(),
+        "only spar-env opens a library at run time, and the tests that include spar-kernels' \
+         stand-in for a GPU",
     );
 }
 
@@ -203,6 +206,14 @@ fn only_spar_kernels_knows_cuda() {
     assert_none(
         dependencies_where(|package, name| name == "cudarc" && package != "spar-kernels"),
         "only spar-kernels calls CUDA; go through its operations",
+    );
+    let elsewhere = rust().filter(|source| {
+        source.path.starts_with("crates/") && !source.in_crates(&["spar-kernels", "spar"])
+    });
+    let name = concat!("Cuda", "Device");
+    assert_none(
+        lines_where(elsewhere, |line| has_word(line, name)),
+        "only the binary chooses the device; be generic over spar_kernels::cuda::Device",
     );
 }
 

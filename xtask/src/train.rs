@@ -57,6 +57,9 @@ impl Session<'_> {
         let mut command = self.spar(&["train", "--preset", &self.selection.preset]);
         command.arg("--suite").arg(&self.suite_file);
         command.args(["--task", &task, "--method", &run.method, "--seed", &seed]);
+        if self.selection.device != "cpu" {
+            command.args(["--device", &self.selection.device]);
+        }
         command.arg("--dataset").arg(&data.path);
         command.arg("--out").arg(self.folder(run));
         if let Some(anchor) = run.anchor().filter(|anchor| self.is_done(anchor, data)) {
@@ -118,9 +121,9 @@ impl Session<'_> {
             })
             .collect();
         let names = plain.iter().map(Run::name).collect();
-        let mut screen = Screen::new(names, &costs, measured, &waits_for, self.slots, false);
+        let mut screen = Screen::new(names, &costs, measured, &waits_for, self.train_slots, false);
         let schedule = Schedule::new(&costs, &waits_for);
-        let outcomes = execute::run(&jobs, schedule, self.slots, &self.stop, &mut screen);
+        let outcomes = execute::run(&jobs, schedule, self.train_slots, &self.stop, &mut screen);
         for (job, outcome) in jobs.iter().zip(outcomes) {
             if let Outcome::Failed(why) = outcome {
                 let log = job
@@ -162,7 +165,7 @@ impl Session<'_> {
                 calibration.seconds(run, anchored)
             })
             .collect();
-        let hours = plan::makespan(&costs, waits_for, self.slots) / 3600.0;
+        let hours = plan::makespan(&costs, waits_for, self.train_slots) / 3600.0;
         let time = if hours < 2.0 {
             format!("{:.0} minutes", (60.0 * hours).ceil())
         } else {
@@ -172,7 +175,7 @@ impl Session<'_> {
             "estimate: {time} for {} runs, {} at a time ({:.0} updates/s measured for a moment on {}; \
              evaluations are left out, and runs side by side may slow each other)",
             runs.len(),
-            self.slots,
+            self.train_slots,
             calibration.updates_per_s,
             run.name()
         );

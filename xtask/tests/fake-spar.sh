@@ -44,7 +44,12 @@ case " $* " in *" --calibrate "*)
     ;;
 esac
 
-note "start $run anchor=$(option --anchor "$@") threads=$RAYON_NUM_THREADS"
+device=$(option --device "$@")
+# As `spar train` records it, which says nothing of it for the CPU's old records.
+case "$device" in none) given="" recorded="" ;;
+*) given=" device=$device" recorded=",\"device\":\"$device\"" ;;
+esac
+note "start $run$given anchor=$(option --anchor "$@") threads=$RAYON_NUM_THREADS"
 if [ -f "$out/DONE" ]; then
     echo "error: $out was made from other data" >&2
     exit 1
@@ -71,6 +76,6 @@ cat >"$out/DONE" <<RECORD
 {"suite":"fake","preset":"quick","task":"$task","method":"$method","seed":$seed,"env":"hopper",
 "dataset":{"id":"$task-local","origin":"local","sha256":"feed","rows":7},"returns":[1.0],
 "eval_seed":1,"updates":2,"anchor_updates":2,"wall_s":0.1,"commit":"unknown",
-"mujoco_version":"none","threads":1,"command":"none"}
+"mujoco_version":"none","threads":1,"command":"none"$recorded}
 RECORD
 note "end $run"

@@ -144,6 +144,34 @@ fn data_then_runs_after_their_anchors_then_the_report() {
 }
 
 #[test]
+fn a_gpu_trains_one_run_at_a_time_and_its_runs_are_other_runs() {
+    let place = Place::new();
+    assert_code(&place.reproduce(&["--seeds", "1"], &[]), 0);
+    place.take_calls();
+    // What the CPU has done does not count, and is not overwritten.
+    let output = place.reproduce(&["--seeds", "1", "--device", "cuda"], &[]);
+    assert_code(&output, 1);
+    let said = text(&output.stderr);
+    for part in [
+        "its device is cpu, this plan's cuda",
+        "for 4 runs, 1 at a time",
+        "was made from other data",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    place.take_calls();
+    let elsewhere = || {
+        let words = ["reproduce", "--out", "gpu", "--device", "cuda"];
+        assert_code(&place.command(&words, &[]).output().unwrap(), 0);
+        let calls = place.take_calls();
+        let started = calls.iter().filter(|call| call.starts_with("start"));
+        assert!(started.clone().all(|call| call.contains("device=cuda")));
+        started.count()
+    };
+    assert_eq!([elsewhere(), elsewhere()], [8, 0]);
+}
+
+#[test]
 fn what_is_done_is_not_done_again() {
     let place = Place::new();
     let first = place.reproduce(&["--methods", "bc", "--seeds", "1"], &[]);

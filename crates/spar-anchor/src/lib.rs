@@ -5,9 +5,11 @@
 //! also the `bc` row of every table: the method SPAR has to beat.
 
 mod config;
+mod device;
 mod model;
 mod update;
 
 pub use config::AnchorConfig;
+pub use device::{DeviceAnchorTrainer, anchor_net};
 pub use model::Anchor;
 pub use update::AnchorTrainer;

@@ -1,4 +1,4 @@
-//! Behaviour cloning.
+//! Behaviour cloning. `device.rs` is the same update on a GPU.
 
 use candle_core::Result;
 use spar_nn::{Adam, AdamConfig, Batch, State, StateError};

@@ -38,8 +38,16 @@ pub struct RunRecord {
     pub mujoco_version: String,
     /// Threads used by the run.
     pub threads: usize,
+    /// What computed the updates: `cpu` or `cuda`.
+    #[serde(default = "cpu")]
+    pub device: String,
     /// The command that makes this run again.
     pub command: String,
+}
+
+/// What computed the updates of records from before there was a choice.
+fn cpu() -> String {
+    "cpu".to_owned()
 }
 
 impl RunRecord {

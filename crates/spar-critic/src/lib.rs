@@ -7,11 +7,13 @@
 //! is no function here that could.
 
 mod config;
+mod device;
 mod loss;
 mod model;
 mod update;
 
 pub use config::{CriticConfig, CriticForm};
+pub use device::DeviceCritic;
 pub use loss::expectile_loss;
 pub use model::Critic;
 pub use update::{CriticMetrics, NextActions};

@@ -1,4 +1,4 @@
-//! One update of the critic.
+//! One update of the critic. `device.rs` is the same update on a GPU.
 
 use candle_core::{Result, Tensor, bail};
 use serde::{Deserialize, Serialize};

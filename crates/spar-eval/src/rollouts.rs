@@ -101,19 +101,7 @@ pub fn rollout(
     seed: u64,
     threads: usize,
 ) -> Result<Vec<Episode>, EvalError> {
-    for (what, expected, got) in [
-        ("observation", env.obs_dim(), policy.obs_dim()),
-        ("action", env.act_dim(), policy.act_dim()),
-    ] {
-        if expected != got {
-            return Err(EvalError::Width {
-                env,
-                what,
-                expected,
-                got,
-            });
-        }
-    }
+    check_widths(env, policy)?;
     let threads = threads.max(1);
     let width = episodes.div_ceil(threads).clamp(1, LANE);
     let starts: Vec<usize> = (0..episodes).step_by(width).collect();
@@ -128,6 +116,38 @@ pub fn rollout(
             .install(|| starts.par_iter().map(play).collect::<Result<_, _>>())?
     };
     Ok(lanes.concat())
+}
+
+/// The same episodes, all stepped together on one thread: for a policy that
+/// costs as much on one observation as on many.
+///
+/// # Errors
+/// As [`rollout`].
+pub fn rollout_in_step(
+    env: EnvId,
+    policy: &dyn Policy,
+    episodes: usize,
+    seed: u64,
+) -> Result<Vec<Episode>, EvalError> {
+    check_widths(env, policy)?;
+    play_lane(env, policy, 0..episodes, seed)
+}
+
+fn check_widths(env: EnvId, policy: &dyn Policy) -> Result<(), EvalError> {
+    for (what, expected, got) in [
+        ("observation", env.obs_dim(), policy.obs_dim()),
+        ("action", env.act_dim(), policy.act_dim()),
+    ] {
+        if expected != got {
+            return Err(EvalError::Width {
+                env,
+                what,
+                expected,
+                got,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// An episode under way.

@@ -32,6 +32,8 @@ constexpr float LAYER_NORM_EPS = 1e-5f;
 struct Net {
     int layers;
     int layer_norm;
+    // Hidden layers are followed by GELU instead of ReLU.
+    int gelu;
     // The output is `scale * tanh(last layer)` instead of the last layer.
     int tanh_head;
     float scale;
@@ -64,6 +66,14 @@ __device__ __forceinline__ float input_at(const Input &input, const float *x0, c
 __device__ __forceinline__ bool normalized(const Net &net, int layer)
 {
     return net.layer_norm && layer + 1 < net.layers;
+}
+
+// Whether a pass keeps, besides the activations, a value per hidden unit from
+// before them: the normalized one or, without normalization, what GELU was
+// applied to. Of a ReLU the activation itself says which way it went.
+__device__ __forceinline__ bool keeps_before(const Net &net)
+{
+    return net.layer_norm || net.gelu;
 }
 
 // Parameters of one layer.

@@ -1,8 +1,8 @@
 // Backward pass of an ensemble of networks of one shape, in two launches and,
 // where the rows are split for parallelism, a third that adds the splits.
 //
-// With G_l the gradient before layer l's norm and ReLU and H_l its input,
-//   G_L = grad_out * head',  G_{l-1} = norm'(relu'(G_l W_l^T)),   (rows)
+// With G_l the gradient before layer l's norm and activation and H_l its input,
+//   G_L = grad_out * head',  G_{l-1} = norm'(act'(G_l W_l^T)),   (rows)
 //   dW_l = H_l^T G_l,        db_l = sum over rows of G_l          (weights)
 // The first kernel walks a tile of rows down the layers and writes every G_l;
 // the second computes all tiles of all dW_l. No sum crosses a block by atomics:
@@ -53,14 +53,15 @@ __device__ void dense_transposed(const float *__restrict__ weight, int in, int o
     __syncthreads();
 }
 
-// Gradient through ReLU, gain and normalization of hidden layer `layer`, in
-// place on `g` [width, ROWS]: with d = gain * masked,
+// Gradient through activation, gain and normalization of hidden layer `layer`,
+// in place on `g` [width, ROWS]: with d = gain * masked,
 //   g = inverse_std * (d - mean(d) - n * mean(d * n))
-// Writes `masked` (for gain and shift) and `g` to global memory.
+// Writes `masked`, the gradient before the activation (for gain and shift), and
+// `g` to global memory.
 template <int ROWS>
-__device__ void norm_relu_backward(const Net &net, int layer, const float *__restrict__ gain,
-                                   float *g, float *partial, const Saved &saved, float *delta,
-                                   float *masked, int first_row, int rows)
+__device__ void norm_activate_backward(const Net &net, int layer, const float *__restrict__ gain,
+                                       float *g, float *partial, const Saved &saved,
+                                       float *delta, float *masked, int first_row, int rows)
 {
     const int width = net.width[layer + 1];
     const int row = first_row + threadIdx.x % ROWS;
@@ -69,8 +70,14 @@ __device__ void norm_relu_backward(const Net &net, int layer, const float *__res
     const bool norm = normalized(net, layer);
     for (int e = threadIdx.x; e < width * ROWS; e += THREADS) {
         const int j = e / ROWS;
-        // PyTorch's rule: no gradient at zero.
-        float d = inside && saved.activation[at + j] > 0.0f ? g[e] : 0.0f;
+        float d = inside ? g[e] : 0.0f;
+        if (net.gelu && inside) {
+            const float before = saved.before[at + j];
+            // The shift lies behind the gain.
+            d *= gelu_slope(norm ? gain[j] * before + gain[width + j] : before);
+        } else if (inside && !(saved.activation[at + j] > 0.0f)) {
+            d = 0.0f; // PyTorch's rule: no gradient at zero
+        }
         if (norm && inside) {
             if (masked)
                 masked[at + j] = d;
@@ -82,7 +89,7 @@ __device__ void norm_relu_backward(const Net &net, int layer, const float *__res
     float along = 0.0f;
     if (norm) {
         __syncthreads();
-        const float *n = saved.normalized + at;
+        const float *n = saved.before + at;
         mean = row_sum<ROWS>(width, partial, [=](int, int e) { return g[e]; }) / width;
         const auto product = [=](int j, int e) { return inside ? g[e] * n[j] : 0.0f; };
         along = row_sum<ROWS>(width, partial, product) / width;
@@ -91,7 +98,7 @@ __device__ void norm_relu_backward(const Net &net, int layer, const float *__res
         const int j = e / ROWS;
         if (norm && inside)
             g[e] = saved.inverse_std[rows * layer + row] *
-                   (g[e] - mean - saved.normalized[at + j] * along);
+                   (g[e] - mean - saved.before[at + j] * along);
         if (delta && inside)
             delta[at + j] = g[e];
     }
@@ -119,7 +126,7 @@ __device__ void mlp_backward_rows(const Net &net, const float *params, int rows,
     const int hidden = rows * widths_before(net, last);
     params += member * parameters(net);
     saved.activation += member * hidden;
-    saved.normalized += net.layer_norm ? member * hidden : 0;
+    saved.before += keeps_before(net) ? member * hidden : 0;
     saved.inverse_std += net.layer_norm ? member * rows * last : 0;
     delta += delta ? member * (hidden + rows * width) : 0;
     masked += masked ? member * hidden : 0;
@@ -147,8 +154,8 @@ __device__ void mlp_backward_rows(const Net &net, const float *params, int rows,
         below = other;
         if (layer > 0) {
             // Gain and shift of the layer below end where this weight begins.
-            norm_relu_backward<ROWS>(net, layer - 1, weight - 2 * in, g, stage, saved, delta,
-                                     masked, first_row, rows);
+            norm_activate_backward<ROWS>(net, layer - 1, weight - 2 * in, g, stage, saved, delta,
+                                         masked, first_row, rows);
             continue;
         }
         for (int e = threadIdx.x; e < in * ROWS; e += THREADS) {
@@ -162,11 +169,11 @@ __device__ void mlp_backward_rows(const Net &net, const float *params, int rows,
 #define MLP_BACKWARD_ROWS(ROWS)                                                                   \
     KERNEL mlp_backward_rows_##ROWS(                                                              \
         const __grid_constant__ Net net, const float *params, int rows, int widest,               \
-        float *activation, float *normalized, float *inverse_std, const float *out,               \
+        float *activation, float *before, float *inverse_std, const float *out,                   \
         const float *grad_out, float *delta, float *masked, float *grad_x)                        \
     {                                                                                             \
         mlp_backward_rows<ROWS>(net, params, rows, widest,                                        \
-                                Saved{activation, normalized, inverse_std}, out, grad_out,        \
+                                Saved{activation, before, inverse_std}, out, grad_out,            \
                                 delta, masked, grad_x);                                           \
     }
 
@@ -188,11 +195,11 @@ __device__ __forceinline__ int ceil_div(int a, int b)
 // grid (tiles of all layers, nets, splits). Split `s` covers `split_rows` rows
 // and writes its part of the flat gradient to `grad[s]`, [splits, nets,
 // parameters]; with one split that is the gradient itself. `hidden`, the
-// activations, and `delta`, `masked` and `normalized` are those of the passes
+// activations, and `delta`, `masked` and `before` are those of the passes
 // before.
 KERNEL mlp_backward_weights(const __grid_constant__ Net net, const __grid_constant__ Input input,
                          const float *x0, const float *x1, const float *x2, int rows,
-                         int split_rows, const float *activation, const float *normalized_values,
+                         int split_rows, const float *activation, const float *before,
                          const float *delta, const float *masked, float *grad)
 {
     __shared__ float h[DEPTH][TILE + 1];
@@ -281,7 +288,7 @@ KERNEL mlp_backward_weights(const __grid_constant__ Net net, const __grid_consta
     float shift = 0.0f;
     for (int row = first_row; row < end_row; ++row) {
         const float d = masked[at + row * out + j];
-        gain += d * normalized_values[at + row * out + j];
+        gain += d * before[at + row * out + j];
         shift += d;
     }
     grad[out + j] = gain;

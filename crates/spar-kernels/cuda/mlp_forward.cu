@@ -1,6 +1,6 @@
 // Forward pass of an ensemble of networks of one shape, one launch.
 //
-//   out[n] = head(W_L relu(norm(... W_1 x + b_1 ...)) + b_L)   for every net n
+//   out[n] = head(W_L act(norm(... W_1 x + b_1 ...)) + b_L)   for every net n
 //
 // grid (ceil(rows / ROWS), nets), THREADS threads. Dynamic shared memory, in
 // floats: ROWS * (width[0] + 2 * widest later layer + THREADS).
@@ -42,7 +42,7 @@ __device__ void mlp_forward(const Net &net, const float *params, const Input &in
     if (saved.activation) {
         const int kept = rows * widths_before(net, net.layers - 1);
         saved.activation += member * kept;
-        saved.normalized += net.layer_norm ? member * kept : 0;
+        saved.before += keeps_before(net) ? member * kept : 0;
         saved.inverse_std += net.layer_norm ? member * rows * (net.layers - 1) : 0;
     }
     load_tile<ROWS>(input, x0, x1, x2, net.width[0], first_row, rows, x);
@@ -67,11 +67,11 @@ __device__ void mlp_forward(const Net &net, const float *params, const Input &in
     KERNEL mlp_forward_##ROWS(                                                                    \
         const __grid_constant__ Net net, const float *params,                                     \
         const __grid_constant__ Input input, const float *x0, const float *x1, const float *x2,   \
-        int rows, int widest, float *out, float *activation, float *normalized,                   \
+        int rows, int widest, float *out, float *activation, float *before,                       \
         float *inverse_std, const float *base, int base_repeat, float *actions)                   \
     {                                                                                             \
         mlp_forward<ROWS>(net, params, input, x0, x1, x2, rows, widest, out,                      \
-                          Saved{activation, normalized, inverse_std}, base, base_repeat,          \
+                          Saved{activation, before, inverse_std}, base, base_repeat,              \
                           actions);                                                               \
     }
 

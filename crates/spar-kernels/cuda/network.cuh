@@ -11,12 +11,13 @@
 #include "common.cuh"
 
 // Where a pass keeps what backward needs; null pointers keep nothing. Per
-// hidden layer `l`: activation after the ReLU and normalized value before gain
-// and shift, each [rows, width] from `rows * widths_before(l)` on, and inverse
-// standard deviation, [rows] from `rows * l` on.
+// hidden layer `l`: its activation and, if the net `keeps_before`, what came
+// before that (the normalized value before gain and shift, or what GELU was
+// applied to), each [rows, width] from `rows * widths_before(l)` on; of a
+// normalized net the inverse standard deviation, [rows] from `rows * l` on.
 struct Saved {
     float *activation;
-    float *normalized;
+    float *before;
     float *inverse_std;
 };
 
@@ -117,12 +118,29 @@ __device__ __forceinline__ float relu(float v)
     return v < 0.0f ? 0.0f : v;
 }
 
-// y <- relu(y), or relu(gain * n + shift) with n = (y - mean) / sqrt(var + eps)
+constexpr float GELU_CUBIC = 0.044715f;
+constexpr float GELU_SCALE = 0.79788456f; // sqrt(2 / pi)
+
+// x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), as `scalar::gelu` on the CPU.
+__device__ __forceinline__ float gelu(float x)
+{
+    return 0.5f * x * (1.0f + tanhf(GELU_SCALE * (x + GELU_CUBIC * x * x * x)));
+}
+
+// The derivative of `gelu`.
+__device__ __forceinline__ float gelu_slope(float x)
+{
+    const float t = tanhf(GELU_SCALE * (x + GELU_CUBIC * x * x * x));
+    const float inner = GELU_SCALE * (1.0f + 3.0f * GELU_CUBIC * x * x);
+    return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * inner;
+}
+
+// y <- act(y), or act(gain * n + shift) with n = (y - mean) / sqrt(var + eps)
 // over each row (biased variance, as in PyTorch's LayerNorm), in place. `y` is
 // [width, ROWS]. The variance is that of the differences to the mean, not
 // E[y^2] - mean^2, which cancels.
 template <int ROWS>
-__device__ void norm_relu(const Net &net, int layer, const float *__restrict__ gain,
+__device__ void norm_activate(const Net &net, int layer, const float *__restrict__ gain,
                           const float *__restrict__ shift, float *y, float *partial,
                           const Saved &saved, int first_row, int rows)
 {
@@ -148,10 +166,12 @@ __device__ void norm_relu(const Net &net, int layer, const float *__restrict__ g
         if (norm) {
             value = (value - mean) * inverse;
             if (keep)
-                saved.normalized[at] = value;
+                saved.before[at] = value;
             value = gain[j] * value + shift[j];
+        } else if (keep && net.gelu) {
+            saved.before[at] = value;
         }
-        value = relu(value);
+        value = net.gelu ? gelu(value) : relu(value);
         y[e] = value;
         if (keep)
             saved.activation[at] = value;
@@ -173,8 +193,8 @@ __device__ const float *network(const Net &net, const float *__restrict__ params
         const float *bias = params + in * out;
         dense<ROWS>(params, bias, in, out, x, ping, partial);
         if (layer + 1 < net.layers) {
-            norm_relu<ROWS>(net, layer, bias + out, bias + 2 * out, ping, partial, saved,
-                            first_row, rows);
+            norm_activate<ROWS>(net, layer, bias + out, bias + 2 * out, ping, partial, saved,
+                                first_row, rows);
         } else if (net.tanh_head) {
             for (int e = threadIdx.x; e < out * ROWS; e += THREADS)
                 ping[e] = net.scale * tanhf(ping[e]);

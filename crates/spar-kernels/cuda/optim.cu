@@ -9,16 +9,20 @@
 //   v <- (1 - new2) v + new2 g^2        new2 = 1 - beta2
 //   p <- p - rate m / (sqrt(v) root + eps)
 //   target <- target + tau (p - target) unless `target` is null
-// with rate = lr / (1 - beta1^step) and root = 1 / sqrt(1 - beta2^step), which
-// the host computes in double precision: 1 - 0.999 in single is off by 5e-5 of
-// itself.
-KERNEL adam(float *params, const float *grad, float *m, float *v, float *target, int count,
-         float keep, float new1, float keep2, float new2, float rate, float root, float eps,
-         float tau)
+// with factors = [rate, root], rate = lr / (1 - beta1^step) and root =
+// 1 / sqrt(1 - beta2^step). The host computes them in double precision (1 - 0.999
+// in single is off by 5e-5 of itself) and writes them before the launch: all that
+// changes from step to step is in memory, so that a launch can be repeated as
+// it was recorded.
+KERNEL adam(float *params, const float *grad, float *m, float *v, float *target,
+            const float *factors, int count, float keep, float new1, float keep2, float new2,
+            float eps, float tau)
 {
     const int i = blockIdx.x * THREADS + threadIdx.x;
     if (i >= count)
         return;
+    const float rate = factors[0];
+    const float root = factors[1];
     const float g = grad[i];
     const float m_new = m[i] + new1 * (g - m[i]);
     const float v_new = keep2 * v[i] + new2 * g * g;

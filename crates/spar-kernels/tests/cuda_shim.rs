@@ -45,7 +45,7 @@ fn in_both_orders(name: &str) {
             up == down,
             "{name}: the order of threads shows; is a barrier missing?"
         );
-        let splits = ["backward", "wide networks", "update"].contains(&name);
+        let splits = ["backward", "wide networks", "update", "repeat"].contains(&name);
         let first = first.get_or_insert_with(|| up.clone());
         assert!(splits || *first == up, "{name}: rows depend on each other");
     }
@@ -78,6 +78,7 @@ tests! {
     the_policy_is_its_definition: "policy",
     losses_and_their_gradients_are_those_of_differences: "losses",
     an_update_is_the_same_in_either_order: "update",
+    a_recording_repeated_is_the_launches_themselves: "repeat",
     what_does_not_fit_is_refused: "refusals",
 }
 

@@ -18,7 +18,41 @@ pub struct Batch {
     pub not_terminal: Tensor,
 }
 
+/// A minibatch as flat row-major slices: what is copied to wherever the update
+/// runs.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchSlices<'a> {
+    /// Number of transitions.
+    pub rows: usize,
+    /// `[rows, obs_dim]`.
+    pub obs: &'a [f32],
+    /// `[rows, act_dim]`.
+    pub actions: &'a [f32],
+    /// `[rows]`.
+    pub rewards: &'a [f32],
+    /// `[rows, obs_dim]`.
+    pub next_obs: &'a [f32],
+    /// `[rows]`.
+    pub not_terminal: &'a [f32],
+}
+
 impl Batch {
+    /// A batch copied from `slices`.
+    ///
+    /// # Errors
+    /// If a slice's length is not a multiple of the rows.
+    pub fn of(slices: &BatchSlices<'_>) -> Result<Self> {
+        let &BatchSlices {
+            rows,
+            obs,
+            actions,
+            rewards,
+            next_obs,
+            not_terminal,
+        } = slices;
+        Self::from_slices(rows, obs, actions, rewards, next_obs, not_terminal)
+    }
+
     /// A batch of `rows` transitions copied from flat row-major slices.
     ///
     /// # Errors

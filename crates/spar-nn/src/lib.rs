@@ -3,12 +3,14 @@
 //! candle is the language algorithms are written in: small tensors, losses,
 //! automatic differentiation. A network is a single [`candle_core::Var`] and
 //! its whole pass one custom operation from `spar-kernels`, so an algorithm
-//! reads as its equations while the arithmetic runs fused. Optimizer state is
-//! plain and readable, so that a run can be resumed exactly; candle's own
-//! `AdamW` hides it. Nothing here draws a random number except from the stream
-//! it is handed, because candle's generator cannot be seeded on a CPU.
+//! reads as its equations while the arithmetic runs fused. [`mod@device`] holds
+//! the same networks where the CUDA kernels run. Optimizer state is plain and
+//! readable, so that a run can be resumed exactly; candle's own `AdamW` hides it.
+//! Nothing here draws a random number except from the stream it is handed, because
+//! candle's generator cannot be seeded on a CPU.
 
 mod batch;
+pub mod device;
 mod ensemble;
 mod imitation;
 mod mlp;
@@ -16,7 +18,7 @@ mod optim;
 mod rows;
 mod state;
 
-pub use batch::Batch;
+pub use batch::{Batch, BatchSlices};
 pub use candle_core::{Device, Result, Tensor, Var};
 pub use ensemble::conservative_value;
 pub use imitation::weighted_regression;

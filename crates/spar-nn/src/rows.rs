@@ -134,6 +134,46 @@ impl RowMlp {
         })
     }
 
+    /// Sizes and flat parameters: the inverse of [`Self::from_params`]. `None`
+    /// for a network no [`MlpShape`] describes: with another activation, or
+    /// normalized in a part of its hidden layers.
+    pub fn to_params(&self) -> Option<(MlpShape, Vec<f32>)> {
+        let (last, hidden) = self.layers.split_last()?;
+        let layer_norm = hidden.first().is_some_and(|layer| layer.norm.is_some());
+        let uniform = hidden
+            .iter()
+            .all(|layer| layer.norm.is_some() == layer_norm);
+        if !uniform || last.norm.is_some() {
+            return None;
+        }
+        let shape = MlpShape {
+            input: self.input_dim(),
+            hidden: hidden.iter().map(Linear::output).collect(),
+            output: last.output(),
+            layer_norm,
+            activation: match self.hidden {
+                Activation::Relu => spar_kernels::Activation::Relu,
+                Activation::Gelu => spar_kernels::Activation::Gelu,
+                _ => return None,
+            },
+            head: match self.output {
+                Activation::Identity => Head::Linear,
+                Activation::Tanh => Head::Tanh,
+                _ => return None,
+            },
+        };
+        let mut params = Vec::with_capacity(shape.parameters());
+        for layer in &self.layers {
+            params.extend_from_slice(&layer.weight);
+            params.extend_from_slice(&layer.bias);
+            if let Some(Norm { gain, shift }) = &layer.norm {
+                params.extend_from_slice(gain);
+                params.extend_from_slice(shift);
+            }
+        }
+        Some((shape, params))
+    }
+
     /// Width of an input row.
     pub fn input_dim(&self) -> usize {
         self.layers.first().map_or(0, Linear::input)

@@ -49,6 +49,17 @@ pub enum StateError {
         /// Elements found.
         got: usize,
     },
+    /// Networks that learn together are not equally far.
+    #[error("checkpoint arrays {names:?} have taken {steps:?} steps of Adam, expected one number")]
+    Steps {
+        /// The networks.
+        names: Vec<String>,
+        /// Their steps.
+        steps: Vec<u64>,
+    },
+    /// A device's buffers could not be read or written.
+    #[error(transparent)]
+    Device(#[from] spar_kernels::cuda::CudaError),
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

@@ -1,14 +1,17 @@
 //! SPAR: local rectification of a frozen anchor's action by Latent
 //! Self-Imitation. `update.rs` holds one whole update in the paper's order;
-//! start reading there.
+//! start
+//! reading there. `device.rs` is the same update on a GPU.
 
 mod config;
+mod device;
 mod loss;
 mod model;
 mod policy;
 mod update;
 
 pub use config::RectifyConfig;
+pub use device::DeviceSpar;
 pub use loss::fit_loss;
 pub use model::SupportModel;
 pub use policy::{Residual, SparPolicy};

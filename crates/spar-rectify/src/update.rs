@@ -5,6 +5,9 @@
 //! 3. fitting the manifold: residual regression
 //! 4. local improvement: Latent Self-Imitation
 //! 5. Polyak averaging of the targets
+//!
+//! This is the definition; `device.rs` is the same update on a GPU, tested equal
+//! to it.
 
 use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};

@@ -11,6 +11,9 @@ pub enum TrainError {
     /// The method is not one of ours.
     #[error("unknown method `{0}`; expected one of: bc, spar")]
     Method(String),
+    /// There is no such device.
+    #[error("unknown device `{0}`; expected one of: cpu, cuda")]
+    DeviceName(String),
     /// The folder holds another run.
     #[error(
         "{folder} holds another run: its spec.json differs in `{field}` (there {there}, here {here}); \
@@ -99,6 +102,9 @@ pub enum TrainError {
     /// A checkpoint could not be read or written.
     #[error(transparent)]
     State(#[from] spar_nn::StateError),
+    /// A device failed.
+    #[error(transparent)]
+    Device(#[from] spar_nn::device::CudaError),
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

@@ -3,13 +3,16 @@
 //!
 //! A run is a pure function of its [`RunSpec`]: the same spec on the same
 //! machine gives the same bits, whether it ran through or was killed and
-//! resumed. Algorithms do no input or output; it all happens here, through the
+//! resumed. Updates are computed in candle by [`run`()], by the CUDA kernels by
+//! [`run_on`]; all else is the same. Algorithms do no input or output; it all happens here, through the
 //! one atomic writer.
 
 mod config;
 mod control;
+mod device_policy;
 mod error;
 mod folder;
+mod learner;
 pub mod policy_file;
 mod run;
 mod spec;
@@ -17,7 +20,8 @@ mod throughput;
 
 pub use config::{DetachedPrecision, TrainConfig};
 pub use control::{Control, Phase, Progress};
+pub use device_policy::DevicePolicy;
 pub use error::TrainError;
-pub use run::run;
-pub use spec::{Method, RunSpec};
-pub use throughput::{Throughput, throughput};
+pub use run::{run, run_on};
+pub use spec::{DeviceKind, Method, RunSpec};
+pub use throughput::{Throughput, throughput, throughput_on};

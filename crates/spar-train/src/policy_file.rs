@@ -52,10 +52,10 @@ pub struct About {
 }
 
 /// A plain network as a policy: `clip(net((obs - mean) / std), -1, 1)`.
-struct PlainPolicy {
-    obs_mean: Vec<f32>,
-    obs_std: Vec<f32>,
-    net: RowMlp,
+pub(crate) struct PlainPolicy {
+    pub(crate) obs_mean: Vec<f32>,
+    pub(crate) obs_std: Vec<f32>,
+    pub(crate) net: RowMlp,
 }
 
 impl Policy for PlainPolicy {
@@ -181,24 +181,47 @@ pub fn read_best_of(
     env: EnvId,
     best_of: NonZeroUsize,
 ) -> Result<Box<dyn Policy>, TrainError> {
+    let mut contents = contents(path, env)?;
+    if best_of.get() > 1 {
+        match &mut contents {
+            Contents::Spar(SparPolicy {
+                residual: Some(residual),
+                ..
+            }) if !residual.critics.is_empty() => residual.best_of = best_of,
+            _ => {
+                return Err(TrainError::File {
+                    file: path.to_owned(),
+                    why: "holds no critics to choose the best of several candidates by; \
+                          give a policy of method spar, or leave --best-of out"
+                        .to_owned(),
+                });
+            }
+        }
+    }
+    Ok(match contents {
+        Contents::Spar(policy) => Box::new(policy),
+        Contents::Plain(policy) => Box::new(policy),
+    })
+}
+
+/// What a file holds.
+pub(crate) enum Contents {
+    Spar(SparPolicy),
+    Plain(PlainPolicy),
+}
+
+/// The policy at `path`, checked as by [`read`].
+pub(crate) fn contents(path: &Path, env: EnvId) -> Result<Contents, TrainError> {
     let bytes = std::fs::read(path).map_err(|e| in_file(e, path))?;
     let reader = Reader::new(path, &bytes)?;
-    let chooses = reader.file.tensor("critic.0.layers.0.weight").is_ok();
-    if best_of.get() > 1 && !chooses {
-        return Err(reader.wrong(
-            "holds no critics to choose the best of several candidates by; \
-             give a policy of method spar, or leave --best-of out"
-                .to_owned(),
-        ));
-    }
-    let policy: Box<dyn Policy> = if reader.metadata.contains_key(METADATA_KEY) {
-        let mut policy = reader.spar()?;
-        if let Some(residual) = &mut policy.residual {
-            residual.best_of = best_of;
-        }
-        Box::new(policy)
+    let contents = if reader.metadata.contains_key(METADATA_KEY) {
+        Contents::Spar(reader.spar()?)
     } else {
-        Box::new(reader.plain()?)
+        Contents::Plain(reader.plain()?)
+    };
+    let policy: &dyn Policy = match &contents {
+        Contents::Spar(policy) => policy,
+        Contents::Plain(policy) => policy,
     };
     let (obs, act) = (policy.obs_dim(), policy.act_dim());
     if (obs, act) != (env.obs_dim(), env.act_dim()) {
@@ -209,7 +232,7 @@ pub fn read_best_of(
             env.act_dim()
         )));
     }
-    Ok(policy)
+    Ok(contents)
 }
 
 struct Reader<'a> {

@@ -1,5 +1,7 @@
 //! The loop of a run: anchor phase, SPAR phase, final evaluation.
 
+mod judge;
+
 use std::{
     io,
     path::Path,
@@ -10,15 +12,19 @@ use serde::Serialize;
 use spar_anchor::{Anchor, AnchorTrainer};
 use spar_core::{RunRecord, Stream};
 use spar_data::{Batch, Normalizer, Sampler, Transitions};
-use spar_nn::State;
-use spar_rectify::{Spar, SparMetrics, SparPolicy};
+use spar_nn::{
+    State,
+    device::{Device, Kernels},
+};
+use spar_rectify::SparPolicy;
 
 use crate::{
+    config::DetachedPrecision,
     control::{Control, Phase, Progress},
     error::TrainError,
     folder::{CurvePoint, Folder, read_json, write_json},
-    policy_file,
-    spec::{Method, RunSpec},
+    learner::{AnchorLearner, Backend, Cpu, OnDevice, SparLearner},
+    spec::{DeviceKind, Method, RunSpec},
 };
 
 /// Updates between two lines of `metrics.jsonl`.
@@ -27,9 +33,9 @@ const LOG_EVERY: u64 = 500;
 /// Time between two progress reports.
 const REPORT_EVERY: Duration = Duration::from_millis(400);
 
-/// Trains the policy `spec` describes on `data` in the folder `out`, going on
-/// from its last checkpoint if it has one, judges the last checkpoint and
-/// returns the record it also writes to `DONE`.
+/// Trains the policy `spec` describes, whose device is the CPU, on `data` in the
+/// folder `out`, going on from its last checkpoint if it has one, judges the last
+/// checkpoint and returns the record it also writes to `DONE`.
 ///
 /// # Errors
 /// See [`TrainError`]; whatever stops a run, the folder can be resumed.
@@ -39,7 +45,58 @@ pub fn run<'a>(
     out: &Path,
     control: Control<'a>,
 ) -> Result<RunRecord, TrainError> {
+    run_with(&Cpu, spec, data, out, control)
+}
+
+/// [`run`] of a spec whose device is CUDA, by `kernels`.
+///
+/// A loss that is not finite is seen when the losses are next read: at a line of
+/// the log, a checkpoint or a point of the curve. Policies are judged on the CPU,
+/// as everyone who plays the policy file judges them.
+///
+/// # Errors
+/// As [`run`]; and if the device fails.
+pub fn run_on<'a, D: Device>(
+    kernels: &Kernels<D>,
+    spec: &'a RunSpec,
+    data: &'a Transitions,
+    out: &Path,
+    control: Control<'a>,
+) -> Result<RunRecord, TrainError> {
+    run_with(&OnDevice(kernels), spec, data, out, control)
+}
+
+/// Refuses a spec of another device than `B`, or of a setting it does not have.
+pub(crate) fn check<B: Backend>(_backend: &B, spec: &RunSpec) -> Result<(), TrainError> {
     spec.config.check()?;
+    if spec.device != B::KIND {
+        return Err(TrainError::Config(format!(
+            "`device` is {}, but the updates would be computed on {}",
+            spec.device.name(),
+            B::KIND.name()
+        )));
+    }
+    // Nothing of it reaches an anchor's training.
+    if spec.device != DeviceKind::Cpu
+        && spec.method == Method::Spar
+        && spec.config.detached_precision != DetachedPrecision::F32
+    {
+        return Err(TrainError::Config(format!(
+            "`detached_precision` is bf16, expected f32: only the CPU has it, and the device is {}",
+            spec.device.name()
+        )));
+    }
+    Ok(())
+}
+
+fn run_with<'a, B: Backend>(
+    backend: &B,
+    spec: &'a RunSpec,
+    data: &'a Transitions,
+    out: &Path,
+    control: Control<'a>,
+) -> Result<RunRecord, TrainError> {
+    check(backend, spec)?;
     let folder = Folder::open(out, spec)?;
     if let Some(record) = folder.finished(spec)? {
         return Ok(record);
@@ -47,10 +104,10 @@ pub fn run<'a>(
     let checkpoint = folder.read_checkpoint()?;
     folder.begin(spec, checkpoint.as_ref())?;
     let mut session = Session::new(spec, data, folder, control, checkpoint.as_ref())?;
-    let anchor = session.anchor_phase(checkpoint.as_ref())?;
+    let anchor = session.anchor_phase(backend, checkpoint.as_ref())?;
     let policy = match spec.method {
         Method::Bc => session.policy_of_anchor(&anchor)?,
-        Method::Spar => session.spar_phase(anchor, checkpoint.as_ref())?,
+        Method::Spar => session.spar_phase(backend, anchor, checkpoint.as_ref())?,
     };
     session.finish(&policy)
 }
@@ -110,7 +167,11 @@ impl<'a> Session<'a> {
 
     /// The frozen anchor: read from a finished run, from a checkpoint of the
     /// SPAR phase, or trained here.
-    fn anchor_phase(&mut self, checkpoint: Option<&State>) -> Result<Anchor, TrainError> {
+    fn anchor_phase<B: Backend>(
+        &mut self,
+        backend: &B,
+        checkpoint: Option<&State>,
+    ) -> Result<Anchor, TrainError> {
         let (spec, config) = (self.spec, &self.spec.config.anchor);
         let mut init = Stream::new(spec.seed, "anchor/init");
         let anchor = Anchor::new(config, self.data.obs_dim(), self.data.act_dim(), &mut init)?;
@@ -124,7 +185,8 @@ impl<'a> Session<'a> {
                 return Ok(anchor);
             }
         }
-        let mut trainer = AnchorTrainer::new(anchor, config);
+        let trainer = AnchorTrainer::new(anchor, config);
+        let mut trainer = backend.anchor(trainer, config, spec.config.batch_size)?;
         let mut sampler = Sampler::new(Stream::new(spec.seed, "anchor/sampler"));
         let mut update = 0;
         if let Some(state) = checkpoint {
@@ -133,20 +195,23 @@ impl<'a> Session<'a> {
             update = state.get_count("updates.anchor")?;
         }
         while update < config.updates {
-            let batch = self.next_batch(&mut sampler)?;
-            let loss = trainer.update(&batch)?;
+            self.next_batch(&mut sampler);
+            trainer.update(&self.batch)?;
             update += 1;
-            let line = || Line {
-                phase: Phase::Anchor,
-                update,
-                metrics: AnchorLine { loss },
-            };
-            if !loss.is_finite() {
-                return Err(self.diverged(&line())?);
+            if B::Anchor::AT_HAND || self.is_read(update, config.updates) {
+                let loss = trainer.loss()?;
+                let line = || Line {
+                    phase: Phase::Anchor,
+                    update,
+                    metrics: AnchorLine { loss },
+                };
+                if !loss.is_finite() {
+                    return Err(self.diverged(&line())?);
+                }
+                self.log(update, config.updates, line)?;
             }
-            self.log(update, config.updates, line)?;
             if spec.method == Method::Bc && update.is_multiple_of(spec.config.eval_every) {
-                let policy = self.policy_of_anchor(&trainer.anchor)?;
+                let policy = self.policy_of_anchor(trainer.anchor()?)?;
                 self.curve_point(update, &policy, spec.config.eval_episodes)?;
             }
             let save = || {
@@ -158,7 +223,7 @@ impl<'a> Session<'a> {
             };
             self.after_update(Phase::Anchor, update, config.updates, save)?;
         }
-        Ok(trainer.freeze())
+        trainer.freeze()
     }
 
     fn read_anchor(&self, folder: &Path, anchor: &Anchor) -> Result<(), TrainError> {
@@ -174,53 +239,56 @@ impl<'a> Session<'a> {
             return Err(unfit("its method is not bc"));
         }
         let same = theirs.seed == self.spec.seed
+            && theirs.device == self.spec.device
             && theirs.dataset == self.spec.dataset
             && theirs.config.anchor == self.spec.config.anchor
             && theirs.config.batch_size == self.spec.config.batch_size;
         if !same {
             return Err(unfit(
-                "its data, seed, batch size or anchor settings differ",
+                "its data, seed, device, batch size or anchor settings differ",
             ));
         }
         let state = State::read(&folder.join("checkpoints/latest.safetensors"))?;
         Ok(anchor.net().load("anchor", &state)?)
     }
 
-    fn spar_phase(
+    fn spar_phase<B: Backend>(
         &mut self,
+        backend: &B,
         anchor: Anchor,
         checkpoint: Option<&State>,
     ) -> Result<SparPolicy, TrainError> {
         let spec = self.spec;
         let config = &spec.config;
         let dims = (self.data.obs_dim(), self.data.act_dim());
-        let mut spar = config.spar(anchor, dims, spec.seed)?;
+        let start = config.spar(anchor, dims, spec.seed)?;
+        let mut spar = backend.spar(start, config.batch_size)?;
         let mut sampler = Sampler::new(Stream::new(spec.seed, "spar/sampler"));
-        let mut metrics = SparMetrics::default();
         if let Some(state) = checkpoint.filter(|c| c.get_count("updates.spar").is_ok()) {
-            spar.load(state)?;
             sampler = Sampler::new(state.get_stream("sampler")?);
             let text = state.metadata.get("metrics");
-            metrics = text
-                .and_then(|t| serde_json::from_str(t).ok())
-                .unwrap_or_default();
+            let metrics = text.and_then(|t| serde_json::from_str(t).ok());
+            spar.load(state, metrics.unwrap_or_default())?;
         }
-        let frozen = spar.anchor.fingerprint()?;
+        let frozen = spar.spar()?.anchor.fingerprint()?;
         while spar.updates() < config.updates {
-            let batch = self.next_batch(&mut sampler)?;
-            spar.update(&batch, &mut metrics)?;
+            self.next_batch(&mut sampler);
+            spar.update(&self.batch)?;
             let update = spar.updates();
-            let line = || Line {
-                phase: Phase::Spar,
-                update,
-                metrics,
-            };
-            if !metrics.is_finite() {
-                return Err(self.diverged(&line())?);
+            if B::Spar::AT_HAND || self.is_read(update, config.updates) {
+                let metrics = spar.metrics()?;
+                let line = || Line {
+                    phase: Phase::Spar,
+                    update,
+                    metrics,
+                };
+                if !metrics.is_finite() {
+                    return Err(self.diverged(&line())?);
+                }
+                self.log(update, config.updates, line)?;
             }
-            self.log(update, config.updates, line)?;
             if update.is_multiple_of(config.eval_every) {
-                let policy = self.policy_of_spar(&spar)?;
+                let policy = self.policy_of_spar(spar.spar()?)?;
                 self.curve_point(update, &policy, config.eval_episodes)?;
             }
             let save = || {
@@ -228,12 +296,13 @@ impl<'a> Session<'a> {
                 spar.save(&mut state)?;
                 state.insert_count("updates.spar", update);
                 state.insert_stream("sampler", sampler.stream());
-                let text = serde_json::to_string(&metrics).map_err(io::Error::from)?;
+                let text = serde_json::to_string(&spar.metrics()?).map_err(io::Error::from)?;
                 state.metadata.insert("metrics".to_owned(), text);
                 Ok(state)
             };
             self.after_update(Phase::Spar, update, config.updates, save)?;
         }
+        let spar = spar.spar()?;
         let got = spar.anchor.fingerprint()?;
         if got != frozen {
             return Err(TrainError::AnchorMoved {
@@ -241,24 +310,26 @@ impl<'a> Session<'a> {
                 got,
             });
         }
-        self.policy_of_spar(&spar)
+        self.policy_of_spar(spar)
     }
 
-    fn next_batch(&mut self, sampler: &mut Sampler) -> Result<spar_nn::Batch, TrainError> {
+    /// Whether what `update` measured is needed: for the log, or because what it
+    /// led to is about to be kept or judged.
+    fn is_read(&self, update: u64, last: u64) -> bool {
+        let config = &self.spec.config;
+        let every = [LOG_EVERY, config.checkpoint_every, config.eval_every];
+        every.iter().any(|&n| update.is_multiple_of(n))
+            || update == last
+            || self.control.stop_after == Some(update)
+    }
+
+    fn next_batch(&mut self, sampler: &mut Sampler) {
         let batch = &mut self.batch;
         sampler.next(self.data, &self.normalizer, batch);
         batch
             .rewards
             .iter_mut()
             .for_each(|r| *r *= self.reward_scale);
-        Ok(spar_nn::Batch::from_slices(
-            batch.size,
-            &batch.obs,
-            &batch.actions,
-            &batch.rewards,
-            &batch.next_obs,
-            &batch.not_terminal,
-        )?)
     }
 
     fn log<M: Serialize>(
@@ -341,43 +412,6 @@ impl<'a> Session<'a> {
         self.spent + self.started.elapsed().as_secs_f64()
     }
 
-    fn policy_of_anchor(&self, anchor: &Anchor) -> Result<SparPolicy, TrainError> {
-        Ok(SparPolicy {
-            obs_mean: self.normalizer.mean.clone(),
-            obs_std: self.normalizer.std.clone(),
-            anchor: anchor.rows()?,
-            residual: None,
-        })
-    }
-
-    fn policy_of_spar(&self, spar: &Spar) -> Result<SparPolicy, TrainError> {
-        let Normalizer { mean, std } = &self.normalizer;
-        Ok(SparPolicy::of(spar, mean.clone(), std.clone())?)
-    }
-
-    fn curve_point(
-        &mut self,
-        update: u64,
-        policy: &SparPolicy,
-        episodes: usize,
-    ) -> Result<(), TrainError> {
-        let (env, seed) = (self.spec.env, self.spec.eval_seed);
-        let played = spar_eval::rollout(env, policy, episodes, seed, 1)?;
-        self.push_point(update, &played);
-        Ok(())
-    }
-
-    fn push_point(&mut self, update: u64, played: &[spar_eval::Episode]) {
-        let mean_return = played.iter().map(|e| e.ret).sum::<f64>() / played.len() as f64;
-        self.curve.retain(|p| p.update < update);
-        self.curve.push(CurvePoint {
-            update,
-            episodes: played.len(),
-            mean_return,
-            normalized_score: self.spec.env.normalized_score(mean_return),
-        });
-    }
-
     /// Writes the diagnostic file of a diverged run and returns its error.
     fn diverged<M: Serialize>(&self, line: &Line<M>) -> Result<TrainError, TrainError> {
         let range = |values: &[f32]| {
@@ -409,49 +443,6 @@ impl<'a> Session<'a> {
             update: line.update,
             diagnostic,
         })
-    }
-
-    /// Judges the policy of the last update and closes the folder.
-    fn finish(mut self, policy: &SparPolicy) -> Result<RunRecord, TrainError> {
-        let spec = self.spec;
-        let about = policy_file::About {
-            method: spec.method.name().to_owned(),
-            env: spec.env,
-            task: spec.task.clone(),
-            dataset: spec.dataset.clone(),
-            seed: spec.seed,
-            updates: spec.updates(),
-        };
-        policy_file::write(&self.folder.file("policy.safetensors"), policy, &about)?;
-        self.report(Phase::Eval, spec.updates())?;
-        let played = spar_eval::rollout(spec.env, policy, spec.final_episodes, spec.eval_seed, 1)?;
-        self.push_point(spec.updates(), &played);
-        self.folder.write_curve(&self.curve)?;
-        self.folder.write_returns(&played)?;
-        let record = RunRecord {
-            suite: spec.suite.clone(),
-            preset: spec.preset.clone(),
-            task: spec.task.clone(),
-            method: spec.method.name().to_owned(),
-            seed: spec.seed,
-            env: spec.env,
-            dataset: spec.dataset.clone(),
-            returns: played.iter().map(|e| e.ret).collect(),
-            eval_seed: spec.eval_seed,
-            updates: if spec.method == Method::Spar {
-                spec.config.updates
-            } else {
-                0
-            },
-            anchor_updates: spec.config.anchor.updates,
-            wall_s: self.wall_s(),
-            commit: self.control.commit.clone(),
-            mujoco_version: spar_env::physics_version(spec.env)?,
-            threads: 1,
-            command: self.control.command.clone(),
-        };
-        self.folder.write_done(&record)?;
-        Ok(record)
     }
 }
 

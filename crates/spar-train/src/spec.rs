@@ -36,6 +36,38 @@ impl std::str::FromStr for Method {
     }
 }
 
+/// Where a run's updates are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceKind {
+    /// In candle on the CPU: the definition.
+    #[default]
+    Cpu,
+    /// By the CUDA kernels: the same updates up to rounding, hence another run.
+    Cuda,
+}
+
+impl DeviceKind {
+    /// The name on command lines and in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+        }
+    }
+}
+
+impl std::str::FromStr for DeviceKind {
+    type Err = TrainError;
+    fn from_str(text: &str) -> Result<Self, TrainError> {
+        match text {
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda),
+            other => Err(TrainError::DeviceName(other.to_owned())),
+        }
+    }
+}
+
 /// Everything that decides a run's bits: the content of `spec.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunSpec {
@@ -57,6 +89,9 @@ pub struct RunSpec {
     pub eval_seed: u64,
     /// Episodes of the final evaluation.
     pub final_episodes: usize,
+    /// What computes the updates; the CPU in specs from before there was a choice.
+    #[serde(default)]
+    pub device: DeviceKind,
     /// Hyper-parameters.
     pub config: TrainConfig,
 }

@@ -6,9 +6,14 @@ use serde::Serialize;
 use spar_anchor::{Anchor, AnchorTrainer};
 use spar_core::Stream;
 use spar_data::{Batch, Normalizer, Sampler, Transitions};
-use spar_rectify::SparMetrics;
+use spar_nn::device::{Device, Kernels};
 
-use crate::{error::TrainError, spec::RunSpec};
+use crate::{
+    error::TrainError,
+    learner::{AnchorLearner, Backend, Cpu, OnDevice, SparLearner},
+    run::check,
+    spec::RunSpec,
+};
 
 /// Updates per second measured on this machine, for estimates.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -33,46 +38,68 @@ pub fn throughput(
     data: &Transitions,
     seconds: f64,
 ) -> Result<Throughput, TrainError> {
+    throughput_with(&Cpu, spec, data, seconds)
+}
+
+/// [`throughput`] of a spec whose device is CUDA, by `kernels`.
+///
+/// # Errors
+/// If the device fails.
+pub fn throughput_on<D: Device>(
+    kernels: &Kernels<D>,
+    spec: &RunSpec,
+    data: &Transitions,
+    seconds: f64,
+) -> Result<Throughput, TrainError> {
+    throughput_with(&OnDevice(kernels), spec, data, seconds)
+}
+
+fn throughput_with<B: Backend>(
+    backend: &B,
+    spec: &RunSpec,
+    data: &Transitions,
+    seconds: f64,
+) -> Result<Throughput, TrainError> {
+    check(backend, spec)?;
     let config = &spec.config;
-    let (obs_dim, act_dim) = (data.obs_dim(), data.act_dim());
+    let dims = (data.obs_dim(), data.act_dim());
     let normalizer = Normalizer::of(data);
     let mut sampler = Sampler::new(Stream::new(spec.seed, "throughput"));
-    let mut flat = Batch::new(config.batch_size, obs_dim, act_dim);
-    let mut next = || -> Result<spar_nn::Batch, TrainError> {
-        sampler.next(data, &normalizer, &mut flat);
-        let f = &flat;
-        let (s, n) = (&f.obs, &f.next_obs);
-        Ok(spar_nn::Batch::from_slices(
-            f.size,
-            s,
-            &f.actions,
-            &f.rewards,
-            n,
-            &f.not_terminal,
-        )?)
-    };
-    let mut rate = |step: &mut dyn FnMut(&spar_nn::Batch) -> Result<(), TrainError>| {
+    let mut batch = Batch::new(config.batch_size, dims.0, dims.1);
+    // `update` is given nothing when it is to wait for all updates before.
+    let mut rate = |update: &mut dyn FnMut(Option<&Batch>) -> Result<(), TrainError>| {
         let (start, mut updates) = (Instant::now(), 0u32);
         while updates == 0 || start.elapsed().as_secs_f64() < seconds / 3.0 {
-            step(&next()?)?;
+            sampler.next(data, &normalizer, &mut batch);
+            update(Some(&batch))?;
             updates += 1;
         }
+        update(None)?;
         Ok::<f64, TrainError>(f64::from(updates) / start.elapsed().as_secs_f64())
     };
-    let mut init = Stream::new(spec.seed, "throughput/init");
-    let anchor = Anchor::new(&config.anchor, obs_dim, act_dim, &mut init)?;
-    let mut trainer = AnchorTrainer::new(anchor, &config.anchor);
-    let anchor_rate = rate(&mut |batch| Ok(trainer.update(batch).map(drop)?))?;
-    let anchor = trainer.freeze();
+    // Any anchor will do.
+    let anchor = || {
+        let mut init = Stream::new(spec.seed, "throughput/init");
+        Anchor::new(&config.anchor, dims.0, dims.1, &mut init)
+    };
+    let trainer = AnchorTrainer::new(anchor()?, &config.anchor);
+    let mut trainer = backend.anchor(trainer, &config.anchor, config.batch_size)?;
+    let anchor_rate = rate(&mut |batch| match batch {
+        Some(batch) => trainer.update(batch),
+        None => trainer.loss().map(drop),
+    })?;
 
-    let mut metrics = SparMetrics::default();
-    let mut part = config.clone();
-    part.rectify.warmup = u64::MAX;
-    let mut fitting = part.spar(anchor, (obs_dim, act_dim), 0)?;
-    let fit_rate = rate(&mut |batch| Ok(fitting.update(batch, &mut metrics)?))?;
-    part.rectify.warmup = 0;
-    let mut imitating = part.spar(fitting.anchor, (obs_dim, act_dim), 0)?;
-    let imitation_rate = rate(&mut |batch| Ok(imitating.update(batch, &mut metrics)?))?;
+    let mut spar_rate = |warmup| {
+        let mut part = config.clone();
+        part.rectify.warmup = warmup;
+        let start = part.spar(anchor()?, dims, 0)?;
+        let mut spar = backend.spar(start, config.batch_size)?;
+        rate(&mut |batch| match batch {
+            Some(batch) => spar.update(batch),
+            None => spar.metrics().map(drop),
+        })
+    };
+    let (fit_rate, imitation_rate) = (spar_rate(u64::MAX)?, spar_rate(0)?);
 
     let fit = config.rectify.warmup.min(config.updates) as f64;
     let imitation = config.updates as f64 - fit;

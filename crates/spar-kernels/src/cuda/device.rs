@@ -28,6 +28,7 @@ pub struct Limits {
 pub struct Net {
     layers: i32,
     layer_norm: i32,
+    gelu: i32,
     tanh_head: i32,
     scale: f32,
     width: [i32; MAX_LAYERS + 1],
@@ -35,9 +36,9 @@ pub struct Net {
 
 impl Net {
     /// # Errors
-    /// If the network is deeper than [`MAX_LAYERS`], has another activation than
-    /// ReLU or a tanh that `head` leaves out, or a size is zero or does
-    /// not fit the kernels' 32-bit arithmetic.
+    /// If the network is deeper than [`MAX_LAYERS`] or has a tanh that `head`
+    /// leaves out, or a size is zero or does not fit the kernels' 32-bit
+    /// arithmetic.
     pub(super) fn new(shape: &MlpShape, head: Head) -> Result<Self, CudaError> {
         let layers = shape.hidden.len() + 1;
         if layers > MAX_LAYERS {
@@ -53,12 +54,6 @@ impl Net {
                 return Err(CudaError::Shape("a layer of width zero".to_owned()));
             }
         }
-        if shape.activation != Activation::Relu {
-            return Err(CudaError::Shape(format!(
-                "hidden layers followed by {:?}; the CUDA kernels know ReLU only",
-                shape.activation
-            )));
-        }
         if shape.head == crate::Head::Tanh && head == Head::Linear {
             return Err(CudaError::Shape(
                 "a linear head for a network that has a tanh".to_owned(),
@@ -71,6 +66,10 @@ impl Net {
         Ok(Self {
             layers: int("layers", layers)?,
             layer_norm: shape.layer_norm.into(),
+            gelu: match shape.activation {
+                Activation::Relu => 0,
+                Activation::Gelu => 1,
+            },
             tanh_head,
             scale,
             width,
@@ -180,6 +179,10 @@ pub trait Device {
     /// A buffer of `f32` on the device.
     type Buffer: std::fmt::Debug;
 
+    /// Launches as [`Device::repeat`] recorded them. It keeps the buffers they
+    /// read and write, so that none of them is freed under a recording.
+    type Recording: std::fmt::Debug;
+
     /// See [`Limits`].
     fn limits(&self) -> Limits;
 
@@ -217,6 +220,27 @@ pub trait Device {
         launch: Launch,
         args: &[Arg<'_, Self::Buffer>],
     ) -> Result<(), CudaError>;
+
+    /// Starts the launches of `launches`, after those before them. The first
+    /// call for a `recording` records them, and every call starts them as they
+    /// were recorded: the same kernels on the same buffers with the same
+    /// numbers, whatever the buffers hold by then. On a GPU that is one launch
+    /// of a graph instead of one per kernel.
+    ///
+    /// While they are recorded none runs: `launches` may neither read nor write
+    /// nor make a buffer. A device that records nothing calls `launches` every
+    /// time, as here.
+    ///
+    /// # Errors
+    /// If `launches` fails, does what cannot be recorded, or a launch fails.
+    fn repeat(
+        &self,
+        recording: &mut Option<Self::Recording>,
+        launches: &mut dyn FnMut() -> Result<(), CudaError>,
+    ) -> Result<(), CudaError> {
+        let _ = recording;
+        launches()
+    }
 
     /// A buffer that holds `values`.
     ///

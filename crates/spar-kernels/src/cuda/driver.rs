@@ -1,10 +1,15 @@
 //! A GPU, through the CUDA driver and the run-time compiler.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use cudarc::{
     driver::{
-        CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, DriverError, result, sys,
+        CudaContext, CudaFunction, CudaGraph, CudaSlice, CudaStream, DevicePtr, DriverError,
+        result, sys,
     },
     nvrtc::{self, CompileError, CompileOptions},
 };
@@ -14,10 +19,13 @@ use super::{
     source::{SOURCES, Source},
 };
 
-/// A GPU with the kernels loaded. Launches run one after the other on the
-/// device's default stream; only [`Device::read`] waits for them.
+/// A GPU with the kernels loaded. Everything runs in order on one stream of its
+/// own; only [`Device::read`] waits for it.
 pub struct CudaDevice {
     stream: Arc<CudaStream>,
+    /// While launches are recorded, the buffers they use so far. Held during
+    /// every call on the stream, so that only launches are ever captured.
+    recorded: Mutex<Option<Kept>>,
     kernels: HashMap<&'static str, CudaFunction>,
     limits: Limits,
     name: String,
@@ -25,7 +33,20 @@ pub struct CudaDevice {
 
 /// Values of `f32` on a GPU.
 #[derive(Debug)]
-pub struct CudaBuffer(CudaSlice<f32>);
+pub struct CudaBuffer(
+    /// Shared with the recordings that use it.
+    Arc<CudaSlice<f32>>,
+);
+
+/// The buffers of a recording.
+type Kept = Vec<Arc<CudaSlice<f32>>>;
+
+/// Launches captured as a graph.
+pub struct CudaRecording {
+    graph: CudaGraph,
+    /// What the graph reads and writes lives as long as it.
+    buffers: Kept,
+}
 
 impl CudaDevice {
     /// Opens GPU number `ordinal` and compiles the kernels for it.
@@ -55,6 +76,9 @@ impl CudaDevice {
             CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN as SHARED,
             CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT as PROCESSORS,
         };
+        // SAFETY: nothing but this one stream ever touches a buffer: `launch`
+        // refuses those of other devices. Events would be captured with launches.
+        unsafe { context.disable_event_tracking() };
         let attribute = |which| context.attribute(which).map_err(driver);
         let shared = attribute(SHARED)?;
         let mut kernels = HashMap::new();
@@ -83,7 +107,9 @@ impl CudaDevice {
                 multiprocessors: size(attribute(PROCESSORS)?),
             },
             name: context.name().map_err(driver)?,
-            stream: context.default_stream(),
+            // The default stream cannot be captured.
+            stream: context.new_stream().map_err(driver)?,
+            recorded: Mutex::new(None),
             kernels,
         })
     }
@@ -98,7 +124,48 @@ impl CudaDevice {
     /// # Errors
     /// If one of them failed.
     pub fn synchronize(&self) -> Result<(), CudaError> {
+        let _stream = self.stream_for("a wait")?;
         self.stream.synchronize().map_err(driver)
+    }
+
+    fn recorded(&self) -> MutexGuard<'_, Option<Kept>> {
+        // What a panic elsewhere left is a list of buffers, whole.
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The stream for a call that is no launch, refused while launches are
+    /// recorded: it would become part of the recording, and with it an address
+    /// of the host's or a buffer that is gone by the time it is repeated.
+    fn stream_for(&self, what: &str) -> Result<MutexGuard<'_, Option<Kept>>, CudaError> {
+        let recorded = self.recorded();
+        if recorded.is_some() {
+            return Err(CudaError::Driver(format!(
+                "{what} among launches that are recorded"
+            )));
+        }
+        Ok(recorded)
+    }
+
+    fn record(
+        &self,
+        launches: &mut dyn FnMut() -> Result<(), CudaError>,
+    ) -> Result<CudaRecording, CudaError> {
+        {
+            let mut recorded = self.stream_for("a recording")?;
+            let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+            self.stream.begin_capture(mode).map_err(driver)?;
+            *recorded = Some(Vec::new());
+        }
+        let launched = launches();
+        // A capture must end, whatever came of it.
+        let mut recorded = self.recorded();
+        let captured = self.stream.end_capture(sys::CUgraphInstantiate_flags(0));
+        let buffers = recorded.take().unwrap_or_default();
+        launched?;
+        let Some(graph) = captured.map_err(driver)? else {
+            return Err(CudaError::Driver("nothing was recorded".to_owned()));
+        };
+        Ok(CudaRecording { graph, buffers })
     }
 }
 
@@ -122,6 +189,14 @@ fn driver(error: DriverError) -> CudaError {
     CudaError::Driver(error.to_string())
 }
 
+impl fmt::Debug for CudaRecording {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CudaRecording")
+            .field("buffers", &self.buffers.len())
+            .finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for CudaDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CudaDevice")
@@ -133,13 +208,16 @@ impl fmt::Debug for CudaDevice {
 
 impl Device for CudaDevice {
     type Buffer = CudaBuffer;
+    type Recording = CudaRecording;
 
     fn limits(&self) -> Limits {
         self.limits
     }
 
     fn alloc(&self, len: usize) -> Result<CudaBuffer, CudaError> {
-        self.stream.alloc_zeros(len).map(CudaBuffer).map_err(driver)
+        let _stream = self.stream_for("a new buffer")?;
+        let zeros = self.stream.alloc_zeros(len).map_err(driver)?;
+        Ok(CudaBuffer(Arc::new(zeros)))
     }
 
     fn len(&self, buffer: &CudaBuffer) -> usize {
@@ -154,13 +232,20 @@ impl Device for CudaDevice {
                 got: values.len(),
             });
         }
-        let copied = self.stream.memcpy_htod(values, &mut buffer.0);
+        let _stream = self.stream_for("a write")?;
+        self.stream.context().bind_to_thread().map_err(driver)?;
+        let (address, _) = buffer.0.device_ptr(&self.stream);
+        // SAFETY: the buffer is on this stream's device and as long as `values`.
+        // These lie in pageable memory, which the driver has read when it
+        // returns; the copy is in the stream's order.
+        let copied = unsafe { result::memcpy_htod_async(address, values, self.stream.cu_stream()) };
         copied.map_err(driver)
     }
 
     fn read(&self, buffer: &CudaBuffer) -> Result<Vec<f32>, CudaError> {
-        let values = self.stream.clone_dtoh(&buffer.0).map_err(driver)?;
-        self.synchronize()?;
+        let _stream = self.stream_for("a read")?;
+        let values = self.stream.clone_dtoh(&*buffer.0).map_err(driver)?;
+        self.stream.synchronize().map_err(driver)?;
         Ok(values)
     }
 
@@ -192,11 +277,19 @@ impl Device for CudaDevice {
         let threads = THREADS as u32;
         let bound = self.stream.context().bind_to_thread();
         bound.map_err(driver)?;
+        let mut recorded = self.recorded();
+        if let Some(buffers) = &mut *recorded {
+            buffers.extend(args.iter().filter_map(|arg| match arg {
+                Arg::Read(buffer) => Some(Arc::clone(&buffer.0)),
+                Arg::Write(buffer) => Some(Arc::clone(&buffer.0)),
+                _ => None,
+            }));
+        }
         // SAFETY: the function and the stream belong to the context just bound
         // and live as long as `self`; the caller vouches that the arguments are
         // the kernel's; their values outlive the call, which copies them. A
         // buffer dropped while the kernel runs is freed on the same stream,
-        // after it.
+        // after it; a recording keeps its own.
         let launched = unsafe {
             result::launch_kernel(
                 function.cu_function(),
@@ -208,5 +301,18 @@ impl Device for CudaDevice {
             )
         };
         launched.map_err(|error| failed(error.to_string()))
+    }
+
+    fn repeat(
+        &self,
+        recording: &mut Option<CudaRecording>,
+        launches: &mut dyn FnMut() -> Result<(), CudaError>,
+    ) -> Result<(), CudaError> {
+        let recording = match recording {
+            Some(recording) => recording,
+            None => recording.insert(self.record(launches)?),
+        };
+        let _stream = self.stream_for("a graph")?;
+        recording.graph.launch().map_err(driver)
     }
 }

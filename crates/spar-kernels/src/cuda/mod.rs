@@ -4,11 +4,10 @@
 //! the GPU that is there, so that one binary runs on machines with and without
 //! one and says plainly which it found. [`Kernels`] has one safe function per
 //! operation; it chooses the launch and checks every length, over whatever
-//! [`Device`] runs the kernels: with the feature `cuda` a GPU (`CudaDevice`),
-//! and in this crate's tests a stand-in that executes the very same sources on
-//! the CPU and is compared with the plain references. The sources are also
-//! compiled to PTX for sm_80 and sm_90 and assembled there, without a spill.
-//! No timing of them exists.
+//! [`Device`] runs the kernels: a GPU ([`CudaDevice`]), and in the tests a
+//! stand-in that executes the very same sources on the CPU and is compared with
+//! the plain references. The sources are also compiled to PTX for sm_80 and sm_90
+//! and assembled there, without a spill. No timing of them exists.
 //!
 //! # Launches
 //! A small network is bound by launches rather than by arithmetic, so that one
@@ -26,27 +25,25 @@
 //! | [`Kernels::policy`] | 1 |
 //!
 //! A whole SPAR update, expectile critic and policy, takes 37 launches; `docs/cuda.md`
-//! lists them.
+//! lists them. [`Device::repeat`] records such a sequence once and starts it as one
+//! graph: all that changes from update to update lies in buffers.
 
 mod device;
-#[cfg(feature = "cuda")]
 mod driver;
 mod losses;
 mod network;
 mod optim;
 mod policy;
-#[cfg(feature = "cuda")]
 mod source;
 mod value;
 
 pub use device::{
     Arg, ArgValue, Device, Head, InputParts, Launch, Limits, MAX_LAYERS, Net, THREADS,
 };
-#[cfg(feature = "cuda")]
-pub use driver::{CudaBuffer, CudaDevice};
+pub use driver::{CudaBuffer, CudaDevice, CudaRecording};
 pub use losses::{Bootstrap, Loss, Posterior};
 pub use network::{Actions, GradientWork, Network, Part, Rows, Saved};
-pub use optim::AdamStep;
+pub use optim::{AdamStep, adam_factors};
 pub use policy::Policy;
 pub use value::Imitation;
 

@@ -4,7 +4,7 @@ use super::{
     Arg, CudaError, Device, Head, InputParts, Kernels, Launch, Net, THREADS,
     device::{extent, int},
 };
-use crate::MlpShape;
+use crate::{Activation, MlpShape};
 
 /// Sides of the pieces of a weight gradient; `TILE` in `mlp_backward.cu`.
 const TILE: usize = 64;
@@ -44,6 +44,22 @@ pub struct Part<'a, B> {
     pub repeat: usize,
 }
 
+impl<'a, B> Part<'a, B> {
+    /// A part each of whose rows, `width` columns wide, stands for one row.
+    pub fn new(values: &'a B, width: usize) -> Self {
+        Self::repeated(values, width, 1)
+    }
+
+    /// A part each of whose rows stands for `repeat` rows in turn.
+    pub fn repeated(values: &'a B, width: usize, repeat: usize) -> Self {
+        Self {
+            values,
+            width,
+            repeat,
+        }
+    }
+}
+
 /// The input of a pass, gathered from its parts by the kernel.
 #[derive(Debug)]
 pub struct Rows<'a, B> {
@@ -51,6 +67,13 @@ pub struct Rows<'a, B> {
     pub rows: usize,
     /// At least one part, at most three.
     pub parts: &'a [Part<'a, B>],
+}
+
+impl<'a, B> Rows<'a, B> {
+    /// `rows` rows made of `parts`.
+    pub fn new(rows: usize, parts: &'a [Part<'a, B>]) -> Self {
+        Self { rows, parts }
+    }
 }
 
 /// Where a forward pass puts the actions of its residuals.
@@ -72,7 +95,10 @@ pub struct Saved<B> {
     nets: usize,
     rows: usize,
     activation: B,
-    norm: Option<(B, B)>,
+    /// Values from before the activations: normalized ones or, without
+    /// normalization, what GELU was applied to. Of a ReLU nothing.
+    before: Option<B>,
+    inverse_std: Option<B>,
 }
 
 /// Buffers of a backward pass, used again.
@@ -100,13 +126,15 @@ impl<D: Device> Kernels<D> {
         // would read as nothing to keep.
         let alloc = |len: usize| self.device.alloc(len.max(1));
         let hidden = nets * rows * shape.hidden.iter().sum::<usize>();
-        let norm = || Ok((alloc(hidden)?, alloc(nets * rows * shape.hidden.len())?));
+        let keeps_before = shape.layer_norm || shape.activation == Activation::Gelu;
+        let inverse_std = || alloc(nets * rows * shape.hidden.len());
         Ok(Saved {
             shape: shape.clone(),
             nets,
             rows,
             activation: alloc(hidden)?,
-            norm: shape.layer_norm.then(norm).transpose()?,
+            before: keeps_before.then(|| alloc(hidden)).transpose()?,
+            inverse_std: shape.layer_norm.then(inverse_std).transpose()?,
         })
     }
 
@@ -170,10 +198,8 @@ impl<D: Device> Kernels<D> {
             Some(saved) => {
                 saved.check(network, rows)?;
                 args.push(Arg::Write(&mut saved.activation));
-                match &mut saved.norm {
-                    None => args.extend([Arg::Null, Arg::Null]),
-                    Some((n, s)) => args.extend([Arg::Write(n), Arg::Write(s)]),
-                }
+                args.push(saved.before.as_mut().map_or(Arg::Null, Arg::Write));
+                args.push(saved.inverse_std.as_mut().map_or(Arg::Null, Arg::Write));
             }
         }
         match actions {
@@ -265,10 +291,6 @@ impl<D: Device> Kernels<D> {
             grid: [extent(rows.div_ceil(tile.rows))?, extent(nets)?, 1],
             shared_bytes: tile.shared_bytes,
         };
-        let (values, std) = match &saved.norm {
-            None => (Arg::Null, Arg::Null),
-            Some((values, std)) => (Arg::Read(values), Arg::Read(std)),
-        };
         let keep = |buffer| {
             if wanted {
                 Arg::Write(buffer)
@@ -282,8 +304,8 @@ impl<D: Device> Kernels<D> {
             int_rows,
             Arg::Int(int("width", widest)?),
             Arg::Read(&saved.activation),
-            values,
-            std,
+            saved.before.as_ref().map_or(Arg::Null, Arg::Read),
+            saved.inverse_std.as_ref().map_or(Arg::Null, Arg::Read),
             Arg::Read(out),
             Arg::Read(grad_out),
             keep(&mut work.delta),
@@ -317,7 +339,7 @@ impl<D: Device> Kernels<D> {
             Arg::Int(int("rows", rows)?),
             Arg::Int(int("rows", work.split_rows)?),
             Arg::Read(&saved.activation),
-            saved.norm.as_ref().map_or(Arg::Null, |n| Arg::Read(&n.0)),
+            saved.before.as_ref().map_or(Arg::Null, Arg::Read),
             Arg::Read(&work.delta),
             work.masked.as_ref().map_or(Arg::Null, Arg::Read),
         ]);

@@ -7,12 +7,22 @@ use super::{
 use crate::optim::AdamConfig;
 
 /// One step of Adam.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AdamStep {
+#[derive(Debug)]
+pub struct AdamStep<'a, B> {
     /// Hyper-parameters.
     pub config: AdamConfig,
-    /// Counts from 1 and includes this step.
-    pub step: u64,
+    /// The step's [`adam_factors`], `[2]`: the only thing that differs from step
+    /// to step lies on the device, so that a recorded launch can be repeated.
+    pub factors: &'a B,
+}
+
+/// What of Adam depends on the number of the step, which counts from 1: the rate
+/// `lr / (1 - beta1^step)` and the second moment's `1 / sqrt(1 - beta2^step)`.
+pub fn adam_factors(config: &AdamConfig, step: u64) -> [f32; 2] {
+    let correction1 = 1.0 - config.beta1.powf(step as f64);
+    let correction2 = 1.0 - config.beta2.powf(step as f64);
+    let rate = f64::from(config.lr) / correction1;
+    [rate as f32, (1.0 / correction2.sqrt()) as f32]
 }
 
 impl<D: Device> Kernels<D> {
@@ -24,7 +34,7 @@ impl<D: Device> Kernels<D> {
     /// If the buffers differ in length or the launch fails.
     pub fn adam(
         &self,
-        step: &AdamStep,
+        step: &AdamStep<'_, D::Buffer>,
         params: &mut D::Buffer,
         grad: &D::Buffer,
         m: &mut D::Buffer,
@@ -45,9 +55,7 @@ impl<D: Device> Kernels<D> {
             eps,
             weight_decay,
         } = step.config;
-        let lr = f64::from(lr);
-        let correction1 = 1.0 - beta1.powf(step.step as f64);
-        let correction2 = 1.0 - beta2.powf(step.step as f64);
+        self.check("factors of a step", step.factors, 2)?;
         let float = |value: f64| Arg::Float(value as f32);
         let (tau, target) = match average {
             None => (0.0, Arg::Null),
@@ -59,13 +67,12 @@ impl<D: Device> Kernels<D> {
             Arg::Write(m),
             Arg::Write(v),
             target,
+            Arg::Read(step.factors),
             Arg::Int(int("parameters", count)?),
-            float(1.0 - lr * f64::from(weight_decay)),
+            float(1.0 - f64::from(lr) * f64::from(weight_decay)),
             float(1.0 - beta1),
             float(beta2),
             float(1.0 - beta2),
-            float(lr / correction1),
-            float(1.0 / correction2.sqrt()),
             Arg::Float(eps),
             Arg::Float(tau),
         ];

@@ -23,7 +23,7 @@ fn corrupt_files_are_named() {
     check(
         &refused(&runs),
         expect![
-            "RUNS/hopper-medium/bc/seed-0/DONE: not a valid run record: EOF while parsing an object at line 1 column 236; delete the run's folder and run it again"
+            "RUNS/hopper-medium/bc/seed-0/DONE: not a valid run record: EOF while parsing a string at line 1 column 243; delete the run's folder and run it again"
         ],
     );
     fs::write(folder.join("DONE"), "").unwrap();

@@ -79,6 +79,7 @@ impl Runs {
             commit: "891e40c".to_owned(),
             mujoco_version: "3.17.0".to_owned(),
             threads: 1,
+            device: "cpu".into(),
             command: format!("spar train --task {task} --method {method} --seed {seed}"),
         };
         self.write(&record);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use spar_core::{EnvId, RunRecord, Stream};
 use spar_data::{Dataset, Row, Transitions, Writer};
-use spar_train::{Control, Method, RunSpec, TrainConfig, TrainError};
+use spar_train::{Control, DeviceKind, Method, RunSpec, TrainConfig, TrainError};
 
 /// Episodes of a noisy behaviour that pushes towards the origin, with rewards
 /// as `reward` makes them of the environment's.
@@ -98,6 +98,7 @@ pub(crate) fn spec(method: Method, data: &Transitions) -> RunSpec {
         dataset: data.dataset().identity.clone(),
         eval_seed: 42,
         final_episodes: 2,
+        device: DeviceKind::Cpu,
         config,
     }
 }

@@ -4,8 +4,13 @@ use std::{num::NonZeroUsize, path::PathBuf, thread};
 
 use anyhow::Result;
 use spar_core::EnvId;
+use spar_eval::Episode;
+use spar_train::{DeviceKind, DevicePolicy, TrainError, policy_file};
 
-use crate::output::{self, Score};
+use crate::{
+    failure::Usage,
+    output::{self, Score},
+};
 
 /// What to judge, and how.
 #[derive(clap::Args)]
@@ -25,6 +30,9 @@ pub(crate) struct Args {
     /// Act by the best of K candidates, judged by the policy's critics
     #[arg(long, value_name = "K", default_value = "1")]
     best_of: NonZeroUsize,
+    /// What computes the actions: cpu, or cuda for the first GPU
+    #[arg(long, default_value = "cpu")]
+    device: DeviceKind,
     /// Threads; they do not change the result [default: one per core]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -35,13 +43,11 @@ pub(crate) struct Args {
 
 /// Plays the policy and prints how it did.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let policy = spar_train::policy_file::read_best_of(&args.policy, args.env, args.best_of)?;
-    let threads = args
-        .threads
-        .or_else(|| thread::available_parallelism().ok());
-    let threads = threads.map_or(1, NonZeroUsize::get);
     let episodes = args.episodes.get();
-    let played = spar_eval::rollout(args.env, &*policy, episodes, args.seed, threads)?;
+    let played = match args.device {
+        DeviceKind::Cpu => play(args)?,
+        DeviceKind::Cuda => play_on_gpu(args)?,
+    };
     let score = Score::of(args.env, played.iter().map(|e| e.ret).collect());
     if args.json {
         return output::json(&score);
@@ -55,4 +61,33 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     ));
     facts.push(("terminated", format!("{ended} of {episodes}")));
     output::facts(&facts)
+}
+
+fn play(args: &Args) -> Result<Vec<Episode>> {
+    let policy = policy_file::read_best_of(&args.policy, args.env, args.best_of)?;
+    let threads = args
+        .threads
+        .or_else(|| thread::available_parallelism().ok());
+    let threads = threads.map_or(1, NonZeroUsize::get);
+    let episodes = args.episodes.get();
+    Ok(spar_eval::rollout(
+        args.env, &*policy, episodes, args.seed, threads,
+    )?)
+}
+
+/// All episodes in step: a launch takes as long for one observation as for many.
+fn play_on_gpu(args: &Args) -> Result<Vec<Episode>> {
+    if args.best_of.get() > 1 {
+        let why = "--best-of chooses among candidates on the CPU only; \
+                   leave it out or use --device cpu";
+        return Err(Usage(why.to_owned()).into());
+    }
+    let gpu = super::cuda()?;
+    let policy = DevicePolicy::read(&gpu, &args.policy, args.env)?;
+    let played = spar_eval::rollout_in_step(args.env, &policy, args.episodes.get(), args.seed);
+    // A device that failed gave no actions; that is the cause.
+    match policy.failure() {
+        Some(error) => Err(TrainError::from(error).into()),
+        None => Ok(played?),
+    }
 }

@@ -11,6 +11,13 @@ use std::{path::Path, sync::Arc};
 
 use spar_core::EnvId;
 use spar_data::{DataError, Dataset};
+use spar_kernels::cuda::{CudaDevice, CudaError, Kernels};
+
+/// The first GPU, with the kernels compiled for it.
+fn cuda() -> anyhow::Result<Kernels<CudaDevice>> {
+    let unusable = |error: CudaError| anyhow::anyhow!("{error}; use --device cpu");
+    CudaDevice::new(0).map(Kernels::new).map_err(unusable)
+}
 
 /// Tells the user on stderr what a file's reader noticed.
 fn tell_notes(data: &Dataset) {

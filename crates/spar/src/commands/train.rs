@@ -14,7 +14,8 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use spar_core::{DatasetIdentity, EnvId, Origin, RunRecord, Suite, TaskId};
 use spar_data::Transitions;
-use spar_train::{Control, Method, Progress, RunSpec, TrainConfig, TrainError};
+use spar_kernels::cuda::{CudaDevice, Kernels};
+use spar_train::{Control, DeviceKind, Method, Progress, RunSpec, TrainConfig, TrainError};
 
 use crate::{
     failure::Usage,
@@ -56,6 +57,9 @@ pub(crate) struct Args {
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// What computes the updates: cpu, or cuda for the first GPU
+    #[arg(long, default_value = "cpu")]
+    device: DeviceKind,
     /// Folder of the run; the same command goes on with an unfinished one
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -129,16 +133,23 @@ enum ProgressFormat {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let plan = Plan::new(args)?;
     let env = plan.env;
+    let gpu = match args.device {
+        DeviceKind::Cpu => None,
+        DeviceKind::Cuda => Some(super::cuda()?),
+    };
     let data = super::training_data(&args.dataset, env)?;
     let spec = plan.spec(args, data.identity.clone())?;
     let transitions = Transitions::new(Arc::clone(&data), env.horizon())?;
     if args.calibrate {
-        let measured = spar_train::throughput(&spec, &transitions, CALIBRATION_S)?;
+        let measured = match &gpu {
+            None => spar_train::throughput(&spec, &transitions, CALIBRATION_S)?,
+            Some(gpu) => spar_train::throughput_on(gpu, &spec, &transitions, CALIBRATION_S)?,
+        };
         return output::json(&measured);
     }
     // Before hours of training, not after: the run is judged in it.
     spar_env::make(env)?;
-    match train(args, &spec, &transitions) {
+    match train(args, &spec, &transitions, gpu.as_ref()) {
         Ok(record) => {
             let score = Score::of(env, record.returns);
             if args.json {
@@ -258,6 +269,7 @@ impl Plan {
             dataset,
             eval_seed: self.eval_seed,
             final_episodes: self.final_episodes,
+            device: args.device,
             config: self.config,
         })
     }
@@ -273,8 +285,14 @@ fn task_of(dataset: &DatasetIdentity) -> Option<TaskId> {
     dataset.id.strip_suffix(suffix)?.parse().ok()
 }
 
-/// Runs `spec`, waiting a moment for a folder that is in use.
-fn train(args: &Args, spec: &RunSpec, data: &Transitions) -> Result<RunRecord, TrainError> {
+/// Runs `spec`, on `gpu` if one is given, waiting a moment for a folder that is
+/// in use.
+fn train(
+    args: &Args,
+    spec: &RunSpec,
+    data: &Transitions,
+    gpu: Option<&Kernels<CudaDevice>>,
+) -> Result<RunRecord, TrainError> {
     let commit = provenance::commit();
     let command = provenance::command_line();
     let mut teller = Teller::new(args);
@@ -287,7 +305,11 @@ fn train(args: &Args, spec: &RunSpec, data: &Transitions) -> Result<RunRecord, T
             stop_after: args.stop_after,
             report: &mut |progress| teller.tell(progress),
         };
-        match spar_train::run(spec, data, &args.out, control) {
+        let done = match gpu {
+            None => spar_train::run(spec, data, &args.out, control),
+            Some(gpu) => spar_train::run_on(gpu, spec, data, &args.out, control),
+        };
+        match done {
             Err(TrainError::Busy(_)) if asked.elapsed() < PATIENCE => {
                 thread::sleep(Duration::from_millis(100));
             }

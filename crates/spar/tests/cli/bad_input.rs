@@ -304,3 +304,34 @@ fn libraries_that_are_not_the_right_one() {
     assert!(compiled.unwrap().success());
     with("old.so").fails(1, &["old.so", "expected 3.17.x, got", "cargo xtask setup"]);
 }
+
+/// `--device cuda` where there is no driver.
+#[test]
+fn a_gpu_that_is_not_there() {
+    let folder = prepared();
+    let opened = spar_kernels::cuda::CudaDevice::new(0);
+    if matches!(opened, Err(spar_kernels::cuda::CudaError::NoDriver)) {
+        for line in [
+            suite_run("short", "spar", "run", "--device cuda"),
+            suite_run("short", "bc", "run", "--device cuda --calibrate"),
+            "eval --policy none.safetensors --env pointmass --device cuda".to_owned(),
+        ] {
+            folder.spar(&line).fails(
+                1,
+                &["error: no CUDA driver on this machine; use --device cpu"],
+            );
+            assert!(!folder.exists("run"));
+        }
+    }
+    for line in [
+        "eval --policy none.safetensors --env pointmass --device gpu".to_owned(),
+        suite_run("short", "spar", "run", "--device gpu"),
+    ] {
+        folder
+            .spar(&line)
+            .fails(2, &["unknown device `gpu`", "cpu, cuda"]);
+    }
+    folder
+        .spar("eval --policy none.safetensors --env pointmass --device cuda --best-of 4")
+        .fails(2, &["--best-of", "--device cpu"]);
+}

@@ -4,6 +4,7 @@
 
 mod losses;
 mod networks;
+mod repeat;
 mod update;
 mod values;
 
@@ -15,6 +16,7 @@ use spar_kernels::{
 
 use losses::losses;
 use networks::{actions, backward, forward, not_a_number, policy, wide_networks};
+use repeat::repeat;
 pub use update::update;
 use values::{adam, conservative, imitation, refusals};
 
@@ -35,6 +37,7 @@ pub fn all<D: Device>() -> Vec<(&'static str, Body<D>)> {
         ("policy", policy),
         ("losses", losses),
         ("update", update),
+        ("repeat", repeat),
         ("refusals", refusals),
     ]
 }

@@ -2,7 +2,7 @@
 
 use spar_core::Stream;
 use spar_kernels::{
-    MlpShape, Workspace,
+    Activation, MlpShape, Workspace,
     cuda::{Actions, Device, Head, Kernels, Network, Part, Policy, Rows},
     mlp, reference,
 };
@@ -21,6 +21,12 @@ fn cases() -> Vec<(MlpShape, usize, usize)> {
             (shape(17, &[64, 64, 64], 6, layer_norm), 16, 1),
             (shape(29, &[130, 45, 9], 8, layer_norm), 70, 3),
             (shape(119, &[300], 2, layer_norm), 37, 1),
+        ]);
+        let gelu = |hidden| shape(11, hidden, 2, layer_norm).with_activation(Activation::Gelu);
+        cases.extend([
+            (gelu(&[7]), 1, 1),
+            (gelu(&[33, 70]), 21, 2),
+            (gelu(&[130, 45, 9]), 37, 1),
         ]);
     }
     cases
@@ -165,8 +171,10 @@ pub fn backward<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     }
     // Rows enough to be split over blocks.
     for layer_norm in [false, true] {
-        let shape = shape(6, &[20, 12], 2, layer_norm);
-        all.extend(check_backward(kernels, &shape, 300, 2, Head::Linear, 1));
+        for activation in [Activation::Relu, Activation::Gelu] {
+            let shape = shape(6, &[20, 12], 2, layer_norm).with_activation(activation);
+            all.extend(check_backward(kernels, &shape, 300, 2, Head::Linear, 1));
+        }
     }
     all
 }
@@ -279,8 +287,10 @@ pub fn actions<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
 /// would hide it.
 pub fn not_a_number<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     let device = kernels.device();
-    for layer_norm in [false, true] {
-        let shape = shape(3, &[20, 20], 2, layer_norm);
+    let relu = shape(3, &[20, 20], 2, false);
+    let normalized = shape(3, &[20, 20], 2, true);
+    let gelu = relu.clone().with_activation(Activation::Gelu);
+    for shape in [relu, normalized, gelu] {
         for layer in shape.layers() {
             for at in [layer.weight.start, layer.bias.end - 1] {
                 let mut stream = Stream::new(5, "not-a-number");
@@ -316,14 +326,16 @@ pub fn not_a_number<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
 pub fn policy<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     let device = kernels.device();
     let mut all = Vec::new();
-    for (obs_dim, act_dim, rows, hidden, rho) in [
-        (11, 3, 1, &[33, 40][..], 0.8),
-        (17, 6, 43, &[256, 256], 0.5),
-        (111, 8, 5, &[70], 2.0),
+    let (relu, gelu) = (Activation::Relu, Activation::Gelu);
+    for (obs_dim, act_dim, rows, hidden, rho, activation) in [
+        (11, 3, 1, &[33, 40][..], 0.8, relu),
+        (17, 6, 43, &[256, 256], 0.5, relu),
+        (111, 8, 5, &[70], 2.0, relu),
+        (11, 3, 20, &[33, 40], 0.8, gelu),
     ] {
         let mut stream = Stream::new(rows as u64, "policy");
-        let anchor = shape(obs_dim, hidden, act_dim, false);
-        let decoder = shape(obs_dim + 3 * act_dim, hidden, act_dim, false);
+        let shape = |input| shape(input, hidden, act_dim, false).with_activation(activation);
+        let (anchor, decoder) = (shape(obs_dim), shape(obs_dim + 3 * act_dim));
         let anchor_params = draw(&mut stream, 0.1, anchor.parameters());
         let decoder_params = draw(&mut stream, 0.1, decoder.parameters());
         let mean = draw(&mut stream, 1.0, obs_dim);

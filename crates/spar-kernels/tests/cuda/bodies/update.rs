@@ -6,7 +6,7 @@ use spar_kernels::{
     MlpShape,
     cuda::{
         Actions, AdamStep, Bootstrap, Device, GradientWork, Head, Kernels, Loss, Network, Part,
-        Posterior, Rows, Saved,
+        Posterior, Rows, Saved, adam_factors,
     },
     optim::AdamConfig,
 };
@@ -75,9 +75,11 @@ impl<B: std::fmt::Debug> Learner<B> {
     }
 
     fn step<D: Device<Buffer = B>>(&mut self, kernels: &Kernels<D>, averaged: bool) {
+        let config = AdamConfig::new(1e-3);
+        let device = kernels.device();
         let step = AdamStep {
-            config: AdamConfig::new(1e-3),
-            step: 1,
+            config,
+            factors: &device.upload(&adam_factors(&config, 1)).unwrap(),
         };
         let [m, v] = &mut self.moments;
         let average = averaged.then_some((0.005, &mut self.average));

@@ -2,8 +2,7 @@
 
 use spar_core::Stream;
 use spar_kernels::{
-    Activation,
-    cuda::{AdamStep, CudaError, Device, Head, Kernels, Network, Part, Rows},
+    cuda::{AdamStep, CudaError, Device, Head, Kernels, Network, Part, Rows, adam_factors},
     optim::AdamConfig,
     reference,
 };
@@ -115,7 +114,11 @@ pub fn adam<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
         for step in 1..=5 {
             let grad = draw(&mut stream, 1.0, n);
             let average = averaged.then_some((tau as f32, &mut target));
-            let what = AdamStep { config, step };
+            let factors = device.upload(&adam_factors(&config, step)).unwrap();
+            let what = AdamStep {
+                config,
+                factors: &factors,
+            };
             let uploaded = device.upload(&grad).unwrap();
             kernels
                 .adam(
@@ -183,11 +186,9 @@ pub fn refusals<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     );
     let deep = shape(2, &[1; 8], 1, false);
     let flat = shape(2, &[], 1, false);
-    let gelu = shape(2, &[], 1, false).with_activation(Activation::Gelu);
     let squashed = shape(2, &[], 1, false).with_head(spar_kernels::Head::Tanh);
     for (shape, width, part) in [
         (&deep, 2, "a network of 9 layers"),
-        (&gelu, 2, "ReLU only"),
         (&squashed, 2, "a linear head for a network that has a tanh"),
         (&flat, 3, "an input of 2 rows and 3 columns"),
     ] {

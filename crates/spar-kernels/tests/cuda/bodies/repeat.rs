@@ -1,0 +1,155 @@
+//! Recordings: what is launched once is repeated on what the buffers hold by
+//! then.
+
+use spar_core::Stream;
+use spar_kernels::{
+    MlpShape,
+    cuda::{
+        AdamStep, Bootstrap, CudaError, Device, GradientWork, Head, Kernels, Loss, Network, Part,
+        Rows, Saved, adam_factors,
+    },
+    optim::AdamConfig,
+};
+
+use super::{draw, shape};
+
+const ROWS: usize = 130;
+const NETS: usize = 2;
+const STEPS: u64 = 4;
+const LR: f32 = 1e-2;
+
+/// A critic that learns, with all its buffers.
+struct Critic<B> {
+    shape: MlpShape,
+    params: B,
+    target: B,
+    moments: [B; 2],
+    factors: B,
+    grad: B,
+    inputs: [B; 4],
+    out: B,
+    y: B,
+    loss: B,
+    grad_out: B,
+    saved: Saved<B>,
+    work: GradientWork<B>,
+}
+
+impl<B: std::fmt::Debug> Critic<B> {
+    fn new<D: Device<Buffer = B>>(kernels: &Kernels<D>, start: &[f32], shape: MlpShape) -> Self {
+        let device = kernels.device();
+        let zeros = vec![0.0; start.len()];
+        let alloc = |len| device.alloc(len).unwrap();
+        Self {
+            params: device.upload(start).unwrap(),
+            target: device.upload(start).unwrap(),
+            moments: [(); 2].map(|()| device.upload(&zeros).unwrap()),
+            factors: alloc(2),
+            grad: alloc(start.len()),
+            inputs: [ROWS * shape.input, ROWS, ROWS, ROWS].map(alloc),
+            out: alloc(NETS * ROWS),
+            y: alloc(ROWS),
+            loss: alloc(ROWS),
+            grad_out: alloc(NETS * ROWS),
+            saved: kernels.saved(&shape, NETS, ROWS).unwrap(),
+            work: kernels.gradient_work(&shape, NETS, ROWS).unwrap(),
+            shape,
+        }
+    }
+
+    fn step<D: Device<Buffer = B>>(&mut self, kernels: &Kernels<D>) -> Result<(), CudaError> {
+        let [x, next, rewards, not_terminal] = &self.inputs;
+        let parts = [Part {
+            values: x,
+            width: self.shape.input,
+            repeat: 1,
+        }];
+        let rows = Rows {
+            rows: ROWS,
+            parts: &parts,
+        };
+        let network = Network {
+            shape: &self.shape,
+            head: Head::Linear,
+            nets: NETS,
+            params: &self.params,
+        };
+        kernels.forward(&network, &rows, Some(&mut self.saved), &mut self.out, None)?;
+        let from = Bootstrap {
+            next,
+            nets: 1,
+            rewards,
+            not_terminal,
+            discount: 0.9,
+        };
+        let into = Loss {
+            grad: &mut self.grad_out,
+            loss: &mut self.loss,
+        };
+        kernels.temporal_difference(&from, &self.out, NETS, &mut self.y, into)?;
+        kernels.backward(
+            &network,
+            &rows,
+            &self.saved,
+            &self.out,
+            &self.grad_out,
+            &mut self.work,
+            Some(&mut self.grad),
+            None,
+        )?;
+        let step = AdamStep {
+            config: AdamConfig::new(LR),
+            factors: &self.factors,
+        };
+        let [m, v] = &mut self.moments;
+        let average = Some((0.1, &mut self.target));
+        kernels.adam(&step, &mut self.params, &self.grad, m, v, average)
+    }
+}
+
+pub fn repeat<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
+    let device = kernels.device();
+    let shape = shape(9, &[20, 17], 1, true);
+    let start = draw(
+        &mut Stream::new(1, "repeat"),
+        0.3,
+        NETS * shape.parameters(),
+    );
+    let train = |repeated: bool| {
+        let mut critic = Critic::new(kernels, &start, shape.clone());
+        let mut stream = Stream::new(2, "repeat");
+        let mut recording = None;
+        let mut losses = Vec::new();
+        for step in 1..=STEPS {
+            for input in &mut critic.inputs {
+                let values = draw(&mut stream, 1.0, device.len(input));
+                device.write(&values, input).unwrap();
+            }
+            let factors = adam_factors(&AdamConfig::new(LR), step);
+            device.write(&factors, &mut critic.factors).unwrap();
+            if repeated {
+                device
+                    .repeat(&mut recording, &mut || critic.step(kernels))
+                    .unwrap();
+            } else {
+                critic.step(kernels).unwrap();
+            }
+            losses.extend(device.read(&critic.loss).unwrap());
+        }
+        let learned = [critic.params, critic.target].map(|b| device.read(&b).unwrap());
+        [losses, learned.concat()].concat()
+    };
+    let direct = train(false);
+    // What fails while it is recorded leaves no recording, and the device usable.
+    let mut recording = None;
+    let failure = CudaError::Shape("as asked".to_owned());
+    let failed = device.repeat(&mut recording, &mut || Err(failure.clone()));
+    assert_eq!(failed, Err(failure.clone()));
+    assert!(recording.is_none());
+    let repeated = train(true);
+    let steps: Vec<_> = direct.chunks(ROWS).take(STEPS as usize).collect();
+    assert!(steps.windows(2).all(|pair| pair[0] != pair[1]));
+    let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    assert!(bits(&direct) == bits(&repeated), "a recording is not it");
+    direct
+}

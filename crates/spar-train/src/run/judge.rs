@@ -1,0 +1,94 @@
+//! How a run is judged: points of its learning curve, and its end. The policies
+//! act on the CPU whatever trained them, so that a run's returns are those its
+//! policy file gives to everyone.
+
+use spar_anchor::Anchor;
+use spar_core::RunRecord;
+use spar_data::Normalizer;
+use spar_rectify::{Spar, SparPolicy};
+
+use super::Session;
+use crate::{control::Phase, error::TrainError, folder::CurvePoint, policy_file, spec::Method};
+
+impl Session<'_> {
+    pub(super) fn policy_of_anchor(&self, anchor: &Anchor) -> Result<SparPolicy, TrainError> {
+        Ok(SparPolicy {
+            obs_mean: self.normalizer.mean.clone(),
+            obs_std: self.normalizer.std.clone(),
+            anchor: anchor.rows()?,
+            residual: None,
+        })
+    }
+
+    pub(super) fn policy_of_spar(&self, spar: &Spar) -> Result<SparPolicy, TrainError> {
+        let Normalizer { mean, std } = &self.normalizer;
+        Ok(SparPolicy::of(spar, mean.clone(), std.clone())?)
+    }
+
+    pub(super) fn curve_point(
+        &mut self,
+        update: u64,
+        policy: &SparPolicy,
+        episodes: usize,
+    ) -> Result<(), TrainError> {
+        let (env, seed) = (self.spec.env, self.spec.eval_seed);
+        let played = spar_eval::rollout(env, policy, episodes, seed, 1)?;
+        self.push_point(update, &played);
+        Ok(())
+    }
+
+    fn push_point(&mut self, update: u64, played: &[spar_eval::Episode]) {
+        let mean_return = played.iter().map(|e| e.ret).sum::<f64>() / played.len() as f64;
+        self.curve.retain(|p| p.update < update);
+        self.curve.push(CurvePoint {
+            update,
+            episodes: played.len(),
+            mean_return,
+            normalized_score: self.spec.env.normalized_score(mean_return),
+        });
+    }
+
+    /// Judges the policy of the last update and closes the folder.
+    pub(super) fn finish(mut self, policy: &SparPolicy) -> Result<RunRecord, TrainError> {
+        let spec = self.spec;
+        let about = policy_file::About {
+            method: spec.method.name().to_owned(),
+            env: spec.env,
+            task: spec.task.clone(),
+            dataset: spec.dataset.clone(),
+            seed: spec.seed,
+            updates: spec.updates(),
+        };
+        policy_file::write(&self.folder.file("policy.safetensors"), policy, &about)?;
+        self.report(Phase::Eval, spec.updates())?;
+        let played = spar_eval::rollout(spec.env, policy, spec.final_episodes, spec.eval_seed, 1)?;
+        self.push_point(spec.updates(), &played);
+        self.folder.write_curve(&self.curve)?;
+        self.folder.write_returns(&played)?;
+        let record = RunRecord {
+            suite: spec.suite.clone(),
+            preset: spec.preset.clone(),
+            task: spec.task.clone(),
+            method: spec.method.name().to_owned(),
+            seed: spec.seed,
+            env: spec.env,
+            dataset: spec.dataset.clone(),
+            returns: played.iter().map(|e| e.ret).collect(),
+            eval_seed: spec.eval_seed,
+            updates: if spec.method == Method::Spar {
+                spec.config.updates
+            } else {
+                0
+            },
+            anchor_updates: spec.config.anchor.updates,
+            wall_s: self.wall_s(),
+            commit: self.control.commit.clone(),
+            mujoco_version: spar_env::physics_version(spec.env)?,
+            threads: 1,
+            device: spec.device.name().to_owned(),
+            command: self.control.command.clone(),
+        };
+        self.folder.write_done(&record)?;
+        Ok(record)
+    }
+}
