@@ -16,7 +16,7 @@ pub struct AnchorTrainer {
 impl AnchorTrainer {
     /// Starts training `anchor`.
     pub fn new(anchor: Anchor, config: &AnchorConfig) -> Self {
-        let optim = Adam::new(&anchor.net(), AdamConfig::new(config.lr));
+        let optim = Adam::new(anchor.net(), AdamConfig::new(config.lr));
         Self { anchor, optim }
     }
 

@@ -95,7 +95,7 @@ impl Sac {
         let log_alpha = Var::zeros(1, candle_core::DType::F32, &Device::Cpu)?;
         Ok(Self {
             actor_optim: Adam::new(&actor, adam),
-            critic_optims: critics.iter().map(|c| Adam::new(&c, adam)).collect(),
+            critic_optims: critics.iter().map(|c| Adam::new(c, adam)).collect(),
             alpha_optim: Adam::of(&log_alpha, adam),
             noise: Stream::new(seed, "sac/noise"),
             config,

@@ -41,8 +41,8 @@ impl Critic {
             .transpose()?;
         Ok(Self {
             target: q.iter().map(Mlp::duplicate).collect::<Result<_>>()?,
-            q_optim: q.iter().map(|net| Adam::new(&net, adam)).collect(),
-            value_optim: value.as_ref().map(|net| Adam::new(&net, adam)),
+            q_optim: q.iter().map(|net| Adam::new(net, adam)).collect(),
+            value_optim: value.as_ref().map(|net| Adam::new(net, adam)),
             config,
             q,
             value,

@@ -12,7 +12,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use spar_core::{Policy, Stream};
-use spar_nn::{Head, Mlp, MlpShape, RowMlp};
+use spar_nn::{Conservatism, Head, Mlp, MlpShape, RowMlp};
 use spar_rectify::{Residual, SparPolicy};
 
 const OBS: usize = 17;
@@ -40,6 +40,7 @@ fn policy(best_of: usize) -> SparPolicy {
             decoder: net("decoder", OBS + ACT + LATENT, ACT, Head::Tanh, false),
             rho: 1.0,
             critics: vec![critic(0), critic(1)],
+            conservatism: Conservatism::Min,
             sigma_z: 1.0,
             best_of: NonZeroUsize::new(best_of).unwrap(),
         }),

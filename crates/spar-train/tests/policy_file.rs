@@ -128,7 +128,7 @@ fn tensors_and_metadata_are_the_documented_ones() {
     assert_eq!(shape("critic.1.layers.0.weight"), [9, 14]);
     assert_eq!(shape("critic.1.layers.1.norm.weight"), [7]);
     assert_eq!(shape("critic.1.layers.1.norm.bias"), [7]);
-    assert_eq!(tensors.len(), 2 + 6 + 6 + 2 + 2 * (6 + 4));
+    assert_eq!(tensors.len(), 2 + 6 + 6 + 3 + 2 * (6 + 4));
     // PyTorch's [out, in]: row 0 holds the weights of output 0.
     let weight = tensors.tensor("anchor.layers.0.weight").unwrap();
     let (words, _) = weight.data().as_chunks::<4>();
