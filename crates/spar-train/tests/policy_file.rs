@@ -276,6 +276,11 @@ fn a_spoilt_policy_is_refused_by_what_is_wrong() {
         &good().floats("residual.rho", &[2], &[0.5; 2]),
         "`residual.rho` is [2], expected [1]",
     );
+    refused(
+        dir,
+        &good().floats("critic.deviations", &[1], &[-0.5]),
+        "`critic.deviations` is -0.5, expected a number that is not negative",
+    );
     refused(dir, &good().meta("spar", "what?"), "metadata `spar`");
 
     let bytes = good().to_bytes();
