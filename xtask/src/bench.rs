@@ -255,7 +255,7 @@ impl Bench<'_> {
     fn check(&self) -> Result<ExitCode> {
         let mut workers = [self.ours(last_core())?];
         let flops = workers[0].hello.flops.clone();
-        let isa = workers[0].hello.isa.clone();
+        let kind = baseline::kind(&workers[0].hello.isa, &report::cpu_model());
         let names = ["sgemm/peak"].into_iter().chain(WATCHED);
         let turns: Vec<_> = names.map(|name| (0, name.to_owned())).collect();
         let timings = self.rounds(&mut workers, &turns)?;
@@ -263,12 +263,12 @@ impl Bench<'_> {
         let file = self.root.join("xtask/bench-baseline.toml");
         let known = baseline::read(&file)?;
         if self.options.write_baseline {
-            baseline::write(&file, known, &isa, &measured)?;
+            baseline::write(&file, known, &kind, &measured)?;
             let file = below(self.root, file);
-            eprintln!("wrote the baseline of {isa} to {}", file.display());
+            eprintln!("wrote the baseline of {kind} to {}", file.display());
             return Ok(ExitCode::SUCCESS);
         }
-        let Verdict { lines, regressed } = baseline::compare(&isa, &known, &measured);
+        let Verdict { lines, regressed } = baseline::compare(&kind, &known, &measured);
         for line in lines {
             println!("{line}");
         }

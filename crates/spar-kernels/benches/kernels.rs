@@ -21,6 +21,7 @@ use spar_core::Stream;
 use spar_kernels::{
     MlpShape, Precision, Workspace, mlp,
     optim::{self, AdamConfig},
+    value::{Conservatism, Imitation, conservative, imitation},
 };
 
 /// Observation and action widths: Hopper; HalfCheetah and Walker2d; AntMaze;
@@ -109,11 +110,11 @@ impl Case {
         mlp::forward(shape, params, x, *rows, &mut self.work, &mut self.out);
     }
 
-    fn forward_only(&mut self) {
+    fn forward_only(&mut self, precision: Precision) {
         let Self { shape, rows, .. } = self;
         let (params, x) = (&self.params, &self.x);
         mlp::forward_only(
-            Precision::F32,
+            precision,
             shape,
             params,
             x,
@@ -166,14 +167,49 @@ fn passes(criterion: &mut Criterion) {
     backward.finish();
 
     // Candidates of one batch: what critics judge and the frozen anchor sees.
-    let mut detached = group(criterion, "forward_only");
-    let candidates = CANDIDATES.map(|k| Case::new(TASKS[1], HIDDEN[0], k * BATCHES[0], true));
-    for mut case in Case::all().into_iter().chain(candidates) {
-        detached.throughput(Throughput::Elements(case.forward_flops()));
-        let id = BenchmarkId::from_parameter(&case.name);
-        detached.bench_function(id, |b| b.iter(|| case.forward_only()));
+    for (name, precision) in [
+        ("forward_only", Precision::F32),
+        ("forward_only_bf16", Precision::Bf16),
+    ] {
+        let mut detached = group(criterion, name);
+        let candidates = CANDIDATES.map(|k| Case::new(TASKS[1], HIDDEN[0], k * BATCHES[0], true));
+        for mut case in Case::all().into_iter().chain(candidates) {
+            detached.throughput(Throughput::Elements(case.forward_flops()));
+            let id = BenchmarkId::from_parameter(&case.name);
+            detached.bench_function(id, |b| b.iter(|| case.forward_only(precision)));
+        }
+        detached.finish();
     }
-    detached.finish();
+}
+
+/// What is no network of Latent Self-Imitation: per candidate, for every batch and
+/// K.
+fn candidates(criterion: &mut Criterion) {
+    let (_, act_dim) = TASKS[1];
+    let draw = |name: &str, n: usize| {
+        let mut values = vec![0.0; n];
+        Stream::new(0, name).fill_normal(1.0, &mut values);
+        values
+    };
+    for (rows, k) in BATCHES.map(|rows| CANDIDATES.map(|k| (rows, k))).concat() {
+        let count = rows * k;
+        let (values, deltas) = (draw("values", 2 * count), draw("deltas", count * act_dim));
+        let id = || BenchmarkId::from_parameter(format!("{rows}x{k}"));
+        let mut worth = vec![0.0; count];
+        let mut of_ensemble = group(criterion, "conservative");
+        of_ensemble.throughput(Throughput::Elements(count as u64));
+        of_ensemble.bench_function(id(), |b| {
+            b.iter(|| conservative(black_box(&values), 2, Conservatism::Min, &mut worth));
+        });
+        of_ensemble.finish();
+        let mut into = Imitation::default();
+        let mut regression = group(criterion, "imitation");
+        regression.throughput(Throughput::Elements(count as u64));
+        regression.bench_function(id(), |b| {
+            b.iter(|| imitation(black_box(&deltas), &worth, k, 0.3, &mut into));
+        });
+        regression.finish();
+    }
 }
 
 fn sweeps(criterion: &mut Criterion) {
@@ -208,5 +244,5 @@ fn sweeps(criterion: &mut Criterion) {
     polyak.finish();
 }
 
-criterion_group!(benches, passes, sweeps);
+criterion_group!(benches, passes, candidates, sweeps);
 criterion_main!(benches);

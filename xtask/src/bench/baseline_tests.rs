@@ -44,6 +44,17 @@ fn the_best_round_counts() {
 }
 
 #[test]
+fn a_machines_kind_is_its_instructions_and_its_maker() {
+    for (cpu, want) in [
+        ("Intel(R) Xeon(R) Processor", "avx512-intel"),
+        ("AMD EPYC 9R14", "avx512-amd"),
+        ("unknown CPU", "avx512-other"),
+    ] {
+        assert_eq!(kind("avx512", cpu), want);
+    }
+}
+
+#[test]
 fn without_a_reference_there_is_no_ratio() {
     let error = ratios(&Timings::new(), &BTreeMap::new()).unwrap_err();
     assert_eq!(error.to_string(), "`sgemm/peak` was not measured");
@@ -130,10 +141,12 @@ fn a_broken_baseline_is_one_line() {
 #[test]
 fn the_committed_baseline_is_of_what_is_watched() {
     let known = read(&crate::root().join("xtask/bench-baseline.toml")).unwrap();
-    for (isa, ratios) in known {
-        assert!(["avx512", "avx2", "other"].contains(&isa.as_str()), "{isa}");
+    for (kind, ratios) in known {
+        let (isa, maker) = kind.split_once('-').unwrap();
+        assert!(["avx512", "avx2", "other"].contains(&isa), "{kind}");
+        assert!(["intel", "amd", "other"].contains(&maker), "{kind}");
         let mut watched = crate::bench::WATCHED.to_vec();
         watched.sort_unstable();
-        assert!(ratios.keys().eq(watched), "{isa}: {ratios:?}");
+        assert!(ratios.keys().eq(watched), "{kind}: {ratios:?}");
     }
 }

@@ -370,7 +370,7 @@ pub(crate) fn largest_difference(
 }
 
 /// The processor's name, where the system tells.
-fn cpu_model() -> String {
+pub(crate) fn cpu_model() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = text.lines().find(|line| line.starts_with("model name"));
     let model = model.and_then(|line| line.split_once(':'));
