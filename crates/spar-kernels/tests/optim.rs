@@ -1,8 +1,10 @@
 //! Adam and Polyak averaging against PyTorch and against their definitions.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, dead_code, missing_docs, unreachable_pub)]
 
+mod common;
+
+use common::{draw, wide};
 use proptest::prelude::*;
-use spar_core::Stream;
 use spar_kernels::{
     Isa,
     optim::{AdamConfig, adam, polyak},
@@ -88,16 +90,6 @@ fn plain_adam(c: &AdamConfig, step: u64, p: &mut [f64], g: &[f64], m: &mut [f64]
     }
 }
 
-fn wide(v: &[f32]) -> Vec<f64> {
-    v.iter().map(|&x| f64::from(x)).collect()
-}
-
-fn draw(seed: u64, name: &str, n: usize) -> Vec<f32> {
-    let mut v = vec![0.0; n];
-    Stream::new(seed, name).fill_normal(1.0, &mut v);
-    v
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(80))]
 
@@ -109,11 +101,11 @@ proptest! {
     ) {
         let config = AdamConfig { lr, beta1, beta2, eps: 1e-8, weight_decay };
         for isa in Isa::present() {
-            let mut p = draw(seed, "params", n);
+            let mut p = draw(seed, "params", 1.0, n);
             let (mut m, mut v) = (vec![0.0f32; n], vec![0.0f32; n]);
             let (mut p64, mut m64, mut v64) = (wide(&p), wide(&m), wide(&v));
             for step in 1..=steps {
-                let grad: Vec<f32> = draw(seed, &format!("grad/{step}"), n)
+                let grad: Vec<f32> = draw(seed, &format!("grad/{step}"), 1.0, n)
                     .iter()
                     .map(|g| g * 10f32.powi(scale))
                     .collect();
@@ -132,8 +124,8 @@ proptest! {
 
     #[test]
     fn polyak_is_its_definition(n in 0usize..70, tau in 0.0f32..=1.0, seed: u64) {
-        let source = draw(seed, "source", n);
-        let before = draw(seed, "target", n);
+        let source = draw(seed, "source", 1.0, n);
+        let before = draw(seed, "target", 1.0, n);
         for isa in Isa::present() {
             let mut target = before.clone();
             isa.confine(|| polyak(tau, &mut target, &source));
@@ -152,7 +144,7 @@ proptest! {
 #[test]
 fn an_element_depends_on_itself_alone() {
     let config = AdamConfig::new(1e-2);
-    let (p, g) = (draw(1, "p", 67), draw(1, "g", 67));
+    let (p, g) = (draw(1, "p", 1.0, 67), draw(1, "g", 1.0, 67));
     let step = |range: std::ops::Range<usize>| {
         let mut p = p[range.clone()].to_vec();
         let (mut m, mut v) = (vec![0.0; p.len()], vec![0.0; p.len()]);

@@ -1,33 +1,15 @@
 //! Rows that share their first columns against the same rows written out.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod common;
+
+use common::{close, draw, wide};
 use proptest::prelude::*;
-use spar_core::Stream;
 use spar_kernels::{
     Activation, Head, Isa, MlpShape, Precision, Workspace,
     mlp::{self, Input},
     reference,
 };
-
-fn draw(seed: u64, name: &str, std: f32, n: usize) -> Vec<f32> {
-    let mut values = vec![0.0; n];
-    Stream::new(seed, name).fill_normal(std, &mut values);
-    values
-}
-
-fn wide(values: &[f32]) -> Vec<f64> {
-    values.iter().map(|&v| f64::from(v)).collect()
-}
-
-#[track_caller]
-fn close(what: &str, got: &[f32], want: &[f64], tolerance: f64) {
-    assert_eq!(got.len(), want.len(), "{what}");
-    let size = want.iter().fold(1.0, |most: f64, w| most.max(w.abs()));
-    for (i, (g, w)) in got.iter().zip(want).enumerate() {
-        let off = (f64::from(*g) - w).abs();
-        assert!(off <= tolerance * size, "{what} at {i}: {g} {w}");
-    }
-}
 
 /// A network, and its input in both forms.
 struct Case {

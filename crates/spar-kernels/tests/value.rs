@@ -1,32 +1,15 @@
 //! Conservative values and latent-sampling weighted regression against their plain
 //! references and against finite differences.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod common;
+
+use common::{close, draw, wide};
 use proptest::prelude::*;
-use spar_core::Stream;
 use spar_kernels::{
     Isa, reference,
     value::{Conservatism, Imitation, ImitationStats, conservative, imitation},
 };
-
-fn draw(seed: u64, name: &str, std: f32, n: usize) -> Vec<f32> {
-    let mut values = vec![0.0; n];
-    Stream::new(seed, name).fill_normal(std, &mut values);
-    values
-}
-
-fn wide(values: &[f32]) -> Vec<f64> {
-    values.iter().map(|&v| f64::from(v)).collect()
-}
-
-#[track_caller]
-fn close(what: &str, got: &[f32], want: &[f64], tolerance: f64) {
-    assert_eq!(got.len(), want.len(), "{what}");
-    for (i, (g, w)) in got.iter().zip(want).enumerate() {
-        let off = (f64::from(*g) - w).abs();
-        assert!(off <= tolerance * (1.0 + w.abs()), "{what} at {i}: {g} {w}");
-    }
-}
 
 /// What a state's candidates and values of several magnitudes come to.
 fn case(seed: u64, states: usize, k: usize, act_dim: usize, scale: f32) -> (Vec<f32>, Vec<f32>) {
