@@ -191,30 +191,23 @@ vectorized! {
         let width = bias.width;
         let mut normalized = normalized.chunks_exact_mut(width);
         let mut inverse_std = inverse_std.iter_mut();
-        for (group, rows) in rows.chunks_mut(TOGETHER * width).enumerate() {
-            let (mut mean, mut inverse) = ([0.0; TOGETHER], [0.0; TOGETHER]);
-            for (i, (row, mean)) in rows.chunks_exact_mut(width).zip(&mut mean).enumerate() {
-                for (y, b) in row.iter_mut().zip(bias.row(group * TOGETHER + i)) {
-                    *y += b;
+        for (i, row) in rows.chunks_exact_mut(width).enumerate() {
+            for (y, b) in row.iter_mut().zip(bias.row(i)) {
+                *y += b;
+            }
+            let mean = sum(row, |v| v) / width as f32;
+            let variance = sum(row, |v| (v - mean) * (v - mean)) / width as f32;
+            let inverse = 1.0 / (variance + LAYER_NORM_EPS).sqrt();
+            let parameters = gain.iter().zip(shift);
+            if let (Some(normal), Some(i)) = (normalized.next(), inverse_std.next()) {
+                *i = inverse;
+                for ((y, n), (g, s)) in row.iter_mut().zip(normal).zip(parameters) {
+                    *n = (*y - mean) * inverse;
+                    *y = not_below(floor, g * *n + s);
                 }
-                *mean = sum(row, |v| v) / width as f32;
-            }
-            for ((row, mean), inverse) in rows.chunks_exact(width).zip(mean).zip(&mut inverse) {
-                let variance = sum(row, |v| (v - mean) * (v - mean)) / width as f32;
-                *inverse = 1.0 / (variance + LAYER_NORM_EPS).sqrt();
-            }
-            for ((row, mean), inverse) in rows.chunks_exact_mut(width).zip(mean).zip(inverse) {
-                let parameters = gain.iter().zip(shift);
-                if let (Some(normal), Some(i)) = (normalized.next(), inverse_std.next()) {
-                    *i = inverse;
-                    for ((y, n), (g, s)) in row.iter_mut().zip(normal).zip(parameters) {
-                        *n = (*y - mean) * inverse;
-                        *y = not_below(floor, g * *n + s);
-                    }
-                } else {
-                    for (y, (g, s)) in row.iter_mut().zip(parameters) {
-                        *y = not_below(floor, g * ((*y - mean) * inverse) + s);
-                    }
+            } else {
+                for (y, (g, s)) in row.iter_mut().zip(parameters) {
+                    *y = not_below(floor, g * ((*y - mean) * inverse) + s);
                 }
             }
         }
@@ -276,12 +269,9 @@ vectorized! {
 }
 
 /// Independent partial sums: the compiler may not reorder floating-point
-/// additions itself, so a plain sum would not vectorize.
-const LANES: usize = 32;
-
-/// Rows normalized together: the sums of one wait for each other, those of several
-/// hide the latency.
-const TOGETHER: usize = 4;
+/// additions itself, so a plain sum would not vectorize; and there are enough to
+/// hide the latency of an addition. With 32, compilers make pairs of them.
+const LANES: usize = 64;
 
 #[inline(always)]
 pub(crate) fn sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
