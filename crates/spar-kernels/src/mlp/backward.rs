@@ -14,7 +14,7 @@ use crate::{
 /// asked for.
 ///
 /// # Panics
-/// If `work` is not that of a [`forward`] pass of the same shape and rows, or
+/// If `work` is not that of a [`super::forward`] pass of the same shape and rows, or
 /// a slice's length does not fit.
 #[allow(clippy::too_many_arguments)]
 pub fn backward<'a>(
