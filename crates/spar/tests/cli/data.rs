@@ -169,6 +169,24 @@ fn local_data_are_generated_once_and_labelled() {
 }
 
 #[test]
+fn levels_without_a_recipe_are_refused_with_the_way_to_official_data() {
+    let folder = Folder::new();
+    write_behavior(&folder.path("behavior"), 0);
+    for level in ["random", "full-replay", "expert"] {
+        let facts = [
+            &format!("no recipe makes local data of pointmass-{level}"),
+            "medium-replay",
+            &format!("`cargo xtask data fetch pointmass-{level}`"),
+        ];
+        let facts = facts.map(|fact| fact as &str);
+        folder
+            .spar(&format!("{PREPARE} --task pointmass-{level} --rows 500"))
+            .fails(1, &facts);
+        assert!(folder.files("local").is_empty());
+    }
+}
+
+#[test]
 fn a_local_file_of_another_recipe_is_made_again_and_a_stranger_s_is_kept() {
     let folder = Folder::new();
     write_behavior(&folder.path("behavior"), 0);
