@@ -148,7 +148,7 @@ pub(crate) fn selects_no_package(args: &[String]) -> bool {
 }
 
 /// The exit code of a finished process; 1 if a signal ended it.
-fn exit_code(status: ExitStatus) -> ExitCode {
+pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     ExitCode::from(code.unwrap_or(1))
 }

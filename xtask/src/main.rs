@@ -7,6 +7,7 @@
 mod bench;
 mod cargo;
 mod execute;
+mod fetch;
 mod plan;
 mod progress;
 mod reproduce;
@@ -23,6 +24,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     cargo::{Cargo, selects_no_package},
+    fetch::FetchOptions,
     reproduce::{DataOptions, Options},
     setup::{CudaTools, Setup},
 };
@@ -51,7 +53,7 @@ enum Command {
     /// --check, against the committed baseline; with --scaling, side by side and
     /// at other sizes.
     Bench(bench::Options),
-    /// Only the data of a suite.
+    /// Only data: a suite's, or official files.
     #[command(subcommand)]
     Data(Data),
 }
@@ -61,6 +63,9 @@ enum Command {
 enum Data {
     /// Find or generate the data set of every task.
     Generate(DataOptions),
+    /// Download official D4RL files into D4RL's cache folder, each proven by its
+    /// sha256; goes on where a download broke off.
+    Fetch(FetchOptions),
 }
 
 /// A request that makes no sense as given: exit code 2.
@@ -114,6 +119,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Reproduce(options) => reproduce::reproduce(root, &options, provisioned),
         Command::Bench(options) => bench::bench(root, &options, provisioned),
         Command::Data(Data::Generate(options)) => reproduce::generate(root, &options, provisioned),
+        Command::Data(Data::Fetch(options)) => fetch::fetch(root, &options, provisioned),
     }
 }
 

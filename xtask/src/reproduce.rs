@@ -218,11 +218,7 @@ impl<'a> Session<'a> {
             Some(out) => std::path::absolute(out)?,
             None => root.join(format!("runs/{}-{}", suite.name, options.preset)),
         };
-        // A program given by hand comes with its own set-up.
-        let spar = match env::var_os("SPAR_BIN") {
-            Some(program) => std::path::absolute(program)?,
-            None => provisioned()?.build("spar")?,
-        };
+        let spar = program(provisioned)?;
         let slots = options
             .jobs
             .or_else(|| thread::available_parallelism().ok());
@@ -351,8 +347,17 @@ impl<'a> Session<'a> {
     }
 }
 
+/// The `spar` program: `$SPAR_BIN`, which comes with its own set-up, or the one
+/// built here.
+pub(crate) fn program(provisioned: impl FnOnce() -> Result<Cargo>) -> Result<PathBuf> {
+    match env::var_os("SPAR_BIN") {
+        Some(program) => Ok(std::path::absolute(program)?),
+        None => provisioned()?.build("spar"),
+    }
+}
+
 /// The file of the suite called `name`, or `name` itself if it is a file's.
-fn suite_file(root: &Path, name: &str) -> Result<PathBuf> {
+pub(crate) fn suite_file(root: &Path, name: &str) -> Result<PathBuf> {
     let given = Path::new(name);
     if given
         .extension()

@@ -232,6 +232,23 @@ fn only_spar_data_knows_hdf5() {
 }
 
 #[test]
+fn only_spar_data_knows_the_net() {
+    assert_none(
+        dependencies_where(|package, name| name == "ureq" && package != "spar-data"),
+        "only spar-data asks the net for files; go through spar_data::fetch",
+    );
+    let elsewhere =
+        rust().filter(|source| source.path.contains("/src/") && !source.in_crates(&["spar-data"]));
+    let client = [concat!("Tcp", "Stream"), concat!("Udp", "Socket")];
+    assert_none(
+        lines_where(elsewhere, |line| {
+            client.iter().any(|name| has_word(line, name))
+        }),
+        "only spar-data opens connections",
+    );
+}
+
+#[test]
 fn xtask_and_report_stay_light() {
     let heavy = |name: &str| {
         ["candle", "hdf5", "gemm", "libloading"]

@@ -401,3 +401,21 @@ fn data_alone_is_prepared_and_printed() {
         ]
     );
 }
+
+#[test]
+fn fetching_is_handed_on_with_paths_that_hold_in_the_root() {
+    let place = Place::new();
+    let words = ["data", "fetch", "hopper-best", "--dir", "cache", "--list"];
+    let output = place.command(&words, &[]).output().unwrap();
+    // The exit code is `spar`'s.
+    assert_code(&output, 2);
+    let here = place.dir.path().canonicalize().unwrap();
+    let here = here.display();
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let root = PathBuf::from(root).canonicalize().unwrap();
+    let expected = format!(
+        "data fetch hopper-best --jobs 2 --suite {here}/suite.toml --dir {here}/cache --list in {}",
+        root.display()
+    );
+    assert_eq!(place.calls(), [expected]);
+}

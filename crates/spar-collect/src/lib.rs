@@ -40,6 +40,15 @@ pub enum CollectError {
         /// What is wrong with it.
         why: String,
     },
+    /// No recipe makes data of this level.
+    #[error(
+        "no recipe makes local data of {task}, only of medium, medium-replay and medium-expert; \
+         `cargo xtask data fetch {task}` gets the official file"
+    )]
+    NoRecipe {
+        /// What was to be made.
+        task: spar_core::TaskId,
+    },
     /// Training produced a loss that is not a number.
     #[error("SAC diverged at step {step}: a loss is not finite; train again with another seed")]
     Diverged {

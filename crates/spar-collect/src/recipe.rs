@@ -6,6 +6,9 @@
 //! | medium-replay | 20, 40, 30 % of `rows` for halfcheetah, hopper, walker2d | the replay buffer up to medium | rollouts of the policies SAC had on the way there, in order, with the uniformly random start |
 //! | medium-expert | up to `2 rows` | medium up to its last finished episode, then expert | the same, with the best policy trained so far as expert |
 //!
+//! Other levels have no recipe here and are refused ([`CollectError::NoRecipe`]):
+//! their data are D4RL's official files only.
+//!
 //! The stand-in for the replay buffer keeps its mixture of policies but not its
 //! exact rows: the buffer itself would have to be committed or SAC trained
 //! again on every user's machine. Files say so in their metadata, and they are
@@ -29,7 +32,7 @@ pub const RECIPE_VERSION: u32 = 1;
 /// `medium`: D4RL's proportions. For medium-expert it is the most there can be.
 pub fn rows_of(task: TaskId, rows: usize) -> usize {
     match (task.level, task.env) {
-        (Level::Medium, _) => rows,
+        (Level::Random | Level::Medium | Level::FullReplay | Level::Expert, _) => rows,
         (Level::MediumExpert, _) => 2 * rows,
         (Level::MediumReplay, EnvId::HalfCheetah) => rows / 5,
         (Level::MediumReplay, EnvId::Hopper) => rows * 2 / 5,
@@ -50,19 +53,7 @@ pub fn metadata(
 ) -> Result<std::collections::BTreeMap<String, MetaValue>, CollectError> {
     let card = Card::read(behavior, task.env)?;
     let mut metadata = local_metadata(task);
-    let policies = match task.level {
-        Level::Medium => format!("medium: SAC at step {}", card.medium.step),
-        Level::MediumExpert => format!(
-            "medium: SAC at step {}; then the best policy so far: SAC at step {}",
-            card.medium.step, card.expert.step
-        ),
-        Level::MediumReplay => format!(
-            "stand-in for the replay buffer up to step {}: {} uniformly random steps' share, \
-             then SAC at steps {:?}",
-            card.medium.step, card.config.start_steps, card.replay_steps
-        ),
-    };
-    let names = policies_of(task.level, &card);
+    let (names, policies) = policies_of(task, &card)?;
     let mut bytes = Vec::new();
     for name in &names {
         let path = Card::folder(behavior, task.env).join(format!("{name}.safetensors"));
@@ -81,15 +72,36 @@ pub fn metadata(
     Ok(metadata)
 }
 
-/// Names of the policies that make data of `level`, in the order they act.
-fn policies_of(level: Level, card: &Card) -> Vec<String> {
-    match level {
-        Level::Medium => vec!["medium".to_owned()],
-        Level::MediumExpert => vec!["medium".to_owned(), "expert".to_owned()],
-        Level::MediumReplay => (0..card.replay_steps.len())
-            .map(|i| format!("replay-{i}"))
-            .collect(),
-    }
+/// Names of the policies that make data of `task`, in the order they act, and
+/// what the file's metadata say of them.
+fn policies_of(task: TaskId, card: &Card) -> Result<(Vec<String>, String), CollectError> {
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    Ok(match task.level {
+        Level::Random | Level::FullReplay | Level::Expert => {
+            return Err(CollectError::NoRecipe { task });
+        }
+        Level::Medium => (
+            names(&["medium"]),
+            format!("medium: SAC at step {}", card.medium.step),
+        ),
+        Level::MediumExpert => (
+            names(&["medium", "expert"]),
+            format!(
+                "medium: SAC at step {}; then the best policy so far: SAC at step {}",
+                card.medium.step, card.expert.step
+            ),
+        ),
+        Level::MediumReplay => (
+            (0..card.replay_steps.len())
+                .map(|i| format!("replay-{i}"))
+                .collect(),
+            format!(
+                "stand-in for the replay buffer up to step {}: {} uniformly random steps' share, \
+                 then SAC at steps {:?}",
+                card.medium.step, card.config.start_steps, card.replay_steps
+            ),
+        ),
+    })
 }
 
 /// Rolls out the data of `task` at scale `rows` from `seed` into `out`, with
@@ -108,6 +120,9 @@ pub fn generate(
     let card = Card::read(behavior, task.env)?;
     let mut roller = Roller::new(task, seed, &metadata(task, rows, seed, behavior)?, out)?;
     match task.level {
+        Level::Random | Level::FullReplay | Level::Expert => {
+            return Err(CollectError::NoRecipe { task });
+        }
         Level::Medium => {
             roller.roll("medium", &card.policy(behavior, "medium")?, rows, Tail::Cut)?;
         }
@@ -125,7 +140,7 @@ pub fn generate(
             let total = rows_of(task, rows);
             let random = total * card.config.start_steps / card.medium.step.max(1);
             roller.roll("random", &UniformPolicy(task.env), random, Tail::Finish)?;
-            let names = policies_of(task.level, &card);
+            let (names, _) = policies_of(task, &card)?;
             for (i, name) in names.iter().enumerate() {
                 let until = random + (total - random) * (i + 1) / names.len();
                 let count = until.saturating_sub(roller.written());

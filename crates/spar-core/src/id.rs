@@ -125,12 +125,18 @@ impl EnvId {
 named! {
     /// How the data of a task were made, by D4RL's names.
     Level, "data level", {
+        /// Rollouts of an untrained policy.
+        Random = "random",
         /// Rollouts of one early-stopped behaviour policy.
         Medium = "medium",
         /// What the replay buffer held until the medium policy was reached.
         MediumReplay = "medium-replay",
+        /// What the replay buffer held at the end of training.
+        FullReplay = "full-replay",
         /// Medium rollouts followed by expert rollouts.
         MediumExpert = "medium-expert",
+        /// Rollouts of a policy trained to the end.
+        Expert = "expert",
     }
 }
 

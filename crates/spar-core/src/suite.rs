@@ -114,8 +114,9 @@ impl Suite {
     }
 }
 
-/// One line for a parse error: toml's own message draws the place over several.
-fn parse_error(text: &str, error: &toml::de::Error) -> String {
+/// One line for a parse error of the TOML file `text`, with the line it is in:
+/// toml's own message draws the place over several.
+pub fn parse_error(text: &str, error: &toml::de::Error) -> String {
     let before = error
         .span()
         .map_or("", |span| text.get(..span.start).unwrap_or(""));

@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-use spar_core::{EnvId, Origin};
+use spar_core::{DatasetIdentity, EnvId, Origin};
 
 use crate::{
     dataset::{Dataset, EpisodeEnd},
     error::DataError,
+    manifest,
     transitions::Transitions,
 };
 
@@ -104,6 +105,9 @@ pub fn info(data: &Arc<Dataset>, env: Option<EnvId>) -> Result<Info, DataError> 
         .collect();
     let returns = Returns::of(&sums);
     let count = |flags: &[bool]| flags.iter().filter(|&&f| f).count();
+    let transitions = Transitions::new(Arc::clone(data), horizon)?.len();
+    let mut notes = data.notes.clone();
+    notes.extend(miscounted(&data.identity, transitions));
     let steps = complete.iter().map(|rows| rows.len()).sum::<usize>() as f64;
     Ok(Info {
         id: data.identity.id.clone(),
@@ -117,7 +121,7 @@ pub fn info(data: &Arc<Dataset>, env: Option<EnvId>) -> Result<Info, DataError> 
         complete_episodes: complete.len(),
         terminals: count(&data.terminals),
         timeouts: data.timeouts.as_deref().map(count),
-        transitions: Transitions::new(Arc::clone(data), horizon)?.len(),
+        transitions,
         returns,
         mean_length: (!complete.is_empty()).then(|| steps / complete.len() as f64),
         normalized_score: env
@@ -126,8 +130,19 @@ pub fn info(data: &Arc<Dataset>, env: Option<EnvId>) -> Result<Info, DataError> 
         observations: spans(&data.observations, data.obs_dim),
         actions: spans(&data.actions, data.act_dim),
         metadata: data.metadata.clone(),
-        notes: data.notes.clone(),
+        notes,
     })
+}
+
+/// What to say if an official file has not the transitions that were counted
+/// with D4RL's own loader: a mistake of ours.
+fn miscounted(identity: &DatasetIdentity, transitions: usize) -> Option<String> {
+    let official = manifest::by_sha256(&identity.sha256)?;
+    let expected = official.transitions.filter(|&n| n != transitions)?;
+    Some(format!(
+        "{}: {transitions} transitions, but D4RL's loader makes {expected} of it; please report this",
+        identity.id
+    ))
 }
 
 impl Returns {
@@ -160,4 +175,26 @@ fn spans(values: &[f32], width: usize) -> Vec<Span> {
         }
     }
     spans
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transitions_of_official_files_are_held_to_d4rls() {
+        let official = manifest::official("hopper-medium".parse().unwrap()).unwrap();
+        let mut identity = DatasetIdentity {
+            id: official.id.clone(),
+            origin: Origin::Official,
+            sha256: official.sha256.clone().unwrap(),
+            rows: 1_000_000,
+        };
+        assert_eq!(miscounted(&identity, 999_998), None);
+        let note = miscounted(&identity, 999_997).unwrap();
+        assert!(note.contains("makes 999998 of it"), "{note}");
+        identity.sha256 = "0".repeat(64);
+        assert_eq!(miscounted(&identity, 5), None);
+    }
 }

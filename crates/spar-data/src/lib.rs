@@ -1,7 +1,8 @@
 //! D4RL data files as validated datasets, transitions, normalizers and seeded
 //! batches, and the writer of such files.
 //!
-//! This is the only room that knows HDF5. What passes through it is checked
+//! This is the only room that knows HDF5, and the only one that knows where
+//! files are on the net ([`manifest`], [`fetch`]). What passes through it is checked
 //! once, at the door: after [`Dataset::read`] every array has the declared
 //! shape and every number is finite, so that no later room checks again. Which
 //! data a result was made from ([`DatasetIdentity`]) is decided here too, from
@@ -26,6 +27,7 @@
 
 mod dataset;
 mod error;
+pub mod fetch;
 mod identity;
 mod info;
 pub mod manifest;

@@ -41,7 +41,10 @@ pub(crate) fn precheck(path: &Path) -> Result<u64, DataError> {
     if head.is_empty() {
         return Err(DataError::Empty { path: path.into() });
     }
-    let (got, hint) = describe(&head);
+    let (got, hint) = recognise(&head).unwrap_or((
+        "something else (no HDF5 signature)",
+        "give a D4RL .hdf5 file, or download it again",
+    ));
     // A user block may precede the superblock: HDF5 looks at 0, 512, 1024, 2048 ...
     let mut start = 0;
     while !head.starts_with(SIGNATURE) {
@@ -152,24 +155,23 @@ fn declared_end(head: &[u8]) -> Option<u64> {
     end.try_into().ok().map(u64::from_le_bytes)
 }
 
-fn describe(head: &[u8]) -> (&'static str, &'static str) {
+/// What a file that starts with `head` is instead of an HDF5 file, where that
+/// can be told, and what to do about it.
+pub(crate) fn recognise(head: &[u8]) -> Option<(&'static str, &'static str)> {
     let text = String::from_utf8_lossy(head).trim_start().to_lowercase();
     if text.starts_with("<!doctype") || text.starts_with("<html") || text.starts_with("<?xml") {
-        (
+        Some((
             "a web page",
             "the download saved an error or log-in page instead of the file: download it again",
-        )
+        ))
     } else if text.starts_with("version https://git-lfs") {
-        (
+        Some((
             "a Git LFS pointer",
             "fetch the real file with `git lfs pull`",
-        )
+        ))
     } else if head.starts_with(b"\x1f\x8b") || head.starts_with(b"PK\x03\x04") {
-        ("an archive", "unpack it first")
+        Some(("an archive", "unpack it first"))
     } else {
-        (
-            "something else (no HDF5 signature)",
-            "give a D4RL .hdf5 file, or download it again",
-        )
+        None
     }
 }

@@ -7,7 +7,7 @@ use spar_collect::verify::{Tolerance, verify};
 use spar_core::EnvId;
 use spar_data::{Dataset, Info, info};
 
-use super::{prepare, tell_notes};
+use super::{fetch, prepare, tell_notes};
 use crate::output::{self, optional};
 
 /// What to do with data.
@@ -18,6 +18,9 @@ pub(crate) enum Command {
     /// Step a file's recorded states and actions in the environment and
     /// compare, as D4RL does; fails beyond the tolerance
     Verify(VerifyArgs),
+    /// Download official files into D4RL's cache folder, each proven by its
+    /// sha256; goes on where a download broke off
+    Fetch(fetch::FetchArgs),
     /// Find a task's data or generate them, and say where they are
     Prepare(prepare::PrepareArgs),
     /// Generate a task's local data into a file
@@ -67,6 +70,7 @@ pub(crate) fn run(command: &Command) -> Result<()> {
     match command {
         Command::Info(args) => show(args),
         Command::Verify(args) => check(args),
+        Command::Fetch(args) => fetch::run(args),
         Command::Prepare(args) => prepare::prepare(args),
         Command::Generate(args) => prepare::generate(args),
     }

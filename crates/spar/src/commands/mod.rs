@@ -3,6 +3,7 @@
 pub(crate) mod behavior;
 pub(crate) mod data;
 pub(crate) mod eval;
+mod fetch;
 mod prepare;
 pub(crate) mod report;
 pub(crate) mod train;

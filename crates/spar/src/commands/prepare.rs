@@ -149,7 +149,8 @@ enum Absent {
     Nowhere(String),
     /// The file is not the official one.
     #[error(
-        "{}: sha256 is {got}, expected {expected} of the official {id}; download it again from {url}",
+        "{}: sha256 is {got}, expected {expected} of the official {id}; move it away and run \
+         `cargo xtask data fetch {task}`",
         path.display()
     )]
     Unproven {
@@ -157,7 +158,7 @@ enum Absent {
         got: String,
         expected: &'static str,
         id: &'static str,
-        url: &'static str,
+        task: TaskId,
     },
     /// The file cannot be read.
     #[error(transparent)]
@@ -177,22 +178,21 @@ fn official(task: TaskId) -> Result<(PathBuf, DatasetIdentity), Absent> {
             .map(|folder| folder.display().to_string())
             .collect();
         return Err(Absent::Nowhere(format!(
-            "no file {} of {} bytes in {}; download {} into one of them (sha256 {}) or use --data local",
+            "no file {}{} in {}; `cargo xtask data fetch {task}` downloads it, or use --data local",
             file.name,
-            file.bytes,
+            file.bytes
+                .map_or_else(String::new, |bytes| format!(" of {bytes} bytes")),
             folders.join(", "),
-            file.url,
-            file.sha256
         )));
     };
     let identity = training_data(&path, task.env)?.identity.clone();
-    if identity.sha256 != file.sha256 {
+    if file.sha256.as_ref() != Some(&identity.sha256) {
         return Err(Absent::Unproven {
             path,
             got: identity.sha256,
-            expected: &file.sha256,
+            expected: file.sha256.as_deref().unwrap_or("one nobody knows"),
             id: &file.id,
-            url: &file.url,
+            task,
         });
     }
     Ok((path, identity))

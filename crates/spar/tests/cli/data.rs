@@ -169,6 +169,24 @@ fn local_data_are_generated_once_and_labelled() {
 }
 
 #[test]
+fn levels_without_a_recipe_are_refused_with_the_way_to_official_data() {
+    let folder = Folder::new();
+    write_behavior(&folder.path("behavior"), 0);
+    for level in ["random", "full-replay", "expert"] {
+        let facts = [
+            &format!("no recipe makes local data of pointmass-{level}"),
+            "medium-replay",
+            &format!("`cargo xtask data fetch pointmass-{level}`"),
+        ];
+        let facts = facts.map(|fact| fact as &str);
+        folder
+            .spar(&format!("{PREPARE} --task pointmass-{level} --rows 500"))
+            .fails(1, &facts);
+        assert!(folder.files("local").is_empty());
+    }
+}
+
+#[test]
 fn a_local_file_of_another_recipe_is_made_again_and_a_stranger_s_is_kept() {
     let folder = Folder::new();
     write_behavior(&folder.path("behavior"), 0);
@@ -223,9 +241,8 @@ fn official_data_count_only_when_their_hash_does() {
         1,
         &[
             &official.name,
-            &official.url,
-            &official.sha256,
             "d4rl",
+            "`cargo xtask data fetch hopper-medium`",
             "--data local",
         ],
     );
@@ -240,7 +257,7 @@ fn official_data_count_only_when_their_hash_does() {
 
     fs::create_dir(folder.path("d4rl")).unwrap();
     let file = fs::File::create(folder.path("d4rl").join(&official.name)).unwrap();
-    file.set_len(official.bytes).unwrap();
+    file.set_len(official.bytes.unwrap()).unwrap();
     prepare("official").fails(1, &[&official.name, "not an HDF5 file"]);
     let auto = prepare("auto");
     assert!(

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod data;
+mod fetch;
 mod hostile;
 mod plain_policies;
 mod report;
