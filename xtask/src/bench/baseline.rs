@@ -4,8 +4,8 @@
 //! A fraction travels between machines of one kind as a rate does not; between
 //! instruction sets it does not travel either, because wider vectors speed up the
 //! product more than the passes beside it, nor between makers of processors: with
-//! the same AVX-512 the reference reaches three quarters of the multiply-adds'
-//! peak on one and half of it on another. So there is a table per kind.
+//! the same AVX-512 the reference reaches nearly all of the multiply-adds' peak on
+//! one and half of it on another. So there is a table per kind.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
