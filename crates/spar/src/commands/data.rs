@@ -7,7 +7,7 @@ use spar_collect::verify::{Tolerance, verify};
 use spar_core::EnvId;
 use spar_data::{Dataset, Info, info};
 
-use super::{prepare, tell_notes};
+use super::{convert, data_of, head, plot, prepare, stats, tell_notes};
 use crate::output::{self, optional};
 
 /// What to do with data.
@@ -18,6 +18,14 @@ pub(crate) enum Command {
     /// Step a file's recorded states and actions in the environment and
     /// compare, as D4RL does; fails beyond the tolerance
     Verify(VerifyArgs),
+    /// Convert a D4RL file to a Minari data set, or back
+    Convert(convert::Args),
+    /// The first rows
+    Head(head::Args),
+    /// How returns, lengths, actions and observations are distributed
+    Stats(stats::Args),
+    /// Draw the episodes' returns
+    Plot(plot::Args),
     /// Find a task's data or generate them, and say where they are
     Prepare(prepare::PrepareArgs),
     /// Generate a task's local data into a file
@@ -27,7 +35,7 @@ pub(crate) enum Command {
 /// What to look at.
 #[derive(clap::Args)]
 pub(crate) struct InfoArgs {
-    /// Data file in D4RL's layout
+    /// Data file in D4RL's layout, or a Minari data set: its file, folder or id
     file: PathBuf,
     /// Environment, for its horizon and reference scores
     #[arg(long)]
@@ -40,7 +48,7 @@ pub(crate) struct InfoArgs {
 /// What to check, and how strictly.
 #[derive(clap::Args)]
 pub(crate) struct VerifyArgs {
-    /// Data file in D4RL's layout, with infos/qpos and infos/qvel
+    /// Data file or Minari data set, with infos/qpos and infos/qvel
     file: PathBuf,
     /// Environment it was recorded in
     #[arg(long)]
@@ -67,16 +75,17 @@ pub(crate) fn run(command: &Command) -> Result<()> {
     match command {
         Command::Info(args) => show(args),
         Command::Verify(args) => check(args),
+        Command::Convert(args) => convert::run(args),
+        Command::Head(args) => head::run(args),
+        Command::Stats(args) => stats::run(args),
+        Command::Plot(args) => plot::run(args),
         Command::Prepare(args) => prepare::prepare(args),
         Command::Generate(args) => prepare::generate(args),
     }
 }
 
 fn show(args: &InfoArgs) -> Result<()> {
-    let data = match args.env {
-        Some(env) => Dataset::read_for(&args.file, env)?,
-        None => Dataset::read(&args.file)?,
-    };
+    let data = data_of(&args.file, args.env)?;
     let info = info(&Arc::new(data), args.env)?;
     if args.json {
         return output::json(&info);
