@@ -279,4 +279,21 @@ mod tests {
         assert!((score - 31.3492).abs() < 1e-3, "{score}");
         assert_eq!(EnvId::PointMass.normalized_score(1.0), None);
     }
+
+    #[test]
+    fn minari_s_data_have_no_reference_scores() {
+        let of = |origin| DatasetIdentity {
+            id: "hopper-medium-v2".to_owned(),
+            origin,
+            sha256: "0".repeat(64),
+            rows: 1,
+        };
+        let score = |origin| of(origin).normalized_score(EnvId::Hopper, 1000.0);
+        assert_eq!(score(Origin::Minari), None);
+        for origin in [Origin::Official, Origin::Local, Origin::User] {
+            assert_eq!(score(origin), EnvId::Hopper.normalized_score(1000.0));
+        }
+        let text = serde_json::to_string(&Origin::Minari);
+        assert_eq!(text.unwrap(), format!("\"{}\"", Origin::Minari));
+    }
 }

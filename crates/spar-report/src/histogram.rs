@@ -106,3 +106,46 @@ impl Histogram<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bars(values: &[f64]) -> Vec<(f64, f64, usize)> {
+        let figure = Histogram {
+            title: "",
+            note: "",
+            axis: "",
+            values,
+        };
+        figure.bars()
+    }
+
+    #[test]
+    fn each_number_is_in_one_bar() {
+        // The edges are 0, 1, 2 and 3: an edge belongs to the bar above it, the
+        // last to the bar below.
+        let found = bars(&[0.0, 0.5, 1.0, 1.5, 1.75, 2.0, 2.5, 3.0]);
+        assert_eq!(found, [(0.0, 1.0, 2), (1.0, 2.0, 3), (2.0, 3.0, 3)]);
+        assert_eq!(bars(&[7.0; 3]), [(6.5, 7.0, 0), (7.0, 7.5, 3)]);
+        let many: Vec<f64> = (0..10_000).map(|i| f64::from(i * i)).collect();
+        let found = bars(&many);
+        assert_eq!(found.len(), MAX_BARS);
+        assert_eq!(found.iter().map(|bar| bar.2).sum::<usize>(), many.len());
+    }
+
+    #[test]
+    fn nothing_makes_no_figure() {
+        let figure = Histogram {
+            title: "empty",
+            note: "",
+            axis: "",
+            values: &[],
+        };
+        let error = figure.svg().map_err(|e| e.to_string());
+        assert_eq!(
+            error,
+            Err("cannot render empty: there is nothing to show".into())
+        );
+    }
+}

@@ -169,7 +169,7 @@ impl Description {
         let Some(text) = self.text(field) else {
             return Ok(None);
         };
-        let space: Value = serde_json::from_str(text)
+        let space: Value = serde_json::from_str(&strict(text))
             .map_err(|e| self.wrong(format!("`{field}` is no space: {e}")))?;
         let kind = space["type"].as_str().unwrap_or("of an unknown kind");
         let shape = space["shape"].as_array().map_or(&[][..], Vec::as_slice);

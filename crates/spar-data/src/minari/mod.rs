@@ -56,6 +56,8 @@ fn locate_below(path: &Path, root: &Path) -> PathBuf {
 /// The id of the data set at `folder`, by where it lies: its path below `root`,
 /// or the folder's own name.
 fn id_of_folder(folder: &Path, root: &Path) -> String {
+    let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.into());
+    let (folder, root) = (whole(folder), whole(root));
     let below = folder
         .strip_prefix(root)
         .ok()
@@ -150,5 +152,9 @@ mod tests {
         assert_eq!(found(plain), plain);
         assert_eq!(id_of_folder(&folder, root.path()), "ns/name-v0");
         assert_eq!(id_of_folder(&folder, Path::new("/else")), "name-v0");
+        assert_eq!(
+            id_of_folder(Path::new("ns/name-v0"), Path::new("./")),
+            "ns/name-v0"
+        );
     }
 }

@@ -5,6 +5,7 @@
 mod bad_input;
 mod data;
 mod hostile;
+mod minari;
 mod plain_policies;
 mod report;
 mod support;
