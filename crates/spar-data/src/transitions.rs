@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use crate::{dataset::Dataset, error::DataError};
+use crate::{
+    dataset::{Dataset, Layout},
+    error::DataError,
+};
 
 /// The transitions of a data file.
 ///
@@ -43,28 +46,10 @@ impl Transitions {
             rows: data.rows(),
         };
         let count = u32::try_from(data.rows()).map_err(|_| none())?;
-        let mut rows = Vec::with_capacity(data.rows());
-        let mut step = 0;
-        if data.ends.is_some() {
-            rows.extend(0..count);
-        } else {
-            for row in 0..count.saturating_sub(1) {
-                let i = row as usize;
-                let cut = match &data.timeouts {
-                    Some(timeouts) => timeouts[i],
-                    None => step + 1 == horizon,
-                };
-                if cut {
-                    step = 0;
-                    continue;
-                }
-                if data.terminals[i] {
-                    step = 0;
-                }
-                rows.push(row);
-                step += 1;
-            }
-        }
+        let mut rows = match data.layout() {
+            Layout::D4rl => qlearning_rows(&data, count, horizon),
+            Layout::Minari => (0..count).collect(),
+        };
         if rows.is_empty() {
             return Err(none());
         }
@@ -125,4 +110,27 @@ impl Transitions {
     pub fn terminal(&self, i: usize) -> bool {
         self.data.terminals[self.row(i)]
     }
+}
+
+/// The rows that D4RL keeps, of `count` in all.
+fn qlearning_rows(data: &Dataset, count: u32, horizon: usize) -> Vec<u32> {
+    let mut rows = Vec::with_capacity(data.rows());
+    let mut step = 0;
+    for row in 0..count.saturating_sub(1) {
+        let i = row as usize;
+        let cut = match &data.timeouts {
+            Some(timeouts) => timeouts[i],
+            None => step + 1 == horizon,
+        };
+        if cut {
+            step = 0;
+            continue;
+        }
+        if data.terminals[i] {
+            step = 0;
+        }
+        rows.push(row);
+        step += 1;
+    }
+    rows
 }

@@ -82,8 +82,11 @@ impl MinariWriter {
         };
         let scratch = build().map_err(|e| write_error(folder, &e))?;
         hdf5::silence_errors(true);
+        // Unlocked: nobody else knows the file yet, and a lock would outlive it in
+        // any process started meanwhile.
         let file = hdf5::File::with_options()
             .with_fcpl(|p| p.obj_track_times(false))
+            .with_fapl(|access| access.file_locking(false))
             .create(scratch.path().join("data").join(MAIN))
             .map_err(|e| write_error(folder, &e))?;
         Ok(Self {
