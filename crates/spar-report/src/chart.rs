@@ -59,6 +59,8 @@ pub(crate) struct Axes<'a> {
     pub(crate) y: &'a str,
     /// About how many numbers stand along the first.
     pub(crate) x_labels: usize,
+    /// And along the second.
+    pub(crate) y_labels: usize,
     pub(crate) x_format: &'a dyn Fn(&f64) -> String,
 }
 
@@ -74,7 +76,7 @@ impl Axes<'_> {
             .bold_line_style(GREY.mix(0.2))
             .axis_style(GREY)
             .x_labels(self.x_labels)
-            .y_labels(6)
+            .y_labels(self.y_labels)
             .x_label_formatter(self.x_format)
             .y_label_formatter(&|y| format!("{y:.0}"))
             .label_style((FONT, 15))

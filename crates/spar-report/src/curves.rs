@@ -220,6 +220,7 @@ fn draw_task(area: &Area<'_>, curves: &TaskCurves) -> Drawn<()> {
         x: "updates",
         y: "normalized score",
         x_labels,
+        y_labels: 6,
         x_format: &|x| thousands(*x),
     };
     axes.draw(&mut chart)?;

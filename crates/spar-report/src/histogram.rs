@@ -88,6 +88,8 @@ impl Histogram<'_> {
                 x: self.axis,
                 y: "episodes",
                 x_labels: 8,
+                // Counts are whole: no more numbers than there are.
+                y_labels: 6.min(1 + most as usize),
                 x_format: &|x| {
                     if to - from < 10.0 {
                         format!("{x:.2}")
