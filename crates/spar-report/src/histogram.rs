@@ -89,7 +89,7 @@ impl Histogram<'_> {
                 y: "episodes",
                 x_labels: 8,
                 // Counts are whole: no more numbers than there are.
-                y_labels: 6.min(1 + most as usize),
+                y_labels: (1 + most as usize).min(6),
                 x_format: &|x| {
                     if to - from < 10.0 {
                         format!("{x:.2}")
