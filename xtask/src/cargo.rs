@@ -12,8 +12,6 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::setup::CudaTools;
-
 /// cargo, for the workspace at `root`.
 pub(crate) struct Cargo {
     root: PathBuf,
@@ -45,19 +43,19 @@ impl Cargo {
     }
 
     /// Runs every test, or those of the packages named in `args`, one thread
-    /// inside each step as in production. `args` go to `cargo test`. With
-    /// `tools`, the CUDA sources are compiled too.
-    pub(crate) fn test(&self, args: &[String], tools: Option<&CudaTools>) -> Result<ExitCode> {
+    /// inside each step as in production. `args` go to `cargo test`; `tools` are
+    /// variables that name what some tests need and skip without.
+    pub(crate) fn test(
+        &self,
+        args: &[String],
+        tools: &[(&'static str, PathBuf)],
+    ) -> Result<ExitCode> {
         let mut command = self.command(&["test", "--release"])?;
         if selects_no_package(args) {
             command.arg("--workspace");
         }
-        if let Some(tools) = tools {
-            command
-                .env("SPAR_NVRTC", &tools.nvrtc)
-                .env("SPAR_PTXAS", &tools.ptxas);
-        }
         let status = command
+            .envs(tools.iter().map(|(name, path)| (name, path)))
             .args(args)
             .env("RAYON_NUM_THREADS", "1")
             .status()

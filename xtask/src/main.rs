@@ -16,8 +16,15 @@ mod setup;
 #[cfg(test)]
 mod tidy;
 mod train;
+mod venv;
 
-use std::{env, ffi::OsString, fmt, path::Path, process::ExitCode};
+use std::{
+    env,
+    ffi::OsString,
+    fmt,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -26,7 +33,7 @@ use crate::{
     cargo::{Cargo, selects_no_package},
     fetch::FetchOptions,
     reproduce::{DataOptions, Options},
-    setup::{CudaTools, Setup},
+    setup::Setup,
 };
 
 /// The project's own commands.
@@ -110,8 +117,8 @@ fn run(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Test { args } => {
-            let tools = cuda_tools(root, &args)?;
-            provisioned()?.test(&args, tools.as_ref())
+            let tools = test_tools(root, &args)?;
+            provisioned()?.test(&args, &tools)
         }
         Command::Lint => provisioned()?.lint(),
         // Nothing the kernels are made of needs a native part.
@@ -123,21 +130,41 @@ fn run(command: Command) -> Result<ExitCode> {
     }
 }
 
-/// NVIDIA's tools, if the tests that `args` select need them. Where they cannot
-/// be had those tests are skipped with a word, except on a CI machine, which
-/// must not skip in silence.
-fn cuda_tools(root: &Path, args: &[String]) -> Result<Option<CudaTools>> {
-    if !selects_no_package(args) && !args.iter().any(|arg| arg.contains("spar-kernels")) {
-        return Ok(None);
-    }
-    match Setup::here(root).cuda_tools() {
-        Ok(tools) => Ok(Some(tools)),
-        Err(error) if env::var_os("CI").is_some() => Err(error),
-        Err(error) => {
-            eprintln!("warning: the CUDA sources are not compiled: {error:#}");
-            Ok(None)
+/// What the tests that `args` select need besides the native parts: NVIDIA's
+/// tools, and a Python with Minari. Where one cannot be had its tests are skipped
+/// with a word, except on a CI machine, which must not skip in silence.
+fn test_tools(root: &Path, args: &[String]) -> Result<Vec<(&'static str, PathBuf)>> {
+    let mut tools = Vec::new();
+    let mut provide = |package: &str, lost: &str, found: Result<Vec<_>>| match found {
+        Ok(found) => {
+            tools.extend(found);
+            Ok(())
         }
+        Err(error) if env::var_os("CI").is_some() => Err(error.context(package.to_owned())),
+        Err(error) => {
+            eprintln!("warning: {lost}: {error:#}");
+            Ok(())
+        }
+    };
+    let selected =
+        |package| selects_no_package(args) || args.iter().any(|arg| arg.contains(package));
+    if selected("spar-kernels") {
+        let found = Setup::here(root).cuda_tools();
+        let found = found.map(|t| vec![("SPAR_NVRTC", t.nvrtc), ("SPAR_PTXAS", t.ptxas)]);
+        provide("spar-kernels", "the CUDA sources are not compiled", found)?;
     }
+    if selected("spar-data") {
+        let requirements = root.join("tests/scripts/requirements-minari.txt");
+        let all = root.join(".spar/python");
+        let found = venv::python(&all, "minari", &requirements, "170 MB on disk");
+        let found = found.map(|python| vec![("SPAR_MINARI_PYTHON", python)]);
+        provide(
+            "spar-data",
+            "nothing is compared with the minari package",
+            found,
+        )?;
+    }
+    Ok(tools)
 }
 
 /// The workspace's root.

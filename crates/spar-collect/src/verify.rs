@@ -122,8 +122,7 @@ pub struct Verification {
 ///
 /// For each: sets `infos/qpos` and `infos/qvel`, compares the observation with
 /// the row's; steps the row's action; compares reward, terminal flag and the
-/// next observation, which is `next_observations` where recorded and else the
-/// next row's observation, except where an episode ends.
+/// next observation where the file has it ([`Dataset::observation_after`]).
 ///
 /// # Errors
 /// [`VerifyError`] if the file lacks what is needed or the environment refuses
@@ -179,11 +178,7 @@ pub fn verify(
         world.set_state(q, v).map_err(refused)?;
         at_state.see(row, data.observation(row), world.obs(), tolerance.obs);
         let step = world.step(data.action(row)).map_err(refused)?;
-        let next = match (&data.next_observations, ends[row]) {
-            (Some(next), _) => Some(&next[row * data.obs_dim..][..data.obs_dim]),
-            (None, None) => Some(data.observation(row + 1)),
-            (None, Some(_)) => None,
-        };
+        let next = data.observation_after(row, ends[row].is_some());
         if let Some(next) = next {
             after.see(row, next, world.obs(), tolerance.obs);
         }
@@ -197,16 +192,7 @@ pub fn verify(
         terminal_mismatches += usize::from(differs && ends[row] != Some(EpisodeEnd::Timeout));
     }
 
-    let returns: Vec<f64> = episodes
-        .iter()
-        .filter(|e| e.end != EpisodeEnd::Unfinished)
-        .map(|e| {
-            data.rewards[e.rows.clone()]
-                .iter()
-                .map(|&r| f64::from(r))
-                .sum()
-        })
-        .collect();
+    let returns = data.returns(env.horizon());
     let obs = if at_state.deviation > after.deviation {
         &at_state
     } else {

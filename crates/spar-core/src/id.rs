@@ -216,6 +216,8 @@ pub enum Origin {
     Official,
     /// Generated here by D4RL's recipe from this project's behaviour policies.
     Local,
+    /// A Minari data set, or a file converted from one.
+    Minari,
     /// Any other file a user brought.
     User,
 }
@@ -225,6 +227,7 @@ impl fmt::Display for Origin {
         f.pad(match self {
             Self::Official => "official",
             Self::Local => "local",
+            Self::Minari => "minari",
             Self::User => "user",
         })
     }
@@ -233,14 +236,27 @@ impl fmt::Display for Origin {
 /// Which data a result was made from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatasetIdentity {
-    /// `hopper-medium-v2`, `hopper-medium-local`, or a user file's name.
+    /// `hopper-medium-v2`, `hopper-medium-local`, `mujoco/hopper/medium-v0`, or a
+    /// user file's name.
     pub id: String,
-    /// Official, local or the user's own.
+    /// Official, local, of Minari or the user's own.
     pub origin: Origin,
     /// SHA-256 of the file.
     pub sha256: String,
     /// Rows in the file.
     pub rows: usize,
+}
+
+impl DatasetIdentity {
+    /// [`EnvId::normalized_score`] of a return in these data, or in `env` by what
+    /// was trained on them. `None` for Minari's, which were recorded in other
+    /// versions of the environments and have no reference scores of D4RL's.
+    pub fn normalized_score(&self, env: EnvId, episode_return: f64) -> Option<f64> {
+        match self.origin {
+            Origin::Minari => None,
+            Origin::Official | Origin::Local | Origin::User => env.normalized_score(episode_return),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -268,5 +284,22 @@ mod tests {
         let score = EnvId::Hopper.normalized_score(1000.0).unwrap();
         assert!((score - 31.3492).abs() < 1e-3, "{score}");
         assert_eq!(EnvId::PointMass.normalized_score(1.0), None);
+    }
+
+    #[test]
+    fn minari_s_data_have_no_reference_scores() {
+        let of = |origin| DatasetIdentity {
+            id: "hopper-medium-v2".to_owned(),
+            origin,
+            sha256: "0".repeat(64),
+            rows: 1,
+        };
+        let score = |origin| of(origin).normalized_score(EnvId::Hopper, 1000.0);
+        assert_eq!(score(Origin::Minari), None);
+        for origin in [Origin::Official, Origin::Local, Origin::User] {
+            assert_eq!(score(origin), EnvId::Hopper.normalized_score(1000.0));
+        }
+        let text = serde_json::to_string(&Origin::Minari);
+        assert_eq!(text.unwrap(), format!("\"{}\"", Origin::Minari));
     }
 }

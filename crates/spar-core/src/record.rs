@@ -12,7 +12,7 @@ pub struct RunRecord {
     pub suite: String,
     /// Preset of the suite, or `"none"`.
     pub preset: String,
-    /// Task id as in `hopper-medium-replay`, or a user file's name.
+    /// Task id as in `hopper-medium-replay`, or the id of data that are no task's.
     pub task: String,
     /// `bc` or `spar`.
     pub method: String,
@@ -57,8 +57,8 @@ impl RunRecord {
     }
 
     /// D4RL's normalized score of the mean return, in percent; `None` where
-    /// the environment has no reference scores.
+    /// the environment or the data have no reference scores.
     pub fn normalized_score(&self) -> Option<f64> {
-        self.env.normalized_score(self.mean_return())
+        self.dataset.normalized_score(self.env, self.mean_return())
     }
 }

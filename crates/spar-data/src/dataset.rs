@@ -27,10 +27,12 @@ pub struct Dataset {
     pub rewards: Vec<f32>,
     /// `[rows]`: the environment ended the episode in this step.
     pub terminals: Vec<bool>,
-    /// `[rows]`: the episode was cut after this step; `None` in old files.
+    /// `[rows]`: the episode was cut after this step; `None` in old D4RL files.
     pub timeouts: Option<Vec<bool>>,
-    /// `[rows, obs_dim]`: the true next observation, where recorded.
+    /// `[rows, obs_dim]`: the true next observation, where recorded row by row.
     pub next_observations: Option<Vec<f32>>,
+    /// How Minari's layout says where episodes end; `None` in D4RL's.
+    pub ends: Option<Ends>,
     /// `[rows, nq]`: the simulator's positions before the step (`infos/qpos`).
     pub qpos: Option<Vec<f64>>,
     /// `[rows, nv]`: the simulator's velocities before the step (`infos/qvel`).
@@ -43,6 +45,45 @@ pub struct Dataset {
     /// What a user should know about the file, one line each, as in "named
     /// like an official file but with another sha256".
     pub notes: Vec<String>,
+}
+
+/// Where episodes end, and what was observed then. Minari keeps one observation
+/// more than steps, so that a cut episode's last step has its true successor,
+/// which D4RL's layout loses where it has no `next_observations`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ends {
+    /// `[episodes]`, rising: one past each episode's last row.
+    pub stops: Vec<usize>,
+    /// `[episodes, obs_dim]`: the observation after each episode's last step.
+    pub observations: Vec<f32>,
+}
+
+impl Ends {
+    /// The observation after `row` if an episode ends with it.
+    pub fn after(&self, row: usize) -> Option<&[f32]> {
+        let episode = self.stops.binary_search(&(row + 1)).ok()?;
+        let width = self.observations.len() / self.stops.len();
+        Some(&self.observations[episode * width..][..width])
+    }
+}
+
+/// How a data file is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// One flat array a key, episodes told by flags.
+    D4rl,
+    /// One group an episode.
+    Minari,
+}
+
+impl Layout {
+    /// Whose layout it is, as in a sentence.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::D4rl => "D4RL",
+            Self::Minari => "Minari",
+        }
+    }
 }
 
 /// Consecutive rows of one episode.
@@ -61,12 +102,15 @@ pub enum EpisodeEnd {
     Terminal,
     /// It was cut: at a timeout flag, or at the horizon in a file without.
     Timeout,
-    /// The file ended first.
+    /// The recording ended first.
     Unfinished,
 }
 
 impl Dataset {
-    /// Reads and checks every part of the data file at `path`.
+    /// Reads and checks every part of the data at `path`: a file in D4RL's or
+    /// Minari's layout, the folder of a Minari data set, or such a data set's id,
+    /// as in `mujoco/hopper/medium-v0`, which is looked for in
+    /// [`minari_root`](crate::minari_root).
     ///
     /// The bytes are hashed first, so that `identity` names what was read.
     ///
@@ -118,11 +162,34 @@ impl Dataset {
         &self.actions[row * self.act_dim..(row + 1) * self.act_dim]
     }
 
-    /// The episodes in the file's order. Cut after a terminal or a timeout; in
-    /// a file without timeouts, after `horizon` rows. Only the last can be
-    /// [`EpisodeEnd::Unfinished`].
+    /// How the file is laid out.
+    pub fn layout(&self) -> Layout {
+        match self.ends {
+            None => Layout::D4rl,
+            Some(_) => Layout::Minari,
+        }
+    }
+
+    /// The observation after the step of `row`, before any reset, where it is
+    /// known. `last`: whether an episode ends with the row, so that the next
+    /// row's observation is another episode's.
+    pub fn observation_after(&self, row: usize, last: bool) -> Option<&[f32]> {
+        match (&self.next_observations, &self.ends) {
+            (Some(next), _) => Some(&next[row * self.obs_dim..][..self.obs_dim]),
+            (None, Some(ends)) if last => ends.after(row),
+            _ => (!last && row + 1 < self.rows()).then(|| self.observation(row + 1)),
+        }
+    }
+
+    /// The episodes in the file's order, every row in one.
+    ///
+    /// In D4RL's layout they are cut after a terminal or a timeout (in a file
+    /// without timeouts after `horizon` rows), and only the last can be
+    /// [`EpisodeEnd::Unfinished`]. Minari's layout says itself where they end,
+    /// and its flags say how.
     pub fn episodes(&self, horizon: usize) -> impl Iterator<Item = Episode> {
         let mut start = 0;
+        let mut stops = self.ends.iter().flat_map(|ends| &ends.stops);
         std::iter::from_fn(move || {
             if start == self.rows() {
                 return None;
@@ -132,11 +199,26 @@ impl Dataset {
                 Some(timeouts) => timeouts[row].then_some(EpisodeEnd::Timeout),
                 None => (row + 1 - start == horizon).then_some(EpisodeEnd::Timeout),
             };
-            let cut = (start..self.rows()).find_map(|row| Some((row + 1, end_of(row)?)));
+            let cut = match stops.next() {
+                Some(&stop) => end_of(stop - 1)
+                    .map(|end| (stop, end))
+                    .or(Some((stop, EpisodeEnd::Unfinished))),
+                None => (start..self.rows()).find_map(|row| Some((row + 1, end_of(row)?))),
+            };
             let (stop, end) = cut.unwrap_or((self.rows(), EpisodeEnd::Unfinished));
             let rows = start..stop;
             start = stop;
             Some(Episode { rows, end })
         })
+    }
+
+    /// Undiscounted returns of the episodes that ended in a terminal or were
+    /// cut, summed in `f64`; [`Self::episodes`] says what `horizon` is.
+    pub fn returns(&self, horizon: usize) -> Vec<f64> {
+        let complete = self
+            .episodes(horizon)
+            .filter(|e| e.end != EpisodeEnd::Unfinished);
+        let sum = |e: Episode| self.rewards[e.rows].iter().map(|&r| f64::from(r)).sum();
+        complete.map(sum).collect()
     }
 }

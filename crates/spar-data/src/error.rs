@@ -8,7 +8,7 @@ use spar_core::EnvId;
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// There is no such file.
-    #[error("{}: no such data file; give the path of an existing D4RL HDF5 file", path.display())]
+    #[error("{}: no such data file; give the path of an existing D4RL HDF5 file, or the folder or id of a Minari data set", path.display())]
     NotFound {
         /// The path that was asked for.
         path: PathBuf,
@@ -60,12 +60,14 @@ pub enum DataError {
         reason: String,
     },
     /// A mandatory array is absent.
-    #[error("{}: key `{key}` is missing, expected observations, actions, rewards and terminals; is this a D4RL file?", path.display())]
+    #[error("{}: key `{key}` is missing, expected {expected}", path.display())]
     MissingKey {
         /// The file.
         path: PathBuf,
         /// The absent key.
         key: String,
+        /// The keys that would have done, and how to mend it.
+        expected: &'static str,
     },
     /// An array has the wrong rank, width or number of rows.
     #[error("{}: key `{key}` has shape {got}, expected {expected}", path.display())]
@@ -142,6 +144,56 @@ pub enum DataError {
         stored: u64,
         /// The most that so many stored bytes may declare.
         limit: u128,
+    },
+    /// A Minari data set is made of something else than rows of numbers.
+    #[error("{}: {what} are {got}, expected a Box of one dimension; {mend}", path.display())]
+    Space {
+        /// The file that says so.
+        path: PathBuf,
+        /// `observations` or `actions`.
+        what: &'static str,
+        /// The space that was found.
+        got: String,
+        /// How to mend it.
+        mend: &'static str,
+    },
+    /// A Minari data set's description is no description.
+    #[error("{}: not a valid description of a Minari data set: {why}; write the data set again", path.display())]
+    Description {
+        /// `metadata.json`, or the file whose attributes describe it.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// There already is something where data were to be written.
+    #[error("{}: is already there; give another name or remove it first", path.display())]
+    Exists {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// A name that Minari takes for no data set's.
+    #[error(
+        "`{got}` is no Minari id: expected NAME-vN or NAMESPACE/NAME-vN of letters, digits, `_` and `-`, as in mujoco/hopper/medium-v0"
+    )]
+    BadId {
+        /// The name.
+        got: String,
+    },
+    /// Data are asked for in the layout they have.
+    #[error("{id}: is in {layout}'s layout already; copy it, or convert it to the other one")]
+    SameLayout {
+        /// The data set.
+        id: String,
+        /// Its layout.
+        layout: &'static str,
+    },
+    /// Nothing says where a file's episodes were cut.
+    #[error(
+        "{id}: key `timeouts` is missing, so where its episodes were cut is not known; name its environment, whose horizon says so"
+    )]
+    NoCuts {
+        /// The data set.
+        id: String,
     },
     /// No transition can be made of the rows.
     #[error("{id}: {rows} rows hold no transition, expected at least two rows of one episode")]

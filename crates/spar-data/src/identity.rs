@@ -1,4 +1,5 @@
-//! Which data a file holds: official, local or the user's.
+//! Which data a file in D4RL's layout holds: official, local, of Minari or the
+//! user's.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -23,6 +24,8 @@ pub(crate) fn identify(
         (file.id.clone(), Origin::Official)
     } else if let (Some("local"), Some(id)) = (said(META_ORIGIN), said(META_DATASET)) {
         (id.to_owned(), Origin::Local)
+    } else if let (Some("minari"), Some(id)) = (said(META_ORIGIN), said(META_DATASET)) {
+        (id.to_owned(), Origin::Minari)
     } else {
         let text = |part: Option<&std::ffi::OsStr>| {
             part.unwrap_or_default().to_string_lossy().into_owned()

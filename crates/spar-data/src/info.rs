@@ -21,7 +21,7 @@ const USUAL_HORIZON: usize = 1000;
 pub struct Info {
     /// Data set id.
     pub id: String,
-    /// Official, local or the user's.
+    /// Official, local, of Minari or the user's.
     pub origin: Origin,
     /// SHA-256 of the file.
     pub sha256: String,
@@ -41,14 +41,15 @@ pub struct Info {
     pub terminals: usize,
     /// Rows with a timeout flag; `None` in a file without such flags.
     pub timeouts: Option<usize>,
-    /// Transitions that D4RL's `qlearning_dataset` makes of it.
+    /// Transitions: those of D4RL's `qlearning_dataset`, or every step of a
+    /// Minari data set.
     pub transitions: usize,
     /// Undiscounted returns of the complete episodes; `None` without any.
     pub returns: Option<Returns>,
     /// Mean rows of a complete episode; `None` without any.
     pub mean_length: Option<f64>,
     /// D4RL's normalized score of the mean return, in percent; `None` without
-    /// returns or reference scores.
+    /// returns or reference scores (Minari's data have none).
     pub normalized_score: Option<f64>,
     /// Smallest and largest value of each observation dimension.
     pub observations: Vec<Span>,
@@ -82,28 +83,24 @@ pub struct Span {
     pub max: f32,
 }
 
+/// The episode length that a file without timeouts is read with.
+pub fn horizon_of(env: Option<EnvId>) -> usize {
+    env.map_or(USUAL_HORIZON, EnvId::horizon)
+}
+
 /// Summarizes `data`; with `env`, by its horizon and reference scores.
 ///
 /// # Errors
 /// [`DataError::NoTransitions`] if no transition can be made of the rows.
 pub fn info(data: &Arc<Dataset>, env: Option<EnvId>) -> Result<Info, DataError> {
-    let horizon = env.map_or(USUAL_HORIZON, EnvId::horizon);
+    let horizon = horizon_of(env);
     let episodes: Vec<_> = data.episodes(horizon).collect();
     let complete: Vec<_> = episodes
         .iter()
         .filter(|e| e.end != EpisodeEnd::Unfinished)
         .map(|e| e.rows.clone())
         .collect();
-    let sums: Vec<f64> = complete
-        .iter()
-        .map(|rows| {
-            data.rewards[rows.clone()]
-                .iter()
-                .map(|&r| f64::from(r))
-                .sum()
-        })
-        .collect();
-    let returns = Returns::of(&sums);
+    let returns = Returns::of(&data.returns(horizon));
     let count = |flags: &[bool]| flags.iter().filter(|&&f| f).count();
     let transitions = Transitions::new(Arc::clone(data), horizon)?.len();
     let mut notes = data.notes.clone();
@@ -126,7 +123,7 @@ pub fn info(data: &Arc<Dataset>, env: Option<EnvId>) -> Result<Info, DataError> 
         mean_length: (!complete.is_empty()).then(|| steps / complete.len() as f64),
         normalized_score: env
             .zip(returns)
-            .and_then(|(e, r)| e.normalized_score(r.mean)),
+            .and_then(|(e, r)| data.identity.normalized_score(e, r.mean)),
         observations: spans(&data.observations, data.obs_dim),
         actions: spans(&data.actions, data.act_dim),
         metadata: data.metadata.clone(),
@@ -162,7 +159,7 @@ impl Returns {
     }
 }
 
-fn spans(values: &[f32], width: usize) -> Vec<Span> {
+pub(crate) fn spans(values: &[f32], width: usize) -> Vec<Span> {
     let empty = Span {
         min: f32::INFINITY,
         max: f32::NEG_INFINITY,

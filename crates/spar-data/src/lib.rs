@@ -1,12 +1,17 @@
-//! D4RL data files as validated datasets, transitions, normalizers and seeded
-//! batches, and the writer of such files.
+//! D4RL and Minari data as validated datasets, transitions, normalizers and
+//! seeded batches, the writers of both layouts, and conversion between them.
+//!
+//! Both layouts become one [`Dataset`] of flat rows. They differ in what they know
+//! of an episode's end: D4RL's has flags, and the next row's observation for a
+//! successor; Minari's keeps the last observation ([`Ends`]), so that no transition
+//! is lost. [`Transitions`] says what each gives.
 //!
 //! This is the only room that knows HDF5, and the only one that knows where
 //! files are on the net ([`manifest`], [`fetch`]). What passes through it is checked
 //! once, at the door: after [`Dataset::read`] every array has the declared
 //! shape and every number is finite, so that no later room checks again. Which
 //! data a result was made from ([`DatasetIdentity`]) is decided here too, from
-//! the file's hash and never from its name.
+//! the file's hash and layout and never from its name.
 //!
 //! ```no_run
 //! use std::{path::Path, sync::Arc};
@@ -25,6 +30,7 @@
 //! # }
 //! ```
 
+mod convert;
 mod dataset;
 mod error;
 pub mod fetch;
@@ -32,18 +38,24 @@ mod identity;
 mod info;
 pub mod manifest;
 mod metadata;
+mod minari;
 mod normalizer;
 mod precheck;
 mod read;
 mod sampler;
+mod source;
+mod stats;
 mod transitions;
 mod writer;
 
-pub use dataset::{Dataset, Episode, EpisodeEnd};
+pub use convert::{Converted, to_d4rl, to_minari};
+pub use dataset::{Dataset, Ends, Episode, EpisodeEnd, Layout};
 pub use error::DataError;
-pub use info::{Info, Returns, Span, info};
+pub use info::{Info, Returns, Span, horizon_of, info};
+pub use minari::{minari_id, minari_root};
 pub use normalizer::Normalizer;
 pub use sampler::{Batch, Sampler};
 pub use spar_core::{DatasetIdentity, Origin};
+pub use stats::{Coverage, Distribution, Stats, stats};
 pub use transitions::Transitions;
 pub use writer::{META_DATASET, META_ORIGIN, MetaValue, Row, Writer, local_metadata};

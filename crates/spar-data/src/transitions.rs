@@ -1,11 +1,20 @@
-//! D4RL's `qlearning_dataset` as a view of the file's rows.
+//! A data file's transitions as a view of its rows: D4RL's `qlearning_dataset`, or
+//! every step of a Minari data set.
 
 use std::sync::Arc;
 
-use crate::{dataset::Dataset, error::DataError};
+use crate::{
+    dataset::{Dataset, Layout},
+    error::DataError,
+};
 
-/// The transitions that D4RL's `qlearning_dataset` makes of a file, row for
-/// row (`d4rl/__init__.py`, with `terminate_on_end=False`):
+/// The transitions of a data file.
+///
+/// In Minari's layout each step is one, and its next observation is the
+/// episode's own: nothing is lost, and nothing of what follows applies.
+///
+/// In D4RL's layout they are those that `qlearning_dataset` makes of the file,
+/// row for row (`d4rl/__init__.py`, with `terminate_on_end=False`):
 ///
 /// - a transition's next observation is the *next row's* observation, so the
 ///   last row gives none, and no observation is stored twice;
@@ -37,24 +46,10 @@ impl Transitions {
             rows: data.rows(),
         };
         let count = u32::try_from(data.rows()).map_err(|_| none())?;
-        let mut rows = Vec::with_capacity(data.rows());
-        let mut step = 0;
-        for row in 0..count.saturating_sub(1) {
-            let i = row as usize;
-            let cut = match &data.timeouts {
-                Some(timeouts) => timeouts[i],
-                None => step + 1 == horizon,
-            };
-            if cut {
-                step = 0;
-                continue;
-            }
-            if data.terminals[i] {
-                step = 0;
-            }
-            rows.push(row);
-            step += 1;
-        }
+        let mut rows = match data.layout() {
+            Layout::D4rl => qlearning_rows(&data, count, horizon),
+            Layout::Minari => (0..count).collect(),
+        };
         if rows.is_empty() {
             return Err(none());
         }
@@ -93,10 +88,12 @@ impl Transitions {
         self.data.observation(self.row(i))
     }
 
-    /// Observation after transition `i`; another episode's if
+    /// Observation after transition `i`; in D4RL's layout another episode's if
     /// [`Self::terminal`].
     pub fn next_obs(&self, i: usize) -> &[f32] {
-        self.data.observation(self.row(i) + 1)
+        let row = self.row(i);
+        let end = self.data.ends.as_ref().and_then(|ends| ends.after(row));
+        end.unwrap_or_else(|| self.data.observation(row + 1))
     }
 
     /// Action of transition `i`.
@@ -113,4 +110,27 @@ impl Transitions {
     pub fn terminal(&self, i: usize) -> bool {
         self.data.terminals[self.row(i)]
     }
+}
+
+/// The rows that D4RL keeps, of `count` in all.
+fn qlearning_rows(data: &Dataset, count: u32, horizon: usize) -> Vec<u32> {
+    let mut rows = Vec::with_capacity(data.rows());
+    let mut step = 0;
+    for row in 0..count.saturating_sub(1) {
+        let i = row as usize;
+        let cut = match &data.timeouts {
+            Some(timeouts) => timeouts[i],
+            None => step + 1 == horizon,
+        };
+        if cut {
+            step = 0;
+            continue;
+        }
+        if data.terminals[i] {
+            step = 0;
+        }
+        rows.push(row);
+        step += 1;
+    }
+    rows
 }

@@ -14,16 +14,17 @@ use tempfile::TempPath;
 
 use crate::{error::DataError, identity::identify};
 
-/// Metadata key that says a file was generated here (value `local`).
+/// Metadata key that says a file was generated here (value `local`) or converted
+/// from a Minari data set (value `minari`).
 pub const META_ORIGIN: &str = "spar_origin";
-/// Metadata key of a generated file's id, as in `hopper-medium-local`.
+/// Metadata key of such a file's id, as in `hopper-medium-local`.
 pub const META_DATASET: &str = "spar_dataset";
 
 /// Rows per chunk, and rows held in memory. Large enough that compression
 /// works, small enough that a chunk stays within the library's 1 MB cache.
-const BLOCK: usize = 4096;
+pub(crate) const BLOCK: usize = 4096;
 /// Level 4 with byte shuffling, h5py's own default level.
-const DEFLATE: u8 = 4;
+pub(crate) const DEFLATE: u8 = 4;
 
 /// One scalar under `metadata/`.
 #[derive(Clone, Debug, PartialEq)]
@@ -427,13 +428,13 @@ fn write_scalar<T: H5Type>(group: &hdf5::Group, key: &str, value: &T) -> hdf5::R
     set.create(key)?.write_scalar(value)
 }
 
-fn group(file: &hdf5::File, name: &str) -> hdf5::Result<hdf5::Group> {
+pub(crate) fn group(file: &hdf5::Group, name: &str) -> hdf5::Result<hdf5::Group> {
     file.create_group_builder()
         .obj_track_times(false)
         .create(name)
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(crate) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -442,17 +443,17 @@ fn folder_of(path: &Path) -> &Path {
 
 /// Temporary files are private; what stays is as readable as any other file.
 #[cfg(unix)]
-fn set_default_mode(file: &File) -> io::Result<()> {
+pub(crate) fn set_default_mode(file: &File) -> io::Result<()> {
     use std::{fs::Permissions, os::unix::fs::PermissionsExt};
     file.set_permissions(Permissions::from_mode(0o644))
 }
 
 #[cfg(not(unix))]
-fn set_default_mode(_: &File) -> io::Result<()> {
+pub(crate) fn set_default_mode(_: &File) -> io::Result<()> {
     Ok(())
 }
 
-fn write_error(path: &Path, reason: &dyn std::fmt::Display) -> DataError {
+pub(crate) fn write_error(path: &Path, reason: &dyn std::fmt::Display) -> DataError {
     DataError::Write {
         path: path.into(),
         reason: reason.to_string(),

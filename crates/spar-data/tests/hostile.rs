@@ -11,6 +11,10 @@ use std::{
 use spar_core::Stream;
 use spar_data::Dataset;
 
+const MINARI: &str = "minari/test/gzip-v0/data/main_data.hdf5";
+/// Described by its attributes.
+const OLD_MINARI: &str = "minari/test/old-v0/data/main_data.hdf5";
+
 const PATHS: &str = "SPAR_TEST_HOSTILE";
 
 /// Only does something as the child of the tests below: reads each file and
@@ -83,13 +87,13 @@ fn survive(name: &str, files: &[Vec<u8>]) -> Vec<String> {
 }
 
 fn fixture(name: &str) -> Vec<u8> {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/d4rl");
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures");
     std::fs::read(Path::new(root).join(name)).unwrap()
 }
 
 #[test]
 fn cut_anywhere() {
-    for name in ["everything.hdf5", "f32.hdf5"] {
+    for name in ["d4rl/everything.hdf5", "d4rl/f32.hdf5", MINARI] {
         let whole = fixture(name);
         let step = whole.len() / 150;
         let cut = |at: usize| whole[..at].to_vec();
@@ -104,7 +108,7 @@ fn cut_anywhere() {
 /// The header made to agree with the cut, so that only the library can notice.
 #[test]
 fn cut_with_a_header_that_agrees() {
-    let whole = fixture("everything.hdf5");
+    let whole = fixture("d4rl/everything.hdf5");
     let cut = |at: usize| {
         let mut bytes = whole[..at].to_vec();
         bytes[40..48].copy_from_slice(&(at as u64).to_le_bytes());
@@ -124,7 +128,13 @@ fn cut_with_a_header_that_agrees() {
 
 #[test]
 fn bits_flipped() {
-    for name in ["everything.hdf5", "local.hdf5", "f64_gzip.hdf5"] {
+    for name in [
+        "d4rl/everything.hdf5",
+        "d4rl/local.hdf5",
+        "d4rl/f64_gzip.hdf5",
+        MINARI,
+        OLD_MINARI,
+    ] {
         let whole = fixture(name);
         let mut stream = Stream::new(2026, name);
         let mut flipped = || {
@@ -144,7 +154,7 @@ fn bits_flipped() {
 /// libhdf5 2.2.0 alone never returns from this one.
 #[test]
 fn a_heap_without_end() {
-    let mut bytes = fixture("everything.hdf5");
+    let mut bytes = fixture("d4rl/everything.hdf5");
     let heap = bytes.windows(5).position(|w| w == b"GCOL\x01").unwrap();
     // An object of index 0 and length 0: no progress.
     bytes[heap + 16..heap + 32].fill(0);

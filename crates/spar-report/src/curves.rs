@@ -3,16 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use plotters::{
-    coord::Shift,
-    element::DashedPathElement,
-    prelude::*,
-    style::text_anchor::{HPos, Pos, VPos},
-};
+use plotters::{element::DashedPathElement, prelude::*, style::text_anchor::HPos};
 use spar_core::{Origin, TaskId};
 
 use crate::{
     ReportError, ReportRequest,
+    chart::{Area, Axes, COLORS, Drawn, GREY, RED_INK, builder, svg, text},
     compare::ANCHOR,
     read::{Finished, Run},
     render as render_error, table,
@@ -50,20 +46,6 @@ struct Point {
     low: f64,
     high: f64,
 }
-
-/// Okabe and Ito's colours, told apart by colour-blind readers too; grey is
-/// kept for the anchor.
-const COLORS: [RGBColor; 6] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-];
-const GREY: RGBColor = RGBColor(95, 95, 95);
-const RED_INK: RGBColor = RGBColor(176, 0, 0);
-const FONT: &str = "sans-serif";
 
 pub(crate) fn collect(request: &ReportRequest, runs: &[Run]) -> Vec<TaskCurves> {
     let others = || request.methods.iter().filter(|m| *m != ANCHOR);
@@ -160,23 +142,16 @@ pub(crate) fn render(tasks: &[TaskCurves]) -> Result<Vec<(String, String)>, Repo
     Ok(files)
 }
 
-type Drawn<T> = Result<T, Box<dyn std::error::Error>>;
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-
 fn sheet(tasks: &[TaskCurves], columns: usize, size: (u32, u32)) -> Drawn<String> {
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-        root.fill(&WHITE)?;
+    svg(size, |root| {
         let (legend, below) = root.split_vertically(60);
         draw_legend(&legend, tasks)?;
         let rows = tasks.len().div_ceil(columns);
         for (area, curves) in below.split_evenly((rows, columns)).iter().zip(tasks) {
             draw_task(area, curves)?;
         }
-        root.present()?;
-    }
-    Ok(svg)
+        Ok(())
+    })
 }
 
 fn draw_legend(area: &Area<'_>, tasks: &[TaskCurves]) -> Drawn<()> {
@@ -213,11 +188,6 @@ fn draw_legend(area: &Area<'_>, tasks: &[TaskCurves]) -> Drawn<()> {
     Ok(())
 }
 
-fn text(size: f64, color: RGBColor, side: HPos) -> TextStyle<'static> {
-    let font = (FONT, size).into_font().color(&color);
-    font.pos(Pos::new(side, VPos::Center))
-}
-
 fn draw_task(area: &Area<'_>, curves: &TaskCurves) -> Drawn<()> {
     let drawn = || curves.methods.iter().flat_map(|curve| &curve.points);
     let (width, height) = area.dim_in_pixel();
@@ -245,29 +215,15 @@ fn draw_task(area: &Area<'_>, curves: &TaskCurves) -> Drawn<()> {
     let low = drawn().map(|p| p.low).fold(0.0, f64::min);
     let high = drawn().map(|p| p.high).fold(low + 1.0, f64::max);
     let margin = 0.05 * (high - low);
-    let mut chart = ChartBuilder::on(area)
-        .margin_top(30)
-        .margin_right(24)
-        .margin_left(6)
-        .margin_bottom(4)
-        .x_label_area_size(44)
-        .y_label_area_size(56)
-        .build_cartesian_2d(0.0..last, (low - margin)..(high + margin))?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(GREY.mix(0.2))
-        .axis_style(GREY)
-        .x_labels(x_labels)
-        .y_labels(6)
-        .x_label_formatter(&|x| thousands(*x))
-        .y_label_formatter(&|y| format!("{y:.0}"))
-        .label_style((FONT, 15))
-        .axis_desc_style((FONT, 16))
-        .x_desc("updates")
-        .y_desc("normalized score")
-        .draw()?;
+    let mut chart = builder(area).build_cartesian_2d(0.0..last, (low - margin)..(high + margin))?;
+    let axes = Axes {
+        x: "updates",
+        y: "normalized score",
+        x_labels,
+        y_labels: 6,
+        x_format: &|x| thousands(*x),
+    };
+    axes.draw(&mut chart)?;
     for curve in &curves.methods {
         let points = curve.spanned(last);
         let above = points.iter().map(|p| (p.update, p.high));

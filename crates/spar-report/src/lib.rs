@@ -29,17 +29,20 @@
 
 use std::{io, path::Path, path::PathBuf};
 
-use spar_core::{Suite, TaskId, suite::SuiteError, write_atomic};
+use spar_core::{Origin, Suite, TaskId, suite::SuiteError, write_atomic};
 
+mod chart;
 mod compare;
 mod csv_table;
 mod curves;
+mod histogram;
 mod latex;
 mod markdown;
 mod read;
 pub mod results;
 mod table;
 
+pub use histogram::Histogram;
 pub use markdown::render_terminal;
 pub use results::Results;
 
@@ -80,6 +83,18 @@ pub enum ReportError {
     /// The environment has no reference scores to normalize with.
     #[error("task `{0}` has no D4RL reference scores, so its returns cannot be normalized")]
     NoReference(TaskId),
+    /// A run was trained on data without reference scores.
+    #[error(
+        "{}: data set `{dataset}` ({origin}) has no D4RL reference scores, so the run's returns cannot be normalized; they stand in its folder: leave the run out", file.display()
+    )]
+    NoReferenceData {
+        /// The run's `DONE`.
+        file: PathBuf,
+        /// The data it was trained on.
+        dataset: String,
+        /// Where those come from.
+        origin: Origin,
+    },
     /// A file is there and cannot be read.
     #[error("cannot read {0}")]
     Read(#[source] io::Error),

@@ -118,6 +118,13 @@ fn read_run(
     agrees("method", &record.method, &method)?;
     agrees("seed", &record.seed, &seed)?;
     agrees("environment", &record.env, &task.env)?;
+    if record.normalized_score().is_none() {
+        return Err(ReportError::NoReferenceData {
+            file,
+            dataset: record.dataset.id,
+            origin: record.dataset.origin,
+        });
+    }
     Ok(Ok(Finished {
         curve: read_curve(&folder.join("eval.csv"))?,
         file,

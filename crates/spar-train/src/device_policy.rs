@@ -14,7 +14,8 @@ use spar_rectify::SparPolicy;
 
 use crate::{
     error::TrainError,
-    policy_file::{self, Contents, PlainPolicy},
+    plain_policy::PlainPolicy,
+    policy_file::{self, Contents},
 };
 
 /// What an anchor's or a plain network's tanh is multiplied by.

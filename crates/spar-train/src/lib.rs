@@ -13,6 +13,7 @@ mod device_policy;
 mod error;
 mod folder;
 mod learner;
+mod plain_policy;
 pub mod policy_file;
 mod run;
 mod spec;

@@ -22,11 +22,11 @@ use std::{collections::HashMap, num::NonZeroUsize, path::Path};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
-use spar_core::{DatasetIdentity, EnvId, Policy, Stream, files::in_file, write_atomic};
-use spar_nn::{Activation, Conservatism, Linear, Norm, RowMlp, RowWork};
+use spar_core::{DatasetIdentity, EnvId, Policy, files::in_file, write_atomic};
+use spar_nn::{Activation, Conservatism, Linear, Norm, RowMlp};
 use spar_rectify::{Residual, SparPolicy};
 
-use crate::{error::TrainError, spec::Method};
+use crate::{error::TrainError, plain_policy::PlainPolicy, spec::Method};
 
 /// The metadata entry that tells our own policies from plain networks.
 const METADATA_KEY: &str = "spar";
@@ -49,34 +49,6 @@ pub struct About {
     pub seed: u64,
     /// Updates of the method's own networks.
     pub updates: u64,
-}
-
-/// A plain network as a policy: `clip(net((obs - mean) / std), -1, 1)`.
-pub(crate) struct PlainPolicy {
-    pub(crate) obs_mean: Vec<f32>,
-    pub(crate) obs_std: Vec<f32>,
-    pub(crate) net: RowMlp,
-}
-
-impl Policy for PlainPolicy {
-    fn obs_dim(&self) -> usize {
-        self.net.input_dim()
-    }
-
-    fn act_dim(&self) -> usize {
-        self.net.output_dim()
-    }
-
-    fn act(&self, obs: &[f32], _streams: &mut [Stream], actions: &mut [f32]) {
-        let mut s = obs.to_vec();
-        for row in s.chunks_exact_mut(self.obs_dim()) {
-            for ((x, mean), std) in row.iter_mut().zip(&self.obs_mean).zip(&self.obs_std) {
-                *x = (*x - mean) / std;
-            }
-        }
-        self.net.rows(&s, &mut RowWork::default(), actions);
-        actions.iter_mut().for_each(|a| *a = a.clamp(-1.0, 1.0));
-    }
 }
 
 /// Writes `policy` to `path`, atomically.
@@ -202,6 +174,22 @@ pub fn read_best_of(
         Contents::Spar(policy) => Box::new(policy),
         Contents::Plain(policy) => Box::new(policy),
     })
+}
+
+/// What the policy file at `path` says of itself; `None` in a plain network.
+///
+/// # Errors
+/// If the file cannot be read or is no policy file.
+pub fn about(path: &Path) -> Result<Option<About>, TrainError> {
+    let bytes = std::fs::read(path).map_err(|e| in_file(e, path))?;
+    let reader = Reader::new(path, &bytes)?;
+    let Some(text) = reader.metadata.get(METADATA_KEY) else {
+        return Ok(None);
+    };
+    let about = serde_json::from_str(text);
+    about
+        .map(Some)
+        .map_err(|e| reader.wrong(format!("metadata `{METADATA_KEY}`: {e}")))
 }
 
 /// What a file holds.

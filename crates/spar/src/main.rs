@@ -25,11 +25,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Train a policy on a D4RL-layout file and judge its last checkpoint
+    /// Train a policy on a data file and judge its last checkpoint
     Train(Box<commands::train::Args>),
     /// Judge a policy file in its environment
     Eval(commands::eval::Args),
-    /// Look at, check, find or generate data
+    /// Look at, check, convert, find or generate data
     #[command(subcommand)]
     Data(commands::data::Command),
     /// Train behaviour policies, of which local data are made

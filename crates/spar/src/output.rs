@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use anyhow::{Context, Result};
 use comfy_table::{Table, presets};
 use serde::Serialize;
-use spar_core::EnvId;
 
 /// Whoever read stdout has closed it.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +25,15 @@ pub(crate) fn json(value: &impl Serialize) -> Result<()> {
     text(&serde_json::to_string(value).context("cannot write JSON")?)
 }
 
+/// A header and rows, as text.
+pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(header.to_vec());
+    table.add_rows(rows);
+    table.trim_fmt()
+}
+
 /// Writes names and values in two columns.
 pub(crate) fn facts(facts: &[(&str, String)]) -> Result<()> {
     let mut table = Table::new();
@@ -43,17 +51,18 @@ pub(crate) struct Score {
     returns: Vec<f64>,
     mean_return: f64,
     /// D4RL's normalized score of the mean, in percent; `null` where the
-    /// environment has no reference scores.
+    /// environment, or the data trained on, have no reference scores.
     normalized_score: Option<f64>,
 }
 
 impl Score {
-    pub(crate) fn of(env: EnvId, returns: Vec<f64>) -> Self {
+    /// Of `returns`, whose mean's normalized score is `normalized_score`.
+    pub(crate) fn of(normalized_score: Option<f64>, returns: Vec<f64>) -> Self {
         let mean_return = spar_eval::stats::mean(&returns);
         Self {
             returns,
             mean_return,
-            normalized_score: env.normalized_score(mean_return),
+            normalized_score,
         }
     }
 

@@ -44,7 +44,10 @@ impl Session<'_> {
             update,
             episodes: played.len(),
             mean_return,
-            normalized_score: self.spec.env.normalized_score(mean_return),
+            normalized_score: self
+                .spec
+                .dataset
+                .normalized_score(self.spec.env, mean_return),
         });
     }
 

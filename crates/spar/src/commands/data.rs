@@ -7,7 +7,7 @@ use spar_collect::verify::{Tolerance, verify};
 use spar_core::EnvId;
 use spar_data::{Dataset, Info, info};
 
-use super::{fetch, prepare, tell_notes};
+use super::{convert, data_of, fetch, head, plot, prepare, stats, tell_notes};
 use crate::output::{self, optional};
 
 /// What to do with data.
@@ -21,6 +21,14 @@ pub(crate) enum Command {
     /// Download official files into D4RL's cache folder, each proven by its
     /// sha256; goes on where a download broke off
     Fetch(fetch::FetchArgs),
+    /// Convert a D4RL file to a Minari data set, or back
+    Convert(convert::Args),
+    /// The first rows
+    Head(head::Args),
+    /// How returns, lengths, actions and observations are distributed
+    Stats(stats::Args),
+    /// Draw the episodes' returns
+    Plot(plot::Args),
     /// Find a task's data or generate them, and say where they are
     Prepare(prepare::PrepareArgs),
     /// Generate a task's local data into a file
@@ -30,7 +38,7 @@ pub(crate) enum Command {
 /// What to look at.
 #[derive(clap::Args)]
 pub(crate) struct InfoArgs {
-    /// Data file in D4RL's layout
+    /// Data file in D4RL's layout, or a Minari data set: its file, folder or id
     file: PathBuf,
     /// Environment, for its horizon and reference scores
     #[arg(long)]
@@ -43,7 +51,7 @@ pub(crate) struct InfoArgs {
 /// What to check, and how strictly.
 #[derive(clap::Args)]
 pub(crate) struct VerifyArgs {
-    /// Data file in D4RL's layout, with infos/qpos and infos/qvel
+    /// Data file or Minari data set, with infos/qpos and infos/qvel
     file: PathBuf,
     /// Environment it was recorded in
     #[arg(long)]
@@ -71,16 +79,17 @@ pub(crate) fn run(command: &Command) -> Result<()> {
         Command::Info(args) => show(args),
         Command::Verify(args) => check(args),
         Command::Fetch(args) => fetch::run(args),
+        Command::Convert(args) => convert::run(args),
+        Command::Head(args) => head::run(args),
+        Command::Stats(args) => stats::run(args),
+        Command::Plot(args) => plot::run(args),
         Command::Prepare(args) => prepare::prepare(args),
         Command::Generate(args) => prepare::generate(args),
     }
 }
 
 fn show(args: &InfoArgs) -> Result<()> {
-    let data = match args.env {
-        Some(env) => Dataset::read_for(&args.file, env)?,
-        None => Dataset::read(&args.file)?,
-    };
+    let data = data_of(&args.file, args.env)?;
     let info = info(&Arc::new(data), args.env)?;
     if args.json {
         return output::json(&info);

@@ -48,7 +48,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         DeviceKind::Cpu => play(args)?,
         DeviceKind::Cuda => play_on_gpu(args)?,
     };
-    let score = Score::of(args.env, played.iter().map(|e| e.ret).collect());
+    let returns: Vec<f64> = played.iter().map(|e| e.ret).collect();
+    let mean = spar_eval::stats::mean(&returns);
+    let normalized = match policy_file::about(&args.policy)? {
+        Some(about) => about.dataset.normalized_score(args.env, mean),
+        None => args.env.normalized_score(mean),
+    };
+    let score = Score::of(normalized, returns);
     if args.json {
         return output::json(&score);
     }

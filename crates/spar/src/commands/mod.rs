@@ -1,11 +1,15 @@
 //! One file for each command: its options, and how it calls the library.
 
 pub(crate) mod behavior;
+mod convert;
 pub(crate) mod data;
 pub(crate) mod eval;
 mod fetch;
+mod head;
+mod plot;
 mod prepare;
 pub(crate) mod report;
+mod stats;
 pub(crate) mod train;
 
 use std::{path::Path, sync::Arc};
@@ -18,6 +22,14 @@ use spar_kernels::cuda::{CudaDevice, CudaError, Kernels};
 fn cuda() -> anyhow::Result<Kernels<CudaDevice>> {
     let unusable = |error: CudaError| anyhow::anyhow!("{error}; use --device cpu");
     CudaDevice::new(0).map(Kernels::new).map_err(unusable)
+}
+
+/// Reads every part of a file, as `env`'s if one is named.
+fn data_of(path: &Path, env: Option<EnvId>) -> Result<Dataset, DataError> {
+    match env {
+        Some(env) => Dataset::read_for(path, env),
+        None => Dataset::read(path),
+    }
 }
 
 /// Tells the user on stderr what a file's reader noticed.

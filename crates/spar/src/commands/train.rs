@@ -48,7 +48,7 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 /// hyper-parameters; without, a run of its own with the defaults.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Data file in D4RL's layout
+    /// Data file in D4RL's layout, or a Minari data set: its file, folder or id
     #[arg(long, value_name = "FILE")]
     dataset: PathBuf,
     /// spar, or bc: its frozen anchor alone
@@ -151,7 +151,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     spar_env::make(env)?;
     match train(args, &spec, &transitions, gpu.as_ref()) {
         Ok(record) => {
-            let score = Score::of(env, record.returns);
+            let score = Score::of(record.normalized_score(), record.returns);
             if args.json {
                 return output::json(&score);
             }
@@ -258,6 +258,14 @@ impl Plan {
                 dataset.id
             );
         }
+        if self.task.is_some() && dataset.origin == Origin::Minari {
+            bail!(
+                "{}: data set {} is Minari's, which have no reference scores and are no suite's; \
+                 leave --suite out and give --env",
+                args.dataset.display(),
+                dataset.id
+            );
+        }
         let task = self.task.or(data_task);
         Ok(RunSpec {
             suite: self.suite,
@@ -275,12 +283,13 @@ impl Plan {
     }
 }
 
-/// The task whose data a file holds; none for a user's file, whatever its name.
+/// The task whose data a file holds; none for Minari's and a user's
+/// own, whatever their names.
 fn task_of(dataset: &DatasetIdentity) -> Option<TaskId> {
     let suffix = match dataset.origin {
         Origin::Official => "-v2",
         Origin::Local => "-local",
-        Origin::User => return None,
+        Origin::Minari | Origin::User => return None,
     };
     dataset.id.strip_suffix(suffix)?.parse().ok()
 }

@@ -6,6 +6,7 @@ mod bad_input;
 mod data;
 mod fetch;
 mod hostile;
+mod minari;
 mod plain_policies;
 mod report;
 mod support;

@@ -1,0 +1,232 @@
+//! What a Minari data set says of itself.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{ErrorKind, Read},
+    path::{Path, PathBuf},
+};
+
+use hdf5::types::{VarLenAscii, VarLenUnicode};
+use serde_json::{Map, Value};
+
+use super::{METADATA, id_of_folder, minari_root};
+use crate::{error::DataError, precheck::heaps_end};
+
+/// Longest description that is read. Real ones have kilobytes.
+const MAX_BYTES: u64 = 4 << 20;
+/// Longest value that is shown in full; spaces and specifications are longer.
+const MAX_SHOWN: usize = 200;
+/// Attributes that versions before 0.5 describe a data set by.
+const ATTRIBUTES: [&str; 12] = [
+    "action_space",
+    "algorithm_name",
+    "author",
+    "author_email",
+    "code_permalink",
+    "dataset_id",
+    "description",
+    "env_spec",
+    "minari_version",
+    "observation_space",
+    "total_episodes",
+    "total_steps",
+];
+
+/// The fields of a description, and where they stand.
+pub(crate) struct Description {
+    path: PathBuf,
+    fields: Map<String, Value>,
+}
+
+impl Description {
+    /// The `metadata.json` beside the HDF5 file at `main`, if there is one.
+    pub(crate) fn beside(main: &Path) -> Result<Option<Self>, DataError> {
+        if main.file_name().is_none_or(|name| name != super::MAIN) {
+            return Ok(None);
+        }
+        let path = main.with_file_name(METADATA);
+        let mut text = String::new();
+        let read =
+            File::open(&path).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text));
+        match read {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(source) => {
+                return Err(DataError::Io {
+                    path,
+                    doing: "read the description of a Minari data set",
+                    source,
+                });
+            }
+            Ok(length) if length as u64 > MAX_BYTES => {
+                let why = format!("it is longer than {MAX_BYTES} bytes");
+                return Err(DataError::Description { path, why });
+            }
+            Ok(_) => {}
+        }
+        let fields = match serde_json::from_str(&strict(&text)) {
+            Ok(Value::Object(fields)) => fields,
+            other => {
+                let why = other.map_or_else(|e| e.to_string(), |_| "it is no JSON object".into());
+                return Err(DataError::Description { path, why });
+            }
+        };
+        let this = Self { path, fields };
+        match this.text("data_format") {
+            None | Some("hdf5") => Ok(Some(this)),
+            Some(other) => Err(this.wrong(format!(
+                "`data_format` is `{other}`, expected `hdf5`: only that is read here"
+            ))),
+        }
+    }
+
+    /// The description in the attributes of `file`: empty where it has none.
+    pub(crate) fn of_attributes(path: &Path, file: &hdf5::File) -> Self {
+        let heaps_end = heaps_end(path).unwrap_or(false);
+        let text = |name: &str| -> hdf5::Result<Value> {
+            let attribute = file.attr(name)?;
+            if let Ok(number) = attribute.read_scalar::<u64>() {
+                return Ok(number.into());
+            }
+            if !heaps_end {
+                return Err("its strings cannot be read".into());
+            }
+            let unicode = attribute.read_scalar::<VarLenUnicode>();
+            let text = unicode.map(|text| text.as_str().to_owned()).or_else(|_| {
+                let ascii = attribute.read_scalar::<VarLenAscii>();
+                ascii.map(|text| text.as_str().to_owned())
+            })?;
+            Ok(text.into())
+        };
+        let found = ATTRIBUTES
+            .iter()
+            .filter_map(|&name| Some((name.to_owned(), text(name).ok()?)));
+        Self {
+            path: path.into(),
+            fields: found.collect(),
+        }
+    }
+
+    fn text(&self, field: &str) -> Option<&str> {
+        self.fields.get(field)?.as_str()
+    }
+
+    fn wrong(&self, why: String) -> DataError {
+        let path = self.path.clone();
+        DataError::Description { path, why }
+    }
+
+    /// The id the data set gives itself, or else that of the place it lies in.
+    pub(crate) fn id(&self, main: &Path) -> String {
+        let place = || {
+            let data = main.parent().unwrap_or(main);
+            let nested = data.file_name().is_some_and(|name| name == "data");
+            let folder = if nested {
+                data.parent().unwrap_or(data)
+            } else {
+                data
+            };
+            match main.file_name() {
+                Some(name) if name == super::MAIN => id_of_folder(folder, &minari_root()),
+                _ => main
+                    .file_stem()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned(),
+            }
+        };
+        self.text("dataset_id").map_or_else(place, str::to_owned)
+    }
+
+    /// The count that `field` declares, if it does.
+    pub(crate) fn count(&self, field: &'static str) -> Result<Option<usize>, DataError> {
+        let Some(value) = self.fields.get(field) else {
+            return Ok(None);
+        };
+        let count = value.as_u64().and_then(|n| usize::try_from(n).ok());
+        match count {
+            Some(count) => Ok(Some(count)),
+            None => Err(self.wrong(format!("`{field}` is {value}, expected a count"))),
+        }
+    }
+
+    /// Refuses arrays that hold another number of things than `field` declares.
+    pub(crate) fn agrees(&self, field: &'static str, got: usize) -> Result<(), DataError> {
+        match self.count(field)? {
+            Some(declared) if declared != got => Err(self.wrong(format!(
+                "`{field}` is {declared}, but the arrays hold {got}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The width of the Box that `field` declares, if it declares a space.
+    pub(crate) fn width(
+        &self,
+        field: &str,
+        what: &'static str,
+    ) -> Result<Option<usize>, DataError> {
+        let Some(text) = self.text(field) else {
+            return Ok(None);
+        };
+        let space: Value = serde_json::from_str(&strict(text))
+            .map_err(|e| self.wrong(format!("`{field}` is no space: {e}")))?;
+        let kind = space["type"].as_str().unwrap_or("of an unknown kind");
+        let shape = space["shape"].as_array().map_or(&[][..], Vec::as_slice);
+        if let ("Box", [width]) = (kind, shape)
+            && let Some(width @ 1..) = width.as_u64().and_then(|n| usize::try_from(n).ok())
+        {
+            return Ok(Some(width));
+        }
+        let got = match kind {
+            "Box" => {
+                let dtype = space["dtype"].as_str().unwrap_or("unknown numbers");
+                let sizes: Vec<_> = shape.iter().map(Value::to_string).collect();
+                format!("a Box of shape [{}] ({dtype})", sizes.join(", "))
+            }
+            kind => format!("a {kind} space"),
+        };
+        Err(DataError::Space {
+            path: self.path.clone(),
+            what,
+            got,
+            mend: mend(what),
+        })
+    }
+
+    /// What a user sees of the description: short values in full, of long ones
+    /// their length.
+    pub(crate) fn shown(&self) -> BTreeMap<String, String> {
+        let show = |value: &Value| match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let short = |text: String| match text.chars().count() {
+            n if n > MAX_SHOWN => format!("text of {n} characters"),
+            _ => text,
+        };
+        let there = self.fields.iter().filter(|(_, value)| !value.is_null());
+        there
+            .map(|(key, value)| (key.clone(), short(show(value))))
+            .collect()
+    }
+}
+
+/// How a user gets rows of numbers out of another space.
+pub(super) fn mend(what: &str) -> &'static str {
+    match what {
+        "actions" => "choose a data set of continuous actions",
+        _ => {
+            "flatten the observations in Python (gymnasium's FlattenObservation) and write the data \
+             set again, or choose another"
+        }
+    }
+}
+
+/// Python writes unbounded spaces with numbers that JSON does not have. No bound
+/// is looked at here, so that they may as well be null.
+fn strict(text: &str) -> String {
+    text.replace("-Infinity", "null")
+        .replace("Infinity", "null")
+        .replace("NaN", "null")
+}

@@ -1,0 +1,102 @@
+//! Both ways with the real `minari` package: what it writes is read here, what is
+//! written here it loads and iterates.
+//!
+//! `SPAR_MINARI_PYTHON` names a Python that has it; `cargo xtask test` provides
+//! one, and on a CI machine fails if it cannot. Without it these tests say so and
+//! pass.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+use spar_core::EnvId;
+use spar_data::{Dataset, to_minari};
+
+mod support;
+use support::{arrays_of, narrowed};
+
+/// The script, run on data sets below `root`; `None` without minari.
+fn script(root: &Path, args: &[&str]) -> Option<String> {
+    let Some(python) = std::env::var_os("SPAR_MINARI_PYTHON") else {
+        eprintln!("skipped: SPAR_MINARI_PYTHON names no Python with minari; use cargo xtask test");
+        return None;
+    };
+    let here = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/scripts");
+    let output = Command::new(python)
+        .arg(Path::new(here).join("minari_fixtures.py"))
+        .args(args)
+        .env("MINARI_DATASETS_PATH", root)
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn what_minari_writes_now_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let Some(_) = script(root, &["--out", root.to_str().unwrap()]) else {
+        return;
+    };
+    for name in ["plain", "gzip", "old"] {
+        let text = std::fs::read_to_string(root.join(format!("{name}.json"))).unwrap();
+        let theirs: Value = serde_json::from_str(&text).unwrap();
+        let data = Dataset::read(&root.join(format!("test/{name}-v0"))).unwrap();
+        assert_eq!(arrays_of(&data), narrowed(&theirs["episodes"]), "{name}");
+    }
+    for name in ["dict", "tuple", "image", "discrete", "choice"] {
+        let refused = Dataset::read(&root.join(format!("test/{name}-v0")));
+        assert!(refused.is_err(), "{name}");
+    }
+}
+
+#[test]
+fn what_is_written_here_minari_loads() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/d4rl");
+    let source = PathBuf::from(source).join("everything.hdf5");
+    let flat = Dataset::read(&source).unwrap();
+    for (id, env) in [
+        ("bare-v0", None),
+        ("name/space/bound-v12", Some(EnvId::Hopper)),
+    ] {
+        to_minari(&flat, &root.join(id), id, env).unwrap();
+        let Some(text) = script(root, &["--load", id]) else {
+            return;
+        };
+        let theirs: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(theirs["id"], id);
+        assert_eq!(
+            (&theirs["total_episodes"], &theirs["total_steps"]),
+            (&6.into(), &44.into())
+        );
+        assert_eq!(
+            (&theirs["listed"], &theirs["dtype"]),
+            (&true.into(), &"float32".into())
+        );
+        let low = if env.is_some() {
+            (-1.0).into()
+        } else {
+            Value::Null
+        };
+        let found = theirs["action_low"][0].as_f64();
+        assert_eq!(found, low.as_f64(), "{}", theirs["action_low"]);
+        let ours = Dataset::read(&root.join(id)).unwrap();
+        assert_eq!(arrays_of(&ours), narrowed(&theirs["episodes"]));
+        let states: Vec<f64> = theirs["episodes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|e| e["infos"]["qpos"].as_array().unwrap())
+            .flat_map(|row| row.as_array().unwrap())
+            .map(|x| x.as_f64().unwrap())
+            .collect();
+        assert_eq!(Some(states), flat.qpos);
+    }
+}
