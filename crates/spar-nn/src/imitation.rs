@@ -62,7 +62,8 @@ impl CustomOp1 for ImitationOp {
         let candidates = slice(candidates, layout)?;
         let Done { imitation, stats } = &mut *lock(&self.done);
         *stats = values(&self.q, |q| {
-            value::imitation(candidates, q, self.k, self.temperature, imitation)
+            let (k, temperature) = (self.k, self.temperature);
+            Ok(value::imitation(candidates, q, k, temperature, imitation))
         })?;
         Ok((CpuStorage::F32(vec![stats.loss]), ().into()))
     }

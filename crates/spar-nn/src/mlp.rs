@@ -256,9 +256,10 @@ impl Mlp {
             shared.beside(own, |x| {
                 values(&self.params, |params| {
                     mlp::forward_only(precision, shape, params, x, rows, &mut work, out);
+                    Ok(())
                 })
             })
-        })???;
+        })?;
         lock(&self.pool).push(work);
         Ok(())
     }
@@ -334,9 +335,9 @@ impl Shared {
     }
 
     /// What `read` makes of the whole input.
-    fn beside<T>(&self, own: &[f32], read: impl FnOnce(Input<'_>) -> T) -> Result<T> {
+    fn beside<T>(&self, own: &[f32], read: impl FnOnce(Input<'_>) -> Result<T>) -> Result<T> {
         match &self.values {
-            None => Ok(read(own.into())),
+            None => read(own.into()),
             Some(shared) => values(shared, |s| read(Input::beside(s, self.repeat, own))),
         }
     }
@@ -377,6 +378,7 @@ impl CustomOp2 for MlpOp {
         self.shared.beside(own, |x| {
             let work = &mut lock(&self.work);
             mlp::forward(&self.shape, params, x, rows, work, &mut out);
+            Ok(())
         })?;
         Ok((CpuStorage::F32(out), (rows, self.shape.output).into()))
     }
@@ -396,10 +398,11 @@ impl CustomOp2 for MlpOp {
                 values(&grad_out, |grad_out| {
                     self.shared.beside(own, |x| {
                         self.gradients(params, x, rows, grad_out, grad_x.as_deref_mut());
+                        Ok(())
                     })
                 })
             })
-        })????;
+        })?;
         let grad_x = grad_x.map(|v| Tensor::from_vec(v, x.shape(), &Device::Cpu));
         Ok((None, grad_x.transpose()?))
     }
@@ -473,9 +476,9 @@ fn cpu(storage: &candle_core::Storage) -> Result<&CpuStorage> {
 }
 
 /// What `read` makes of the elements of a contiguous `f32` tensor.
-pub(crate) fn values<T>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> T) -> Result<T> {
+pub(crate) fn values<T>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> Result<T>) -> Result<T> {
     let (storage, layout) = tensor.storage_and_layout();
-    Ok(read(slice(cpu(&storage)?, layout)?))
+    read(slice(cpu(&storage)?, layout)?)
 }
 
 /// The elements of a contiguous `f32` tensor.

@@ -74,7 +74,7 @@ impl Adam {
     /// # Errors
     /// If its shape or element type differs.
     pub fn step_along(&mut self, grad: &Tensor) -> Result<()> {
-        values(&grad.contiguous()?, |grad| self.along(grad))?
+        values(&grad.contiguous()?, |grad| self.along(grad))
     }
 
     fn along(&mut self, grad: &[f32]) -> Result<()> {
