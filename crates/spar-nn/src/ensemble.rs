@@ -3,7 +3,7 @@
 use candle_core::{Device, Result, Tensor, bail};
 use spar_kernels::value::{Conservatism, conservative};
 
-use crate::mlp::{Mlp, Rows};
+use crate::{input::Rows, mlp::Mlp};
 
 /// The conservative value `[rows]` that critics `nets`, each with one output,
 /// give the rows of `x`, `[rows, input]`, without any gradient.

@@ -13,6 +13,7 @@ mod batch;
 pub mod device;
 mod ensemble;
 mod imitation;
+mod input;
 mod mlp;
 mod optim;
 mod rows;
@@ -22,7 +23,8 @@ pub use batch::{Batch, BatchSlices};
 pub use candle_core::{Device, Result, Tensor, Var};
 pub use ensemble::conservative_value;
 pub use imitation::weighted_regression;
-pub use mlp::{Mlp, MlpShape, Rows, Trace};
+pub use input::Rows;
+pub use mlp::{Mlp, MlpShape, Trace};
 pub use optim::{Adam, AdamConfig};
 pub use rows::{Activation, Linear, Norm, RowMlp, RowWork};
 pub use spar_kernels::{

@@ -10,7 +10,10 @@ use spar_kernels::{
     optim,
 };
 
-use crate::state::{State, StateError};
+use crate::{
+    input::{Rows, Shared},
+    state::{State, StateError},
+};
 use spar_core::Stream;
 
 /// Which gradients a pass is followed by. Work for the others is never done.
@@ -36,44 +39,6 @@ pub struct Mlp {
     grad: GradSlot,
     /// Workspaces of finished passes, kept for the next.
     pool: Pool,
-}
-
-/// Input rows of a network.
-#[derive(Clone, Copy, Debug)]
-pub struct Rows<'a> {
-    /// First columns, `[rows / K, ..]`, that K rows in turn have in common. They
-    /// are data: no gradient reaches them.
-    shared: Option<&'a Tensor>,
-    /// The columns that differ from row to row, `[rows, ..]`.
-    own: &'a Tensor,
-}
-
-impl<'a> Rows<'a> {
-    /// Rows `[shared | own]`: those of a state's K candidates begin with the
-    /// state. The first layer multiplies `shared` once per state.
-    pub fn beside(shared: &'a Tensor, own: &'a Tensor) -> Self {
-        Self {
-            shared: Some(shared),
-            own,
-        }
-    }
-
-    /// Number of rows.
-    pub(crate) fn rows(&self) -> Result<usize> {
-        self.own.dim(0)
-    }
-}
-
-impl<'a> From<&'a Tensor> for Rows<'a> {
-    fn from(own: &'a Tensor) -> Self {
-        Self { shared: None, own }
-    }
-}
-
-impl<'a> From<&'a Var> for Rows<'a> {
-    fn from(own: &'a Var) -> Self {
-        own.as_tensor().into()
-    }
 }
 
 type Pool = Arc<Mutex<Vec<Workspace>>>;
@@ -301,46 +266,6 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-/// The part of an input that rows share, if there is one.
-struct Shared {
-    values: Option<Tensor>,
-    repeat: usize,
-}
-
-impl Shared {
-    /// The shared part beside `own`, and the number of rows.
-    fn of(shape: &MlpShape, shared: Option<&Tensor>, own: &Tensor) -> Result<(Self, usize)> {
-        let parts = match (own.dims(), shared.map(Tensor::dims)) {
-            (&[rows, width], None) => Some((rows, rows, width)),
-            (&[rows, own], Some(&[states, shared])) => Some((rows, states, own + shared)),
-            _ => None,
-        };
-        let fits = |&(rows, states, width): &(usize, usize, usize)| {
-            let whole = rows.checked_rem(states).map_or(rows == 0, |rest| rest == 0);
-            width == shape.input && whole
-        };
-        let Some((rows, states, _)) = parts.filter(fits) else {
-            bail!(
-                "network input must be [rows, {}], got {:?}{}",
-                shape.input,
-                own.dims(),
-                shared.map_or(String::new(), |s| format!(" beside {:?}", s.dims()))
-            );
-        };
-        let values = shared.map(|s| s.detach().contiguous()).transpose()?;
-        let repeat = rows.checked_div(states).unwrap_or(1);
-        Ok((Self { values, repeat }, rows))
-    }
-
-    /// What `read` makes of the whole input.
-    fn beside<T>(&self, own: &[f32], read: impl FnOnce(Input<'_>) -> Result<T>) -> Result<T> {
-        match &self.values {
-            None => read(own.into()),
-            Some(shared) => values(shared, |s| read(Input::beside(s, self.repeat, own))),
-        }
-    }
 }
 
 /// The traced pass. It owns its workspace from forward to backward and hands
