@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use spar_critic::Critic;
-use spar_kernels::{Workspace, mlp, optim};
+use spar_kernels::{
+    Workspace,
+    mlp::{self, GradParams},
+    optim,
+};
 use spar_nn::{Adam, AdamConfig, Batch, Mlp, MlpShape, Precision, State, Trace};
 use spar_rectify::{Spar, SparMetrics};
 
@@ -128,7 +132,7 @@ impl Contender for BareMlpStep {
             *rows,
             work,
             &self.grad_out,
-            Some(grad),
+            Some(GradParams::over(grad)),
             None,
         );
         self.updates += 1;

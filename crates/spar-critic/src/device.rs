@@ -1,7 +1,7 @@
 //! The critic's update on a device: that of `update.rs`, as launches.
 
 use spar_nn::{
-    AdamConfig, Mlp, MlpShape, State, StateError,
+    AdamConfig, Conservatism, Mlp, MlpShape, State, StateError,
     device::{
         BatchBuffers, Bootstrap, CudaError, Device, Kernels, Learner, Loss, Net, Part, Pass, Rows,
         mean,
@@ -106,8 +106,8 @@ impl<B: std::fmt::Debug> DeviceCritic<B> {
 
     /// How the ensemble values a candidate action: see
     /// [`CriticConfig::deviations`].
-    pub fn deviations(&self) -> Option<f32> {
-        self.config.deviations
+    pub fn conservatism(&self) -> Conservatism {
+        self.config.conservatism()
     }
 
     /// What of an update is not a launch; before [`Self::update`].

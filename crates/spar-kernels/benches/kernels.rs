@@ -19,7 +19,8 @@ use criterion::{
 };
 use spar_core::Stream;
 use spar_kernels::{
-    MlpShape, Precision, Workspace, mlp,
+    MlpShape, Precision, Workspace,
+    mlp::{self, GradParams},
     optim::{self, AdamConfig},
     value::{Conservatism, Imitation, conservative, imitation},
 };
@@ -132,7 +133,7 @@ impl Case {
             self.rows,
             &mut self.work,
             &self.grad_out,
-            Some(&mut self.grad),
+            Some(GradParams::over(&mut self.grad)),
             None,
         );
     }

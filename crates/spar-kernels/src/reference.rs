@@ -1,7 +1,10 @@
 //! Plain counterparts of the fused operations, in double precision and with no
 //! concern for speed: what they are tested against.
 
-use crate::mlp::{Activation, Head, LAYER_NORM_EPS, MlpShape};
+use crate::{
+    mlp::{Activation, Head, LAYER_NORM_EPS, MlpShape},
+    value::Conservatism,
+};
 
 /// [`crate::mlp::forward`] written as its definition. `x` is `[rows, input]`,
 /// the result `[rows, output]`.
@@ -46,17 +49,15 @@ fn gelu(x: f64) -> f64 {
     0.5 * x * (1.0 + inner.tanh())
 }
 
-/// What an ensemble of critics says of one action, `values` one per critic:
-/// their least, or with `deviations` their mean less that many (biased) standard
-/// deviations.
-pub fn conservative(values: &[f64], deviations: Option<f64>) -> f64 {
-    let Some(deviations) = deviations else {
+/// What an ensemble of critics says of one action, `values` one per critic.
+pub fn conservative(values: &[f64], by: Conservatism) -> f64 {
+    let Conservatism::MeanMinusStd(deviations) = by else {
         return values.iter().copied().fold(f64::INFINITY, f64::min);
     };
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
-    mean - deviations * variance.sqrt()
+    mean - f64::from(deviations) * variance.sqrt()
 }
 
 /// Latent-sampling weighted regression, target, loss and gradient.

@@ -6,7 +6,7 @@ use spar_core::Stream;
 use spar_kernels::{
     Activation, Head, Isa, MlpShape, Precision, Workspace,
     counting::{Counting, allocations},
-    mlp,
+    mlp::{self, GradParams},
     optim::{AdamConfig, adam, polyak},
     rows,
     value::{Conservatism, Imitation, conservative, imitation},
@@ -77,7 +77,8 @@ impl Step {
         } = self;
         let (params, x, rows) = (&mut self.params, &self.x, *rows);
         mlp::forward(shape, params, x, rows, work, &mut self.out);
-        let (grad, grad_x) = (Some(&mut self.grad[..]), Some(&mut self.grad_x[..]));
+        let grad = Some(GradParams::over(&mut self.grad));
+        let grad_x = Some(&mut self.grad_x[..]);
         mlp::backward(shape, params, x, rows, work, &self.grad_out, grad, grad_x);
         self.steps += 1;
         let [m, v] = &mut self.moments;

@@ -3,7 +3,11 @@
 
 use proptest::prelude::*;
 use spar_core::Stream;
-use spar_kernels::{Activation, Head, Isa, MlpShape, Precision, Workspace, mlp, reference};
+use spar_kernels::{
+    Activation, Head, Isa, MlpShape, Precision, Workspace,
+    mlp::{self, GradParams},
+    reference,
+};
 
 struct Case {
     shape: MlpShape,
@@ -201,7 +205,7 @@ fn gradients_are_those_of_finite_differences() {
                 let mut backward = |params_too, x_too| {
                     mlp::backward(shape, params, x, rows, work, &c.grad_out, params_too, x_too);
                 };
-                backward(Some(&mut gp[..]), Some(&mut gx[..]));
+                backward(Some(GradParams::over(&mut gp)), Some(&mut gx[..]));
                 backward(None, Some(&mut alone[..]));
             });
             close(&gp, &want_params, 1e-3);

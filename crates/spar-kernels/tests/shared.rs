@@ -7,7 +7,7 @@ use common::{close, draw, wide};
 use proptest::prelude::*;
 use spar_kernels::{
     Activation, Head, Isa, MlpShape, Precision, Workspace,
-    mlp::{self, Input},
+    mlp::{self, GradParams, Input},
     reference,
 };
 
@@ -74,7 +74,8 @@ impl Case {
         mlp::forward(shape, params, x, rows, &mut work, &mut out);
         let mut grad_params = vec![f32::NAN; params.len()];
         let mut grad_x = vec![f32::NAN; rows * width];
-        let (g, gx) = (Some(&mut grad_params[..]), Some(&mut grad_x[..]));
+        let g = Some(GradParams::over(&mut grad_params));
+        let gx = Some(&mut grad_x[..]);
         mlp::backward(shape, params, x, rows, &mut work, &self.grad_out, g, gx);
         [out, grad_params, grad_x]
     }
@@ -161,14 +162,15 @@ fn a_gradient_may_be_added_to_what_is_there() {
     let there = draw(3, "there", 1.0, params.len());
     let mut sum = there.clone();
     let grad_out = &c.grad_out;
-    mlp::backward_onto(
+    let onto = Some(GradParams::onto(&mut sum));
+    mlp::backward(
         &c.shape,
         params,
         c.input(),
         rows,
         &mut work,
         grad_out,
-        &mut sum,
+        onto,
         None,
     );
     let want: Vec<f64> = there

@@ -15,8 +15,8 @@ pub use spar_kernels::cuda::{
 };
 use spar_kernels::{
     Head, MlpShape,
-    cuda::{self, AdamStep, GradientWork, Network, Saved, adam_factors},
-    optim::AdamConfig,
+    cuda::{self, AdamStep, GradientWork, Network, Saved},
+    optim::{AdamConfig, adam_factors},
 };
 
 use crate::{

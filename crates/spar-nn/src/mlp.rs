@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Tensor, 
 pub use spar_kernels::MlpShape;
 use spar_kernels::{
     Precision, Workspace,
-    mlp::{self, Input},
+    mlp::{self, GradParams, Input},
     optim,
 };
 
@@ -57,6 +57,16 @@ pub(crate) struct Gradient {
 }
 
 impl Gradient {
+    /// Where the gradient of a pass goes: onto that of passes since the last step.
+    fn receive(&mut self, len: usize) -> GradParams<'_> {
+        self.values.resize(len, 0.0);
+        if std::mem::replace(&mut self.pending, true) {
+            GradParams::onto(&mut self.values)
+        } else {
+            GradParams::over(&mut self.values)
+        }
+    }
+
     /// The gradient, once.
     pub(crate) fn take(&mut self) -> Option<&[f32]> {
         std::mem::take(&mut self.pending).then_some(&self.values)
@@ -346,17 +356,9 @@ impl MlpOp {
     ) {
         let shape = &self.shape;
         let work = &mut lock(&self.work);
-        if self.trace == Trace::Input {
-            return mlp::backward(shape, params, x, rows, work, grad_out, None, grad_x);
-        }
-        let Gradient { values, pending } = &mut *lock(&self.grad);
-        if std::mem::replace(pending, true) {
-            mlp::backward_onto(shape, params, x, rows, work, grad_out, values, grad_x);
-        } else {
-            values.resize(params.len(), 0.0);
-            let values = Some(&mut values[..]);
-            mlp::backward(shape, params, x, rows, work, grad_out, values, grad_x);
-        }
+        let mut grad = lock(&self.grad);
+        let grad = (self.trace != Trace::Input).then(|| grad.receive(params.len()));
+        mlp::backward(shape, params, x, rows, work, grad_out, grad, grad_x);
     }
 }
 

@@ -207,9 +207,8 @@ impl<'k, D: Device> DeviceSpar<'k, D> {
             self.metrics.kl = mean(device, &parts.kl)?;
         }
         if self.unread.imitation {
-            let [loss, spread, weight_max] = kernels.imitation_stats(&mut parts.imitation)?;
-            self.metrics.self_imitation = loss;
-            (self.metrics.spread, self.metrics.weight_max) = (spread, weight_max);
+            self.metrics
+                .imitated(kernels.imitation_stats(&mut parts.imitation)?);
         }
         self.unread = Unread::default();
         Ok(self.metrics)
@@ -477,7 +476,7 @@ impl<B: std::fmt::Debug> Parts<B> {
             &pass.out,
             &self.values,
             self.critic.nets(),
-            self.critic.deviations(),
+            self.critic.conservatism(),
             self.config.temperature as f32,
             self.config.lambda as f32,
             &mut self.imitation,

@@ -15,7 +15,8 @@ use spar_anchor::Anchor;
 use spar_core::Stream;
 use spar_critic::{Critic, CriticConfig, CriticMetrics};
 use spar_nn::{
-    Adam, AdamConfig, Batch, Mlp, Precision, State, StateError, Trace, weighted_regression,
+    Adam, AdamConfig, Batch, ImitationStats, Mlp, Precision, State, StateError, Trace,
+    weighted_regression,
 };
 
 use crate::{
@@ -64,6 +65,16 @@ pub struct SparMetrics {
 }
 
 impl SparMetrics {
+    /// Takes in what self-imitation measured.
+    pub(crate) fn imitated(&mut self, stats: ImitationStats) {
+        let ImitationStats {
+            loss,
+            spread,
+            weight_max,
+        } = stats;
+        (self.self_imitation, self.spread, self.weight_max) = (loss, spread, weight_max);
+    }
+
     /// Whether every measured number is finite.
     pub fn is_finite(&self) -> bool {
         let c = &self.critic;
@@ -181,9 +192,7 @@ impl Spar {
         let actions = (repeat_rows(b, k)? + candidates.detach())?.clamp(-1f32, 1f32)?;
         let q = self.critic.conservative_value(s, &actions)?;
         let (loss, stats) = weighted_regression(&candidates, &q, k, config.temperature as f32)?;
-        metrics.self_imitation = stats.loss;
-        metrics.spread = stats.spread;
-        metrics.weight_max = stats.weight_max;
+        metrics.imitated(stats);
         Ok(loss)
     }
 

@@ -43,7 +43,7 @@ pub use device::{
 pub use driver::{CudaBuffer, CudaDevice, CudaRecording};
 pub use losses::{Bootstrap, Loss, Posterior};
 pub use network::{Actions, GradientWork, Network, Part, Rows, Saved};
-pub use optim::{AdamStep, adam_factors};
+pub use optim::AdamStep;
 pub use policy::Policy;
 pub use value::Imitation;
 

@@ -11,18 +11,9 @@ use crate::optim::AdamConfig;
 pub struct AdamStep<'a, B> {
     /// Hyper-parameters.
     pub config: AdamConfig,
-    /// The step's [`adam_factors`], `[2]`: the only thing that differs from step
+    /// The step's [`adam_factors`](crate::optim::adam_factors), `[2]`: the only thing that differs from step
     /// to step lies on the device, so that a recorded launch can be repeated.
     pub factors: &'a B,
-}
-
-/// What of Adam depends on the number of the step, which counts from 1: the rate
-/// `lr / (1 - beta1^step)` and the second moment's `1 / sqrt(1 - beta2^step)`.
-pub fn adam_factors(config: &AdamConfig, step: u64) -> [f32; 2] {
-    let correction1 = 1.0 - config.beta1.powf(step as f64);
-    let correction2 = 1.0 - config.beta2.powf(step as f64);
-    let rate = f64::from(config.lr) / correction1;
-    [rate as f32, (1.0 / correction2.sqrt()) as f32]
 }
 
 impl<D: Device> Kernels<D> {

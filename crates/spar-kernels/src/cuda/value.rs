@@ -4,6 +4,7 @@ use super::{
     Arg, CudaError, Device, Kernels, Launch, THREADS, device::extent, device::int,
     optim::elementwise,
 };
+use crate::value::{Conservatism, ImitationStats};
 
 /// States a block of `imitation` takes: one per warp.
 const STATES_PER_BLOCK: usize = THREADS / 32;
@@ -27,9 +28,8 @@ pub struct Imitation<B> {
 }
 
 impl<D: Device> Kernels<D> {
-    /// What an ensemble's `values`, `[nets, rows]`, say of each row, into `out`,
-    /// `[rows]`: their least, or with `deviations` (not negative) their mean
-    /// less that many (biased) standard deviations. One launch.
+    /// The conservative value of each row, `[rows]`, into `out`, from an
+    /// ensemble's `values`, `[nets, rows]`. One launch.
     ///
     /// # Errors
     /// If a length does not fit or the launch fails.
@@ -37,17 +37,17 @@ impl<D: Device> Kernels<D> {
         &self,
         values: &D::Buffer,
         nets: usize,
-        deviations: Option<f32>,
+        by: Conservatism,
         out: &mut D::Buffer,
     ) -> Result<(), CudaError> {
         let rows = self.device.len(out);
-        check_ensemble(nets, rows, deviations)?;
+        check_ensemble(nets, rows, by)?;
         self.check("values of an ensemble", values, nets * rows)?;
         let args = [
             Arg::Read(values),
             Arg::Int(int("nets", nets)?),
             Arg::Int(int("rows", rows)?),
-            Arg::Float(deviations.unwrap_or(-1.0)),
+            Arg::Float(deviations(by)),
             Arg::Write(out),
         ];
         let launch = elementwise("conservative", rows)?;
@@ -98,13 +98,13 @@ impl<D: Device> Kernels<D> {
         candidates: &D::Buffer,
         values: &D::Buffer,
         nets: usize,
-        deviations: Option<f32>,
+        by: Conservatism,
         temperature: f32,
         weight: f32,
         into: &mut Imitation<D::Buffer>,
     ) -> Result<(), CudaError> {
         let (states, k, act_dim) = (into.states, into.candidates, into.act_dim);
-        check_ensemble(nets, states * k, deviations)?;
+        check_ensemble(nets, states * k, by)?;
         int("numbers of all candidates", states * k * act_dim)?;
         self.check("candidates", candidates, states * k * act_dim)?;
         self.check("values of an ensemble", values, nets * states * k)?;
@@ -118,7 +118,7 @@ impl<D: Device> Kernels<D> {
             Arg::Int(int("nets", nets)?),
             Arg::Int(int_states),
             Arg::Int(int_k),
-            Arg::Float(deviations.unwrap_or(-1.0)),
+            Arg::Float(deviations(by)),
             Arg::Write(&mut into.advantage),
             Arg::Write(&mut into.squares),
         ];
@@ -149,14 +149,15 @@ impl<D: Device> Kernels<D> {
         unsafe { self.device.launch(launch, &args) }
     }
 
-    /// What the last [`Kernels::imitation`] into `of` measured:
-    /// `[loss, spread, weight_max]`, the loss without `weight`, the spread
-    /// `(1/K) sum_k |Delta_k - mean_j Delta_j|^2` and the largest weight, each
-    /// the mean over states. One launch and a wait, so for the log only.
+    /// What the last [`Kernels::imitation`] into `of` measured, the loss without
+    /// `weight`. One launch and a wait, so for the log only.
     ///
     /// # Errors
     /// If the launch or the copy fails.
-    pub fn imitation_stats(&self, of: &mut Imitation<D::Buffer>) -> Result<[f32; 3], CudaError> {
+    pub fn imitation_stats(
+        &self,
+        of: &mut Imitation<D::Buffer>,
+    ) -> Result<ImitationStats, CudaError> {
         let args = [
             Arg::Read(&of.parts),
             Arg::Int(int("blocks", of.states.div_ceil(STATES_PER_BLOCK))?),
@@ -169,15 +170,28 @@ impl<D: Device> Kernels<D> {
         // these sizes.
         unsafe { self.device.launch(launch, &args)? };
         let stats = self.device.read(&of.stats)?;
-        Ok([stats[0], stats[1], stats[2]])
+        Ok(ImitationStats {
+            loss: stats[0],
+            spread: stats[1],
+            weight_max: stats[2],
+        })
     }
 }
 
-fn check_ensemble(nets: usize, rows: usize, deviations: Option<f32>) -> Result<(), CudaError> {
+/// As the kernels take it: what is negative stands for the least.
+fn deviations(by: Conservatism) -> f32 {
+    match by {
+        Conservatism::Min => -1.0,
+        Conservatism::MeanMinusStd(deviations) => deviations,
+    }
+}
+
+fn check_ensemble(nets: usize, rows: usize, by: Conservatism) -> Result<(), CudaError> {
     int("values of an ensemble", nets * rows)?;
-    if nets == 0 || deviations.is_some_and(|d| d.is_nan() || d < 0.0) {
+    let negative = matches!(by, Conservatism::MeanMinusStd(d) if d.is_nan() || d < 0.0);
+    if nets == 0 || negative {
         return Err(CudaError::Shape(format!(
-            "an ensemble of {nets} nets, mean less {deviations:?} deviations"
+            "an ensemble of {nets} nets, valued by {by:?}"
         )));
     }
     Ok(())

@@ -1,17 +1,38 @@
 //! Gradients of a pass.
 
-use super::{Head, Input, LayerLayout, MlpShape, ROWS, Workspace, check, layers};
+use super::{Head, Input, MlpShape, ROWS, Workspace, check, layers};
 use crate::{
     isa::Isa,
     matmul::{Weight, gradient, grow},
 };
 
+/// Where the gradient of the flat parameters goes.
+#[derive(Debug)]
+pub struct GradParams<'a> {
+    values: &'a mut [f32],
+    onto: bool,
+}
+
+impl<'a> GradParams<'a> {
+    /// Into `values`, whatever they hold.
+    pub fn over(values: &'a mut [f32]) -> Self {
+        Self {
+            values,
+            onto: false,
+        }
+    }
+
+    /// Added to `values`: of a network that stands more than once in a loss.
+    pub fn onto(values: &'a mut [f32]) -> Self {
+        Self { values, onto: true }
+    }
+}
+
 /// Gradients of a scalar loss, given `grad_out = d loss / d out`,
 /// `[rows, output]`, for the pass `work` holds.
 ///
-/// `grad_params` (flat, overwritten) and `grad_x` (`[rows, input]`, or the width of
-/// its own part where rows share columns, overwritten) are computed only where
-/// asked for.
+/// `grad_params` (flat) and `grad_x` (`[rows, input]`, or the width of its own part
+/// where rows share columns, overwritten) are computed only where asked for.
 ///
 /// # Panics
 /// If `work` is not that of a [`super::forward`] pass of the same shape and rows, or
@@ -24,78 +45,10 @@ pub fn backward<'a>(
     rows: usize,
     work: &mut Workspace,
     grad_out: &[f32],
-    mut grad_params: Option<&mut [f32]>,
-    grad_x: Option<&mut [f32]>,
-) {
-    if let Some(g) = grad_params.as_deref_mut() {
-        assert_eq!(g.len(), params.len(), "gradient of {shape:?}");
-        // Of the weights the first block of rows writes over what is there.
-        for layer in shape.layers() {
-            let norm = layer.norm.into_iter();
-            let summed = norm.flat_map(|(gain, shift)| [gain, shift]);
-            let weight = (rows == 0).then_some(layer.weight);
-            for range in summed.chain([layer.bias]).chain(weight) {
-                g[range].fill(0.0);
-            }
-        }
-    }
-    let grad_params = grad_params.map(|values| (values, false));
-    gradients(
-        shape,
-        params,
-        x.into(),
-        rows,
-        work,
-        grad_out,
-        grad_params,
-        grad_x,
-    );
-}
-
-/// [`backward`] that adds the gradient of the parameters to what `grad_params`
-/// holds: of a network that stands more than once in a loss.
-///
-/// # Panics
-/// As [`backward`].
-#[allow(clippy::too_many_arguments)]
-pub fn backward_onto<'a>(
-    shape: &MlpShape,
-    params: &[f32],
-    x: impl Into<Input<'a>>,
-    rows: usize,
-    work: &mut Workspace,
-    grad_out: &[f32],
-    grad_params: &mut [f32],
-    grad_x: Option<&mut [f32]>,
-) {
-    assert_eq!(grad_params.len(), params.len(), "gradient of {shape:?}");
-    let grad_params = Some((grad_params, true));
-    gradients(
-        shape,
-        params,
-        x.into(),
-        rows,
-        work,
-        grad_out,
-        grad_params,
-        grad_x,
-    );
-}
-
-/// Both: bias, gain and shift gradients are added, those of weights only where
-/// asked for.
-#[allow(clippy::too_many_arguments)]
-fn gradients(
-    shape: &MlpShape,
-    params: &[f32],
-    x: Input<'_>,
-    rows: usize,
-    work: &mut Workspace,
-    grad_out: &[f32],
-    grad_params: Option<(&mut [f32], bool)>,
+    grad_params: Option<GradParams<'_>>,
     mut grad_x: Option<&mut [f32]>,
 ) {
-    let x = check(shape, params, x, rows, grad_out);
+    let x = check(shape, params, x.into(), rows, grad_out);
     let isa = Isa::detect();
     let depth = shape.hidden.len();
     assert_eq!(work.rows, rows, "rows of the forward pass");
@@ -109,19 +62,18 @@ fn gradients(
         product,
         ..
     } = work;
-    let (mut grad_params, onto) = match grad_params {
-        Some((values, onto)) => (Some(values), onto),
-        None => (None, false),
-    };
+    let onto = grad_params.as_ref().is_some_and(|grad| grad.onto);
+    let mut grad_params = grad_params.map(|grad| grad.values);
+    if let Some(g) = grad_params.as_deref_mut() {
+        assert_eq!(g.len(), params.len(), "gradient of {shape:?}");
+        if !onto {
+            clear_sums(shape, rows, g);
+        }
+    }
     packed.resize_with(depth + 1, Vec::new);
-    let [shared_weight, own_weight] = x.weights(shape.layer(0).weight);
-    let weight_of = |i: usize, layer: &LayerLayout| match i {
-        0 => own_weight.clone(),
-        _ => layer.weight.clone(),
-    };
     let lowest = usize::from(grad_x.is_none());
     for (i, (layer, packed)) in shape.layers().zip(&mut *packed).enumerate().skip(lowest) {
-        Weight::pack_transposed(isa, &params[weight_of(i, &layer)], layer.output, packed);
+        Weight::pack_transposed(isa, &params[x.weight(i, &layer)], layer.output, packed);
     }
     let block_rows = x.block_rows(ROWS);
     let size = block_rows.min(rows) * shape.widest();
@@ -144,21 +96,21 @@ fn gradients(
                     let shared = x.block(first, count).shared;
                     let states = grow(states, count / x.repeat * n);
                     layers::sum_states(grad, n, x.repeat, states);
-                    let to = &mut g[shared_weight.clone()];
+                    let to = &mut g[x.shared_weight(&layer)];
                     gradient(isa, shared, states, n, to, add, product);
                 }
                 let input = match i.checked_sub(1) {
                     None => x.block(first, count).own,
                     Some(j) => &saved[j].activation[block(layer.input)],
                 };
-                let to = &mut g[weight_of(i, &layer)];
+                let to = &mut g[x.weight(i, &layer)];
                 gradient(isa, input, grad, n, to, add, product);
                 if i == depth {
                     layers::add_columns(grad, &mut g[layer.bias.clone()]);
                 }
             }
             let weight = || {
-                let weight = &params[weight_of(i, &layer)];
+                let weight = &params[x.weight(i, &layer)];
                 Weight::packed_transposed(isa, weight, layer.output, &packed[i])
             };
             let Some(below) = i.checked_sub(1) else {
@@ -182,6 +134,19 @@ fn gradients(
                 layers::hidden_backward(shape.activation, &below, params, rows, kept, grads);
             });
             std::mem::swap(&mut current, &mut next);
+        }
+    }
+}
+
+/// Sets to zero what [`backward`] adds to: all but the weights, of which the first
+/// block of rows writes over what is there.
+fn clear_sums(shape: &MlpShape, rows: usize, grad: &mut [f32]) {
+    for layer in shape.layers() {
+        let norm = layer.norm.into_iter();
+        let summed = norm.flat_map(|(gain, shift)| [gain, shift]);
+        let weight = (rows == 0).then_some(layer.weight);
+        for range in summed.chain([layer.bias]).chain(weight) {
+            grad[range].fill(0.0);
         }
     }
 }

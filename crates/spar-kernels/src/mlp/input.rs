@@ -114,63 +114,55 @@ impl<'a> Parts<'a> {
         (rows / self.repeat).max(1) * self.repeat
     }
 
-    /// The rows of the first layer's weight for the shared columns and those for
-    /// the own ones, out of `weight`, `[input, n]`.
-    pub(super) fn weights(self, weight: Range<usize>) -> [Range<usize>; 2] {
-        let input = self.shared_width + self.own_width;
-        let middle = weight.start + weight.len() / input.max(1) * self.shared_width;
-        [weight.start..middle, middle..weight.end]
+    /// Where the weight is that layer `i` multiplies rows with: of the first layer
+    /// the rows for the own columns.
+    pub(super) fn weight(self, i: usize, layer: &LayerLayout) -> Range<usize> {
+        match i {
+            0 => self.shared_weight(layer).end..layer.weight.end,
+            _ => layer.weight.clone(),
+        }
+    }
+
+    /// Where the first layer's weight for the shared columns is.
+    pub(super) fn shared_weight(self, first: &LayerLayout) -> Range<usize> {
+        let start = first.weight.start;
+        start..start + self.shared_width * first.output
     }
 }
 
-/// The first layer of a pass: the part of its weight that is multiplied row by row,
-/// and what the shared part came to.
-pub(super) struct Lead<'a> {
-    own_weight: Range<usize>,
-    /// `[states, output]` with the bias; empty where nothing is shared.
-    base: &'a [f32],
+/// What the first layer adds to its rows: the shared part of the input times its
+/// weight, with the bias, where there is one.
+pub(super) struct Base<'a> {
+    /// `[states, output]`; empty where nothing is shared.
+    values: &'a [f32],
     repeat: usize,
 }
 
-impl<'a> Lead<'a> {
-    /// Multiplies what rows share, once per state, into `base`.
+impl<'a> Base<'a> {
+    /// Multiplies what rows share, once per state, into `buffer`.
     pub(super) fn new(
         isa: Isa,
         shape: &MlpShape,
         params: &[f32],
         x: Parts<'_>,
-        base: &'a mut Vec<f32>,
+        buffer: &'a mut Vec<f32>,
         packed: &mut Vec<f32>,
     ) -> Self {
         let layer = shape.layer(0);
-        let [shared_weight, own_weight] = x.weights(layer.weight.clone());
-        if x.shared_width == 0 {
-            return Self {
-                own_weight,
-                base: &[],
-                repeat: 1,
-            };
+        let states = x.shared.len().checked_div(x.shared_width).unwrap_or(0);
+        let values = grow(buffer, states * layer.output);
+        if x.shared_width > 0 {
+            let (weight, n) = (&params[x.shared_weight(&layer)], layer.output);
+            Weight::pack(isa, weight, n, packed);
+            let bias = Bias::one(&params[layer.bias]);
+            let weight = Weight::packed(isa, weight, n, packed);
+            weight.multiply(x.shared, values, |_, rows| {
+                layers::add_bias(bias, f32::NEG_INFINITY, rows);
+            });
         }
-        let (weight, n) = (&params[shared_weight], layer.output);
-        Weight::pack(isa, weight, n, packed);
-        let base = grow(base, x.shared.len() / x.shared_width * n);
-        let bias = Bias::one(&params[layer.bias]);
-        let weight = Weight::packed(isa, weight, n, packed);
-        weight.multiply(x.shared, base, |_, rows| {
-            layers::add_bias(bias, f32::NEG_INFINITY, rows);
-        });
         Self {
-            own_weight,
-            base,
+            values,
             repeat: x.repeat,
-        }
-    }
-
-    /// Where the weight is that layer `i` multiplies rows with.
-    pub(super) fn weight(&self, i: usize, layer: &LayerLayout) -> Range<usize> {
-        match i {
-            0 => self.own_weight.clone(),
-            _ => layer.weight.clone(),
         }
     }
 
@@ -182,8 +174,8 @@ impl<'a> Lead<'a> {
         params: &'b [f32],
         first: usize,
     ) -> Bias<'b> {
-        if i == 0 && !self.base.is_empty() {
-            Bias::of_states(self.base, layer.output, self.repeat, first)
+        if i == 0 && !self.values.is_empty() {
+            Bias::of_states(self.values, layer.output, self.repeat, first)
         } else {
             Bias::one(&params[layer.bias.clone()])
         }

@@ -12,13 +12,13 @@ mod input;
 mod layers;
 mod shape;
 
-pub use backward::{backward, backward_onto};
+pub use backward::{GradParams, backward};
 pub use input::Input;
 pub use layers::LAYER_NORM_EPS;
 pub(crate) use layers::sum;
 pub use shape::{Activation, Head, LayerLayout, MlpShape};
 
-use input::{Lead, Parts};
+use input::{Base, Parts};
 use layers::Bias;
 
 use crate::{
@@ -111,8 +111,8 @@ pub fn forward<'a>(
         packed_shared,
         ..
     } = work;
-    let lead = Lead::new(isa, shape, params, x, base, packed_shared);
-    pack(isa, shape, params, &lead, packed);
+    let base = Base::new(isa, shape, params, x, base, packed_shared);
+    pack(isa, shape, params, x, packed);
     saved.resize_with(depth, Saved::default);
     for (saved, layer) in saved.iter_mut().zip(shape.layers()) {
         let values = rows * layer.output;
@@ -135,9 +135,9 @@ pub fn forward<'a>(
                 None => x.block(first, count).own,
                 Some(below) => &below.activation[block(layer.input)],
             };
-            let weight = &params[lead.weight(i, &layer)];
+            let weight = &params[x.weight(i, &layer)];
             let weight = Weight::packed(isa, weight, layer.output, &packed[i]);
-            let bias = |row| lead.bias(i, &layer, params, first + row);
+            let bias = |row| base.bias(i, &layer, params, first + row);
             let Some(saved) = from.first_mut() else {
                 weight.multiply(input, &mut out[block(layer.output)], |row, rows| {
                     layers::last(shape.head, bias(row), rows);
@@ -196,8 +196,8 @@ pub fn forward_only<'a>(
         packed_shared,
         ..
     } = work;
-    let lead = Lead::new(isa, shape, params, x, base, packed_shared);
-    pack(isa, shape, params, &lead, packed);
+    let base = Base::new(isa, shape, params, x, base, packed_shared);
+    pack(isa, shape, params, x, packed);
     let block_rows = x.block_rows(ROWS);
     let size = block_rows.min(rows) * shape.widest();
     let [ping, pong] = between;
@@ -210,9 +210,9 @@ pub fn forward_only<'a>(
             } else {
                 &pong[..count * layer.input]
             };
-            let weight = &params[lead.weight(i, &layer)];
+            let weight = &params[x.weight(i, &layer)];
             let weight = Weight::packed(isa, weight, layer.output, &packed[i]);
-            let bias = |row| lead.bias(i, &layer, params, first + row);
+            let bias = |row| base.bias(i, &layer, params, first + row);
             if i == depth {
                 let out = &mut out[first * layer.output..(first + count) * layer.output];
                 weight.multiply(input, out, |row, rows| {
@@ -249,11 +249,11 @@ fn forward_bf16(
         ..
     } = work;
     let isa = Isa::detect();
-    let lead = Lead::new(isa, shape, params, x, base, packed_shared);
+    let base = Base::new(isa, shape, params, x, base, packed_shared);
     packed.resize_with(depth + 1, Vec::new);
     packed16.resize_with(depth, Vec::new);
     for (i, (layer, packed)) in shape.layers().zip(&mut *packed16).enumerate() {
-        Weight16::pack(&params[lead.weight(i, &layer)], layer.output, packed);
+        Weight16::pack(&params[x.weight(i, &layer)], layer.output, packed);
     }
     let last = shape.layer(depth);
     let last_weight = &params[last.weight.clone()];
@@ -277,7 +277,7 @@ fn forward_bf16(
             let (input, width) = (&ping[..count * pairs(input)], pairs(layer.output));
             weight.multiply(input, &mut values[..count * layer.output], |row, rows| {
                 let kept = layers::Kept::default();
-                let bias = lead.bias(i, &layer, params, first + row);
+                let bias = base.bias(i, &layer, params, first + row);
                 layers::hidden(shape.activation, &layer, params, bias, rows, kept);
                 if i + 1 < depth {
                     let count = rows.len() / layer.output;
@@ -295,10 +295,10 @@ fn forward_bf16(
 }
 
 /// Rearranges every layer's weight for products with what varies from row to row.
-fn pack(isa: Isa, shape: &MlpShape, params: &[f32], lead: &Lead<'_>, packed: &mut Vec<Vec<f32>>) {
+fn pack(isa: Isa, shape: &MlpShape, params: &[f32], x: Parts<'_>, packed: &mut Vec<Vec<f32>>) {
     packed.resize_with(shape.hidden.len() + 1, Vec::new);
     for (i, (layer, packed)) in shape.layers().zip(packed).enumerate() {
-        Weight::pack(isa, &params[lead.weight(i, &layer)], layer.output, packed);
+        Weight::pack(isa, &params[x.weight(i, &layer)], layer.output, packed);
     }
 }
 

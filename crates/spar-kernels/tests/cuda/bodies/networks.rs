@@ -4,7 +4,8 @@ use spar_core::Stream;
 use spar_kernels::{
     Activation, MlpShape, Workspace,
     cuda::{Actions, Device, Head, Kernels, Network, Part, Policy, Rows},
-    mlp, reference,
+    mlp::{self, GradParams},
+    reference,
 };
 
 use super::{close, draw, shape, wide};
@@ -158,7 +159,7 @@ fn cpu_gradients(
     };
     let grad: Vec<f32> = grad_out.iter().zip(&out).map(through_head).collect();
     let (mut gp, mut gx) = (vec![0.0; params.len()], vec![0.0; x.len()]);
-    let (into, below) = (Some(&mut gp[..]), Some(&mut gx[..]));
+    let (into, below) = (Some(GradParams::over(&mut gp)), Some(&mut gx[..]));
     mlp::backward(shape, params, x, rows, &mut work, &grad, into, below);
     (wide(&gp), wide(&gx))
 }

@@ -6,9 +6,9 @@ use spar_kernels::{
     MlpShape,
     cuda::{
         AdamStep, Bootstrap, CudaError, Device, GradientWork, Head, Kernels, Loss, Network, Part,
-        Rows, Saved, adam_factors,
+        Rows, Saved,
     },
-    optim::AdamConfig,
+    optim::{AdamConfig, adam_factors},
 };
 
 use super::{draw, shape};

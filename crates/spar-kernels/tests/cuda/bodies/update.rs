@@ -6,9 +6,10 @@ use spar_kernels::{
     MlpShape,
     cuda::{
         Actions, AdamStep, Bootstrap, Device, GradientWork, Head, Kernels, Loss, Network, Part,
-        Posterior, Rows, Saved, adam_factors,
+        Posterior, Rows, Saved,
     },
-    optim::AdamConfig,
+    optim::{AdamConfig, adam_factors},
+    value::Conservatism,
 };
 
 use super::{draw, shape};
@@ -306,7 +307,7 @@ pub fn update<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
             &candidates,
             &judgement,
             CRITICS,
-            None,
+            Conservatism::Min,
             1.0,
             1.0,
             &mut imitation,

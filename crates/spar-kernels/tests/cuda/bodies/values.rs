@@ -2,9 +2,13 @@
 
 use spar_core::Stream;
 use spar_kernels::{
-    cuda::{AdamStep, CudaError, Device, Head, Kernels, Network, Part, Rows, adam_factors},
-    optim::AdamConfig,
+    cuda::{AdamStep, CudaError, Device, Head, Kernels, Network, Part, Rows},
+    optim::{AdamConfig, adam_factors},
     reference,
+    value::{
+        Conservatism::{self, MeanMinusStd},
+        ImitationStats,
+    },
 };
 
 use super::{close, draw, shape, wide};
@@ -15,26 +19,26 @@ pub fn conservative<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     for (nets, rows) in [(1, 1), (2, 300), (5, 257)] {
         let values = draw(&mut Stream::new(rows as u64, "values"), 3.0, nets * rows);
         let uploaded = device.upload(&values).unwrap();
-        for deviations in [None, Some(0.0), Some(1.5)] {
+        for by in [Conservatism::Min, MeanMinusStd(0.0), MeanMinusStd(1.5)] {
             let mut out = device.alloc(rows).unwrap();
-            kernels
-                .conservative(&uploaded, nets, deviations, &mut out)
-                .unwrap();
+            kernels.conservative(&uploaded, nets, by, &mut out).unwrap();
             let of_row = |row| {
                 let values: Vec<f64> = (0..nets)
                     .map(|n| f64::from(values[n * rows + row]))
                     .collect();
-                reference::conservative(&values, deviations.map(f64::from))
+                reference::conservative(&values, by)
             };
             let want: Vec<f64> = (0..rows).map(of_row).collect();
             let got = device.read(&out).unwrap();
-            close(&format!("{nets} nets, {deviations:?}"), &got, &want, 1e-6);
+            close(&format!("{nets} nets, {by:?}"), &got, &want, 1e-6);
             all.extend(got);
         }
     }
     let values = device.upload(&[1.0, f32::NAN, f32::NAN, 2.0]).unwrap();
     let mut out = device.alloc(2).unwrap();
-    kernels.conservative(&values, 2, None, &mut out).unwrap();
+    kernels
+        .conservative(&values, 2, Conservatism::Min, &mut out)
+        .unwrap();
     let got = device.read(&out).unwrap();
     assert!(
         got.iter().all(|v| v.is_nan()),
@@ -57,12 +61,16 @@ pub fn imitation<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
         let mut stream = Stream::new(states as u64, "imitation");
         let candidates = draw(&mut stream, 0.4, states * k * act_dim);
         let values = draw(&mut stream, spread, nets * states * k);
-        let deviations = (nets > 2).then_some(0.5);
+        let by = if nets > 2 {
+            MeanMinusStd(0.5)
+        } else {
+            Conservatism::Min
+        };
         let q: Vec<f64> = (0..states * k)
             .map(|row| {
                 let column: Vec<_> = values.iter().skip(row).step_by(states * k).collect();
                 let column: Vec<_> = column.iter().map(|&&v| f64::from(v)).collect();
-                reference::conservative(&column, deviations.map(f64::from))
+                reference::conservative(&column, by)
             })
             .collect();
         let (temperature, weight) = (0.7, 2.5);
@@ -73,13 +81,18 @@ pub fn imitation<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
                 &device.upload(&candidates).unwrap(),
                 &device.upload(&values).unwrap(),
                 nets,
-                deviations,
+                by,
                 temperature as f32,
                 weight as f32,
                 &mut got,
             )
             .unwrap();
-        let stats = kernels.imitation_stats(&mut got).unwrap();
+        let ImitationStats {
+            loss,
+            spread,
+            weight_max,
+        } = kernels.imitation_stats(&mut got).unwrap();
+        let stats = [loss, spread, weight_max];
         let [weights, target, grad] =
             [&got.weights, &got.target, &got.grad].map(|b| device.read(b).unwrap());
         close("weights", &weights, &want.weights, 1e-5);
@@ -88,10 +101,10 @@ pub fn imitation<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
         close("gradient", &grad, &scaled, 1e-6);
 
         let largest = |weights: &[f64]| weights.iter().copied().fold(0.0, f64::max);
-        let weight_max = want.weights.chunks(k).map(largest).sum::<f64>() / states as f64;
+        let want_max = want.weights.chunks(k).map(largest).sum::<f64>() / states as f64;
         // The spread is the loss of even weights: of values all the same.
         let even = reference::imitation(&wide(&candidates), &vec![0.0; q.len()], k, 1.0);
-        close("log", &stats, &[want.loss, even.loss, weight_max], 1e-5);
+        close("log", &stats, &[want.loss, even.loss, want_max], 1e-5);
         all.extend([weights, target, grad, stats.to_vec()].concat());
     }
     all
@@ -172,16 +185,19 @@ pub fn refusals<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
         let error = result.unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     };
-    refused(kernels.conservative(&six, 3, Some(-1.0), &mut four), "less");
     refused(
-        kernels.conservative(&six, 2, None, &mut four),
+        kernels.conservative(&six, 3, MeanMinusStd(-1.0), &mut four),
+        "valued by",
+    );
+    refused(
+        kernels.conservative(&six, 2, Conservatism::Min, &mut four),
         "values of an ensemble: 6 values where 8 are expected",
     );
     let mut into = kernels.imitation_buffers(1, 3, 2).unwrap();
     into.grad = device.upload(&[0.0; 4]).unwrap();
     let three = device.upload(&[0.0; 3]).unwrap();
     refused(
-        kernels.imitation(&six, &three, 1, None, 0.3, 1.0, &mut into),
+        kernels.imitation(&six, &three, 1, Conservatism::Min, 0.3, 1.0, &mut into),
         "gradient: 4 values where 6 are expected",
     );
     let deep = shape(2, &[1; 8], 1, false);
