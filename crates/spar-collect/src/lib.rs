@@ -7,6 +7,7 @@ pub mod card;
 pub mod gaussian;
 pub mod online;
 pub mod recipe;
+pub mod replay;
 pub mod sac;
 pub mod select;
 pub mod verify;
@@ -26,6 +27,9 @@ pub enum CollectError {
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
+    /// A checkpoint could not be read or does not fit.
+    #[error(transparent)]
+    State(#[from] spar_nn::StateError),
     /// A file could not be read or written.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -48,6 +52,19 @@ pub enum CollectError {
     NoRecipe {
         /// What was to be made.
         task: spar_core::TaskId,
+    },
+    /// The folder of a training holds another one.
+    #[error(
+        "{folder} holds another training: expected {expected}, got {found}; choose another folder \
+         or delete it"
+    )]
+    OtherTraining {
+        /// The folder.
+        folder: String,
+        /// What was trained there.
+        found: String,
+        /// What was to be trained.
+        expected: String,
     },
     /// Training produced a loss that is not a number.
     #[error("SAC diverged at step {step}: a loss is not finite; train again with another seed")]

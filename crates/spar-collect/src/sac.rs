@@ -5,7 +5,7 @@
 use candle_core::{D, Device, Result, Tensor, Var};
 use serde::{Deserialize, Serialize};
 use spar_core::{EnvId, Stream};
-use spar_nn::{Adam, AdamConfig, Batch, Mlp, MlpShape, Trace, normal};
+use spar_nn::{Adam, AdamConfig, Batch, Mlp, MlpShape, State, StateError, Trace, normal};
 
 use crate::gaussian;
 
@@ -17,8 +17,10 @@ pub struct SacConfig {
     pub hidden: Vec<usize>,
     /// Transitions per update.
     pub batch_size: usize,
-    /// Adam's learning rate of actor, critics and temperature.
+    /// Adam's learning rate of the actor.
     pub lr: f32,
+    /// Adam's learning rate of critics and temperature.
+    pub critic_lr: f32,
     /// Discount of future rewards.
     pub discount: f64,
     /// Rate of the target critics' Polyak averaging.
@@ -28,22 +30,36 @@ pub struct SacConfig {
     pub start_steps: usize,
     /// Environment steps in all.
     pub total_steps: usize,
+    /// Environments stepped in turn.
+    pub num_envs: usize,
+    /// Updates after each step of all of them.
+    pub gradient_steps: usize,
+    /// Transitions the replay buffer holds.
+    pub buffer_size: usize,
     /// Steps between two snapshots of the policy.
     pub snapshot_every: usize,
+    /// Snapshots between two checkpoints.
+    pub checkpoint_every: usize,
 }
 
 impl Default for SacConfig {
-    /// rlkit's sizes and rates; one million steps.
+    /// rlkit's sizes; rates and the ratio of updates to steps as in
+    /// `datasets/behavior`.
     fn default() -> Self {
         Self {
             hidden: vec![256, 256],
-            batch_size: 256,
-            lr: 3e-4,
+            batch_size: 128,
+            lr: 1e-3,
+            critic_lr: 1e-3,
             discount: 0.99,
             tau: 0.005,
             start_steps: 5_000,
-            total_steps: 1_000_000,
-            snapshot_every: 10_000,
+            total_steps: 4_000_000,
+            num_envs: 4,
+            gradient_steps: 1,
+            buffer_size: 1_000_000,
+            snapshot_every: 20_000,
+            checkpoint_every: 5,
         }
     }
 }
@@ -91,10 +107,10 @@ impl Sac {
             .map(|i| net(&format!("sac/critic/{i}/init"), obs_dim + act_dim, 1))
             .collect::<Result<Vec<_>>>()?;
         let targets = critics.iter().map(Mlp::duplicate).collect::<Result<_>>()?;
-        let adam = AdamConfig::new(config.lr);
+        let adam = AdamConfig::new(config.critic_lr);
         let log_alpha = Var::zeros(1, candle_core::DType::F32, &Device::Cpu)?;
         Ok(Self {
-            actor_optim: Adam::new(&actor, adam),
+            actor_optim: Adam::new(&actor, AdamConfig::new(config.lr)),
             critic_optims: critics.iter().map(|c| Adam::new(c, adam)).collect(),
             alpha_optim: Adam::of(&log_alpha, adam),
             noise: Stream::new(seed, "sac/noise"),
@@ -166,5 +182,42 @@ impl Sac {
             actor_loss: loss.to_scalar()?,
             alpha: alpha.to_vec1::<f32>()?[0],
         })
+    }
+
+    /// Adds networks, optimizers and the stream of noise to `state`.
+    ///
+    /// # Errors
+    /// Only if candle cannot read its own tensors.
+    pub fn save(&self, state: &mut State) -> Result<()> {
+        self.actor.save("actor", state)?;
+        self.actor_optim.save("actor", state);
+        for (i, critic) in self.critics.iter().enumerate() {
+            critic.save(&format!("critic.{i}"), state)?;
+            self.critic_optims[i].save(&format!("critic.{i}"), state);
+            self.targets[i].save(&format!("target.{i}"), state)?;
+        }
+        state.insert("log_alpha", self.log_alpha.to_vec1()?);
+        self.alpha_optim.save("log_alpha", state);
+        state.insert_stream("noise", &self.noise);
+        Ok(())
+    }
+
+    /// Takes all that [`Sac::save`] added from `state`.
+    ///
+    /// # Errors
+    /// If something is absent or of another size.
+    pub fn load(&mut self, state: &State) -> std::result::Result<(), StateError> {
+        self.actor.load("actor", state)?;
+        self.actor_optim.load("actor", state)?;
+        for (i, critic) in self.critics.iter().enumerate() {
+            critic.load(&format!("critic.{i}"), state)?;
+            self.critic_optims[i].load(&format!("critic.{i}"), state)?;
+            self.targets[i].load(&format!("target.{i}"), state)?;
+        }
+        let log_alpha = Tensor::new(state.get("log_alpha", 1)?, &Device::Cpu)?;
+        self.log_alpha.set(&log_alpha)?;
+        self.alpha_optim.load("log_alpha", state)?;
+        self.noise = state.get_stream("noise")?;
+        Ok(())
     }
 }

@@ -11,7 +11,7 @@ use spar_eval::{rollout, stats};
 use crate::{
     CollectError, behavior,
     card::{Card, Level, REPLAY_SEGMENTS},
-    online::{CURVE_FILE, CurvePoint, TRAINING_FILE, Training, snapshot},
+    online::{CURVE_FILE, Training, read_curve, snapshot},
 };
 
 /// Share of the expert's normalized score the medium policy should have (Fu et
@@ -34,11 +34,8 @@ const CARD_EPISODES: usize = 50;
 /// If a snapshot is unreadable, an environment fails or a file cannot be
 /// written.
 pub fn select(training: &Path, behavior: &Path, threads: usize) -> Result<Card, CollectError> {
-    let Training { env, seed, config } = read_training(training)?;
-    let curve_path = training.join(CURVE_FILE);
-    let curve = fs::read_to_string(&curve_path).map_err(|e| in_file(e, &curve_path))?;
-    let points = curve.lines().map(serde_json::from_str::<CurvePoint>);
-    let points = points.collect::<Result<Vec<_>, _>>()?;
+    let Training { env, seed, config } = Training::read(training)?;
+    let points = read_curve(training)?;
     let learned: Vec<usize> = points
         .iter()
         .map(|p| p.step)
@@ -105,16 +102,9 @@ pub fn select(training: &Path, behavior: &Path, threads: usize) -> Result<Card, 
     for (i, &step) in card.replay_steps.iter().enumerate() {
         copy(step, format!("replay-{i}"))?;
     }
-    write_atomic(&folder.join(CURVE_FILE), curve.as_bytes())?;
+    let curve_path = training.join(CURVE_FILE);
+    let curve = fs::read(&curve_path).map_err(|e| in_file(e, &curve_path))?;
+    write_atomic(&folder.join(CURVE_FILE), &curve)?;
     card.write(behavior)?;
     Ok(card)
-}
-
-fn read_training(folder: &Path) -> Result<Training, CollectError> {
-    let path = folder.join(TRAINING_FILE);
-    let text = fs::read_to_string(&path).map_err(|e| in_file(e, &path))?;
-    serde_json::from_str(&text).map_err(|e| CollectError::Policy {
-        file: path.display().to_string(),
-        why: format!("not what `spar behavior train` writes: {e}"),
-    })
 }

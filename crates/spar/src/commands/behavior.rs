@@ -10,6 +10,8 @@ use spar_collect::{
 };
 use spar_core::EnvId;
 
+use crate::output::optional;
+
 /// What to do with behaviour policies.
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
@@ -42,15 +44,27 @@ pub(crate) struct TrainArgs {
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Environment steps [default: 1000000]
-    #[arg(long, value_name = "N")]
-    steps: Option<usize>,
-    /// Transitions per update [default: 256]
-    #[arg(long, value_name = "N")]
-    batch_size: Option<usize>,
-    /// Steps between two snapshots [default: 10000]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    snapshot_every: Option<u64>,
+    /// Environment steps
+    #[arg(long, value_name = "N", default_value_t = SacConfig::default().total_steps)]
+    steps: usize,
+    /// Transitions per update
+    #[arg(long, value_name = "N", default_value_t = SacConfig::default().batch_size)]
+    batch_size: usize,
+    /// Learning rate of the actor
+    #[arg(long, value_name = "X", default_value_t = SacConfig::default().lr)]
+    lr: f32,
+    /// Learning rate of critics and temperature
+    #[arg(long, value_name = "X", default_value_t = SacConfig::default().critic_lr)]
+    critic_lr: f32,
+    /// Environments stepped in turn
+    #[arg(long, value_name = "N", default_value_t = SacConfig::default().num_envs)]
+    num_envs: usize,
+    /// Updates after each step of all of them
+    #[arg(long, value_name = "N", default_value_t = SacConfig::default().gradient_steps)]
+    gradient_steps: usize,
+    /// Steps between two snapshots
+    #[arg(long, value_name = "N", default_value_t = SacConfig::default().snapshot_every)]
+    snapshot_every: usize,
     /// Folder of the snapshots and the curve
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -69,20 +83,28 @@ pub(crate) fn run(command: &Command) -> Result<()> {
 }
 
 fn train(args: &TrainArgs) -> Result<()> {
-    let usual = SacConfig::default();
     let config = SacConfig {
-        total_steps: args.steps.unwrap_or(usual.total_steps),
-        batch_size: args.batch_size.unwrap_or(usual.batch_size),
-        snapshot_every: match args.snapshot_every {
-            Some(every) => usize::try_from(every)?,
-            None => usual.snapshot_every,
-        },
-        ..usual
+        total_steps: args.steps,
+        batch_size: args.batch_size,
+        lr: args.lr,
+        critic_lr: args.critic_lr,
+        num_envs: args.num_envs,
+        gradient_steps: args.gradient_steps,
+        snapshot_every: args.snapshot_every,
+        ..SacConfig::default()
     };
     let training = Training {
         env: args.env,
         seed: args.seed,
         config,
     };
-    Ok(online::train(&training, &args.out)?)
+    Ok(online::train(&training, &args.out, &mut |point| {
+        eprintln!(
+            "{} {} steps: mean return {}, temperature {}",
+            args.env,
+            point.step,
+            optional(point.mean_return),
+            optional(point.alpha.map(f64::from)),
+        );
+    })?)
 }
