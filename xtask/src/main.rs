@@ -4,10 +4,12 @@
 //! xtask provisions the native parts, calls cargo and spawns `spar`; it never
 //! links candle, HDF5 or MuJoCo, so that it builds in seconds.
 
+mod behavior;
 mod bench;
 mod cargo;
 mod execute;
 mod fetch;
+mod generate;
 mod plan;
 mod progress;
 mod reproduce;
@@ -32,7 +34,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     cargo::{Cargo, selects_no_package},
     fetch::FetchOptions,
-    reproduce::{DataOptions, Options},
+    reproduce::Options,
     setup::Setup,
 };
 
@@ -60,7 +62,7 @@ enum Command {
     /// --check, against the committed baseline; with --scaling, side by side and
     /// at other sizes.
     Bench(bench::Options),
-    /// Only data: a suite's, or official files.
+    /// Only data: a suite's, official files, or behaviour policies.
     #[command(subcommand)]
     Data(Data),
 }
@@ -68,8 +70,12 @@ enum Command {
 /// Commands about data sets.
 #[derive(Subcommand)]
 enum Data {
-    /// Find or generate the data set of every task.
-    Generate(DataOptions),
+    /// Generate local data of a suite's environments at every level and verify
+    /// them; does what is left.
+    Generate(generate::Options),
+    /// Train the behaviour policies that local data are made of; goes on with an
+    /// interrupted training.
+    Behavior(behavior::Options),
     /// Download official D4RL files into D4RL's cache folder, each proven by its
     /// sha256; goes on where a download broke off.
     Fetch(FetchOptions),
@@ -125,7 +131,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Sanitize => sanitize::sanitize(root, &Cargo::new(root, None)),
         Command::Reproduce(options) => reproduce::reproduce(root, &options, provisioned),
         Command::Bench(options) => bench::bench(root, &options, provisioned),
-        Command::Data(Data::Generate(options)) => reproduce::generate(root, &options, provisioned),
+        Command::Data(Data::Generate(options)) => generate::generate(root, &options, provisioned),
+        Command::Data(Data::Behavior(options)) => behavior::behavior(root, &options, provisioned),
         Command::Data(Data::Fetch(options)) => fetch::fetch(root, &options, provisioned),
     }
 }

@@ -116,7 +116,7 @@ pub(crate) struct Session<'a> {
 }
 
 /// Exit code of a program that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Makes the table of a suite.
 ///
@@ -178,30 +178,6 @@ pub(crate) fn reproduce(
     })
 }
 
-/// Finds or generates the data of a suite, and prints where they are.
-pub(crate) fn generate(
-    root: &Path,
-    options: &DataOptions,
-    provisioned: impl FnOnce() -> Result<Cargo>,
-) -> Result<ExitCode> {
-    let session = Session::new(root, options, &[], &[], None, provisioned)?;
-    let (data, failures) = session.data()?;
-    if session.stopped() {
-        return Ok(session.interrupted());
-    }
-    for Prepared { path, identity } in data.values() {
-        let DatasetIdentity {
-            id, rows, sha256, ..
-        } = identity;
-        println!("{id}: {rows} rows, sha256 {sha256}, {}", path.display());
-    }
-    Ok(if failures.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
-}
-
 impl<'a> Session<'a> {
     fn new(
         root: &'a Path,
@@ -222,10 +198,7 @@ impl<'a> Session<'a> {
         let slots = options
             .jobs
             .or_else(|| thread::available_parallelism().ok());
-        let stop = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&stop);
-        ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst))
-            .context("cannot listen for Ctrl-C")?;
+        let stop = stop_on_ctrl_c()?;
         Ok(Self {
             root,
             data: options.data,
@@ -345,6 +318,15 @@ impl<'a> Session<'a> {
             .with_context(|| format!("cannot start {}", self.spar.display()))?;
         Ok(status.success())
     }
+}
+
+/// A flag that Ctrl-C raises, instead of ending this process.
+pub(crate) fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst))
+        .context("cannot listen for Ctrl-C")?;
+    Ok(stop)
 }
 
 /// The `spar` program: `$SPAR_BIN`, which comes with its own set-up, or the one

@@ -11,8 +11,9 @@ use spar_core::{EnvId, files::in_file, write_atomic};
 
 use crate::{CollectError, behavior, gaussian::GaussianPolicy, sac::SacConfig};
 
-/// Segments of training whose policies stand in for the replay buffer.
-pub const REPLAY_SEGMENTS: usize = 10;
+/// Stretches of training up to the medium policy, and from there to the end,
+/// each with one policy that stands in for what it left in the replay buffer.
+pub const REPLAY_SEGMENTS: usize = 8;
 
 /// Returns of a policy acting stochastically.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +28,16 @@ pub struct Level {
     pub normalized_score: Option<f64>,
     /// Episodes measured.
     pub episodes: usize,
+}
+
+/// A policy that stands in for a stretch of training.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Segment {
+    /// Environment step of training at which the policy was taken: near the
+    /// middle of the stretch.
+    pub step: usize,
+    /// First step after the stretch; it begins where the one before it ends.
+    pub until: usize,
 }
 
 /// The behaviour policies of one environment.
@@ -44,13 +55,12 @@ pub struct Card {
     pub trained_steps: usize,
     /// The policy of `medium` data.
     pub medium: Level,
-    /// The policy of the second half of `medium-expert` data: the best so far,
-    /// which need not be an expert by D4RL's measure.
+    /// The policy of `expert` data: the best of the training, which need not be
+    /// an expert by D4RL's measure.
     pub expert: Level,
-    /// Training steps of the policies that stand in for the replay buffer, one
-    /// for each of [`REPLAY_SEGMENTS`] equal stretches of training up to
-    /// `medium.step`: the snapshot nearest the stretch's middle.
-    pub replay_steps: Vec<usize>,
+    /// Stand-ins for the replay buffer, in the order of training: first those up
+    /// to `medium.step`, [`REPLAY_SEGMENTS`] of them, then as many to the end.
+    pub replay: Vec<Segment>,
 }
 
 impl Card {
@@ -84,12 +94,17 @@ impl Card {
         )?)
     }
 
-    /// The policy stored under `name`: `medium`, `expert` or `replay-<i>`.
+    /// The file of the policy stored under `name`: `medium`, `expert` or
+    /// `replay-<i>`.
+    pub fn policy_file(&self, behavior: &Path, name: &str) -> PathBuf {
+        Self::folder(behavior, self.env).join(format!("{name}.safetensors"))
+    }
+
+    /// The policy stored under `name`.
     ///
     /// # Errors
     /// If its file is absent or not a policy for this environment.
     pub fn policy(&self, behavior: &Path, name: &str) -> Result<GaussianPolicy, CollectError> {
-        let path = Self::folder(behavior, self.env).join(format!("{name}.safetensors"));
-        behavior::read(&path, self.env)
+        behavior::read(&self.policy_file(behavior, name), self.env)
     }
 }

@@ -4,10 +4,12 @@
 
 pub mod behavior;
 pub mod card;
+pub mod facts;
 pub mod gaussian;
 pub mod online;
 pub mod recipe;
 pub mod replay;
+pub mod roll;
 pub mod sac;
 pub mod select;
 pub mod verify;
@@ -43,15 +45,6 @@ pub enum CollectError {
         file: String,
         /// What is wrong with it.
         why: String,
-    },
-    /// No recipe makes data of this level.
-    #[error(
-        "no recipe makes local data of {task}, only of medium, medium-replay and medium-expert; \
-         `cargo xtask data fetch {task}` gets the official file"
-    )]
-    NoRecipe {
-        /// What was to be made.
-        task: spar_core::TaskId,
     },
     /// The folder of a training holds another one.
     #[error(

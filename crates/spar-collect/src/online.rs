@@ -14,7 +14,6 @@ use spar_nn::State;
 
 use crate::{
     CollectError, behavior,
-    gaussian::GaussianPolicy,
     replay::{Replay, Transition},
     sac::{Sac, SacConfig, SacMetrics},
 };
@@ -89,9 +88,9 @@ pub fn snapshot(folder: &Path, step: usize) -> PathBuf {
 
 /// Trains SAC as `training` says and writes [`TRAINING_FILE`], [`CURVE_FILE`]
 /// and `snapshot-<step>.safetensors` into `out`, calling `progress` at each
-/// snapshot. Where `out` holds an interrupted training of the same kind, it goes
-/// on from its last checkpoint and ends with the same bytes as one that was
-/// never interrupted.
+/// snapshot. Where `out` holds an interrupted or a shorter training of the same
+/// kind, it goes on from its last checkpoint and ends with the same bytes as one
+/// that was never interrupted.
 ///
 /// `num_envs` environments are stepped in turn; after each round follow
 /// `gradient_steps` updates, from `start_steps` on. Terminal states are not
@@ -109,7 +108,9 @@ pub fn train(
     let mut curve = Vec::new();
     let about = serde_json::to_string_pretty(training)?;
     if out.join(TRAINING_FILE).exists() {
-        let found = Training::read(out)?;
+        let mut found = Training::read(out)?;
+        // How long to go on is no part of what is trained.
+        found.config.total_steps = training.config.total_steps;
         if found != *training {
             return Err(CollectError::OtherTraining {
                 folder: out.display().to_string(),
@@ -117,9 +118,8 @@ pub fn train(
                 expected: serde_json::to_string(training)?,
             });
         }
-    } else {
-        write_atomic(&out.join(TRAINING_FILE), about.as_bytes())?;
     }
+    write_atomic(&out.join(TRAINING_FILE), about.as_bytes())?;
     let checkpoint = out.join(CHECKPOINT_FILE);
     if checkpoint.exists() {
         trainer.load(&State::read(&checkpoint)?)?;
@@ -136,7 +136,7 @@ pub fn train(
         let point = trainer.curve_point()?;
         progress(&point);
         curve.push(point);
-        let policy = GaussianPolicy::of(&trainer.sac.actor)?;
+        let policy = trainer.sac.policy()?;
         let path = snapshot(out, trainer.step);
         behavior::write(&policy, training.env, trainer.step, &path)?;
         let mut lines = String::new();
@@ -236,7 +236,7 @@ impl<'a> Trainer<'a> {
                 stream.fill_uniform(-1.0, 1.0, action);
             }
         } else {
-            let policy = GaussianPolicy::of(&self.sac.actor)?;
+            let policy = self.sac.policy()?;
             policy.act(&self.obs, &mut self.explore, &mut self.actions);
         }
         let rows = self.obs.chunks_exact_mut(obs_dim);

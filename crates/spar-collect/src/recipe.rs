@@ -2,31 +2,43 @@
 //!
 //! | level | rows | by D4RL's recipe | here |
 //! |---|---|---|---|
+//! | random | `rows` | a randomly initialized policy | SAC's actor before its first update |
 //! | medium | `rows` | one early-stopped stochastic SAC policy | the same |
-//! | medium-replay | 20, 40, 30 % of `rows` for halfcheetah, hopper, walker2d | the replay buffer up to medium | rollouts of the policies SAC had on the way there, in order, with the uniformly random start |
-//! | medium-expert | up to `2 rows` | medium up to its last finished episode, then expert | the same, with the best policy trained so far as expert |
+//! | expert | `rows` | SAC trained to the end | the best policy of the training |
+//! | medium-expert | up to `2 rows` | medium up to its last finished episode, then expert | the same |
+//! | medium-replay | 20.2, 40.2, 30.2 % of `rows` for halfcheetah, hopper, walker2d | the replay buffer up to medium | rollouts of the policies SAC had on the way there, in order, with the uniformly random start |
+//! | full-replay | `rows` | the replay buffer of the whole training | the same of the whole training |
 //!
-//! Other levels have no recipe here and are refused ([`CollectError::NoRecipe`]):
-//! their data are D4RL's official files only.
-//!
-//! The stand-in for the replay buffer keeps its mixture of policies but not its
-//! exact rows: the buffer itself would have to be committed or SAC trained
-//! again on every user's machine. Files say so in their metadata, and they are
-//! named and labelled local everywhere.
+//! The stand-ins for the replay buffer keep its mixture of policies, each with
+//! the share of rows its stretch of training had, but not its exact rows: the
+//! buffer itself would have to be committed or SAC trained again on every user's
+//! machine. Files say so in their metadata, and they are named and labelled local
+//! everywhere.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, sync::mpsc::sync_channel, thread};
 
 use spar_core::{
     DatasetIdentity, EnvId, Level, Policy, Stream, TaskId, files::in_file, sha256_hex,
 };
 use spar_data::{MetaValue, Row, Writer, local_metadata};
-use spar_env::Env;
 
-use crate::{CollectError, card::Card};
+use crate::{
+    CollectError,
+    card::Card,
+    facts::{Behavior, EpisodeFacts},
+    roll::{Stage, Steps, Tail, play},
+    sac::Sac,
+};
 
 /// Version of the recipes: part of every file's metadata, so that a file made
 /// by an older recipe is not taken for a new one.
-pub const RECIPE_VERSION: u32 = 1;
+pub const RECIPE_VERSION: u32 = 2;
+
+/// Rows of D4RL's `medium` files.
+pub const D4RL_ROWS: usize = 1_000_000;
+
+/// Finished episodes that wait to be written: some 16 MB of the widest.
+const WAITING: usize = 32;
 
 /// Rows of the local file of `task` at scale `rows`, which is the size of
 /// `medium`: D4RL's proportions. For medium-expert it is the most there can be.
@@ -34,9 +46,9 @@ pub fn rows_of(task: TaskId, rows: usize) -> usize {
     match (task.level, task.env) {
         (Level::Random | Level::Medium | Level::FullReplay | Level::Expert, _) => rows,
         (Level::MediumExpert, _) => 2 * rows,
-        (Level::MediumReplay, EnvId::HalfCheetah) => rows / 5,
-        (Level::MediumReplay, EnvId::Hopper) => rows * 2 / 5,
-        (Level::MediumReplay, _) => rows * 3 / 10,
+        (Level::MediumReplay, EnvId::HalfCheetah) => rows * 202 / 1000,
+        (Level::MediumReplay, EnvId::Hopper) => rows * 402 / 1000,
+        (Level::MediumReplay, _) => rows * 302 / 1000,
     }
 }
 
@@ -44,26 +56,29 @@ pub fn rows_of(task: TaskId, rows: usize) -> usize {
 /// metadata hold the same rows on the same machine.
 ///
 /// # Errors
-/// If the behaviour policies' card cannot be read.
+/// If the behaviour policies' card or a policy cannot be read.
 pub fn metadata(
     task: TaskId,
     rows: usize,
     seed: u64,
     behavior: &Path,
-) -> Result<std::collections::BTreeMap<String, MetaValue>, CollectError> {
+) -> Result<BTreeMap<String, MetaValue>, CollectError> {
     let card = Card::read(behavior, task.env)?;
     let mut metadata = local_metadata(task);
-    let (names, policies) = policies_of(task, &card)?;
     let mut bytes = Vec::new();
-    for name in &names {
-        let path = Card::folder(behavior, task.env).join(format!("{name}.safetensors"));
-        bytes.extend(fs::read(&path).map_err(|e| in_file(e, &path))?);
+    let mut said = Vec::new();
+    for Part { name, about, file } in parts_of(task, &card, behavior) {
+        match file {
+            Some(path) => bytes.extend(fs::read(&path).map_err(|e| in_file(e, &path))?),
+            None => bytes.extend(name.bytes().chain(card.seed.to_le_bytes())),
+        }
+        said.push(format!("{name}: {about}"));
     }
     let mut text = |key: &str, value: String| {
         metadata.insert(key.to_owned(), MetaValue::Text(value));
     };
     text("algorithm", "SAC".to_owned());
-    text("spar_policies", policies);
+    text("spar_policies", said.join("; "));
     text("spar_policies_sha256", sha256_hex(&bytes));
     text("spar_rows", rows.to_string());
     text("spar_seed", seed.to_string());
@@ -72,40 +87,125 @@ pub fn metadata(
     Ok(metadata)
 }
 
-/// Names of the policies that make data of `task`, in the order they act, and
-/// what the file's metadata say of them.
-fn policies_of(task: TaskId, card: &Card) -> Result<(Vec<String>, String), CollectError> {
-    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-    Ok(match task.level {
-        Level::Random | Level::FullReplay | Level::Expert => {
-            return Err(CollectError::NoRecipe { task });
+/// One policy of a recipe, in words.
+struct Part {
+    name: String,
+    about: String,
+    /// Where it is stored; none for what is made when it is needed.
+    file: Option<std::path::PathBuf>,
+}
+
+/// The policies that make data of `task`, in the order they act.
+fn parts_of(task: TaskId, card: &Card, behavior: &Path) -> Vec<Part> {
+    let stored = |name: &str, step: usize| Part {
+        name: name.to_owned(),
+        about: format!("SAC at step {step}"),
+        file: Some(card.policy_file(behavior, name)),
+    };
+    let medium = || stored("medium", card.medium.step);
+    let expert = || stored("expert", card.expert.step);
+    let replay = |until: usize| {
+        let start = Part {
+            name: "uniform".to_owned(),
+            about: format!(
+                "stand-in for the replay buffer up to step {until}, uniformly random up to step {}",
+                card.config.start_steps
+            ),
+            file: None,
+        };
+        let segments = card.replay.iter().enumerate();
+        let policies =
+            segments
+                .filter(|(_, segment)| segment.until <= until)
+                .map(|(i, segment)| {
+                    let mut part = stored(&format!("replay-{i}"), segment.step);
+                    part.about = format!("{} up to step {}", part.about, segment.until);
+                    part
+                });
+        [start].into_iter().chain(policies).collect()
+    };
+    match task.level {
+        Level::Random => vec![Part {
+            name: "random".to_owned(),
+            about: format!("SAC's actor before its first update, seed {}", card.seed),
+            file: None,
+        }],
+        Level::Medium => vec![medium()],
+        Level::Expert => vec![expert()],
+        Level::MediumExpert => vec![medium(), expert()],
+        Level::MediumReplay => replay(card.medium.step),
+        Level::FullReplay => replay(card.trained_steps),
+    }
+}
+
+/// The stages of `task` at scale `rows`: who acts until which row.
+fn stages(
+    task: TaskId,
+    rows: usize,
+    card: &Card,
+    behavior: &Path,
+) -> Result<Vec<Stage>, CollectError> {
+    let total = rows_of(task, rows);
+    let stage = |name: &str, until: usize, tail: Tail| -> Result<Stage, CollectError> {
+        let policy: Box<dyn Policy> = match name {
+            "uniform" => Box::new(UniformPolicy(task.env)),
+            "random" => Box::new(Sac::new(card.config.clone(), task.env, card.seed)?.policy()?),
+            stored => Box::new(card.policy(behavior, stored)?),
+        };
+        Ok(Stage {
+            name: name.to_owned(),
+            policy,
+            until,
+            tail,
+        })
+    };
+    let replay = |steps: usize| -> Result<Vec<Stage>, CollectError> {
+        // Each stretch of training has its share of the rows.
+        let share = |until: usize| (total as u128 * until as u128 / steps.max(1) as u128) as usize;
+        let segments = card.replay.iter().enumerate();
+        let segments = segments.filter(|(_, segment)| segment.until <= steps);
+        let mut stages = vec![stage(
+            "uniform",
+            share(card.config.start_steps),
+            Tail::Finish,
+        )?];
+        for (i, segment) in segments {
+            let until = share(segment.until);
+            stages.push(stage(&format!("replay-{i}"), until, Tail::Finish)?);
         }
-        Level::Medium => (
-            names(&["medium"]),
-            format!("medium: SAC at step {}", card.medium.step),
-        ),
-        Level::MediumExpert => (
-            names(&["medium", "expert"]),
-            format!(
-                "medium: SAC at step {}; then the best policy so far: SAC at step {}",
-                card.medium.step, card.expert.step
-            ),
-        ),
-        Level::MediumReplay => (
-            (0..card.replay_steps.len())
-                .map(|i| format!("replay-{i}"))
-                .collect(),
-            format!(
-                "stand-in for the replay buffer up to step {}: {} uniformly random steps' share, \
-                 then SAC at steps {:?}",
-                card.medium.step, card.config.start_steps, card.replay_steps
-            ),
-        ),
-    })
+        if let Some(last) = stages.last_mut() {
+            (last.until, last.tail) = (total, Tail::Cut);
+        }
+        Ok(stages)
+    };
+    match task.level {
+        Level::Random => Ok(vec![stage("random", total, Tail::Cut)?]),
+        Level::Medium => Ok(vec![stage("medium", total, Tail::Cut)?]),
+        Level::Expert => Ok(vec![stage("expert", total, Tail::Cut)?]),
+        Level::MediumExpert => Ok(vec![
+            stage("medium", rows, Tail::LeaveOut)?,
+            stage("expert", total, Tail::Cut)?,
+        ]),
+        Level::MediumReplay => replay(card.medium.step),
+        Level::FullReplay => replay(card.trained_steps),
+    }
+}
+
+/// What [`generate`] made.
+#[derive(Debug)]
+pub struct Generated {
+    /// The file's identity.
+    pub identity: DatasetIdentity,
+    /// Its episodes, in order.
+    pub episodes: Vec<EpisodeFacts>,
+    /// Who acted, for how long, and how well.
+    pub behavior: Vec<Behavior>,
 }
 
 /// Rolls out the data of `task` at scale `rows` from `seed` into `out`, with
-/// the behaviour policies below the folder `behavior`.
+/// the behaviour policies below the folder `behavior`, on `threads` threads
+/// (0: rayon's number, one per core) beside the one that writes. Memory does not
+/// grow with the number of rows, but for a few numbers per episode.
 ///
 /// # Errors
 /// If a policy is missing, an environment fails or the file cannot be written;
@@ -116,44 +216,66 @@ pub fn generate(
     seed: u64,
     behavior: &Path,
     out: &Path,
-) -> Result<DatasetIdentity, CollectError> {
+    threads: usize,
+) -> Result<Generated, CollectError> {
     let card = Card::read(behavior, task.env)?;
-    let mut roller = Roller::new(task, seed, &metadata(task, rows, seed, behavior)?, out)?;
-    match task.level {
-        Level::Random | Level::FullReplay | Level::Expert => {
-            return Err(CollectError::NoRecipe { task });
-        }
-        Level::Medium => {
-            roller.roll("medium", &card.policy(behavior, "medium")?, rows, Tail::Cut)?;
-        }
-        Level::MediumExpert => {
-            roller.roll(
-                "medium",
-                &card.policy(behavior, "medium")?,
-                rows,
-                Tail::LeaveOut,
-            )?;
-            let rest = 2 * rows - roller.written();
-            roller.roll("expert", &card.policy(behavior, "expert")?, rest, Tail::Cut)?;
-        }
-        Level::MediumReplay => {
-            let total = rows_of(task, rows);
-            let random = total * card.config.start_steps / card.medium.step.max(1);
-            roller.roll("random", &UniformPolicy(task.env), random, Tail::Finish)?;
-            let (names, _) = policies_of(task, &card)?;
-            for (i, name) in names.iter().enumerate() {
-                let until = random + (total - random) * (i + 1) / names.len();
-                let count = until.saturating_sub(roller.written());
-                let tail = if i + 1 == names.len() {
-                    Tail::Cut
-                } else {
-                    Tail::Finish
-                };
-                roller.roll(name, &card.policy(behavior, name)?, count, tail)?;
-            }
-        }
+    let metadata = metadata(task, rows, seed, behavior)?;
+    let stages = stages(task, rows, &card, behavior)?;
+    let (obs_dim, act_dim) = (task.env.obs_dim(), task.env.act_dim());
+    let world = spar_env::make(task.env)?;
+    let mut writer = Writer::create(out, obs_dim, act_dim, world.nq(), world.nv(), &metadata)?;
+    drop(world);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|source| spar_eval::EvalError::Threads { threads, source })?;
+    let mut episodes = Vec::new();
+    thread::scope(|scope| -> Result<(), CollectError> {
+        let (send, receive) = sync_channel(WAITING);
+        let (pool, stages) = (&pool, &stages);
+        let player = scope.spawn(move || pool.install(|| play(task.env, seed, stages, &send)));
+        let written = receive.iter().try_for_each(|steps| {
+            episodes.push(EpisodeFacts::of(&steps, task.env.horizon()));
+            write(&mut writer, task.env, &steps)
+        });
+        // A player that is still at work ends when nobody listens.
+        drop(receive);
+        let played = player
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        written.and(played)
+    })?;
+    let identity = writer.finish()?;
+    let behavior = stages
+        .iter()
+        .enumerate()
+        .map(|(i, stage)| Behavior::of(&stage.name, i, &episodes))
+        .collect();
+    Ok(Generated {
+        identity,
+        episodes,
+        behavior,
+    })
+}
+
+fn write(writer: &mut Writer, env: EnvId, steps: &Steps) -> Result<(), CollectError> {
+    let n = steps.len();
+    let (obs_dim, act_dim) = (env.obs_dim(), env.act_dim());
+    let (nq, nv) = (steps.qpos.len() / n, steps.qvel.len() / n);
+    for i in 0..n {
+        let last = i + 1 == n;
+        writer.push(&Row {
+            obs: &steps.obs[i * obs_dim..][..obs_dim],
+            action: &steps.actions[i * act_dim..][..act_dim],
+            reward: steps.rewards[i],
+            terminal: last && steps.terminal,
+            timeout: i + 1 == env.horizon() && !steps.terminal,
+            next_obs: &steps.obs[(i + 1) * obs_dim..][..obs_dim],
+            qpos: &steps.qpos[i * nq..][..nq],
+            qvel: &steps.qvel[i * nv..][..nv],
+        })?;
     }
-    Ok(roller.writer.finish()?)
+    Ok(())
 }
 
 /// Uniformly random actions: what SAC's replay buffer starts with.
@@ -173,131 +295,5 @@ impl Policy for UniformPolicy {
         for (action, stream) in rows.zip(streams) {
             stream.fill_uniform(-1.0, 1.0, action);
         }
-    }
-}
-
-/// What becomes of the episode that reaches the number of rows asked for.
-#[derive(Clone, Copy, PartialEq)]
-enum Tail {
-    /// It is cut where the file ends, unfinished, as in D4RL's files.
-    Cut,
-    /// It is finished, beyond the number asked for.
-    Finish,
-    /// It is left out.
-    LeaveOut,
-}
-
-/// One recorded step, owned.
-struct Recorded {
-    obs: Vec<f32>,
-    action: Vec<f32>,
-    reward: f32,
-    terminal: bool,
-    next_obs: Vec<f32>,
-    qpos: Vec<f64>,
-    qvel: Vec<f64>,
-}
-
-/// Rolls policies out into one file.
-struct Roller {
-    task: TaskId,
-    seed: u64,
-    env: Box<dyn Env>,
-    writer: Writer,
-}
-
-impl Roller {
-    fn new(
-        task: TaskId,
-        seed: u64,
-        metadata: &std::collections::BTreeMap<String, MetaValue>,
-        out: &Path,
-    ) -> Result<Self, CollectError> {
-        let env = spar_env::make(task.env)?;
-        let (obs, act) = (task.env.obs_dim(), task.env.act_dim());
-        let writer = Writer::create(out, obs, act, env.nq(), env.nv(), metadata)?;
-        Ok(Self {
-            task,
-            seed,
-            env,
-            writer,
-        })
-    }
-
-    fn written(&self) -> usize {
-        self.writer.rows()
-    }
-
-    /// Writes episodes of `policy` until there are `rows` rows of it, the last
-    /// as `tail` says. Episode `i` of policy `name` draws from streams of its
-    /// own, so files of one seed share their medium episodes.
-    fn roll(
-        &mut self,
-        name: &str,
-        policy: &dyn Policy,
-        rows: usize,
-        tail: Tail,
-    ) -> Result<(), CollectError> {
-        let end = self.written() + rows;
-        for episode in 0.. {
-            if self.written() >= end {
-                break;
-            }
-            let mut steps = self.episode(name, policy, episode)?;
-            let left = end - self.written();
-            match tail {
-                Tail::LeaveOut if steps.len() > left => break,
-                Tail::Cut => steps.truncate(left),
-                _ => {}
-            }
-            for (i, step) in steps.iter().enumerate() {
-                self.writer.push(&Row {
-                    obs: &step.obs,
-                    action: &step.action,
-                    reward: step.reward,
-                    terminal: step.terminal,
-                    timeout: i + 1 == self.task.env.horizon() && !step.terminal,
-                    next_obs: &step.next_obs,
-                    qpos: &step.qpos,
-                    qvel: &step.qvel,
-                })?;
-            }
-        }
-        Ok(())
-    }
-
-    fn episode(
-        &mut self,
-        name: &str,
-        policy: &dyn Policy,
-        index: usize,
-    ) -> Result<Vec<Recorded>, CollectError> {
-        let id = self.task.env;
-        let stream = |what| Stream::new(self.seed, &format!("data/{id}/{name}/{index}/{what}"));
-        let mut noise = [stream("policy")];
-        self.env.reset(&mut stream("reset"))?;
-        let narrow = |values: &[f64]| values.iter().map(|&v| v as f32).collect::<Vec<f32>>();
-        let mut steps = Vec::new();
-        let mut obs = narrow(self.env.obs());
-        while steps.len() < id.horizon() {
-            let mut action = vec![0.0; id.act_dim()];
-            policy.act(&obs, &mut noise, &mut action);
-            let (qpos, qvel) = (self.env.qpos().to_vec(), self.env.qvel().to_vec());
-            let outcome = self.env.step(&action)?;
-            let next_obs = narrow(self.env.obs());
-            steps.push(Recorded {
-                obs: std::mem::replace(&mut obs, next_obs.clone()),
-                action,
-                reward: outcome.reward as f32,
-                terminal: outcome.terminal,
-                next_obs,
-                qpos,
-                qvel,
-            });
-            if outcome.terminal {
-                break;
-            }
-        }
-        Ok(steps)
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use spar_core::{EnvId, Stream};
 use spar_nn::{Adam, AdamConfig, Batch, Mlp, MlpShape, State, StateError, Trace, normal};
 
-use crate::gaussian;
+use crate::gaussian::{self, GaussianPolicy};
 
 /// Hyper-parameters of [`Sac`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,13 @@ pub struct SacConfig {
     pub discount: f64,
     /// Rate of the target critics' Polyak averaging.
     pub tau: f32,
+    /// How far the value in targets and in the actor's loss lies from the twins'
+    /// mean towards their least: 1 is SAC's minimum, 0 the mean. HalfCheetah, which
+    /// never terminates, learns faster without pessimism: Kuznetsov et al. 2020
+    /// (TQC) drop no quantile there, table 6 of the paper's appendix.
+    pub pessimism: f32,
+    /// LayerNorm in the critics.
+    pub layer_norm: bool,
     /// Environment steps taken with uniformly random actions before the first
     /// update.
     pub start_steps: usize,
@@ -53,6 +60,8 @@ impl Default for SacConfig {
             critic_lr: 1e-3,
             discount: 0.99,
             tau: 0.005,
+            pessimism: 1.0,
+            layer_norm: false,
             start_steps: 5_000,
             total_steps: 4_000_000,
             num_envs: 4,
@@ -69,8 +78,8 @@ impl Default for SacConfig {
 pub struct Sac {
     config: SacConfig,
     act_dim: usize,
-    /// The policy being trained, output `[mean, log_std]`.
-    pub actor: Mlp,
+    /// Its output is `[mean, log_std]`.
+    actor: Mlp,
     critics: Vec<Mlp>,
     targets: Vec<Mlp>,
     log_alpha: Var,
@@ -85,7 +94,7 @@ pub struct Sac {
 pub struct SacMetrics {
     /// Sum of the critics' mean squared errors.
     pub critic_loss: f32,
-    /// `mean(alpha log pi - min Q)`.
+    /// `mean(alpha log pi - Q)`.
     pub actor_loss: f32,
     /// The temperature.
     pub alpha: f32,
@@ -98,13 +107,17 @@ impl Sac {
     /// Only if candle cannot hold them.
     pub fn new(config: SacConfig, env: EnvId, seed: u64) -> Result<Self> {
         let (obs_dim, act_dim) = (env.obs_dim(), env.act_dim());
-        let net = |name: &str, input, output| {
+        let net = |name: &str, input, output, layer_norm| {
             let shape = MlpShape::relu(input, config.hidden.clone(), output);
+            let shape = shape.with_layer_norm(layer_norm);
             Mlp::new(shape, &mut Stream::new(seed, name))
         };
-        let actor = net("sac/actor/init", obs_dim, 2 * act_dim)?;
+        let actor = net("sac/actor/init", obs_dim, 2 * act_dim, false)?;
         let critics = (0..2)
-            .map(|i| net(&format!("sac/critic/{i}/init"), obs_dim + act_dim, 1))
+            .map(|i| {
+                let name = format!("sac/critic/{i}/init");
+                net(&name, obs_dim + act_dim, 1, config.layer_norm)
+            })
             .collect::<Result<Vec<_>>>()?;
         let targets = critics.iter().map(Mlp::duplicate).collect::<Result<_>>()?;
         let adam = AdamConfig::new(config.critic_lr);
@@ -123,9 +136,18 @@ impl Sac {
         })
     }
 
+    /// The stochastic policy as it stands.
+    ///
+    /// # Errors
+    /// Only if candle cannot read its own tensors.
+    pub fn policy(&self) -> Result<GaussianPolicy> {
+        GaussianPolicy::of(&self.actor)
+    }
+
     /// One update of critics, actor and temperature on one batch, then of the
     /// target critics:
-    /// `y = r + discount (1 - terminal) (min_i Qbar_i(s', a') - alpha log pi(a'|s'))`.
+    /// `y = r + discount (1 - terminal) (Qbar(s', a') - alpha log pi(a'|s'))`, where
+    /// `Q = (Q_0 + Q_1) / 2 - pessimism |Q_0 - Q_1| / 2` (the minimum at 1).
     ///
     /// # Errors
     /// If the batch's shapes do not fit.
@@ -141,7 +163,7 @@ impl Sac {
             self.targets[0].forward_detached(&next)?.squeeze(1)?,
             self.targets[1].forward_detached(&next)?.squeeze(1)?,
         );
-        let soft = (next_q.0.minimum(&next_q.1)? - next_log_pi.broadcast_mul(&alpha)?)?;
+        let soft = (self.value(&next_q.0, &next_q.1)? - next_log_pi.broadcast_mul(&alpha)?)?;
         let target = (&batch.rewards + (soft.mul(&batch.not_terminal)? * self.config.discount)?)?;
 
         let taken = Tensor::cat(&[&batch.obs, &batch.actions], 1)?;
@@ -165,7 +187,8 @@ impl Sac {
                 .forward(&proposed, Trace::Input)?
                 .squeeze(1)?,
         );
-        let loss = (log_pi.broadcast_mul(&alpha)? - q.0.minimum(&q.1)?)?.mean_all()?;
+        let value = self.value(&q.0, &q.1)?;
+        let loss = (log_pi.broadcast_mul(&alpha)? - value)?.mean_all()?;
         self.actor_optim.step(&loss.backward()?)?;
 
         // d/d(log alpha) of -log_alpha * mean(log pi + target entropy), with
@@ -182,6 +205,13 @@ impl Sac {
             actor_loss: loss.to_scalar()?,
             alpha: alpha.to_vec1::<f32>()?[0],
         })
+    }
+
+    /// What two critics make of an action, `[rows]`.
+    fn value(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        let pessimism = f64::from(self.config.pessimism);
+        let spread = (a - b)?.abs()?;
+        ((a + b)? * 0.5)? - (spread * (0.5 * pessimism))?
     }
 
     /// Adds networks, optimizers and the stream of noise to `state`.

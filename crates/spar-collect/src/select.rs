@@ -1,45 +1,55 @@
 //! Choosing behaviour policies among the snapshots of a training.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
-use spar_core::{files::in_file, write_atomic};
+use spar_core::{EnvId, files::in_file, write_atomic};
 use spar_eval::{rollout, stats};
 
 use crate::{
     CollectError, behavior,
-    card::{Card, Level, REPLAY_SEGMENTS},
-    online::{CURVE_FILE, Training, read_curve, snapshot},
+    card::{Card, Level, REPLAY_SEGMENTS, Segment},
+    online::{CURVE_FILE, CurvePoint, Training, read_curve, snapshot},
 };
 
-/// Share of the expert's normalized score the medium policy should have (Fu et
-/// al. 2020: "approximately 1/3 the performance of the expert").
-const MEDIUM_SHARE: f64 = 1.0 / 3.0;
+/// Snapshots looked at more closely, and the episodes each then plays.
+const CANDIDATES: usize = 12;
+const CANDIDATE_EPISODES: usize = 20;
 
-/// Episodes by which candidates are compared, and by which the chosen ones are
-/// described.
-const CANDIDATE_EPISODES: usize = 5;
-const CARD_EPISODES: usize = 50;
+/// Episodes by which the chosen policies are described.
+const CARD_EPISODES: usize = 100;
+
+/// The mean return the medium policy should have: the middle of what D4RL's
+/// medium policies have (mean returns of the episodes in its `medium-v2` files:
+/// 4770, 1422 and 2852) and its paper's third of the expert's. None where D4RL has
+/// no data: then a third of the best there is.
+fn medium_return(env: EnvId) -> Option<f64> {
+    match env {
+        EnvId::HalfCheetah => Some(5000.0),
+        EnvId::Hopper => Some(1400.0),
+        EnvId::Walker2d => Some(3000.0),
+        EnvId::PointMass => None,
+    }
+}
 
 /// Judges the snapshots in `training` (as [`crate::online::train`] leaves
 /// them), copies medium, expert and replay policies with card and curve below
 /// `behavior` and returns the card.
 ///
-/// Expert is the snapshot of the highest mean return; medium the one whose
-/// normalized score is nearest a third of the expert's among those before it.
+/// Expert is the snapshot of the highest mean return among those with the highest
+/// on the training curve. Medium is the one nearest the environment's medium
+/// return among those nearest to it on the curve, not later than where the curve
+/// first passes it by a quarter: D4RL stopped training there.
 ///
 /// # Errors
 /// If a snapshot is unreadable, an environment fails or a file cannot be
 /// written.
 pub fn select(training: &Path, behavior: &Path, threads: usize) -> Result<Card, CollectError> {
     let Training { env, seed, config } = Training::read(training)?;
-    let points = read_curve(training)?;
-    let learned: Vec<usize> = points
+    let curve = read_curve(training)?;
+    let learned: Vec<(usize, f64)> = curve
         .iter()
-        .map(|p| p.step)
-        .filter(|&s| s > config.start_steps)
+        .filter(|p| p.step > config.start_steps)
+        .filter_map(|p| Some((p.step, p.mean_return?)))
         .collect();
     let judge = |step: usize, episodes: usize| -> Result<Level, CollectError> {
         let policy = behavior::read(&snapshot(training, step), env)?;
@@ -54,57 +64,107 @@ pub fn select(training: &Path, behavior: &Path, threads: usize) -> Result<Card, 
             episodes,
         })
     };
-    let none = || CollectError::Policy {
-        file: training.display().to_string(),
-        why: "no snapshot after the first update; train longer".to_owned(),
+    // Of the candidates that are best by the curve, the best by a closer look.
+    let best = |mut candidates: Vec<(usize, f64)>, distance: &dyn Fn(f64) -> f64| {
+        candidates.sort_by(|a, b| distance(a.1).total_cmp(&distance(b.1)));
+        candidates.truncate(CANDIDATES);
+        let levels = candidates
+            .iter()
+            .map(|&(step, _)| judge(step, CANDIDATE_EPISODES))
+            .collect::<Result<Vec<_>, _>>()?;
+        let near = |l: &Level| distance(l.mean_return);
+        let chosen = levels
+            .iter()
+            .min_by(|a, b| near(a).total_cmp(&near(b)))
+            .ok_or_else(|| CollectError::Policy {
+                file: training.display().to_string(),
+                why: "no snapshot after the first update; train longer".to_owned(),
+            })?;
+        judge(chosen.step, CARD_EPISODES)
     };
-    let levels = learned
-        .iter()
-        .map(|&step| judge(step, CANDIDATE_EPISODES))
-        .collect::<Result<Vec<_>, _>>()?;
-    let score = |l: &Level| l.normalized_score.unwrap_or(l.mean_return);
-    let best = levels
-        .iter()
-        .max_by(|a, b| score(a).total_cmp(&score(b)))
-        .ok_or_else(none)?;
-    let target = MEDIUM_SHARE * score(best);
-    let distance = |l: &&Level| (score(l) - target).abs();
-    let before = levels.iter().filter(|l| l.step < best.step);
-    let middle = before
-        .min_by(|a, b| distance(a).total_cmp(&distance(b)))
-        .ok_or_else(none)?;
+    let expert = best(learned.clone(), &|ret| -ret)?;
+    let target = medium_return(env).unwrap_or(expert.mean_return / 3.0);
+    let passed = learned.iter().find(|(_, ret)| *ret > 1.25 * target);
+    let stop = passed.map_or(expert.step, |p| p.0).min(expert.step);
+    let early = learned.iter().copied().filter(|p| p.0 <= stop).collect();
+    let medium = best(early, &|ret| (ret - target).abs())?;
 
-    let nearest = |middle: usize| learned.iter().copied().min_by_key(|s| s.abs_diff(middle));
-    let replay_steps = (0..REPLAY_SEGMENTS)
-        .filter_map(|i| nearest((2 * i + 1) * middle.step / (2 * REPLAY_SEGMENTS)))
-        .collect::<Vec<_>>();
+    let trained_steps = curve.last().map_or(0, |p| p.step);
     let card = Card {
         env,
         algorithm: "SAC (automatic temperature), spar behavior train".to_owned(),
         seed,
         config,
-        trained_steps: points.last().map_or(0, |p| p.step),
-        medium: judge(middle.step, CARD_EPISODES)?,
-        expert: judge(best.step, CARD_EPISODES)?,
-        replay_steps,
+        trained_steps,
+        replay: segments(&curve, medium.step, trained_steps),
+        medium,
+        expert,
     };
-    let folder = Card::folder(behavior, env);
-    let copy = |step: usize, name: String| -> Result<(), CollectError> {
-        let from: PathBuf = snapshot(training, step);
+    let copy = |step: usize, name: &str| -> Result<(), CollectError> {
+        let from = snapshot(training, step);
         let bytes = fs::read(&from).map_err(|e| in_file(e, &from))?;
-        Ok(write_atomic(
-            &folder.join(format!("{name}.safetensors")),
-            &bytes,
-        )?)
+        Ok(write_atomic(&card.policy_file(behavior, name), &bytes)?)
     };
-    copy(card.medium.step, "medium".to_owned())?;
-    copy(card.expert.step, "expert".to_owned())?;
-    for (i, &step) in card.replay_steps.iter().enumerate() {
-        copy(step, format!("replay-{i}"))?;
+    copy(card.medium.step, "medium")?;
+    copy(card.expert.step, "expert")?;
+    for (i, segment) in card.replay.iter().enumerate() {
+        copy(segment.step, &format!("replay-{i}"))?;
     }
-    let curve_path = training.join(CURVE_FILE);
-    let curve = fs::read(&curve_path).map_err(|e| in_file(e, &curve_path))?;
-    write_atomic(&folder.join(CURVE_FILE), &curve)?;
+    let from = training.join(CURVE_FILE);
+    let bytes = fs::read(&from).map_err(|e| in_file(e, &from))?;
+    write_atomic(&Card::folder(behavior, env).join(CURVE_FILE), &bytes)?;
     card.write(behavior)?;
     Ok(card)
+}
+
+/// [`REPLAY_SEGMENTS`] equal stretches up to step `medium`, and as many from there
+/// to step `end`, each with the snapshot nearest its middle.
+fn segments(curve: &[CurvePoint], medium: usize, end: usize) -> Vec<Segment> {
+    let nearest = |middle: usize| {
+        let steps = curve.iter().map(|p| p.step);
+        steps.min_by_key(|step| step.abs_diff(middle))
+    };
+    let stretch = |from: usize, to: usize| {
+        (0..REPLAY_SEGMENTS).filter_map(move |i| {
+            let at = |n: usize| from + (to - from) * n / (2 * REPLAY_SEGMENTS);
+            Some(Segment {
+                step: nearest(at(2 * i + 1))?,
+                until: at(2 * i + 2),
+            })
+        })
+    };
+    if end <= medium {
+        return stretch(0, medium).collect();
+    }
+    stretch(0, medium).chain(stretch(medium, end)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_cover_the_training_without_gaps() {
+        let curve: Vec<_> = (1..=40)
+            .map(|i| CurvePoint {
+                step: 50 * i,
+                mean_return: None,
+                mean_length: None,
+                alpha: None,
+                critic_loss: None,
+            })
+            .collect();
+        let found = segments(&curve, 400, 2000);
+        assert_eq!(found.len(), 2 * REPLAY_SEGMENTS);
+        assert_eq!(found[REPLAY_SEGMENTS - 1].until, 400);
+        assert_eq!(found[2 * REPLAY_SEGMENTS - 1].until, 2000);
+        let mut from = 0;
+        for segment in found {
+            assert!(from < segment.until);
+            let middle = (from + segment.until) / 2;
+            assert!(segment.step.abs_diff(middle) <= 25, "{segment:?}");
+            from = segment.until;
+        }
+        assert_eq!(segments(&curve, 2000, 2000).len(), REPLAY_SEGMENTS);
+    }
 }

@@ -2,6 +2,7 @@
 //! what went wrong. Exit codes: 0 done, 1 failed, 2 not understood.
 
 mod commands;
+mod data_card;
 mod failure;
 mod output;
 mod provenance;

@@ -56,6 +56,15 @@ pub(crate) struct TrainArgs {
     /// Learning rate of critics and temperature
     #[arg(long, value_name = "X", default_value_t = SacConfig::default().critic_lr)]
     critic_lr: f32,
+    /// From the critics' mean (0) to their minimum (1)
+    #[arg(long, value_name = "X", default_value_t = SacConfig::default().pessimism)]
+    pessimism: f32,
+    /// LayerNorm in the critics
+    #[arg(long)]
+    layer_norm: bool,
+    /// Steps with uniformly random actions before the first update
+    #[arg(long, value_name = "N", default_value_t = SacConfig::default().start_steps)]
+    start_steps: usize,
     /// Environments stepped in turn
     #[arg(long, value_name = "N", default_value_t = SacConfig::default().num_envs)]
     num_envs: usize,
@@ -88,6 +97,9 @@ fn train(args: &TrainArgs) -> Result<()> {
         batch_size: args.batch_size,
         lr: args.lr,
         critic_lr: args.critic_lr,
+        pessimism: args.pessimism,
+        layer_norm: args.layer_norm,
+        start_steps: args.start_steps,
         num_envs: args.num_envs,
         gradient_steps: args.gradient_steps,
         snapshot_every: args.snapshot_every,

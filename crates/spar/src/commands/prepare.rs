@@ -2,20 +2,22 @@
 //! and proven, else local ones made by D4RL's recipe.
 
 use std::{
+    collections::BTreeMap,
     fmt::Display,
+    fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
+    time::Instant,
 };
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use serde::Serialize;
 use spar_collect::{card::Card, recipe};
-use spar_core::{DatasetIdentity, Origin, TaskId, write_atomic};
-use spar_data::{Dataset, Info, META_ORIGIN, MetaValue, info, manifest};
+use spar_core::{DatasetIdentity, Origin, TaskId, files::in_file, sha256_file};
+use spar_data::{Dataset, META_ORIGIN, MetaValue, manifest};
 
 use super::training_data;
-use crate::output;
+use crate::{data_card::DataCard, output};
 
 /// Which data to find.
 #[derive(clap::Args)]
@@ -83,17 +85,18 @@ struct Prepared<'a> {
     path: &'a Path,
     #[serde(flatten)]
     identity: &'a DatasetIdentity,
+    /// Absent where the file was there already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effort: Option<Effort>,
 }
 
-/// What is known of a generated file: the JSON beside it.
-#[derive(Serialize)]
-struct DataCard {
-    task: TaskId,
-    scale_rows: usize,
-    seed: u64,
-    recipe: u32,
-    behavior: Card,
-    data: Info,
+/// What generating a file took.
+#[derive(Clone, Copy, Serialize)]
+struct Effort {
+    seconds: f64,
+    rows_per_second: f64,
+    /// Largest resident set of the process, where the system tells.
+    peak_bytes: Option<u64>,
 }
 
 /// Finds or generates the data and says where they are.
@@ -110,11 +113,11 @@ pub(crate) fn prepare(args: &PrepareArgs) -> Result<()> {
             }
         },
     };
-    let (path, identity) = match official {
-        Some(found) => found,
+    let (path, identity, effort) = match official {
+        Some((path, identity)) => (path, identity, None),
         None => local(args)?,
     };
-    tell(&path, &identity, args.json)
+    tell(&path, &identity, effort, args.json)
 }
 
 /// Generates the data and says what they are.
@@ -125,20 +128,37 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<()> {
         seed: args.seed,
         behavior: &args.behavior,
     };
-    let identity = recipe.make(&args.out)?;
-    tell(&args.out, &identity, args.json)
+    let (identity, effort) = recipe.make(&args.out)?;
+    tell(&args.out, &identity, Some(effort), args.json)
 }
 
-fn tell(path: &Path, identity: &DatasetIdentity, json: bool) -> Result<()> {
+fn tell(path: &Path, identity: &DatasetIdentity, effort: Option<Effort>, json: bool) -> Result<()> {
     if json {
-        return output::json(&Prepared { path, identity });
+        return output::json(&Prepared {
+            path,
+            identity,
+            effort,
+        });
     }
-    output::facts(&[
+    let mut facts = vec![
         ("data set", format!("{} ({})", identity.id, identity.origin)),
         ("file", path.display().to_string()),
         ("rows", identity.rows.to_string()),
         ("sha256", identity.sha256.clone()),
-    ])
+    ];
+    if let Some(effort) = effort {
+        facts.push((
+            "generated",
+            format!(
+                "in {:.1} s, {:.0} rows/s",
+                effort.seconds, effort.rows_per_second
+            ),
+        ));
+        if let Some(bytes) = effort.peak_bytes {
+            facts.push(("peak memory", format!("{} MB", bytes / 1_000_000)));
+        }
+    }
+    output::facts(&facts)
 }
 
 /// Why there are no official data.
@@ -199,7 +219,7 @@ fn official(task: TaskId) -> Result<(PathBuf, DatasetIdentity), Absent> {
 }
 
 /// The local file of the task, generated unless a right one is there.
-fn local(args: &PrepareArgs) -> Result<(PathBuf, DatasetIdentity)> {
+fn local(args: &PrepareArgs) -> Result<(PathBuf, DatasetIdentity, Option<Effort>)> {
     let rows = usize::try_from(args.rows)?;
     let file = format!("{}.hdf5", args.task.local_id());
     let path = args.local.join(args.rows.to_string()).join(file);
@@ -212,10 +232,10 @@ fn local(args: &PrepareArgs) -> Result<(PathBuf, DatasetIdentity)> {
     if path.exists()
         && let Some(identity) = recipe.made(&path)?
     {
-        return Ok((path, identity));
+        return Ok((path, identity, None));
     }
-    let identity = recipe.make(&path)?;
-    Ok((path, identity))
+    let (identity, effort) = recipe.make(&path)?;
+    Ok((path, identity, Some(effort)))
 }
 
 /// What decides a local file.
@@ -227,9 +247,37 @@ struct Recipe<'a> {
 }
 
 impl Recipe<'_> {
-    /// What the file at `path` is, if it was made by this very recipe. A local
-    /// file of another one is to be made again; anything else is left alone.
+    /// What a file made by this recipe says of itself.
+    fn metadata(&self) -> Result<BTreeMap<String, String>> {
+        let metadata = recipe::metadata(self.task, self.rows, self.seed, self.behavior)
+            .with_context(|| self.doing())?;
+        let texts = metadata.into_iter().filter_map(|(key, value)| match value {
+            MetaValue::Text(text) => Some((key, text)),
+            _ => None,
+        });
+        Ok(texts.collect())
+    }
+
+    fn doing(&self) -> String {
+        format!("cannot generate data of {}", self.task)
+    }
+
+    /// What the file at `path` is, if it was made by this very recipe: its data
+    /// card says so and has its hash. A local file of another recipe is to be made
+    /// again; anything else is left alone.
     fn made(&self, path: &Path) -> Result<Option<DatasetIdentity>> {
+        let expected = self.metadata()?;
+        if let Some(card) = DataCard::read(path)
+            && card.metadata == expected
+            && card.sha256 == sha256_file(path)?
+        {
+            return Ok(Some(DatasetIdentity {
+                id: card.id,
+                origin: card.origin,
+                sha256: card.sha256,
+                rows: card.rows,
+            }));
+        }
         let again = |why: &dyn Display| {
             eprintln!("note: {}: {why}; generating it again", path.display());
             Ok(None)
@@ -245,46 +293,57 @@ impl Recipe<'_> {
                 path.display()
             );
         }
-        for (key, value) in recipe::metadata(self.task, self.rows, self.seed, self.behavior)? {
-            let MetaValue::Text(expected) = value else {
-                continue;
-            };
+        for (key, expected) in expected {
             let got = data.metadata.get(&key).map_or("absent", String::as_str);
             if got != expected {
                 return again(&format!("`{key}` is `{got}`, expected `{expected}`"));
             }
         }
-        let identity = data.identity.clone();
-        if !card_path(path).exists() {
-            self.write_card(path, data)?;
-        }
-        Ok(Some(identity))
+        again(&format!(
+            "its card {} is missing or another file's",
+            DataCard::path(path).display()
+        ))
     }
 
     /// Generates the file and its card.
-    fn make(&self, path: &Path) -> Result<DatasetIdentity> {
-        let identity = recipe::generate(self.task, self.rows, self.seed, self.behavior, path)
-            .with_context(|| format!("cannot generate data of {}", self.task))?;
-        let data = Dataset::read_training(path, self.task.env)?;
-        self.write_card(path, data)?;
-        Ok(identity)
-    }
-
-    fn write_card(&self, path: &Path, data: Dataset) -> Result<()> {
-        let card = DataCard {
-            task: self.task,
-            scale_rows: self.rows,
-            seed: self.seed,
-            recipe: recipe::RECIPE_VERSION,
-            behavior: Card::read(self.behavior, self.task.env)?,
-            data: info(&Arc::new(data), Some(self.task.env))?,
+    fn make(&self, path: &Path) -> Result<(DatasetIdentity, Effort)> {
+        let &Self {
+            task,
+            rows,
+            seed,
+            behavior,
+        } = self;
+        let started = Instant::now();
+        // An old card must not stand beside a new file.
+        match fs::remove_file(DataCard::path(path)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(in_file(error, &DataCard::path(path)).into());
+            }
+            _ => {}
+        }
+        let made =
+            recipe::generate(task, rows, seed, behavior, path, 0).with_context(|| self.doing())?;
+        let command = format!(
+            "spar data generate --task {task} --rows {rows} --seed {seed} --behavior {} --out {}",
+            behavior.display(),
+            path.display()
+        );
+        let policies = Card::read(behavior, task.env)?;
+        DataCard::new(task, &made, path, policies, self.metadata()?, command)?.write(path)?;
+        let seconds = started.elapsed().as_secs_f64();
+        let effort = Effort {
+            seconds,
+            rows_per_second: made.identity.rows as f64 / seconds,
+            peak_bytes: peak_bytes(),
         };
-        let text = serde_json::to_string_pretty(&card)?;
-        Ok(write_atomic(&card_path(path), text.as_bytes())?)
+        Ok((made.identity, effort))
     }
 }
 
-/// Where the card of a data file is.
-fn card_path(path: &Path) -> PathBuf {
-    path.with_extension("json")
+/// Largest resident set of this process so far, where the system tells.
+fn peak_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kilobytes * 1024)
 }

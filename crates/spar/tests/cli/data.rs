@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 use serde_json::Value;
 use spar_collect::{
     behavior,
-    card::{Card, Level, REPLAY_SEGMENTS},
+    card::{Card, Level, REPLAY_SEGMENTS, Segment},
     gaussian::GaussianPolicy,
     sac::SacConfig,
 };
@@ -101,7 +101,12 @@ pub(crate) fn write_behavior(folder: &Path, seed: u64) {
         trained_steps: 200,
         medium: level(100 + seed as usize),
         expert: level(200),
-        replay_steps: (1..=REPLAY_SEGMENTS).map(|i| 10 * i).collect(),
+        replay: (1..=2 * REPLAY_SEGMENTS)
+            .map(|i| Segment {
+                step: 12 * i - 6,
+                until: 12 * i,
+            })
+            .collect(),
     };
     card.write(folder).unwrap();
     let write = |name: &str, strength| {
@@ -110,7 +115,7 @@ pub(crate) fn write_behavior(folder: &Path, seed: u64) {
     };
     write("medium", 0.3);
     write("expert", 2.0);
-    for i in 0..REPLAY_SEGMENTS {
+    for i in 0..2 * REPLAY_SEGMENTS {
         write(&format!("replay-{i}"), 0.03 * i as f32);
     }
 }
@@ -122,12 +127,17 @@ fn local_data_are_generated_once_and_labelled() {
     let folder = Folder::new();
     write_behavior(&folder.path("behavior"), 0);
     for (level, rows) in [
+        ("random", 500..501),
         ("medium", 500..501),
-        ("medium-replay", 150..250),
+        ("medium-replay", 151..250),
+        ("full-replay", 500..600),
         ("medium-expert", 1000..1001),
+        ("expert", 500..501),
     ] {
         let line = format!("{PREPARE} --task pointmass-{level} --rows 500");
-        let made = folder.spar(&line).json();
+        let mut made = folder.spar(&line).json();
+        assert!(made["effort"]["rows_per_second"].as_f64().unwrap() > 0.0);
+        made.as_object_mut().unwrap().remove("effort");
         let file = format!("local/500/pointmass-{level}-local.hdf5");
         assert_eq!(made["path"], file);
         assert_eq!(made["id"], format!("pointmass-{level}-local"));
@@ -158,31 +168,63 @@ fn local_data_are_generated_once_and_labelled() {
         assert_eq!(found["ok"], true, "{found}");
         let card: Value =
             serde_json::from_slice(&folder.read(&file.replace(".hdf5", ".json"))).unwrap();
-        assert_eq!(card["data"]["sha256"], made["sha256"]);
-        assert_eq!(card["behavior"]["algorithm"], "by hand");
+        assert_eq!(card["sha256"], made["sha256"]);
+        assert_eq!(card["policies"]["algorithm"], "by hand");
+        let info = folder
+            .spar(&format!("data info {file} --env pointmass --json"))
+            .json();
+        for fact in ["id", "origin", "rows", "episodes", "terminals", "timeouts"] {
+            assert_eq!(card[fact], info[fact], "{level}: {fact}");
+        }
+        assert_eq!(card["returns"]["count"], info["complete_episodes"]);
+        for fact in ["mean", "std", "min", "max"] {
+            let of = |v: &Value| v["returns"][fact].as_f64().unwrap();
+            assert!((of(&card) - of(&info)).abs() < 1e-9, "{level}: {fact}");
+        }
+        let sum = |list: &str, of: &str| -> u64 {
+            let list = card[list].as_array().unwrap();
+            list.iter().map(|x| x[of].as_u64().unwrap()).sum()
+        };
+        assert_eq!(sum("histogram", "count"), info["complete_episodes"]);
+        assert_eq!(sum("behavior", "rows"), made["rows"]);
+        assert_eq!(sum("behavior", "episodes"), info["episodes"]);
 
-        let line = format!(
-            "data generate --task pointmass-{level} --rows 500 --behavior behavior --out own.hdf5 --json"
-        );
-        assert_eq!(folder.spar(&line).json()["sha256"], made["sha256"]);
+        // The card's own command makes the same bytes, on any number of threads.
+        let command = card["command"].as_str().unwrap();
+        let command = command.replace(&file, "own.hdf5");
+        let words = command.strip_prefix("spar ").unwrap();
+        for threads in ["1", "3"] {
+            let mut again = folder.command(&format!("{words} --json"));
+            again.env("RAYON_NUM_THREADS", threads);
+            let again = crate::support::Done::of(&mut again).json();
+            assert_eq!(again["sha256"], made["sha256"], "{level}");
+        }
     }
 }
 
 #[test]
-fn levels_without_a_recipe_are_refused_with_the_way_to_official_data() {
+fn replay_data_have_the_mixture_of_the_training() {
     let folder = Folder::new();
     write_behavior(&folder.path("behavior"), 0);
-    for level in ["random", "full-replay", "expert"] {
-        let facts = [
-            &format!("no recipe makes local data of pointmass-{level}"),
-            "medium-replay",
-            &format!("`cargo xtask data fetch pointmass-{level}`"),
-        ];
-        let facts = facts.map(|fact| fact as &str);
-        folder
-            .spar(&format!("{PREPARE} --task pointmass-{level} --rows 500"))
-            .fails(1, &facts);
-        assert!(folder.files("local").is_empty());
+    for (level, steps, policies) in [("medium-replay", 100, 8), ("full-replay", 200, 16)] {
+        let line = format!("{PREPARE} --task pointmass-{level} --rows 20000");
+        folder.spar(&line).ok();
+        let card = folder.read(&format!("local/20000/pointmass-{level}-local.json"));
+        let card: Value = serde_json::from_slice(&card).unwrap();
+        let behavior = card["behavior"].as_array().unwrap();
+        assert_eq!(behavior.len(), 1 + policies);
+        let total = card["rows"].as_f64().unwrap();
+        let rows = |i: usize| behavior[i]["rows"].as_f64().unwrap();
+        let horizon = EnvId::PointMass.horizon() as f64;
+        // 10 uniform steps, then stretches of 12; the first is cut short by them.
+        let per_step = total / f64::from(steps);
+        assert_eq!(behavior[0]["policy"], "uniform");
+        assert!((rows(0) - 10.0 * per_step).abs() <= horizon);
+        assert!((rows(1) - 2.0 * per_step).abs() <= horizon);
+        for (i, part) in behavior.iter().enumerate().take(policies).skip(2) {
+            assert_eq!(part["policy"], format!("replay-{}", i - 1));
+            assert!((rows(i) - 12.0 * per_step).abs() <= horizon, "{i}");
+        }
     }
 }
 
@@ -192,7 +234,7 @@ fn a_local_file_of_another_recipe_is_made_again_and_a_stranger_s_is_kept() {
     write_behavior(&folder.path("behavior"), 0);
     let line = format!("{PREPARE} --task pointmass-medium --rows 300");
     let file = "local/300/pointmass-medium-local.hdf5";
-    let first = folder.spar(&line).json();
+    let first = folder.spar(&line).json()["sha256"].clone();
 
     let seeded = folder.spar(&format!("{line} --seed 1"));
     assert!(
@@ -201,7 +243,7 @@ fn a_local_file_of_another_recipe_is_made_again_and_a_stranger_s_is_kept() {
             .contains("`spar_seed` is `0`, expected `1`; generating it again"),
         "{seeded:?}"
     );
-    assert_ne!(seeded.json()["sha256"], first["sha256"]);
+    assert_ne!(seeded.json()["sha256"], first);
 
     write_behavior(&folder.path("behavior"), 1);
     let retrained = folder.spar(&format!("{line} --seed 1"));
@@ -215,7 +257,12 @@ fn a_local_file_of_another_recipe_is_made_again_and_a_stranger_s_is_kept() {
     fs::write(folder.path(file), &whole[..whole.len() / 2]).unwrap();
     let mended = folder.spar(&line);
     assert!(mended.err.contains("truncated"), "{mended:?}");
-    assert_eq!(mended.json(), first);
+    assert_eq!(mended.json()["sha256"], first);
+
+    fs::remove_file(folder.path(&file.replace(".hdf5", ".json"))).unwrap();
+    let carded = folder.spar(&line);
+    assert!(carded.err.contains("its card"), "{carded:?}");
+    assert_eq!(carded.json()["sha256"], first);
 
     folder.write_data(file);
     let theirs = folder.read(file);
@@ -307,15 +354,39 @@ fn suite_runs_take_no_data_of_another_task() {
 #[test]
 fn behaviour_policies_are_trained_with_their_curve() {
     let folder = Folder::new();
-    let line = "behavior train --env pointmass --seed 0 --steps 200 --batch-size 8 --snapshot-every 100 --out sac";
+    let line = "behavior train --env pointmass --seed 0 --steps 200 --batch-size 8 --start-steps 40 --snapshot-every 100 --out sac";
     folder.spar(line).ok();
     assert_eq!(
         folder.files("sac"),
         [
+            "sac/checkpoint.safetensors",
             "sac/curve.jsonl",
             "sac/snapshot-0000100.safetensors",
             "sac/snapshot-0000200.safetensors",
             "sac/training.json"
         ]
     );
+    let shorter = "behavior train --env pointmass --seed 0 --steps 100 --batch-size 8 --start-steps 40 --snapshot-every 100 --out twice";
+    folder.spar(shorter).ok();
+    folder.spar(&line.replace("sac", "twice")).ok();
+    for file in folder.files("sac") {
+        assert_eq!(
+            folder.read(&file),
+            folder.read(&file.replace("sac", "twice")),
+            "{file}"
+        );
+    }
+    folder.spar(&line.replace("--seed 0", "--seed 1")).fails(
+        1,
+        &["sac holds another training", "\"seed\":0", "\"seed\":1"],
+    );
+
+    let chosen = folder
+        .spar("behavior select --training sac --out chosen")
+        .json();
+    assert!(chosen["medium"]["step"].as_u64() <= chosen["expert"]["step"].as_u64());
+    let made = folder
+        .spar("data generate --task pointmass-expert --rows 200 --behavior chosen --out e.hdf5 --json")
+        .json();
+    assert_eq!(made["rows"], 200);
 }
