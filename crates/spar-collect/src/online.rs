@@ -92,6 +92,7 @@ pub fn snapshot(folder: &Path, step: usize) -> PathBuf {
 /// kind, it goes on from its last checkpoint and ends with the same bytes as one
 /// that was never interrupted.
 ///
+/// What changes with the number of steps changes at snapshots.
 /// `num_envs` environments are stepped in turn; after each round follow
 /// `gradient_steps` updates, from `start_steps` on. Terminal states are not
 /// bootstrapped, timeouts are.
@@ -129,6 +130,9 @@ pub fn train(
     let config = &training.config;
     while trainer.step < config.total_steps {
         trainer.fresh_episodes()?;
+        if config.late_from.is_some_and(|from| trainer.step >= from) {
+            trainer.sac.settle();
+        }
         let until = next_multiple(trainer.step, config.snapshot_every).min(config.total_steps);
         while trainer.step < until {
             trainer.round()?;

@@ -37,8 +37,8 @@ fn medium_return(env: EnvId) -> Option<f64> {
 ///
 /// Expert is the snapshot of the highest mean return among those with the highest
 /// on the training curve. Medium is the one nearest the environment's medium
-/// return among those nearest to it on the curve, not later than where the curve
-/// first passes it by a quarter: D4RL stopped training there.
+/// return among those nearest to it on the curve, all of them before the expert;
+/// the earliest where several are within 5 % of it, as training stopped there.
 ///
 /// # Errors
 /// If a snapshot is unreadable, an environment fails or a file cannot be
@@ -64,15 +64,17 @@ pub fn select(training: &Path, behavior: &Path, threads: usize) -> Result<Card, 
             episodes,
         })
     };
-    // Of the candidates that are best by the curve, the best by a closer look.
-    let best = |mut candidates: Vec<(usize, f64)>, distance: &dyn Fn(f64) -> f64| {
+    // Of the candidates that are best by the curve, the best by a closer look, or
+    // the first that is good enough.
+    let best = |mut candidates: Vec<(usize, f64)>, distance: &dyn Fn(f64) -> f64, enough: f64| {
         candidates.sort_by(|a, b| distance(a.1).total_cmp(&distance(b.1)));
         candidates.truncate(CANDIDATES);
+        candidates.sort_by_key(|c| c.0);
         let levels = candidates
             .iter()
             .map(|&(step, _)| judge(step, CANDIDATE_EPISODES))
             .collect::<Result<Vec<_>, _>>()?;
-        let near = |l: &Level| distance(l.mean_return);
+        let near = |l: &Level| distance(l.mean_return).max(enough);
         let chosen = levels
             .iter()
             .min_by(|a, b| near(a).total_cmp(&near(b)))
@@ -82,12 +84,11 @@ pub fn select(training: &Path, behavior: &Path, threads: usize) -> Result<Card, 
             })?;
         judge(chosen.step, CARD_EPISODES)
     };
-    let expert = best(learned.clone(), &|ret| -ret)?;
+    let expert = best(learned.clone(), &|ret| -ret, f64::NEG_INFINITY)?;
     let target = medium_return(env).unwrap_or(expert.mean_return / 3.0);
-    let passed = learned.iter().find(|(_, ret)| *ret > 1.25 * target);
-    let stop = passed.map_or(expert.step, |p| p.0).min(expert.step);
-    let early = learned.iter().copied().filter(|p| p.0 <= stop).collect();
-    let medium = best(early, &|ret| (ret - target).abs())?;
+    let before = |p: &(usize, f64)| p.0 <= expert.step;
+    let early = learned.iter().copied().filter(before).collect();
+    let medium = best(early, &|ret| (ret - target).abs(), 0.05 * target.abs())?;
 
     let trained_steps = curve.last().map_or(0, |p| p.step);
     let card = Card {

@@ -1,6 +1,6 @@
 //! `spar behavior`: training the policies that local data are made of.
 
-use std::path::PathBuf;
+use std::{num::NonZeroUsize, path::PathBuf};
 
 use anyhow::Result;
 use spar_collect::{
@@ -35,7 +35,8 @@ pub(crate) struct SelectArgs {
     threads: usize,
 }
 
-/// What to train.
+/// What to train. Settings not given are those of the policies in
+/// `datasets/behavior`.
 #[derive(clap::Args)]
 pub(crate) struct TrainArgs {
     /// Environment
@@ -44,39 +45,73 @@ pub(crate) struct TrainArgs {
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Environment steps
-    #[arg(long, value_name = "N", default_value_t = SacConfig::default().total_steps)]
-    steps: usize,
-    /// Transitions per update
-    #[arg(long, value_name = "N", default_value_t = SacConfig::default().batch_size)]
-    batch_size: usize,
-    /// Learning rate of the actor
-    #[arg(long, value_name = "X", default_value_t = SacConfig::default().lr)]
-    lr: f32,
-    /// Learning rate of critics and temperature
-    #[arg(long, value_name = "X", default_value_t = SacConfig::default().critic_lr)]
-    critic_lr: f32,
-    /// From the critics' mean (0) to their minimum (1)
-    #[arg(long, value_name = "X", default_value_t = SacConfig::default().pessimism)]
-    pessimism: f32,
-    /// LayerNorm in the critics
-    #[arg(long)]
-    layer_norm: bool,
-    /// Steps with uniformly random actions before the first update
-    #[arg(long, value_name = "N", default_value_t = SacConfig::default().start_steps)]
-    start_steps: usize,
-    /// Environments stepped in turn
-    #[arg(long, value_name = "N", default_value_t = SacConfig::default().num_envs)]
-    num_envs: usize,
-    /// Updates after each step of all of them
-    #[arg(long, value_name = "N", default_value_t = SacConfig::default().gradient_steps)]
-    gradient_steps: usize,
-    /// Steps between two snapshots
-    #[arg(long, value_name = "N", default_value_t = SacConfig::default().snapshot_every)]
-    snapshot_every: usize,
-    /// Folder of the snapshots and the curve
+    /// Folder of snapshots, curve and checkpoint; an interrupted training there goes on
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Settings of the training.
+#[derive(clap::Args)]
+struct Settings {
+    /// Environment steps
+    #[arg(long, value_name = "N")]
+    steps: Option<usize>,
+    /// Transitions per update
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    /// Learning rate of the actor
+    #[arg(long, value_name = "X")]
+    lr: Option<f32>,
+    /// Learning rate of critics and temperature
+    #[arg(long, value_name = "X")]
+    critic_lr: Option<f32>,
+    /// Value of an action, from the critics' mean (0) to their minimum (1)
+    #[arg(long, value_name = "X")]
+    pessimism: Option<f32>,
+    /// LayerNorm in the critics: true or false
+    #[arg(long, value_name = "BOOL")]
+    layer_norm: Option<bool>,
+    /// Steps after which the learning rates are a fifth
+    #[arg(long, value_name = "N")]
+    late_from: Option<usize>,
+    /// Steps with uniformly random actions before the first update
+    #[arg(long, value_name = "N")]
+    start_steps: Option<usize>,
+    /// Environments stepped in turn
+    #[arg(long, value_name = "N", value_parser = positive)]
+    num_envs: Option<usize>,
+    /// Updates after each step of all of them
+    #[arg(long, value_name = "N")]
+    gradient_steps: Option<usize>,
+    /// Steps between two snapshots
+    #[arg(long, value_name = "N", value_parser = positive)]
+    snapshot_every: Option<usize>,
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    let number: NonZeroUsize = text.parse().map_err(|e| format!("{e}"))?;
+    Ok(number.get())
+}
+
+impl Settings {
+    fn over(&self, usual: SacConfig) -> SacConfig {
+        SacConfig {
+            total_steps: self.steps.unwrap_or(usual.total_steps),
+            batch_size: self.batch_size.unwrap_or(usual.batch_size),
+            lr: self.lr.unwrap_or(usual.lr),
+            critic_lr: self.critic_lr.unwrap_or(usual.critic_lr),
+            pessimism: self.pessimism.unwrap_or(usual.pessimism),
+            layer_norm: self.layer_norm.unwrap_or(usual.layer_norm),
+            late_from: self.late_from.or(usual.late_from),
+            start_steps: self.start_steps.unwrap_or(usual.start_steps),
+            num_envs: self.num_envs.unwrap_or(usual.num_envs),
+            gradient_steps: self.gradient_steps.unwrap_or(usual.gradient_steps),
+            snapshot_every: self.snapshot_every.unwrap_or(usual.snapshot_every),
+            ..usual
+        }
+    }
 }
 
 /// Does what `command` says.
@@ -92,19 +127,7 @@ pub(crate) fn run(command: &Command) -> Result<()> {
 }
 
 fn train(args: &TrainArgs) -> Result<()> {
-    let config = SacConfig {
-        total_steps: args.steps,
-        batch_size: args.batch_size,
-        lr: args.lr,
-        critic_lr: args.critic_lr,
-        pessimism: args.pessimism,
-        layer_norm: args.layer_norm,
-        start_steps: args.start_steps,
-        num_envs: args.num_envs,
-        gradient_steps: args.gradient_steps,
-        snapshot_every: args.snapshot_every,
-        ..SacConfig::default()
-    };
+    let config = args.settings.over(SacConfig::of(args.env));
     let training = Training {
         env: args.env,
         seed: args.seed,
