@@ -52,7 +52,7 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<ExitCode> {
     spar_data::rehearse_in(|file| {
         let mut command = Process::new(std::env::current_exe()?);
-        command.args(["data", "rehearse"]).arg(file);
+        command.args(["data", "rehearse", "--"]).arg(file);
         Ok(command)
     });
     let cli = match Cli::try_parse() {
