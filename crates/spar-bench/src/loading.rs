@@ -101,10 +101,14 @@ pub(crate) fn load(file: &Path, core: Option<usize>) -> Result<()> {
 /// What training holds, as its little-endian bytes.
 fn bytes(data: &Dataset) -> Vec<u8> {
     let floats = [&data.observations, &data.actions, &data.rewards];
-    let floats = floats.into_iter().flatten().flat_map(|x| x.to_le_bytes());
     let timeouts = data.timeouts.as_deref().unwrap_or_default();
     let flags = data.terminals.iter().chain(timeouts);
-    floats.chain(flags.map(|&flag| u8::from(flag))).collect()
+    let mut bytes = Vec::new();
+    for x in floats.into_iter().flatten() {
+        bytes.extend_from_slice(&x.to_le_bytes());
+    }
+    bytes.extend(flags.map(|&flag| u8::from(flag)));
+    bytes
 }
 
 #[cfg(test)]

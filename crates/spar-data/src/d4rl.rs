@@ -67,21 +67,33 @@ impl<'a> D4rl<'a> {
         identify(self.source.path, sha256, rows, &self.metadata)
     }
 
-    /// All of it, in memory.
-    pub(crate) fn read(self, sha256: String) -> Result<Dataset, DataError> {
-        let (identity, notes) = self.identify(sha256);
+    /// All of it, in memory; `sha256` is called last, for the hash of its bytes.
+    pub(crate) fn read(
+        self,
+        sha256: impl FnOnce() -> Result<String, DataError>,
+    ) -> Result<Dataset, DataError> {
+        let observations = self.observations.read()?;
+        let actions = self.actions.read()?;
+        let rewards = self.rewards.read()?;
+        let terminals = self.terminals.flags()?;
+        let timeouts = self.timeouts.as_ref().map(Array::flags).transpose()?;
+        let next_observations = self.next_observations.as_ref().map(Array::read);
+        let next_observations = next_observations.transpose()?;
+        let [qpos, qvel] = [&self.qpos, &self.qvel].map(|array| array.as_ref().map(Array::read));
+        let (qpos, qvel) = (qpos.transpose()?, qvel.transpose()?);
+        let (identity, notes) = self.identify(sha256()?);
         Ok(Dataset {
             obs_dim: self.observations.width(),
             act_dim: self.actions.width(),
-            observations: self.observations.read()?,
-            actions: self.actions.read()?,
-            rewards: self.rewards.read()?,
-            terminals: self.terminals.flags()?,
-            timeouts: self.timeouts.map(|a| a.flags()).transpose()?,
-            next_observations: self.next_observations.map(|a| a.read()).transpose()?,
+            observations,
+            actions,
+            rewards,
+            terminals,
+            timeouts,
+            next_observations,
             ends: None,
-            qpos: self.qpos.map(|a| a.read()).transpose()?,
-            qvel: self.qvel.map(|a| a.read()).transpose()?,
+            qpos,
+            qvel,
             metadata: self.metadata,
             identity,
             notes,

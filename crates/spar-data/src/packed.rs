@@ -369,7 +369,10 @@ impl Packed {
             numbers(self.element, plain, shuffled, &mut scratch.numbers);
             let from = scratch.numbers.chunks_exact(self.wide);
             for (to, from) in out.chunks_exact_mut(self.width).zip(from) {
-                to[left..left + columns].copy_from_slice(&from[..columns]);
+                // Too few, mostly, for a call that copies them.
+                for (to, &from) in to[left..left + columns].iter_mut().zip(from) {
+                    *to = from;
+                }
             }
         }
         Ok(())

@@ -1,6 +1,10 @@
 //! A path in, an open file out: the checks before any layout is known.
 
-use std::path::{Path, PathBuf};
+use std::{
+    panic::resume_unwind,
+    path::{Path, PathBuf},
+    thread,
+};
 
 use spar_core::{EnvId, files::sha256_file};
 
@@ -30,8 +34,16 @@ pub(crate) struct Checked {
 }
 
 impl Checked {
-    /// What `path` means, after a look at its first bytes.
+    /// What `path` means, after a look at its first bytes, and after another process
+    /// has opened it, where there can be one.
     pub(crate) fn at(path: &Path) -> Result<Self, DataError> {
+        let checked = Self::unrehearsed(path)?;
+        rehearsal::before(&checked.path)?;
+        Ok(checked)
+    }
+
+    /// The same for that other process.
+    pub(crate) fn unrehearsed(path: &Path) -> Result<Self, DataError> {
         let path = minari::locate(path);
         let described = Description::beside(&path)?;
         let length = precheck(&path)?;
@@ -47,16 +59,13 @@ impl Checked {
         self.length
     }
 
-    /// The hash of its bytes. One that is no official file's has been opened by
-    /// another process first, where there can be one.
+    /// The hash of its bytes.
     pub(crate) fn sha256(&self) -> Result<String, DataError> {
-        let sha256 = sha256_file(&self.path).map_err(|source| DataError::Io {
+        sha256_file(&self.path).map_err(|source| DataError::Io {
             path: self.path.clone(),
             doing: "read the data file",
             source,
-        })?;
-        rehearsal::before(&self.path, &sha256)?;
-        Ok(sha256)
+        })
     }
 
     pub(crate) fn open(&self) -> Result<Source<'_>, DataError> {
@@ -80,12 +89,16 @@ pub(crate) fn read_file(
     parts: Parts,
 ) -> Result<Dataset, DataError> {
     let checked = Checked::at(path)?;
-    let sha256 = checked.sha256()?;
-    let source = checked.open()?;
-    match source.layout {
-        Layout::D4rl => D4rl::open(&source, env, parts)?.read(sha256),
-        Layout::Minari => minari::read(checked.episodes(&source, env, parts)?, sha256, parts),
-    }
+    // Hashing takes as long as reading, so each has a thread.
+    thread::scope(|scope| {
+        let hash = scope.spawn(|| checked.sha256());
+        let hash = || hash.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let source = checked.open()?;
+        match source.layout {
+            Layout::D4rl => D4rl::open(&source, env, parts)?.read(hash),
+            Layout::Minari => minari::read(checked.episodes(&source, env, parts)?, hash, parts),
+        }
+    })
 }
 
 /// Refuses widths that are not `env`'s.

@@ -1,11 +1,11 @@
 //! Files are opened by another process first.
 //!
 //! libhdf5 is C, and bytes can be arranged on which it crashes, never returns or
-//! asks for all memory there is. A file that is no official one, whose hash would
-//! be known, is therefore opened by a child with bounds on its memory and time,
-//! which has the library do all that it is going to do. Only a file that it came through
-//! is opened by this process; of any other the user gets one line. Arrays that are
-//! unpacked without the library the child does not read: it costs milliseconds.
+//! asks for all memory there is. A file is therefore opened by a child with bounds on
+//! its memory and time, which has the library do all that it is going to do. Only a
+//! file that it came through is opened by this process; of any other the user gets one
+//! line. Arrays that are unpacked without the library the child does not read: it costs
+//! milliseconds.
 //!
 //! There is a child only in a program that says how to start one
 //! ([`rehearse_in`]), as `spar` does.
@@ -21,7 +21,6 @@ use crate::{
     d4rl::D4rl,
     dataset::Layout,
     error::DataError,
-    manifest,
     read::{Checked, Parts},
 };
 
@@ -50,7 +49,7 @@ pub fn rehearse_in(start: Start) {
 /// # Errors
 /// As [`Dataset::read`](crate::Dataset::read), but for what is wrong with numbers.
 pub fn rehearse(path: &Path) -> Result<(), DataError> {
-    let checked = Checked::at(path)?;
+    let checked = Checked::unrehearsed(path)?;
     confine(checked.length()).map_err(|source| DataError::Io {
         path: path.into(),
         doing: "bound the memory and time of reading the file",
@@ -66,14 +65,11 @@ pub fn rehearse(path: &Path) -> Result<(), DataError> {
     }
 }
 
-/// Has a child open the file at `path` if it is unknown and there can be a child.
-pub(crate) fn before(path: &Path, sha256: &str) -> Result<(), DataError> {
+/// Has a child open the file at `path` if there can be one.
+pub(crate) fn before(path: &Path) -> Result<(), DataError> {
     let Some(start) = START.get() else {
         return Ok(());
     };
-    if manifest::by_sha256(sha256).is_some() {
-        return Ok(());
-    }
     let run = || {
         let mut child = start(path)?;
         child.stdin(Stdio::null()).stderr(Stdio::null()).output()

@@ -180,7 +180,14 @@ impl fmt::Display for Loading {
              cores read",
             self.rows, self.cpu, self.measured.date, self.measured.commit, self.h5py
         )?;
-        let header = ["file", "who", "seconds", "of h5py's", "data, MB", "peak, MB"];
+        let header = [
+            "file",
+            "who",
+            "seconds",
+            "of h5py's",
+            "data, MB",
+            "peak, MB",
+        ];
         let mut table = report::table(&header);
         let megabytes = |bytes: u64| format!("{:.0}", bytes as f64 / 1e6);
         for (file, readings) in &self.readings {
@@ -202,7 +209,11 @@ impl fmt::Display for Loading {
         }
         writeln!(f, "{}", report::aligned(table, 2))?;
         for (way, &bytes) in &self.convert_peak_bytes {
-            writeln!(f, "converting it {way}: {} MB at its peak", megabytes(bytes))?;
+            writeln!(
+                f,
+                "converting it {way}: {} MB at its peak",
+                megabytes(bytes)
+            )?;
         }
         Ok(())
     }

@@ -222,10 +222,10 @@ impl EpisodeArrays<'_> {
     }
 }
 
-/// Reads all `episodes` of the file whose bytes have the hash `sha256`.
+/// Reads all `episodes`; `sha256` is called last, for the hash of the file's bytes.
 pub(crate) fn read(
     mut episodes: Episodes<'_>,
-    sha256: String,
+    sha256: impl FnOnce() -> Result<String, DataError>,
     parts: Parts,
 ) -> Result<Dataset, DataError> {
     let state = || (parts == Parts::Everything).then(Vec::new);
@@ -242,7 +242,7 @@ pub(crate) fn read(
         qpos: state(),
         qvel: state(),
         metadata: episodes.about().shown(),
-        identity: episodes.identity(sha256),
+        identity: episodes.identity(String::new()),
         notes: Vec::new(),
     };
     let (mut truncations, mut stops, mut last) = (Vec::new(), Vec::new(), Vec::new());
@@ -275,6 +275,7 @@ pub(crate) fn read(
         }
     }
     data.identity.rows = data.rewards.len();
+    data.identity.sha256 = sha256()?;
     episodes.about().agrees("total_steps", data.identity.rows)?;
     data.timeouts = Some(truncations);
     data.ends = Some(Ends {
