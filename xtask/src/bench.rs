@@ -8,9 +8,11 @@
 //! by CPU time. `--check` leaves the peers out and compares with a committed
 //! baseline instead. `--scaling` measures our steps alone: side by side, at other
 //! sizes, on much data. `--write-docs` makes the page of what the two measured last.
+//! `--loading` measures the reading of data files beside h5py's.
 
 mod baseline;
 mod cores;
+mod loading;
 mod measured;
 mod memory;
 mod page;
@@ -62,6 +64,18 @@ pub(crate) struct Options {
         requires = "scaling"
     )]
     memory_rows: NonZeroUsize,
+    /// Measure how fast and in what memory a large file is read instead, beside h5py,
+    /// and converted
+    #[arg(long, conflicts_with_all = ["check", "scaling", "write_docs"])]
+    loading: bool,
+    /// With --loading: rows of that file
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "1000000",
+        requires = "loading"
+    )]
+    loading_rows: NonZeroUsize,
     /// Measure nothing; write docs/performance.md and its plot from what was
     /// measured last, with and without --scaling
     #[arg(long, conflicts_with_all = ["check", "scaling", "peers", "rounds", "seconds", "out"])]
@@ -71,7 +85,7 @@ pub(crate) struct Options {
         long,
         value_delimiter = ',',
         default_value = "torch,jax",
-        conflicts_with_all = ["check", "scaling"]
+        conflicts_with_all = ["check", "scaling", "loading"]
     )]
     peers: Vec<Peer>,
     /// Turns of every contender
@@ -80,8 +94,8 @@ pub(crate) struct Options {
     /// Seconds of each turn
     #[arg(long, default_value = "1.0")]
     seconds: f64,
-    /// Where to write everything measured, as JSON [default: bench.json or
-    /// scaling.json in target/bench]
+    /// Where to write everything measured, as JSON [default: bench.json,
+    /// scaling.json or loading.json in target/bench]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -94,6 +108,9 @@ const COMPARISON: &str = "bench.json";
 
 /// What `--scaling` measured, in [`FOLDER`].
 const SCALING: &str = "scaling.json";
+
+/// What `--loading` measured, in [`FOLDER`].
+const LOADING: &str = "loading.json";
 
 /// Who we are measured against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -178,6 +195,8 @@ pub(crate) fn bench(
         bench.check()
     } else if options.scaling {
         scaling::measure(&bench, &cargo.build("spar")?, &out(SCALING))
+    } else if options.loading {
+        loading::measure(&bench, &cargo.build("spar")?, &out(LOADING))
     } else {
         bench.compare(&out(COMPARISON))
     }

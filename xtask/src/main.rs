@@ -60,7 +60,7 @@ enum Command {
     Reproduce(Options),
     /// Measure our training steps beside candle's, PyTorch's and JAX's; with
     /// --check, against the committed baseline; with --scaling, side by side and
-    /// at other sizes.
+    /// at other sizes; with --loading, the reading of files beside h5py.
     Bench(bench::Options),
     /// Only data: a suite's, official files, or behaviour policies.
     #[command(subcommand)]

@@ -94,11 +94,12 @@ fn has_word(line: &str, word: &str) -> bool {
         .any(|(at, _)| !line[..at].ends_with(part) && !line[at + word.len()..].starts_with(part))
 }
 
-/// Manifests of the members by package name.
+/// Manifests of the members by package name. A fuzz target is a workspace of its own.
 fn manifests() -> BTreeMap<String, Table> {
+    let member = |path: &str| path.ends_with("/Cargo.toml") && !path.contains("/fuzz/");
     sources()
         .into_iter()
-        .filter(|source| source.path != "Cargo.toml" && source.path.ends_with("Cargo.toml"))
+        .filter(|source| member(&source.path))
         .map(|source| {
             let table: Table = source.text.parse().unwrap();
             let name = table["package"]["name"].as_str().unwrap().to_owned();

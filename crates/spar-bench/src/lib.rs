@@ -3,7 +3,8 @@
 //! `spar-bench inputs FILE` writes what every contender starts from: initial
 //! parameters, a cycle of batches and the noise of each update, so that
 //! programs in other languages compute the same function. `spar-bench dataset FILE`
-//! writes data to measure the memory of a run on. `spar-bench serve`
+//! writes data to measure the memory of a run on, `spar-bench walk FILE` to measure how
+//! fast `spar-bench load FILE` reads them. `spar-bench serve`
 //! then answers requests on stdin, one line each: the losses of one cycle, or
 //! how many steps fit into some time. The peers' scripts in `xtask/peers` speak
 //! the same protocol, and `xtask` asks all in turn.
@@ -17,6 +18,7 @@
 mod clock;
 mod dataset;
 mod inputs;
+mod loading;
 mod ours;
 mod peak;
 mod plain;
@@ -46,6 +48,22 @@ enum Command {
         #[arg(long)]
         rows: usize,
     },
+    /// Write random walks in D4RL's layout, at HalfCheetah's widths
+    Walk {
+        /// An HDF5 file
+        file: PathBuf,
+        /// Rows, one for each step
+        #[arg(long)]
+        rows: usize,
+    },
+    /// Read a file as training does, and print what it took, as JSON
+    Load {
+        /// An HDF5 file at HalfCheetah's widths
+        file: PathBuf,
+        /// Stay on this core, counted among those allowed
+        #[arg(long)]
+        core: Option<usize>,
+    },
     /// Answer requests on stdin until it ends
     Serve {
         /// Stay on this core, counted among those allowed
@@ -59,6 +77,8 @@ pub fn run(contenders: &[&'static str]) -> ExitCode {
     let done = match Command::parse() {
         Command::Inputs { file } => inputs::write(&file),
         Command::Dataset { file, rows } => dataset::write(&file, rows),
+        Command::Walk { file, rows } => loading::walk(&file, rows),
+        Command::Load { file, core } => loading::load(&file, core),
         Command::Serve { core } => serve::serve(core, contenders),
     };
     match done {

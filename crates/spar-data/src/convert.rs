@@ -1,26 +1,38 @@
-//! From one layout to the other.
+//! From one layout to the other, an episode at a time: of a whole data set only the
+//! flags of a D4RL file are held, two bytes a row.
 //!
 //! Minari keeps an episode's last observation and D4RL's layout does not, except
 //! in files with `next_observations`: those convert there and back row for row.
 //! From others, a step whose next observation nobody recorded is left out, as
 //! D4RL's own loader does, and [`Converted`] counts what was.
 
-use std::{collections::BTreeMap, ops::Range, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use serde_json::{Map, Value};
 use spar_core::{DatasetIdentity, EnvId};
 
 use crate::{
-    dataset::{Dataset, EpisodeEnd, Layout},
+    d4rl::D4rl,
+    dataset::{EpisodeEnd, Layout, episodes},
     error::DataError,
-    minari::{About, EpisodeRows, MinariWriter, refuse_existing},
+    minari::{About, Episode, EpisodeRows, Episodes, MinariWriter, refuse_existing},
+    read::{Checked, Parts},
     writer::{META_DATASET, META_ORIGIN, MetaValue, Row, Writer},
 };
 
 /// For data that do not need one to tell where episodes are cut.
 const NO_HORIZON: usize = usize::MAX;
 
-/// What became of data that are a Minari data set now.
+/// Data to be converted. Both ways, what is wrong with a number is found on the way
+/// to it, and nothing is left behind then.
+pub struct Conversion {
+    checked: Checked,
+    sha256: String,
+    layout: Layout,
+    env: Option<EnvId>,
+}
+
+/// What became of converted data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Converted {
     /// The data as they are now.
@@ -31,64 +43,160 @@ pub struct Converted {
     /// Terminated episodes whose last observation is not recorded. The one before
     /// stands in its place, which no learner looks at: the step is terminal.
     pub repeated: usize,
+    /// What a user should know about the data before, one line each.
+    pub notes: Vec<String>,
 }
 
-/// Writes `data` as the Minari data set `id` to the folder `folder`, whole or not
-/// at all. With `env`, actions are declared to lie in `[-1, 1]` as all of its do,
-/// and an old file without timeouts is cut at its horizon.
-///
-/// # Errors
-/// [`DataError::Exists`] if something is at `folder`, [`DataError::BadId`],
-/// [`DataError::SameLayout`] for data of a Minari data set,
-/// [`DataError::NoCuts`] for a file without timeouts where `env` is `None`, and
-/// [`DataError::Write`].
-pub fn to_minari(
-    data: &Dataset,
-    folder: &Path,
-    id: &str,
-    env: Option<EnvId>,
-) -> Result<Converted, DataError> {
-    differs(data, Layout::Minari)?;
-    let horizon = match (env, &data.timeouts) {
-        (Some(env), _) => env.horizon(),
-        (None, Some(_)) => NO_HORIZON,
-        (None, None) => {
-            return Err(DataError::NoCuts {
-                id: data.identity.id.clone(),
-            });
+impl Conversion {
+    /// The data at `path`, which may be all that
+    /// [`Dataset::read`](crate::Dataset::read) takes. With `env`, data whose widths
+    /// are not its are refused, the actions of a Minari data set are declared to lie in
+    /// `[-1, 1]` as all of its do, and an old file without timeouts is cut at its
+    /// horizon.
+    ///
+    /// # Errors
+    /// As [`Dataset::read`](crate::Dataset::read), as far as no array is concerned.
+    pub fn open(path: &Path, env: Option<EnvId>) -> Result<Self, DataError> {
+        let checked = Checked::at(path)?;
+        let sha256 = checked.sha256()?;
+        let layout = checked.open()?.layout;
+        Ok(Self {
+            checked,
+            sha256,
+            layout,
+            env,
+        })
+    }
+
+    /// How the data are laid out now.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Writes them as the Minari data set `id` to the folder `folder`, whole or not
+    /// at all.
+    ///
+    /// # Errors
+    /// [`DataError::Exists`] if something is at `folder`, [`DataError::BadId`],
+    /// [`DataError::SameLayout`] for data of a Minari data set,
+    /// [`DataError::NoCuts`] for a file without timeouts where no environment is named,
+    /// [`DataError::Write`], and what [`Dataset::read`](crate::Dataset::read) refuses.
+    pub fn to_minari(&self, folder: &Path, id: &str) -> Result<Converted, DataError> {
+        let source = self.checked.open()?;
+        if self.layout == Layout::Minari {
+            let episodes = self
+                .checked
+                .episodes(&source, self.env, Parts::Everything)?;
+            return Err(self.same_layout(episodes.identity(self.sha256.clone()).id));
         }
-    };
-    let about = About {
-        id: id.to_owned(),
-        obs_dim: data.obs_dim,
-        act_dim: data.act_dim,
-        action_bounds: env.map(|_| (-1.0, 1.0)),
-        fields: source_fields(data),
-    };
-    let mut writer = MinariWriter::create(folder, about)?;
+        let file = D4rl::open(&source, self.env, Parts::Everything)?;
+        let (identity, notes) = file.identify(self.sha256.clone());
+        let horizon = match (self.env, &file.timeouts) {
+            (Some(env), _) => env.horizon(),
+            (None, Some(_)) => NO_HORIZON,
+            (None, None) => return Err(DataError::NoCuts { id: identity.id }),
+        };
+        let about = About {
+            id: id.to_owned(),
+            obs_dim: file.observations.width(),
+            act_dim: file.actions.width(),
+            action_bounds: self.env.map(|_| (-1.0, 1.0)),
+            fields: source_fields(&identity, &file.metadata),
+        };
+        let mut writer = MinariWriter::create(folder, about)?;
+        let (left_out, repeated) = write_episodes(file, horizon, &mut writer)?;
+        Ok(Converted {
+            identity: writer.finish()?,
+            left_out,
+            repeated,
+            notes,
+        })
+    }
+
+    /// Writes them as a file in D4RL's layout to `path`, whole or not at all, with
+    /// `next_observations`.
+    ///
+    /// An episode's last row carries the flags it has; one with neither is marked as
+    /// cut, since D4RL's layout tells episodes by nothing else. Flags within an
+    /// episode do not end it in Minari: such a termination is kept, such a truncation
+    /// is not.
+    ///
+    /// # Errors
+    /// [`DataError::Exists`] if something is at `path`, [`DataError::SameLayout`] for
+    /// data in D4RL's layout, [`DataError::Write`], and what
+    /// [`Dataset::read`](crate::Dataset::read) refuses.
+    pub fn to_d4rl(&self, path: &Path) -> Result<Converted, DataError> {
+        let source = self.checked.open()?;
+        if self.layout == Layout::D4rl {
+            let file = D4rl::open(&source, self.env, Parts::Everything)?;
+            return Err(self.same_layout(file.identify(self.sha256.clone()).0.id));
+        }
+        refuse_existing(path)?;
+        let episodes = self
+            .checked
+            .episodes(&source, self.env, Parts::Everything)?;
+        let identity = episodes.identity(self.sha256.clone());
+        let fields = source_fields(&identity, &episodes.about().shown());
+        let text = |(key, value): (String, Value)| Some((key, value.as_str()?.into()));
+        let mut metadata: BTreeMap<String, MetaValue> =
+            fields.into_iter().filter_map(text).collect();
+        metadata.insert(META_ORIGIN.into(), "minari".into());
+        metadata.insert(META_DATASET.into(), identity.id.clone().into());
+        Ok(Converted {
+            identity: write_rows(episodes, path, &metadata, &identity.id)?,
+            left_out: 0,
+            repeated: 0,
+            notes: Vec::new(),
+        })
+    }
+
+    fn same_layout(&self, id: String) -> DataError {
+        DataError::SameLayout {
+            id,
+            layout: self.layout.name(),
+        }
+    }
+}
+
+/// Hands every episode of `file` to `writer`. Returns how many last rows were left
+/// out, and how many last observations repeated.
+fn write_episodes(
+    file: D4rl<'_>,
+    horizon: usize,
+    writer: &mut MinariWriter,
+) -> Result<(usize, usize), DataError> {
+    let terminals = file.terminals.flags()?;
+    let timeouts = file.timeouts.map(|array| array.flags()).transpose()?;
+    let obs_dim = file.observations.width();
+    let mut observations = file.observations.cursor::<f32>();
+    let mut next_observations = file.next_observations.map(|a| a.cursor::<f32>());
+    let mut actions = file.actions.cursor::<f32>();
+    let mut rewards = file.rewards.cursor::<f32>();
+    let mut qpos = file.qpos.map(|array| array.cursor::<f64>());
+    let mut qvel = file.qvel.map(|array| array.cursor::<f64>());
     let (mut left_out, mut repeated) = (0, 0);
-    for episode in data.episodes(horizon) {
+    for episode in episodes(&terminals, timeouts.as_deref(), None, horizon) {
         let mut rows = episode.rows;
-        let known = data.observation_after(rows.end - 1, true);
-        if known.is_none() {
-            if episode.end == EpisodeEnd::Terminal {
+        let (mut before, mut last) = (Vec::new(), Vec::new());
+        observations.append(rows.clone(), &mut before)?;
+        let end = before.len() - obs_dim;
+        match (&mut next_observations, episode.end) {
+            (Some(next), _) => next.append(rows.end - 1..rows.end, &mut last)?,
+            (None, EpisodeEnd::Terminal) => {
+                last.extend_from_slice(&before[end..]);
                 repeated += 1;
-            } else {
-                left_out += 1;
+            }
+            (None, _) => {
+                last = before.split_off(end);
                 rows.end -= 1;
+                left_out += 1;
             }
         }
         if rows.is_empty() {
             continue;
         }
-        let last = match (known, episode.end) {
-            (Some(last), _) => last,
-            (None, EpisodeEnd::Terminal) => data.observation(rows.end - 1),
-            (None, _) => data.observation(rows.end),
-        };
-        let flags = |flags: &[bool]| flags[rows.clone()].to_vec();
-        let mut truncations = match &data.timeouts {
-            Some(timeouts) => flags(timeouts),
+        let mut truncations = match &timeouts {
+            Some(timeouts) => timeouts[rows.clone()].to_vec(),
             None => vec![false; rows.len()],
         };
         if episode.end == EpisodeEnd::Timeout
@@ -96,88 +204,92 @@ pub fn to_minari(
         {
             *cut = true;
         }
-        let part = |width: usize| rows.start * width..rows.end * width;
-        let of = |values, width: Option<usize>| state(values, rows.clone(), width.unwrap_or(0));
+        let mut state = [Vec::new(), Vec::new()];
+        for (cursor, values) in [&mut qpos, &mut qvel].into_iter().zip(&mut state) {
+            if let Some(cursor) = cursor {
+                cursor.append(rows.clone(), values)?;
+            }
+        }
+        let (mut acted, mut rewarded) = (Vec::new(), Vec::new());
+        actions.append(rows.clone(), &mut acted)?;
+        rewards.append(rows.clone(), &mut rewarded)?;
         writer.push(&EpisodeRows {
-            observations: &data.observations[part(data.obs_dim)],
-            last,
-            actions: &data.actions[part(data.act_dim)],
-            rewards: &data.rewards[rows.clone()],
-            terminations: &data.terminals[rows.clone()],
+            observations: &before,
+            last: &last,
+            actions: &acted,
+            rewards: &rewarded,
+            terminations: &terminals[rows.clone()],
             truncations: &truncations,
-            qpos: of(&data.qpos, data.nq()),
-            qvel: of(&data.qvel, data.nv()),
+            qpos: qpos.is_some().then_some(&state[0]),
+            qvel: qvel.is_some().then_some(&state[1]),
         })?;
     }
-    Ok(Converted {
-        identity: writer.finish()?,
-        left_out,
-        repeated,
-    })
+    Ok((left_out, repeated))
 }
 
-/// Writes a Minari data set as a file in D4RL's layout to `path`, whole or not at
-/// all, with `next_observations`.
-///
-/// An episode's last row carries the flags it has; one with neither is marked as
-/// cut, since D4RL's layout tells episodes by nothing else. Flags within an
-/// episode do not end it in Minari: such a termination is kept, such a truncation
-/// is not.
-///
-/// # Errors
-/// [`DataError::Exists`] if something is at `path`, [`DataError::SameLayout`] for
-/// data in D4RL's layout, and [`DataError::Write`].
-pub fn to_d4rl(data: &Dataset, path: &Path) -> Result<DatasetIdentity, DataError> {
-    differs(data, Layout::D4rl)?;
-    refuse_existing(path)?;
-    let text = |(key, value): (String, Value)| Some((key, value.as_str()?.into()));
-    let mut metadata: BTreeMap<String, MetaValue> =
-        source_fields(data).into_iter().filter_map(text).collect();
-    metadata.insert(META_ORIGIN.into(), "minari".into());
-    metadata.insert(META_DATASET.into(), data.identity.id.clone().into());
-    let widths = [data.nq(), data.nv()].map(|width| width.unwrap_or(0));
-    let [nq, nv] = widths;
-    let mut writer = Writer::create(path, data.obs_dim, data.act_dim, nq, nv, &metadata)?;
-    for episode in data.episodes(NO_HORIZON) {
-        let stop = episode.rows.end;
-        let unmarked = episode.end == EpisodeEnd::Unfinished && stop < data.rows();
-        for row in episode.rows {
-            let last = row + 1 == stop;
-            let flagged = data.timeouts.as_ref().is_some_and(|timeouts| timeouts[row]);
-            writer.push(&Row {
-                obs: data.observation(row),
-                action: data.action(row),
-                reward: data.rewards[row],
-                terminal: data.terminals[row],
-                timeout: last && (flagged || unmarked),
-                next_obs: data.observation_after(row, last).unwrap_or_default(),
-                qpos: state(&data.qpos, row..row + 1, nq).unwrap_or_default(),
-                qvel: state(&data.qvel, row..row + 1, nv).unwrap_or_default(),
-            })?;
-        }
+/// Writes every step of `episodes` to the file `path`.
+fn write_rows(
+    mut episodes: Episodes<'_>,
+    path: &Path,
+    metadata: &BTreeMap<String, MetaValue>,
+    id: &str,
+) -> Result<DatasetIdentity, DataError> {
+    let mut writer = None;
+    let count = episodes.count();
+    for i in 0..count {
+        let episode = episodes.open(i)?.read()?;
+        let widths @ [obs_dim, act_dim, nq, nv] = episodes.widths();
+        let writer = match &mut writer {
+            Some(writer) => writer,
+            None => writer.insert(Writer::create(path, obs_dim, act_dim, nq, nv, metadata)?),
+        };
+        push_rows(&episode, widths, i + 1 < count, writer)?;
     }
+    let Some(writer) = writer else {
+        return Err(DataError::NoTransitions {
+            id: id.to_owned(),
+            rows: 0,
+        });
+    };
+    episodes.about().agrees("total_steps", writer.rows())?;
     writer.finish()
 }
 
-fn differs(data: &Dataset, to: Layout) -> Result<(), DataError> {
-    if data.layout() != to {
-        return Ok(());
+/// Writes one episode, after which there are `more` or not.
+fn push_rows(
+    episode: &Episode,
+    [obs_dim, act_dim, nq, nv]: [usize; 4],
+    more: bool,
+    writer: &mut Writer,
+) -> Result<(), DataError> {
+    let steps = episode.rewards.len();
+    for row in 0..steps {
+        let last = row + 1 == steps;
+        let (terminal, flagged) = (episode.terminations[row], episode.truncations[row]);
+        let unmarked = more && !terminal && !flagged;
+        let state = |values: &Option<Vec<f64>>, width: usize| match values {
+            Some(values) => values[row * width..][..width].to_vec(),
+            None => Vec::new(),
+        };
+        writer.push(&Row {
+            obs: &episode.observations[row * obs_dim..][..obs_dim],
+            action: &episode.actions[row * act_dim..][..act_dim],
+            reward: episode.rewards[row],
+            terminal,
+            timeout: last && (flagged || unmarked),
+            next_obs: &episode.observations[(row + 1) * obs_dim..][..obs_dim],
+            qpos: &state(&episode.qpos, nq),
+            qvel: &state(&episode.qvel, nv),
+        })?;
     }
-    Err(DataError::SameLayout {
-        id: data.identity.id.clone(),
-        layout: to.name(),
-    })
-}
-
-/// Some rows of a part of the simulator's state.
-fn state(values: &Option<Vec<f64>>, rows: Range<usize>, width: usize) -> Option<&[f64]> {
-    let values = values.as_ref()?;
-    Some(&values[rows.start * width..rows.end * width])
+    Ok(())
 }
 
 /// What a converted data set says of where it comes from.
-fn source_fields(data: &Dataset) -> Map<String, Value> {
-    let identity = &data.identity;
+fn source_fields(
+    identity: &DatasetIdentity,
+    metadata: &BTreeMap<String, String>,
+) -> Map<String, Value> {
     let mut fields = Map::from_iter([
         (
             "description".to_owned(),
@@ -197,7 +309,7 @@ fn source_fields(data: &Dataset) -> Map<String, Value> {
             identity.sha256.clone().into(),
         ),
     ]);
-    let said = |key| data.metadata.get(key);
+    let said = |key| metadata.get(key);
     if let Some(algorithm) = said("algorithm").or(said("algorithm_name")) {
         fields.insert("algorithm_name".to_owned(), algorithm.clone().into());
     }

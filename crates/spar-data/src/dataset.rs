@@ -188,28 +188,8 @@ impl Dataset {
     /// [`EpisodeEnd::Unfinished`]. Minari's layout says itself where they end,
     /// and its flags say how.
     pub fn episodes(&self, horizon: usize) -> impl Iterator<Item = Episode> {
-        let mut start = 0;
-        let mut stops = self.ends.iter().flat_map(|ends| &ends.stops);
-        std::iter::from_fn(move || {
-            if start == self.rows() {
-                return None;
-            }
-            let end_of = |row: usize| match &self.timeouts {
-                _ if self.terminals[row] => Some(EpisodeEnd::Terminal),
-                Some(timeouts) => timeouts[row].then_some(EpisodeEnd::Timeout),
-                None => (row + 1 - start == horizon).then_some(EpisodeEnd::Timeout),
-            };
-            let cut = match stops.next() {
-                Some(&stop) => end_of(stop - 1)
-                    .map(|end| (stop, end))
-                    .or(Some((stop, EpisodeEnd::Unfinished))),
-                None => (start..self.rows()).find_map(|row| Some((row + 1, end_of(row)?))),
-            };
-            let (stop, end) = cut.unwrap_or((self.rows(), EpisodeEnd::Unfinished));
-            let rows = start..stop;
-            start = stop;
-            Some(Episode { rows, end })
-        })
+        let stops = self.ends.as_ref().map(|ends| &ends.stops[..]);
+        episodes(&self.terminals, self.timeouts.as_deref(), stops, horizon)
     }
 
     /// Undiscounted returns of the episodes that ended in a terminal or were
@@ -221,4 +201,35 @@ impl Dataset {
         let sum = |e: Episode| self.rewards[e.rows].iter().map(|&r| f64::from(r)).sum();
         complete.map(sum).collect()
     }
+}
+
+/// The episodes of rows with these flags, as [`Dataset::episodes`] says.
+pub(crate) fn episodes(
+    terminals: &[bool],
+    timeouts: Option<&[bool]>,
+    stops: Option<&[usize]>,
+    horizon: usize,
+) -> impl Iterator<Item = Episode> {
+    let mut start = 0;
+    let mut stops = stops.into_iter().flatten();
+    std::iter::from_fn(move || {
+        if start == terminals.len() {
+            return None;
+        }
+        let end_of = |row: usize| match timeouts {
+            _ if terminals[row] => Some(EpisodeEnd::Terminal),
+            Some(timeouts) => timeouts[row].then_some(EpisodeEnd::Timeout),
+            None => (row + 1 - start == horizon).then_some(EpisodeEnd::Timeout),
+        };
+        let cut = match stops.next() {
+            Some(&stop) => end_of(stop - 1)
+                .map(|end| (stop, end))
+                .or(Some((stop, EpisodeEnd::Unfinished))),
+            None => (start..terminals.len()).find_map(|row| Some((row + 1, end_of(row)?))),
+        };
+        let (stop, end) = cut.unwrap_or((terminals.len(), EpisodeEnd::Unfinished));
+        let rows = start..stop;
+        start = stop;
+        Some(Episode { rows, end })
+    })
 }

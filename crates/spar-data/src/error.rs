@@ -131,8 +131,9 @@ pub enum DataError {
         /// The value found.
         got: f64,
     },
-    /// An array claims to be larger than its stored bytes can unpack to.
-    #[error("{}: key `{key}` declares {declared} bytes but stores only {stored}, expected at most {limit}; the file is damaged", path.display())]
+    /// An array claims to be larger than its stored bytes can unpack to, or it and
+    /// those before it larger than a file of that size is read as.
+    #[error("{}: up to key `{key}` {declared} bytes are declared but only {stored} stored, expected at most {limit}; the file is damaged, or made to exhaust memory", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -145,6 +146,39 @@ pub enum DataError {
         /// The most that so many stored bytes may declare.
         limit: u128,
     },
+    /// An array is packed by filters whose output has no bound.
+    #[error("{}: key `{key}` is packed by {got}, expected gzip alone or with shuffle and fletcher32; write it so", path.display())]
+    Packing {
+        /// The file.
+        path: PathBuf,
+        /// The array.
+        key: String,
+        /// Its filters.
+        got: String,
+    },
+    /// An array's numbers are in another file, which the data's hash says nothing of.
+    #[error("{}: key `{key}` is {what} another file; copy everything into one file", path.display())]
+    Elsewhere {
+        /// The file.
+        path: PathBuf,
+        /// The array.
+        key: String,
+        /// How it refers to the other one, as in "a link to".
+        what: &'static str,
+    },
+    /// The process that opened the file first did not come through.
+    #[error("{}: the HDF5 library {what} on this file ({status}); download or generate it again", path.display())]
+    Crashed {
+        /// The file.
+        path: PathBuf,
+        /// What the library does, as in "crashes".
+        what: &'static str,
+        /// How the process ended.
+        status: String,
+    },
+    /// The process that opened the file first refused it, with this line.
+    #[error("{0}")]
+    Refused(String),
     /// A Minari data set is made of something else than rows of numbers.
     #[error("{}: {what} are {got}, expected a Box of one dimension; {mend}", path.display())]
     Space {

@@ -30,7 +30,9 @@
 //! # }
 //! ```
 
+mod array;
 mod convert;
+mod d4rl;
 mod dataset;
 mod error;
 pub mod fetch;
@@ -40,20 +42,23 @@ pub mod manifest;
 mod metadata;
 mod minari;
 mod normalizer;
+mod packed;
 mod precheck;
 mod read;
+mod rehearsal;
 mod sampler;
 mod source;
 mod stats;
 mod transitions;
 mod writer;
 
-pub use convert::{Converted, to_d4rl, to_minari};
+pub use convert::{Conversion, Converted};
 pub use dataset::{Dataset, Ends, Episode, EpisodeEnd, Layout};
 pub use error::DataError;
 pub use info::{Info, Returns, Span, horizon_of, info};
 pub use minari::{minari_id, minari_root};
 pub use normalizer::Normalizer;
+pub use rehearsal::{rehearse, rehearse_in};
 pub use sampler::{Batch, Sampler};
 pub use spar_core::{DatasetIdentity, Origin};
 pub use stats::{Coverage, Distribution, Stats, stats};

@@ -11,9 +11,9 @@ use crate::precheck::heaps_end;
 
 /// Longest fixed-length string that is kept.
 const MAX_TEXT: usize = 1024;
-/// Bounds on the walk, whose links may form a cycle.
+/// Bounds on the walk, whose links may form cycles.
 const MAX_DEPTH: usize = 8;
-const MAX_ENTRIES: usize = 1024;
+const MAX_ENTRIES: usize = 4096;
 
 /// Every scalar below `metadata/` of `file`, by its path below it; of an array,
 /// its type and shape. They describe and are not computed with, so that an
@@ -21,6 +21,8 @@ const MAX_ENTRIES: usize = 1024;
 pub(crate) fn read(path: &Path, file: &hdf5::File) -> BTreeMap<String, String> {
     let mut walk = Walk {
         path,
+        file: file.filename(),
+        seen: 0,
         heaps_end: None,
         found: BTreeMap::new(),
     };
@@ -34,19 +36,29 @@ pub(crate) fn read(path: &Path, file: &hdf5::File) -> BTreeMap<String, String> {
 
 struct Walk<'a> {
     path: &'a Path,
+    /// As the library calls it: what is linked from another file is passed over.
+    file: String,
+    /// Entries looked at.
+    seen: usize,
     heaps_end: Option<bool>,
     found: BTreeMap<String, String>,
 }
 
 impl Walk<'_> {
     fn collect(&mut self, group: &hdf5::Group, prefix: &str, depth: usize) {
+        if group.filename() != self.file {
+            return;
+        }
         for name in group.member_names().unwrap_or_default() {
-            if self.found.len() >= MAX_ENTRIES {
+            self.seen += 1;
+            if self.seen > MAX_ENTRIES {
                 return;
             }
             let key = format!("{prefix}{name}");
             if let Ok(set) = group.dataset(&name) {
-                if let Ok(text) = self.scalar(&set) {
+                if set.filename() == self.file
+                    && let Ok(text) = self.scalar(&set)
+                {
                     self.found.insert(key, text);
                 }
             } else if depth > 0
@@ -58,7 +70,15 @@ impl Walk<'_> {
     }
 
     fn scalar(&mut self, set: &hdf5::Dataset) -> hdf5::Result<String> {
-        let kind = set.dtype()?.to_descriptor()?;
+        let dtype = set.dtype()?;
+        // Of larger ones only texts are asked what they are: hostile types nest, and
+        // values of an enumeration are handed over in 64 bits.
+        let is_text = dtype.conv_to::<FixedAscii<1>>().is_some()
+            || dtype.conv_to::<VarLenUnicode>().is_some();
+        if dtype.size() > 8 && !is_text {
+            return Ok(format!("values of {} bytes", dtype.size()));
+        }
+        let kind = dtype.to_descriptor()?;
         let shape = set.get_shape()?;
         if shape.iter().any(|&d| d != 1) {
             return Ok(format!("array of {kind} {shape:?}"));

@@ -1,17 +1,20 @@
-//! A path in, checked arrays out: the checks before any layout is known, and the
-//! reader of D4RL's.
+//! A path in, an open file out: the checks before any layout is known.
 
-use std::path::Path;
+use std::{
+    panic::resume_unwind,
+    path::{Path, PathBuf},
+    thread,
+};
 
 use spar_core::{EnvId, files::sha256_file};
 
 use crate::{
+    d4rl::D4rl,
     dataset::{Dataset, Layout},
     error::DataError,
-    identity::identify,
-    metadata,
-    minari::{self, Description},
+    minari::{self, Description, Episodes},
     precheck::precheck,
+    rehearsal,
     source::Source,
 };
 
@@ -22,72 +25,79 @@ pub(crate) enum Parts {
     Training,
 }
 
+/// A file that the library may open.
+pub(crate) struct Checked {
+    path: PathBuf,
+    /// What stands beside it, if it is a Minari data set's.
+    described: Option<Description>,
+    length: u64,
+}
+
+impl Checked {
+    /// What `path` means, after a look at its first bytes, and after another process
+    /// has opened it, where there can be one.
+    pub(crate) fn at(path: &Path) -> Result<Self, DataError> {
+        let checked = Self::unrehearsed(path)?;
+        rehearsal::before(&checked.path)?;
+        Ok(checked)
+    }
+
+    /// The same for that other process.
+    pub(crate) fn unrehearsed(path: &Path) -> Result<Self, DataError> {
+        let path = minari::locate(path);
+        let described = Description::beside(&path)?;
+        let length = precheck(&path)?;
+        Ok(Self {
+            path,
+            described,
+            length,
+        })
+    }
+
+    /// Its bytes.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The hash of its bytes.
+    pub(crate) fn sha256(&self) -> Result<String, DataError> {
+        sha256_file(&self.path).map_err(|source| DataError::Io {
+            path: self.path.clone(),
+            doing: "read the data file",
+            source,
+        })
+    }
+
+    pub(crate) fn open(&self) -> Result<Source<'_>, DataError> {
+        Source::open(&self.path, self.length)
+    }
+
+    /// The episodes of `source`, which has Minari's layout.
+    pub(crate) fn episodes<'a>(
+        &self,
+        source: &'a Source<'a>,
+        env: Option<EnvId>,
+        parts: Parts,
+    ) -> Result<Episodes<'a>, DataError> {
+        Episodes::new(source, self.described.clone(), env, parts)
+    }
+}
+
 pub(crate) fn read_file(
     path: &Path,
     env: Option<EnvId>,
     parts: Parts,
 ) -> Result<Dataset, DataError> {
-    let path = &*minari::locate(path);
-    let described = Description::beside(path)?;
-    let length = precheck(path)?;
-    let sha256 = sha256_file(path).map_err(|source| DataError::Io {
-        path: path.into(),
-        doing: "read the data file",
-        source,
-    })?;
-    let source = Source::open(path, length)?;
-    match source.layout {
-        Layout::D4rl => read_d4rl(&source, sha256, env, parts),
-        Layout::Minari => minari::read(&source, described, sha256, env, parts),
-    }
-}
-
-fn read_d4rl(
-    source: &Source<'_>,
-    sha256: String,
-    env: Option<EnvId>,
-    parts: Parts,
-) -> Result<Dataset, DataError> {
-    let (obs_dim, observations) = source.matrix::<f32>("observations", None)?;
-    let rows = observations.len() / obs_dim;
-    let (act_dim, actions) = source.matrix::<f32>("actions", Some(rows))?;
-    check_env(source.path, env, obs_dim, act_dim)?;
-    let rewards = source.column("rewards", rows)?;
-    let terminals = source.flags("terminals", rows)?;
-    let timeouts = source.if_present("timeouts", |key| source.flags(key, rows))?;
-
-    let (mut next_observations, mut qpos, mut qvel) = (None, None, None);
-    if parts == Parts::Everything {
-        let matrix64 = |key: &str| Ok(source.matrix::<f64>(key, Some(rows))?.1);
-        next_observations = source.if_present("next_observations", |key| {
-            let (width, values) = source.matrix::<f32>(key, Some(rows))?;
-            if width != obs_dim {
-                let got = [rows, width];
-                return Err(source.shape_error(key, format!("[{rows}, {obs_dim}]"), &got));
-            }
-            Ok(values)
-        })?;
-        qpos = source.if_present("infos/qpos", matrix64)?;
-        qvel = source.if_present("infos/qvel", matrix64)?;
-    }
-
-    let metadata = metadata::read(source.path, &source.file);
-    let (identity, notes) = identify(source.path, sha256, rows, &metadata);
-    Ok(Dataset {
-        obs_dim,
-        act_dim,
-        observations,
-        actions,
-        rewards,
-        terminals,
-        timeouts,
-        next_observations,
-        ends: None,
-        qpos,
-        qvel,
-        metadata,
-        identity,
-        notes,
+    let checked = Checked::at(path)?;
+    // Hashing takes as long as reading, so each has a thread.
+    thread::scope(|scope| {
+        let hash = scope.spawn(|| checked.sha256());
+        let hash = || hash.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let source = checked.open()?;
+        match source.layout {
+            Layout::D4rl => D4rl::open(&source, env, parts)?.read(hash),
+            Layout::Minari => minari::read(checked.episodes(&source, env, parts)?, hash, parts),
+        }
     })
 }
 

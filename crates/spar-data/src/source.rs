@@ -1,35 +1,75 @@
-//! One open HDF5 file, and its arrays as checked numbers: what the readers of
-//! both layouts share.
+//! One open HDF5 file, and its arrays with types and shapes checked: what the
+//! readers of both layouts share.
 
-use std::{cell::Cell, path::Path};
+use std::{cell::Cell, fs::File, path::Path};
 
-use hdf5::{H5Type, types::TypeDescriptor};
+use hdf5::{H5Type, plist::dataset_create::Layout as Storage, types::TypeDescriptor};
 
-use crate::{dataset::Layout, error::DataError};
+use crate::{array::Array, dataset::Layout, error::DataError};
 
 /// Deflate packs at most 1032:1; shape declarations beyond that (and a little,
 /// for small arrays) cannot be true and are refused before memory is taken.
 const MAX_PACKING: u128 = 1100;
 const SMALL: u128 = 1 << 16;
+/// All arrays together, which are not all constant: a file may ask for so many bytes,
+/// and for so many more for each of its own. Memory that reading takes is near that
+/// at most.
+const FREE: u128 = 256 << 20;
+const MAX_PACKING_OF_ALL: u128 = 100;
+
+/// Bytes of the largest number that is read.
+const LARGEST: usize = 8;
 
 /// An open file and what is needed to complain about it.
 pub(crate) struct Source<'a> {
     pub(crate) path: &'a Path,
     pub(crate) file: hdf5::File,
+    /// The same, without the library.
+    pub(crate) bytes: File,
     pub(crate) layout: Layout,
-    length: u64,
-    /// Bytes of all arrays read so far: many names may be links to one array.
+    pub(crate) length: u64,
+    /// Bytes of all arrays opened so far: many names may be links to one array.
     declared: Cell<u128>,
 }
 
-/// A number an array can be read as.
-pub(crate) trait Real: H5Type + Copy + Default + Into<f64> {}
-impl Real for f32 {}
-impl Real for f64 {}
+/// A number an array can be read as; others become it as C converts them, too large
+/// ones infinite.
+pub(crate) trait Real: H5Type + Copy + Default + Into<f64> + Send + Sync {
+    fn of_f32(x: f32) -> Self;
+    fn of_f64(x: f64) -> Self;
+    fn of_i64(x: i64) -> Self;
+    fn of_u64(x: u64) -> Self;
+}
+
+macro_rules! real {
+    ($($type:ty),*) => { $(
+        impl Real for $type {
+            fn of_f32(x: f32) -> Self {
+                x as Self
+            }
+            fn of_f64(x: f64) -> Self {
+                x as Self
+            }
+            fn of_i64(x: i64) -> Self {
+                x as Self
+            }
+            fn of_u64(x: u64) -> Self {
+                x as Self
+            }
+        }
+    )* };
+}
+
+real!(f32, f64);
 
 impl<'a> Source<'a> {
     pub(crate) fn open(path: &'a Path, length: u64) -> Result<Self, DataError> {
         hdf5::silence_errors(true);
+        let bytes = File::open(path).map_err(|source| DataError::Io {
+            path: path.into(),
+            doing: "read the data file",
+            source,
+        })?;
         // Unlocked: a finished file never changes under its name, and some file
         // systems cannot lock.
         let file = hdf5::File::with_options()
@@ -41,22 +81,43 @@ impl<'a> Source<'a> {
         Ok(Self {
             path,
             file,
+            bytes,
             layout: if minari { Layout::Minari } else { Layout::D4rl },
             length,
             declared: Cell::new(0),
         })
     }
 
+    /// Whether every part of the key is there.
+    pub(crate) fn exists(&self, key: &str) -> bool {
+        let mut ends = key.match_indices('/').map(|(at, _)| at).chain([key.len()]);
+        ends.all(|end| self.file.link_exists(&key[..end]))
+    }
+
     /// The array at `key`, or `None` if some part of the key is absent.
     fn find(&self, key: &str) -> Result<Option<hdf5::Dataset>, DataError> {
-        let ends = key.match_indices('/').map(|(at, _)| at).chain([key.len()]);
-        for end in ends {
-            if !self.file.link_exists(&key[..end]) {
-                return Ok(None);
-            }
+        if !self.exists(key) {
+            return Ok(None);
         }
-        let found = self.file.dataset(key);
-        found.map(Some).map_err(|e| damaged(self.path, key, &e))
+        let fail = |e: hdf5::Error| damaged(self.path, key, &e);
+        let elsewhere = |what| DataError::Elsewhere {
+            path: self.path.into(),
+            key: key.into(),
+            what,
+        };
+        let found = self.file.dataset(key).map_err(fail)?;
+        // The identity is this file's hash: nothing may come from another one.
+        if found.filename() != self.file.filename() {
+            return Err(elsewhere("a link to"));
+        }
+        let properties = found.create_plist().map_err(fail)?;
+        if properties.get_layout().map_err(fail)? == Storage::Virtual {
+            return Err(elsewhere("a virtual array, made of"));
+        }
+        if !properties.get_external().map_err(fail)?.is_empty() {
+            return Err(elsewhere("stored in"));
+        }
+        Ok(Some(found))
     }
 
     /// Whether `key` leads to a group.
@@ -70,17 +131,16 @@ impl<'a> Source<'a> {
         self.find(key)?.map(shape).transpose()
     }
 
-    pub(crate) fn if_present<T>(
-        &self,
+    /// The numeric array `key` if `accepted(shape)`, after checking that its type is a
+    /// number's (or a flag's) and that its shape is possible; `expected` says what
+    /// shape would have done.
+    fn array(
+        &'a self,
         key: &str,
-        read: impl Fn(&str) -> Result<T, DataError>,
-    ) -> Result<Option<T>, DataError> {
-        self.find(key)?.map(|_| read(key)).transpose()
-    }
-
-    /// Shape and values of the numeric array `key`, after checking that they
-    /// are numbers (or flags, where `flags`) and that their size is possible.
-    fn values<T: Real>(&self, key: &str, flags: bool) -> Result<(Vec<usize>, Vec<T>), DataError> {
+        flags: bool,
+        accepted: impl Fn(&[usize]) -> bool,
+        expected: impl Fn() -> String,
+    ) -> Result<Array<'a>, DataError> {
         let fail = |e: hdf5::Error| damaged(self.path, key, &e);
         let set = self.find(key)?.ok_or_else(|| DataError::MissingKey {
             path: self.path.into(),
@@ -95,134 +155,128 @@ impl<'a> Source<'a> {
                 }
             },
         })?;
-        let kind = set.dtype().and_then(|t| t.to_descriptor()).map_err(fail)?;
-        let fits = match kind {
-            TypeDescriptor::Float(_) | TypeDescriptor::Integer(_) | TypeDescriptor::Unsigned(_) => {
-                true
-            }
-            TypeDescriptor::Boolean | TypeDescriptor::Enum(_) => flags,
-            _ => false,
-        };
-        if !fits {
-            return Err(DataError::Type {
-                path: self.path.into(),
-                key: key.into(),
-                expected: if flags {
-                    "bool, float or integer flags"
-                } else {
-                    "floats or integers"
-                },
-                got: kind.to_string(),
-            });
-        }
+        let kind = self.kind(key, &set, flags)?;
         let shape = set.get_shape().map_err(fail)?;
         let element = kind.size();
         let bytes = |dims: &[usize]| {
             dims.iter()
                 .fold(element as u128, |n, &d| n.saturating_mul(d as u128))
         };
-        // The library unpacks whole chunks, so their shape must be possible too.
+        // Whole chunks are unpacked, so their shape must be possible too.
         let chunk = set.chunk().unwrap_or_default();
         let declared = bytes(&shape).max(bytes(&chunk));
+        let within = |declared, stored: u64, limit| {
+            if declared <= limit {
+                return Ok(());
+            }
+            Err(DataError::TooLarge {
+                path: self.path.into(),
+                key: key.into(),
+                declared,
+                stored,
+                limit,
+            })
+        };
         let limit = |stored: u64| u128::from(stored) * MAX_PACKING + SMALL;
-        let too_large = |declared, stored| DataError::TooLarge {
+        let stored = set.storage_size().min(self.length);
+        within(declared, stored, limit(stored))?;
+        let all = self.declared.get().saturating_add(declared);
+        let whole = u128::from(self.length) * MAX_PACKING_OF_ALL + FREE;
+        within(all, self.length, whole.min(limit(self.length)))?;
+        self.declared.set(all);
+        if !accepted(&shape) {
+            return Err(self.shape_error(key, expected(), &shape));
+        }
+        Array::new(self, key, set, &kind, &shape)
+    }
+
+    /// The type of an array's numbers.
+    fn kind(
+        &self,
+        key: &str,
+        set: &hdf5::Dataset,
+        flags: bool,
+    ) -> Result<TypeDescriptor, DataError> {
+        let fail = |e: hdf5::Error| damaged(self.path, key, &e);
+        let wrong = |got: String| DataError::Type {
             path: self.path.into(),
             key: key.into(),
-            declared,
-            stored,
-            limit: limit(stored),
+            expected: if flags {
+                "bool, float or integer flags"
+            } else {
+                "floats or integers of at most 64 bits"
+            },
+            got,
         };
-        let stored = set.storage_size().min(self.length);
-        if declared > limit(stored) {
-            return Err(too_large(declared, stored));
+        let dtype = set.dtype().map_err(fail)?;
+        // Larger ones are not asked what they are: hostile types nest, and values of
+        // an enumeration are handed over in 64 bits.
+        if dtype.size() > LARGEST {
+            return Err(wrong(format!("values of {} bytes", dtype.size())));
         }
-        let all = self.declared.get().saturating_add(declared);
-        if all > limit(self.length) {
-            return Err(too_large(all, self.length));
+        let kind = dtype
+            .to_descriptor()
+            .map_err(|e| wrong(format!("another type ({e})")))?;
+        match kind {
+            TypeDescriptor::Float(_) | TypeDescriptor::Integer(_) | TypeDescriptor::Unsigned(_) => {
+                Ok(kind)
+            }
+            TypeDescriptor::Boolean | TypeDescriptor::Enum(_) if flags => Ok(kind),
+            other => Err(wrong(other.to_string())),
         }
-        self.declared.set(all);
-        let count = shape.iter().product();
-        let mut values = Vec::new();
-        values
-            .try_reserve_exact(count)
-            .map_err(|_| too_large(declared, stored))?;
-        values.resize(count, T::default());
-        if count > 0 {
-            set.read_into_raw(&mut values).map_err(fail)?;
-        }
-        Ok((shape, values))
     }
 
-    /// Width and values of `[rows, width]`, all finite. Any positive number of
-    /// rows if `rows` is `None`.
-    pub(crate) fn matrix<T: Real>(
-        &self,
+    /// The array `[rows, width]` at `key`; any positive number of rows if `rows` is
+    /// `None`, and any width if `width` is.
+    pub(crate) fn matrix(
+        &'a self,
         key: &str,
         rows: Option<usize>,
-    ) -> Result<(usize, Vec<T>), DataError> {
-        let (shape, values) = self.values::<T>(key, false)?;
-        match shape[..] {
-            [n, width] if n > 0 && width > 0 && rows.is_none_or(|rows| rows == n) => {
-                self.check_finite(key, width, &values)?;
-                Ok((width, values))
-            }
-            _ => {
+        width: Option<usize>,
+    ) -> Result<Array<'a>, DataError> {
+        let fits = |wanted: Option<usize>, n| n > 0 && wanted.is_none_or(|wanted| wanted == n);
+        self.array(
+            key,
+            false,
+            |shape| matches!(shape, &[n, w] if fits(rows, n) && fits(width, w)),
+            || {
                 let n = rows.map_or("at least 1 row".into(), |n| n.to_string());
-                Err(self.shape_error(key, format!("[{n}, width]"), &shape))
-            }
-        }
+                let w = width.map_or("width".into(), |w| w.to_string());
+                format!("[{n}, {w}]")
+            },
+        )
     }
 
-    /// Values of `[rows]` or `[rows, 1]`.
-    pub(crate) fn squeezed<T: Real>(
-        &self,
+    /// [`Self::matrix`], or `None` if the key is absent.
+    pub(crate) fn matrix_if_present(
+        &'a self,
         key: &str,
-        rows: usize,
-        flags: bool,
-    ) -> Result<Vec<T>, DataError> {
-        let (shape, values) = self.values::<T>(key, flags)?;
-        match shape[..] {
-            [n] | [n, 1] if n == rows => Ok(values),
-            _ => Err(self.shape_error(key, format!("[{rows}] like the observations"), &shape)),
+        rows: Option<usize>,
+        width: Option<usize>,
+    ) -> Result<Option<Array<'a>>, DataError> {
+        if !self.exists(key) {
+            return Ok(None);
         }
+        self.matrix(key, rows, width).map(Some)
     }
 
-    pub(crate) fn column(&self, key: &str, rows: usize) -> Result<Vec<f32>, DataError> {
-        let values = self.squeezed::<f32>(key, rows, false)?;
-        self.check_finite(key, 1, &values)?;
-        Ok(values)
+    /// The array `[rows]` or `[rows, 1]` at `key`, of numbers.
+    pub(crate) fn column(&'a self, key: &str, rows: usize) -> Result<Array<'a>, DataError> {
+        self.squeezed(key, rows, false)
     }
 
-    pub(crate) fn flags(&self, key: &str, rows: usize) -> Result<Vec<bool>, DataError> {
-        let values = self.squeezed::<f64>(key, rows, true)?;
-        let flag = |(row, &got): (usize, &f64)| match got {
-            0.0 => Ok(false),
-            1.0 => Ok(true),
-            _ => Err(DataError::Flag {
-                path: self.path.into(),
-                key: key.into(),
-                row,
-                got,
-            }),
-        };
-        values.iter().enumerate().map(flag).collect()
+    /// The same, of flags.
+    pub(crate) fn flags(&'a self, key: &str, rows: usize) -> Result<Array<'a>, DataError> {
+        self.squeezed(key, rows, true)
     }
 
-    fn check_finite<T: Real>(
-        &self,
-        key: &str,
-        width: usize,
-        values: &[T],
-    ) -> Result<(), DataError> {
-        let bad = values.iter().position(|&x| !x.into().is_finite());
-        bad.map_or(Ok(()), |at| {
-            Err(DataError::NonFinite {
-                path: self.path.into(),
-                key: key.into(),
-                row: at / width,
-                got: values[at].into(),
-            })
-        })
+    fn squeezed(&'a self, key: &str, rows: usize, flags: bool) -> Result<Array<'a>, DataError> {
+        self.array(
+            key,
+            flags,
+            |shape| matches!(shape, &[n] | &[n, 1] if n == rows && n > 0),
+            || format!("[{rows}] like the observations"),
+        )
     }
 
     pub(crate) fn shape_error(&self, key: &str, expected: String, got: &[usize]) -> DataError {
@@ -231,6 +285,14 @@ impl<'a> Source<'a> {
             key: key.into(),
             expected,
             got: format!("{got:?}"),
+        }
+    }
+
+    pub(crate) fn damaged(&self, key: &str, reason: String) -> DataError {
+        DataError::Damaged {
+            path: self.path.into(),
+            place: key.into(),
+            reason,
         }
     }
 }

@@ -14,8 +14,8 @@ use proptest::prelude::*;
 use serde_json::Value;
 use spar_core::{EnvId, Stream};
 use spar_data::{
-    DataError, Dataset, EpisodeEnd, Layout, MetaValue, Origin, Row, Transitions, Writer, info,
-    local_metadata, minari_id, stats, to_d4rl, to_minari,
+    Conversion, Converted, DataError, Dataset, DatasetIdentity, EpisodeEnd, Layout, MetaValue,
+    Origin, Row, Transitions, Writer, info, local_metadata, minari_id, stats,
 };
 
 mod support;
@@ -34,6 +34,19 @@ fn read(name: &str) -> Arc<Dataset> {
 fn expected(name: &str) -> Value {
     let path = fixture(name).with_file_name(format!("../{name}.json"));
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn to_minari(
+    from: &Path,
+    folder: &Path,
+    id: &str,
+    env: Option<EnvId>,
+) -> Result<Converted, DataError> {
+    Conversion::open(from, env)?.to_minari(folder, id)
+}
+
+fn to_d4rl(from: &Path, to: &Path) -> Result<DatasetIdentity, DataError> {
+    Ok(Conversion::open(from, None)?.to_d4rl(to)?.identity)
 }
 
 #[test]
@@ -182,7 +195,7 @@ fn minari_data_have_no_normalized_score() {
     let hopper = Some(EnvId::Hopper);
     assert!(info(&flat, hopper).unwrap().normalized_score.is_some());
     let there = folder.path().join("there-v0");
-    to_minari(&flat, &there, "there-v0", hopper).unwrap();
+    to_minari(&path, &there, "there-v0", hopper).unwrap();
     let about = info(
         &Arc::new(Dataset::read_for(&there, EnvId::Hopper).unwrap()),
         hopper,
@@ -314,12 +327,12 @@ proptest! {
         let [first, there, back] = ["first.hdf5", "there-v0", "back.hdf5"].map(|n| folder.path().join(n));
         Rows::random(seed, &episodes, [o, a]).write(&first, true, &BTreeMap::new());
         let before = Dataset::read(&first).unwrap();
-        let made = to_minari(&before, &there, "there-v0", None).unwrap();
+        let made = to_minari(&first, &there, "there-v0", None).unwrap();
         prop_assert_eq!((made.left_out, made.repeated), (0, 0));
         let between = Dataset::read(&there).unwrap();
         prop_assert_eq!(&between.identity, &made.identity);
         prop_assert_eq!(between.episodes(9).count(), episodes.len());
-        to_d4rl(&between, &back).unwrap();
+        to_d4rl(&there, &back).unwrap();
         let after = Dataset::read(&back).unwrap();
         prop_assert_eq!(&after.observations, &before.observations);
         prop_assert_eq!(&after.next_observations, &before.next_observations);
@@ -348,7 +361,7 @@ proptest! {
         // D4RL's loader drops the last row whatever it is.
         episodes.push((2, End::Nothing));
         Rows::random(seed, &episodes, [2, 1]).write(&first, false, &BTreeMap::new());
-        let made = to_minari(&Dataset::read(&first).unwrap(), &there, "there-v0", None).unwrap();
+        let made = to_minari(&first, &there, "there-v0", None).unwrap();
         let cut = episodes.iter().filter(|e| e.1 != End::Terminal).count();
         prop_assert_eq!((made.left_out, made.repeated), (cut, episodes.len() - cut));
         prop_assert_eq!(steps(&there), steps(&first));
@@ -365,7 +378,7 @@ fn what_is_converted_says_where_it_comes_from() {
         .write(&first, true, &local);
     let before = Dataset::read(&first).unwrap();
     assert_eq!(before.identity.origin, Origin::Local);
-    let made = to_minari(&before, &there, "ns/there-v0", Some(EnvId::Hopper)).unwrap();
+    let made = to_minari(&first, &there, "ns/there-v0", Some(EnvId::Hopper)).unwrap();
     assert_eq!(
         (made.identity.id.as_str(), made.identity.origin),
         ("ns/there-v0", Origin::Minari)
@@ -378,7 +391,7 @@ fn what_is_converted_says_where_it_comes_from() {
     ] {
         assert_eq!(between.metadata[key], value);
     }
-    let after = to_d4rl(&between, &back).unwrap();
+    let after = to_d4rl(&there, &back).unwrap();
     assert_eq!(
         (after.id.as_str(), after.origin),
         ("ns/there-v0", Origin::Minari)
@@ -386,7 +399,7 @@ fn what_is_converted_says_where_it_comes_from() {
     assert_eq!(Dataset::read(&back).unwrap().identity, after);
     // Same rows, same bytes.
     let again = folder.path().join("again-v0");
-    let twice = to_minari(&before, &again, "again-v0", Some(EnvId::Hopper)).unwrap();
+    let twice = to_minari(&first, &again, "again-v0", Some(EnvId::Hopper)).unwrap();
     assert_eq!(twice.identity.sha256, made.identity.sha256);
     assert_eq!(
         names(folder.path()),
@@ -405,10 +418,10 @@ fn names(folder: &Path) -> Vec<String> {
 fn conversions_that_cannot_be() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let minari = read("plain");
+    let minari = fixture("plain");
     let d4rl = |name: &str| {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/d4rl");
-        Dataset::read(&PathBuf::from(root).join(name)).unwrap()
+        PathBuf::from(root).join(name)
     };
     let flat = d4rl("everything.hdf5");
     fs::write(at("taken"), "kept").unwrap();
@@ -431,16 +444,40 @@ fn conversions_that_cannot_be() {
     }
     assert!(minari_id(&at("new")).is_err());
     assert_eq!(minari_id(&at("new-v3")).unwrap(), "new-v3");
-    let old = d4rl("no_timeouts.hdf5");
+    let old = at("old.hdf5");
+    let ends = [
+        (40, End::Terminal),
+        (150, End::Terminal),
+        (30, End::Nothing),
+    ];
+    Rows::random(7, &ends, [2, 1]).write(&old, false, &BTreeMap::new());
+    let file = hdf5::File::append(&old).unwrap();
+    file.unlink("timeouts").unwrap();
+    file.close().unwrap();
     let error = to_minari(&old, &at("new"), "new-v0", None).unwrap_err();
     assert!(matches!(error, DataError::NoCuts { .. }), "{error}");
     fs::write(at("file"), "").unwrap();
     let error = to_minari(&flat, &at("file/below-v0"), "below-v0", None).unwrap_err();
     assert!(matches!(error, DataError::Write { .. }), "{error}");
-    assert_eq!(names(folder.path()), ["file", "taken"]);
-    // Named, an environment cuts it: here after its hundred steps, never.
+    assert_eq!(names(folder.path()), ["file", "old.hdf5", "taken"]);
+    // Named, an environment cuts it: here after a hundred steps of the second episode.
     let made = to_minari(&old, &at("new"), "new-v0", Some(EnvId::PointMass)).unwrap();
-    assert_eq!((made.left_out, made.repeated), (1, 2));
+    assert_eq!((made.left_out, made.repeated), (2, 2));
+    let wrong = to_minari(&old, &at("other"), "other-v0", Some(EnvId::Hopper)).unwrap_err();
+    assert!(matches!(wrong, DataError::WrongEnv { .. }), "{wrong}");
+    // A number that is wrong far inside leaves nothing behind.
+    let file = hdf5::File::append(&old).unwrap();
+    let rewards = file.dataset("rewards").unwrap();
+    let broken = ndarray::arr1(&[f32::NAN]);
+    rewards.write_slice(&broken, 219..220).unwrap();
+    drop(rewards);
+    file.close().unwrap();
+    let error = to_minari(&old, &at("late"), "late-v0", Some(EnvId::PointMass)).unwrap_err();
+    assert!(
+        matches!(error, DataError::NonFinite { row: 219, .. }),
+        "{error}"
+    );
+    assert_eq!(names(folder.path()), ["file", "new", "old.hdf5", "taken"]);
 }
 
 /// Against numbers worked out by hand, and numpy's on the same ten:

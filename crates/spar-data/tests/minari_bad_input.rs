@@ -113,10 +113,10 @@ fn each_array_is_missed_in_any_episode() {
 fn wrong_lengths_and_widths() {
     let cases: [(&str, &[usize], &str); 9] = [
         // As many observations as steps: the last is what Minari is for.
-        ("episode_1/observations", &[3, 2], "[4, width]"),
+        ("episode_1/observations", &[3, 2], "[4, 2]"),
         ("episode_1/observations", &[4, 3], "[4, 2]"),
         ("episode_0/observations", &[4, 5], "[4, 2]"),
-        ("episode_1/actions", &[3, 2], "[3, 1]"),
+        ("episode_1/actions", &[3, 2], "row, 1]"),
         ("episode_0/actions", &[0, 1], "at least 1 row"),
         ("episode_1/rewards", &[4], "[3]"),
         ("episode_1/terminations", &[2], "[3]"),

@@ -7,13 +7,14 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use serde_json::Value;
 use spar_core::EnvId;
-use spar_data::{Dataset, to_minari};
+use spar_data::{Conversion, Dataset, Row, Writer};
 
 mod support;
 use support::{arrays_of, narrowed};
@@ -55,18 +56,44 @@ fn what_minari_writes_now_is_read() {
     }
 }
 
+/// The same rows at the point mass's widths.
+fn narrow(data: &Dataset, path: &Path) {
+    let (nq, nv) = (data.nq().unwrap(), data.nv().unwrap());
+    let mut writer = Writer::create(path, 2, 1, nq, nv, &BTreeMap::new()).unwrap();
+    for row in 0..data.rows() {
+        let of = |values: &Option<Vec<f64>>, width| {
+            values.as_ref().unwrap()[row * width..][..width].to_vec()
+        };
+        let row = Row {
+            obs: &data.observation(row)[..2],
+            action: &data.action(row)[..1],
+            reward: data.rewards[row],
+            terminal: data.terminals[row],
+            timeout: data.timeouts.as_ref().unwrap()[row],
+            next_obs: &data.observation_after(row, true).unwrap()[..2],
+            qpos: &of(&data.qpos, nq),
+            qvel: &of(&data.qvel, nv),
+        };
+        writer.push(&row).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
 #[test]
 fn what_is_written_here_minari_loads() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/d4rl");
-    let source = PathBuf::from(source).join("everything.hdf5");
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/d4rl");
+    let fixture = PathBuf::from(fixture).join("everything.hdf5");
+    let source = folder.path().join("narrow.hdf5");
+    narrow(&Dataset::read(&fixture).unwrap(), &source);
     let flat = Dataset::read(&source).unwrap();
     for (id, env) in [
         ("bare-v0", None),
-        ("name/space/bound-v12", Some(EnvId::Hopper)),
+        ("name/space/bound-v12", Some(EnvId::PointMass)),
     ] {
-        to_minari(&flat, &root.join(id), id, env).unwrap();
+        let conversion = Conversion::open(&source, env).unwrap();
+        conversion.to_minari(&root.join(id), id).unwrap();
         let Some(text) = script(root, &["--load", id]) else {
             return;
         };

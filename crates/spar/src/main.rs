@@ -7,7 +7,7 @@ mod failure;
 mod output;
 mod provenance;
 
-use std::process::ExitCode;
+use std::process::{Command as Process, ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -50,6 +50,11 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<ExitCode> {
+    spar_data::rehearse_in(|file| {
+        let mut command = Process::new(std::env::current_exe()?);
+        command.args(["data", "rehearse", "--"]).arg(file);
+        Ok(command)
+    });
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return Ok(failure::tell_unparsed(&error)),
@@ -74,19 +79,19 @@ fn run() -> anyhow::Result<ExitCode> {
 fn single_threaded() -> anyhow::Result<ExitCode> {
     use anyhow::Context;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let mut command = std::process::Command::new(program);
+    let mut command = Process::new(program);
     command.args(std::env::args_os().skip(1)).env(THREADS, "1");
     again(&mut command).context("cannot start this program again with one thread")
 }
 
 #[cfg(unix)]
-fn again(command: &mut std::process::Command) -> std::io::Result<ExitCode> {
+fn again(command: &mut Process) -> std::io::Result<ExitCode> {
     use std::os::unix::process::CommandExt;
     Err(command.arg0("spar").exec())
 }
 
 #[cfg(not(unix))]
-fn again(command: &mut std::process::Command) -> std::io::Result<ExitCode> {
+fn again(command: &mut Process) -> std::io::Result<ExitCode> {
     let code = command.status()?.code();
     let code = code.and_then(|code| u8::try_from(code).ok());
     Ok(ExitCode::from(code.unwrap_or(1)))

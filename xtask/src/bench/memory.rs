@@ -136,7 +136,10 @@ fn train(spar: &Path, data: &Path, out: &Path, logs: &Path) -> Result<u64> {
 }
 
 /// The peak of a process, which is waited for.
-fn watch(mut child: Child) -> Result<u64> {
+///
+/// # Errors
+/// If it fails, or the system does not tell.
+pub(crate) fn watch(mut child: Child) -> Result<u64> {
     let status = format!("/proc/{}/status", child.id());
     let mut peak = None;
     let ended = loop {

@@ -34,6 +34,7 @@ const ATTRIBUTES: [&str; 12] = [
 ];
 
 /// The fields of a description, and where they stand.
+#[derive(Clone)]
 pub(crate) struct Description {
     path: PathBuf,
     fields: Map<String, Value>,

@@ -15,7 +15,7 @@ use std::{
 };
 
 pub(crate) use description::Description;
-pub(crate) use read::read;
+pub(crate) use read::{Episode, Episodes, read};
 pub(crate) use write::{About, EpisodeRows, MinariWriter, refuse_existing};
 
 use crate::error::DataError;

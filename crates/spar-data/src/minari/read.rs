@@ -1,73 +1,301 @@
-//! Episodes in, one validated [`Dataset`] out.
+//! Episodes one after the other, and all of them as one validated [`Dataset`].
 
 use spar_core::{DatasetIdentity, EnvId, Origin};
 
 use super::description::{Description, mend};
 use crate::{
+    array::Array,
     dataset::{Dataset, Ends},
     error::DataError,
     read::{Parts, check_env},
     source::{Source, damaged},
 };
 
-/// Reads every episode of `source`, described by the `metadata.json` beside it
-/// or else by its attributes.
-pub(crate) fn read(
-    source: &Source<'_>,
-    described: Option<Description>,
-    sha256: String,
+/// The episodes of an open file, in order.
+pub(crate) struct Episodes<'a> {
+    source: &'a Source<'a>,
+    about: Description,
     env: Option<EnvId>,
-    parts: Parts,
-) -> Result<Dataset, DataError> {
-    let path = source.path;
-    let about = described.unwrap_or_else(|| Description::of_attributes(path, &source.file));
-    let obs_dim = about.width("observation_space", "observations")?;
-    let act_dim = about.width("action_space", "actions")?;
-    let groups = source
-        .file
-        .member_names()
-        .map_err(|e| damaged(path, "file", &e))?;
-    let groups = groups
-        .iter()
-        .filter(|name| name.starts_with("episode_"))
-        .count();
-    let episodes = about.count("total_episodes")?.unwrap_or(groups);
-    about.agrees("total_episodes", groups)?;
+    count: usize,
+    /// Of observations and actions, as the description or the first episode says.
+    widths: [Option<usize>; 2],
+    qpos: State,
+    qvel: State,
+}
 
-    for (key, what) in [("observations", "observations"), ("actions", "actions")] {
-        refuse_spaces(source, &format!("episode_0/{key}"), what)?;
-    }
-    let mut all = Flat::new(obs_dim, act_dim, parts);
-    for episode in 0..episodes {
-        all.read(source, episode)?;
-        if episode == 0 {
-            check_env(path, env, all.widths[OBS], all.widths[ACT])?;
-            all.reserve(about.count("total_steps")?.unwrap_or(0));
+/// A part of the simulator's state. It counts as recorded if every episode has it.
+///
+/// Minari keeps one info more than steps, the first of the reset: the infos
+/// before each step. Without that one they are taken to be the same, as this
+/// project writes them.
+struct State {
+    name: &'static str,
+    recorded: bool,
+    width: Option<usize>,
+}
+
+/// The arrays of one episode, which fit each other.
+pub(crate) struct EpisodeArrays<'a> {
+    steps: usize,
+    observations: Array<'a>,
+    actions: Array<'a>,
+    rewards: Array<'a>,
+    terminations: Array<'a>,
+    truncations: Array<'a>,
+    qpos: Option<Array<'a>>,
+    qvel: Option<Array<'a>>,
+}
+
+/// One episode of `steps` steps.
+pub(crate) struct Episode {
+    /// `[steps + 1, obs_dim]`.
+    pub(crate) observations: Vec<f32>,
+    /// `[steps, act_dim]`.
+    pub(crate) actions: Vec<f32>,
+    /// `[steps]`.
+    pub(crate) rewards: Vec<f32>,
+    /// `[steps]`.
+    pub(crate) terminations: Vec<bool>,
+    /// `[steps]`.
+    pub(crate) truncations: Vec<bool>,
+    /// `[steps, nq]`, before each step.
+    pub(crate) qpos: Option<Vec<f64>>,
+    /// `[steps, nv]`, before each step.
+    pub(crate) qvel: Option<Vec<f64>>,
+}
+
+impl<'a> Episodes<'a> {
+    /// Those of `source`, described by the `metadata.json` beside it or else by its
+    /// attributes.
+    pub(crate) fn new(
+        source: &'a Source<'a>,
+        described: Option<Description>,
+        env: Option<EnvId>,
+        parts: Parts,
+    ) -> Result<Self, DataError> {
+        let path = source.path;
+        let about = described.unwrap_or_else(|| Description::of_attributes(path, &source.file));
+        let widths = [
+            about.width("observation_space", "observations")?,
+            about.width("action_space", "actions")?,
+        ];
+        let groups = source
+            .file
+            .member_names()
+            .map_err(|e| damaged(path, "file", &e))?;
+        let groups = groups
+            .iter()
+            .filter(|name| name.starts_with("episode_"))
+            .count();
+        let count = about.count("total_episodes")?.unwrap_or(groups);
+        about.agrees("total_episodes", groups)?;
+        for what in ["observations", "actions"] {
+            refuse_spaces(source, &format!("episode_0/{what}"), what)?;
         }
+        let state = |name| {
+            let there = |episode| source.exists(&format!("episode_{episode}/{name}"));
+            State {
+                name,
+                recorded: parts == Parts::Everything && (0..count).all(there),
+                width: None,
+            }
+        };
+        let [qpos, qvel] = ["infos/qpos", "infos/qvel"].map(state);
+        Ok(Self {
+            source,
+            about,
+            env,
+            count,
+            widths,
+            qpos,
+            qvel,
+        })
     }
-    let rows = all.rewards.len();
-    about.agrees("total_steps", rows)?;
-    Ok(Dataset {
-        obs_dim: all.widths[OBS],
-        act_dim: all.widths[ACT],
-        observations: all.observations,
-        actions: all.actions,
-        rewards: all.rewards,
-        terminals: all.terminations,
-        timeouts: Some(all.truncations),
-        next_observations: None,
-        ends: Some(all.ends),
-        qpos: all.qpos.values,
-        qvel: all.qvel.values,
-        metadata: about.shown(),
-        identity: DatasetIdentity {
-            id: about.id(path),
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// What the data set says of itself.
+    pub(crate) fn about(&self) -> &Description {
+        &self.about
+    }
+
+    /// Widths of observations, actions and the two parts of the simulator's state (0
+    /// where not recorded), once an episode has been opened.
+    pub(crate) fn widths(&self) -> [usize; 4] {
+        let [obs, act] = self.widths;
+        [obs, act, self.qpos.width, self.qvel.width].map(|width| width.unwrap_or(0))
+    }
+
+    /// Which data these are, whose bytes have the hash `sha256`; their rows have not
+    /// been counted.
+    pub(crate) fn identity(&self, sha256: String) -> DatasetIdentity {
+        DatasetIdentity {
+            id: self.about.id(self.source.path),
             origin: Origin::Minari,
             sha256,
-            rows,
-        },
+            rows: 0,
+        }
+    }
+
+    /// The arrays of one episode, as wide as those before.
+    pub(crate) fn open(&mut self, episode: usize) -> Result<EpisodeArrays<'a>, DataError> {
+        let source = self.source;
+        let key = |name: &str| format!("episode_{episode}/{name}");
+        let [obs, act] = &mut self.widths;
+        let actions = source.matrix(&key("actions"), None, *act)?;
+        let steps = actions.rows();
+        let observations = source.matrix(&key("observations"), Some(steps + 1), *obs)?;
+        (*obs, *act) = (Some(observations.width()), Some(actions.width()));
+        check_env(source.path, self.env, observations.width(), actions.width())?;
+        Ok(EpisodeArrays {
+            steps,
+            observations,
+            actions,
+            rewards: source.column(&key("rewards"), steps)?,
+            terminations: source.flags(&key("terminations"), steps)?,
+            truncations: source.flags(&key("truncations"), steps)?,
+            qpos: self.qpos.open(source, episode, steps)?,
+            qvel: self.qvel.open(source, episode, steps)?,
+        })
+    }
+}
+
+impl State {
+    fn open<'a>(
+        &mut self,
+        source: &'a Source<'a>,
+        episode: usize,
+        steps: usize,
+    ) -> Result<Option<Array<'a>>, DataError> {
+        if !self.recorded {
+            return Ok(None);
+        }
+        let key = format!("episode_{episode}/{}", self.name);
+        let array = source.matrix(&key, None, self.width)?;
+        let (rows, width) = (array.rows(), array.width());
+        if rows != steps && rows != steps + 1 {
+            let expected = format!("[{steps} or {}, {width}]", steps + 1);
+            return Err(source.shape_error(&key, expected, &[rows, width]));
+        }
+        self.width = Some(width);
+        Ok(Some(array))
+    }
+}
+
+impl EpisodeArrays<'_> {
+    /// Its numbers.
+    pub(crate) fn read(self) -> Result<Episode, DataError> {
+        let state = |array: Option<Array<'_>>| -> Result<Option<Vec<f64>>, DataError> {
+            let Some(array) = array else { return Ok(None) };
+            let mut values = array.read()?;
+            values.truncate(self.steps * array.width());
+            Ok(Some(values))
+        };
+        Ok(Episode {
+            observations: self.observations.read()?,
+            actions: self.actions.read()?,
+            rewards: self.rewards.read()?,
+            terminations: self.terminations.flags()?,
+            truncations: self.truncations.flags()?,
+            qpos: state(self.qpos)?,
+            qvel: state(self.qvel)?,
+        })
+    }
+
+    /// Has the library do all that it is going to do for [`Self::read`].
+    pub(crate) fn rehearse(&self) -> Result<(), DataError> {
+        let always = [
+            &self.observations,
+            &self.actions,
+            &self.rewards,
+            &self.terminations,
+            &self.truncations,
+        ];
+        let optional = [&self.qpos, &self.qvel].into_iter();
+        let mut all = always
+            .into_iter()
+            .chain(optional.filter_map(Option::as_ref));
+        all.try_for_each(Array::rehearse)
+    }
+}
+
+/// Reads all `episodes`; `sha256` is called last, for the hash of the file's bytes.
+pub(crate) fn read(
+    mut episodes: Episodes<'_>,
+    sha256: impl FnOnce() -> Result<String, DataError>,
+    parts: Parts,
+) -> Result<Dataset, DataError> {
+    let state = || (parts == Parts::Everything).then(Vec::new);
+    let mut data = Dataset {
+        obs_dim: 0,
+        act_dim: 0,
+        observations: Vec::new(),
+        actions: Vec::new(),
+        rewards: Vec::new(),
+        terminals: Vec::new(),
+        timeouts: None,
+        next_observations: None,
+        ends: None,
+        qpos: state(),
+        qvel: state(),
+        metadata: episodes.about().shown(),
+        identity: episodes.identity(String::new()),
         notes: Vec::new(),
-    })
+    };
+    let (mut truncations, mut stops, mut last) = (Vec::new(), Vec::new(), Vec::new());
+    let declared = episodes.about().count("total_steps")?.unwrap_or(0);
+    for i in 0..episodes.count() {
+        let episode = episodes.open(i)?.read()?;
+        if i == 0 {
+            [data.obs_dim, data.act_dim, ..] = episodes.widths();
+            reserve(&mut data, declared);
+        }
+        let (before, after) = episode
+            .observations
+            .split_at(episode.rewards.len() * data.obs_dim);
+        data.observations.extend_from_slice(before);
+        last.extend_from_slice(after);
+        data.actions.extend(episode.actions);
+        data.rewards.extend(episode.rewards);
+        data.terminals.extend(episode.terminations);
+        truncations.extend(episode.truncations);
+        stops.push(data.rewards.len());
+        let states = [
+            (&mut data.qpos, episode.qpos),
+            (&mut data.qvel, episode.qvel),
+        ];
+        for (all, more) in states {
+            match (all.as_mut(), more) {
+                (Some(all), Some(more)) => all.extend(more),
+                _ => *all = None,
+            }
+        }
+    }
+    data.identity.rows = data.rewards.len();
+    data.identity.sha256 = sha256()?;
+    episodes.about().agrees("total_steps", data.identity.rows)?;
+    data.timeouts = Some(truncations);
+    data.ends = Some(Ends {
+        stops,
+        observations: last,
+    });
+    Ok(data)
+}
+
+/// Asks for room for `steps`, so that memory stays near the data's size. The
+/// number is the description's and may be absurd: what cannot be had is not
+/// missed, and what is not used is never touched.
+fn reserve(data: &mut Dataset, steps: usize) {
+    let more = |v: &mut Vec<f32>, width: usize| {
+        let n = steps.saturating_mul(width);
+        v.try_reserve_exact(n).ok();
+    };
+    more(&mut data.observations, data.obs_dim);
+    more(&mut data.actions, data.act_dim);
+    more(&mut data.rewards, 1);
 }
 
 /// Refuses what is no array of rows, whether the description says so or not.
@@ -87,128 +315,4 @@ fn refuse_spaces(source: &Source<'_>, key: &str, what: &'static str) -> Result<(
         got,
         mend: mend(what),
     })
-}
-
-/// Places in [`Flat::widths`].
-const OBS: usize = 0;
-const ACT: usize = 1;
-
-/// The episodes so far, one after the other.
-struct Flat {
-    /// Of observations and actions; 0 until known.
-    widths: [usize; 2],
-    observations: Vec<f32>,
-    actions: Vec<f32>,
-    rewards: Vec<f32>,
-    terminations: Vec<bool>,
-    truncations: Vec<bool>,
-    ends: Ends,
-    qpos: State,
-    qvel: State,
-}
-
-impl Flat {
-    fn new(obs_dim: Option<usize>, act_dim: Option<usize>, parts: Parts) -> Self {
-        let state = || State {
-            width: 0,
-            values: (parts == Parts::Everything).then(Vec::new),
-        };
-        Self {
-            widths: [obs_dim.unwrap_or(0), act_dim.unwrap_or(0)],
-            observations: Vec::new(),
-            actions: Vec::new(),
-            rewards: Vec::new(),
-            terminations: Vec::new(),
-            truncations: Vec::new(),
-            ends: Ends {
-                stops: Vec::new(),
-                observations: Vec::new(),
-            },
-            qpos: state(),
-            qvel: state(),
-        }
-    }
-
-    /// Asks for room for `steps`, so that memory stays near the data's size. The
-    /// number is the description's and may be absurd: what cannot be had is not
-    /// missed, and what is not used is never touched.
-    fn reserve(&mut self, steps: usize) {
-        let [obs, act] = self.widths.map(|width| steps.saturating_mul(width));
-        let more = |v: &mut Vec<f32>, n: usize| v.try_reserve_exact(n.saturating_sub(v.len())).ok();
-        more(&mut self.observations, obs);
-        more(&mut self.actions, act);
-        more(&mut self.rewards, steps);
-    }
-
-    fn read(&mut self, source: &Source<'_>, episode: usize) -> Result<(), DataError> {
-        let key = |name: &str| format!("episode_{episode}/{name}");
-        let actions = self.matrix(source, ACT, &key("actions"), None)?;
-        let steps = actions.len() / self.widths[ACT];
-        let observations = self.matrix(source, OBS, &key("observations"), Some(steps + 1))?;
-        let (before, after) = observations.split_at(steps * self.widths[OBS]);
-        self.observations.extend_from_slice(before);
-        self.ends.observations.extend_from_slice(after);
-        self.actions.extend(actions);
-        self.rewards.extend(source.column(&key("rewards"), steps)?);
-        self.terminations
-            .extend(source.flags(&key("terminations"), steps)?);
-        self.truncations
-            .extend(source.flags(&key("truncations"), steps)?);
-        self.ends.stops.push(self.rewards.len());
-        self.qpos.read(source, &key("infos/qpos"), steps)?;
-        self.qvel.read(source, &key("infos/qvel"), steps)
-    }
-
-    /// Rows as wide as the description or the first episode says.
-    fn matrix(
-        &mut self,
-        source: &Source<'_>,
-        which: usize,
-        key: &str,
-        rows: Option<usize>,
-    ) -> Result<Vec<f32>, DataError> {
-        let (width, values) = source.matrix::<f32>(key, rows)?;
-        let expected = &mut self.widths[which];
-        if *expected == 0 {
-            *expected = width;
-        }
-        if width == *expected {
-            return Ok(values);
-        }
-        let rows = values.len() / width;
-        Err(source.shape_error(key, format!("[{rows}, {expected}]"), &[rows, width]))
-    }
-}
-
-/// A part of the simulator's state, `None` where an episode does not record it.
-///
-/// Minari keeps one info more than steps, the first of the reset: the infos
-/// before each step. Without that one they are taken to be the same, as this
-/// project writes them.
-struct State {
-    width: usize,
-    values: Option<Vec<f64>>,
-}
-
-impl State {
-    fn read(&mut self, source: &Source<'_>, key: &str, steps: usize) -> Result<(), DataError> {
-        let Some(values) = &mut self.values else {
-            return Ok(());
-        };
-        let Some((width, state)) = source.if_present(key, |key| source.matrix::<f64>(key, None))?
-        else {
-            self.values = None;
-            return Ok(());
-        };
-        if values.is_empty() {
-            self.width = width;
-        }
-        let rows = state.len() / width;
-        if width != self.width || (rows != steps && rows != steps + 1) {
-            let expected = format!("[{steps} or {}, {}]", steps + 1, self.width);
-            return Err(source.shape_error(key, expected, &[rows, width]));
-        }
-        values.extend_from_slice(&state[..steps * width]);
-        Ok(())
-    }
 }

@@ -6,9 +6,8 @@ use anyhow::Result;
 use clap::ValueEnum;
 use serde::Serialize;
 use spar_core::{DatasetIdentity, EnvId};
-use spar_data::{Layout, minari_id, to_d4rl, to_minari};
+use spar_data::{Conversion, Converted, Layout, minari_id};
 
-use super::{data_of, tell_notes};
 use crate::{failure::Usage, output};
 
 /// What to convert, and into what.
@@ -55,28 +54,35 @@ struct Written {
 
 /// Converts, and prints what the data are now.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let data = data_of(&args.source, args.env)?;
-    tell_notes(&data);
-    let to = args.to.unwrap_or(match data.layout() {
+    let source = Conversion::open(&args.source, args.env)?;
+    let to = args.to.unwrap_or(match source.layout() {
         Layout::D4rl => To::Minari,
         Layout::Minari => To::D4rl,
     });
     let destination = &args.destination;
-    let (identity, left_out, repeated) = match to {
+    let made = match to {
         To::D4rl if args.id.is_some() => {
             let why = "--id names a Minari data set, but a D4RL file is to be written; drop it";
             return Err(Usage(why.to_owned()).into());
         }
-        To::D4rl => (to_d4rl(&data, destination)?, 0, 0),
+        To::D4rl => source.to_d4rl(destination)?,
         To::Minari => {
             let id = match &args.id {
                 Some(id) => id.clone(),
                 None => minari_id(destination)?,
             };
-            let made = to_minari(&data, destination, &id, args.env)?;
-            (made.identity, made.left_out, made.repeated)
+            source.to_minari(destination, &id)?
         }
     };
+    let Converted {
+        identity,
+        left_out,
+        repeated,
+        notes,
+    } = made;
+    for note in notes {
+        eprintln!("note: {note}");
+    }
     if left_out > 0 {
         eprintln!(
             "note: left out the last step of {left_out} cut episodes: the file does not record \

@@ -1,6 +1,9 @@
 //! `spar data`: looking at data files, checking them, and getting them.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Result, bail};
 use spar_collect::verify::{Tolerance, verify};
@@ -33,6 +36,12 @@ pub(crate) enum Command {
     Prepare(prepare::PrepareArgs),
     /// Generate a task's local data into a file
     Generate(prepare::GenerateArgs),
+    /// Open a file as the first of two processes
+    #[command(hide = true)]
+    Rehearse {
+        /// The file
+        file: PathBuf,
+    },
 }
 
 /// What to look at.
@@ -85,7 +94,18 @@ pub(crate) fn run(command: &Command) -> Result<()> {
         Command::Plot(args) => plot::run(args),
         Command::Prepare(args) => prepare::prepare(args),
         Command::Generate(args) => prepare::generate(args),
+        Command::Rehearse { file } => rehearse(file),
     }
+}
+
+/// What the process does that reads a file before the one that was asked to: see
+/// [`spar_data::rehearse_in`].
+fn rehearse(file: &Path) -> Result<()> {
+    if let Err(error) = spar_data::rehearse(file) {
+        println!("{error}");
+        return Err(error.into());
+    }
+    Ok(())
 }
 
 fn show(args: &InfoArgs) -> Result<()> {

@@ -1,0 +1,132 @@
+//! Data to measure the reading of files on, and the reading. Their numbers are walks, as
+//! a simulator's are, so that they pack as real ones do: nearby rows share their high
+//! bytes and not their low ones.
+
+use std::{fs, path::Path, time::Instant};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use spar_core::{EnvId, Stream, sha256_hex};
+use spar_data::{Dataset, Row, Writer};
+
+use crate::clock;
+
+/// Whose widths the rows have; of positions and velocities, as D4RL records them.
+const ENV: EnvId = EnvId::HalfCheetah;
+const STATE: [usize; 2] = [9, 9];
+
+/// Steps after which an episode is cut.
+const HORIZON: usize = 1000;
+
+/// What one reading took.
+#[derive(Debug, Serialize)]
+struct Loaded {
+    rows: usize,
+    /// Bytes of the arrays read.
+    data_bytes: usize,
+    cpu_s: f64,
+    wall_s: f64,
+    /// Largest resident set of this process (`VmHWM`), in bytes.
+    peak_bytes: u64,
+    /// Of observations, actions, rewards, terminals and timeouts, one after the other.
+    sha256: String,
+}
+
+/// Writes `rows` rows to `file`.
+///
+/// # Errors
+/// If the file cannot be written.
+pub(crate) fn walk(file: &Path, rows: usize) -> Result<()> {
+    let [nq, nv] = STATE;
+    let (obs_dim, act_dim) = (ENV.obs_dim(), ENV.act_dim());
+    let says = "random walks, to measure reading with; no task's data";
+    let metadata = [("spar_content".to_owned(), says.into())].into();
+    let mut writer = Writer::create(file, obs_dim, act_dim, nq, nv, &metadata)?;
+    let mut stream = Stream::new(0, "bench/walk");
+    let mut at = vec![0.0f64; obs_dim];
+    let narrow = |values: &[f64]| values.iter().map(|&x| x as f32).collect::<Vec<_>>();
+    let mut obs = narrow(&at);
+    for row in 0..rows {
+        let state = [&at[..nq], &at[..nv]].map(<[f64]>::to_vec);
+        let action: Vec<f32> = (0..act_dim)
+            .map(|_| stream.normal().tanh() as f32)
+            .collect();
+        for x in &mut at {
+            *x = 0.99 * *x + 0.1 * stream.normal();
+        }
+        let next_obs = narrow(&at);
+        writer.push(&Row {
+            obs: &obs,
+            action: &action,
+            reward: at[0] as f32,
+            terminal: false,
+            timeout: (row + 1).is_multiple_of(HORIZON),
+            next_obs: &next_obs,
+            qpos: &state[0],
+            qvel: &state[1],
+        })?;
+        obs = next_obs;
+    }
+    writer.finish()?;
+    Ok(())
+}
+
+/// Reads `file` once and prints what it took.
+///
+/// # Errors
+/// If it cannot be read, or the system does not tell this process's peak.
+pub(crate) fn load(file: &Path, core: Option<usize>) -> Result<()> {
+    if let Some(core) = core {
+        clock::stay_on_core(core)?;
+    }
+    let (wall, cpu) = (Instant::now(), clock::cpu_seconds());
+    let data = Dataset::read_training(file, ENV)?;
+    let (cpu_s, wall_s) = (clock::cpu_seconds() - cpu, wall.elapsed().as_secs_f64());
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    let peak = peak.and_then(|l| l.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let bytes = bytes(&data);
+    let loaded = Loaded {
+        rows: data.rows(),
+        data_bytes: bytes.len(),
+        cpu_s,
+        wall_s,
+        peak_bytes: 1024 * peak.context("this system does not tell a process's peak in /proc")?,
+        sha256: sha256_hex(&bytes),
+    };
+    println!("{}", serde_json::to_string(&loaded)?);
+    Ok(())
+}
+
+/// What training holds, as its little-endian bytes.
+fn bytes(data: &Dataset) -> Vec<u8> {
+    let floats = [&data.observations, &data.actions, &data.rewards];
+    let timeouts = data.timeouts.as_deref().unwrap_or_default();
+    let flags = data.terminals.iter().chain(timeouts);
+    let mut bytes = Vec::new();
+    for x in floats.into_iter().flatten() {
+        bytes.extend_from_slice(&x.to_le_bytes());
+    }
+    bytes.extend(flags.map(|&flag| u8::from(flag)));
+    bytes
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_walk_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("walk.hdf5");
+        walk(&file, 2500).unwrap();
+        let data = Dataset::read_training(&file, ENV).unwrap();
+        assert_eq!(data.rows(), 2500);
+        assert_eq!(bytes(&data).len(), 2500 * ((17 + 6 + 1) * 4 + 2));
+        // It walks: neighbours are near, and it gets somewhere.
+        let far = |a: usize, b: usize| (data.observation(a)[3] - data.observation(b)[3]).abs();
+        assert!((1..2500).all(|row| far(row - 1, row) < 1.0));
+        assert!((1..2500).any(|row| far(0, row) > 1.0));
+    }
+}
