@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use spar_eval::stats::{Bootstrap, Pair, iqm, mean, paired_difference, std, stratified_bootstrap};
+use spar_eval::stats::{
+    Bootstrap, Pair, Scores, iqm, mean, paired_difference, std, stratified_bootstrap,
+};
 
 use crate::{
     ReportError, ReportRequest,
@@ -110,7 +112,8 @@ fn summary(results: &Results, method: &str, plan: &Bootstrap) -> Result<Summary,
     summary.std = (by_seed.len() > 1).then(|| std(&by_seed, 0));
     summary.iqm = Some(iqm(&by_task.concat()));
     if results.seeds.len() > 1 {
-        let interval = stratified_bootstrap(&by_task, iqm, plan)?.interval;
+        let scores = Scores::new(&by_task)?;
+        let interval = stratified_bootstrap(&scores, |s| iqm(s.all()), plan)?.interval;
         summary.iqm_low = Some(interval.low);
         summary.iqm_high = Some(interval.high);
     }
