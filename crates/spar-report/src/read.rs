@@ -187,6 +187,13 @@ fn refuse_mixtures(task: TaskId, runs: &[Run]) -> Result<(), ReportError> {
             format!("{} episodes of seed {}", r.returns.len(), r.eval_seed)
         })?;
         let of_method = |other: &&Run| finished(other) && other.method == run.method;
+        if let Some(twin) = runs
+            .iter()
+            .filter(of_method)
+            .find(|other| twins(other, run))
+        {
+            return Err(copied(task, twin, run));
+        }
         if let Some(sibling) = runs.iter().find(of_method) {
             same(task, sibling, run, "lengths of training", |r| {
                 format!("{} updates after {}", r.updates, r.anchor_updates)
@@ -194,6 +201,29 @@ fn refuse_mixtures(task: TaskId, runs: &[Run]) -> Result<(), ReportError> {
         }
     }
     Ok(())
+}
+
+/// Whether two training seeds left the same returns to the last bit: then one
+/// run is a copy of the other, and the spread over seeds a lie.
+fn twins(one: &Run, other: &Run) -> bool {
+    let (Ok(a), Ok(b)) = (&one.outcome, &other.outcome) else {
+        return false;
+    };
+    one.seed < other.seed && a.record.returns == b.record.returns
+}
+
+fn copied(task: TaskId, one: &Run, other: &Run) -> ReportError {
+    let file = |run: &Run| match &run.outcome {
+        Ok(done) => done.file.clone(),
+        Err(_) => PathBuf::new(),
+    };
+    ReportError::Copied {
+        task,
+        method: one.method.clone(),
+        seeds: (one.seed, other.seed),
+        first_file: file(one),
+        second_file: file(other),
+    }
 }
 
 fn same(

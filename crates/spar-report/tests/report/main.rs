@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod outputs;
+mod page;
 mod refusals;
 mod runs;
 

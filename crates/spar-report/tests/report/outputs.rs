@@ -30,18 +30,28 @@ fn a_complete_report() {
             - evaluation: 4 episodes per run, evaluation seed 1000 shared by all training seeds
             - updates: BC 5000; SPAR 20000 (after 5000 of its anchor)
             - MuJoCo: 3.17.0
+            - device: cpu
             - commit: 891e40c
             - differences: 95% intervals, percentile bootstrap: seeds within tasks, then paired episodes within seeds, 50000 resamples, seed 0
 
             | task               |       BC (anchor) |              SPAR |      SPAR − BC [95%] |
             |--------------------|-------------------|-------------------|----------------------|
-            | halfcheetah-medium |        10.7 ± 0.2 |        14.0 ± 0.2 |    +3.3 [+3.2, +3.4] |
-            | hopper-medium      |        35.8 ± 0.7 |        48.4 ± 1.0 | +12.6 [+12.3, +12.8] |
-            | walker2d-medium    |        27.2 ± 0.6 |        36.1 ± 0.7 |    +8.9 [+8.7, +9.1] |
-            | mean of 3 tasks    |        24.6 ± 0.5 |        32.8 ± 0.7 |    +8.2 [+8.1, +8.4] |
+            | halfcheetah-medium |        10.7 ± 0.2 |    **14.0 ± 0.2** |    +3.3 [+3.2, +3.4] |
+            | hopper-medium      |        35.8 ± 0.7 |    **48.4 ± 1.0** | +12.6 [+12.3, +12.8] |
+            | walker2d-medium    |        27.2 ± 0.6 |    **36.1 ± 0.7** |    +8.9 [+8.7, +9.1] |
+            | mean of 3 tasks    |        24.6 ± 0.5 |    **32.8 ± 0.7** |    +8.2 [+8.1, +8.4] |
             | IQM of runs [95%]  | 25.1 [24.7, 25.7] | 33.4 [32.9, 34.3] |                      |
 
             **SPAR is above its anchor on 3 of 3 tasks; mean difference +8.2 [+8.1, +8.4] (95% paired interval, hierarchical bootstrap): supported.**
+
+            Bold: the highest mean of its row, and every mean not below the lower end of that one's 95% interval (hierarchical bootstrap over seeds, then episodes).
+
+            ## Aggregates
+
+            | method      |        mean [95%] | median of tasks [95%] | IQM of runs [95%] | optimality gap [95%] |
+            |-------------|-------------------|-----------------------|-------------------|----------------------|
+            | BC (anchor) | 24.6 [24.1, 25.0] |     27.2 [26.6, 27.7] | 25.1 [24.7, 25.7] |    75.4 [75.0, 75.9] |
+            | SPAR        | 32.8 [32.2, 33.4] |     36.1 [35.3, 36.8] | 33.4 [32.9, 34.3] |    67.2 [66.6, 67.8] |
 
             ## Mean returns
 
@@ -63,67 +73,151 @@ fn a_complete_report() {
     check(
         &file(&report, "table.csv"),
         expect![[r#"
-            task,method,status,seeds,seeds_expected,score,score_std,low,high,mean_return,return_std,episodes,updates,dataset,dataset_origin,dataset_sha256
-            halfcheetah-medium,bc,complete,2,2,10.665231080769999,0.1725997789455409,,,1043.9285714285716,21.428571428571445,4,5000,halfcheetah-medium-local,local,05257010de788b3924190910ba91a4ce6b42288b8b7547d5c13ff179fda75edc
-            halfcheetah-medium,spar,complete,2,2,13.956133532664996,0.24163969052375833,,,1452.5,30.0,4,20000,halfcheetah-medium-local,local,05257010de788b3924190910ba91a4ce6b42288b8b7547d5c13ff179fda75edc
-            hopper-medium,bc,complete,2,2,35.83708162757897,0.7242557965363297,,,1146.0714285714284,23.571428571428555,4,5000,hopper-medium-local,local,8ad492fd7dea066b1cd443e927e8db46e238e7c79fd78db5e1f49ea4f21ac495
-            hopper-medium,spar,complete,2,2,48.39084876754204,0.9876215407313573,,,1554.642857142857,32.14285714285711,4,20000,hopper-medium-local,local,8ad492fd7dea066b1cd443e927e8db46e238e7c79fd78db5e1f49ea4f21ac495
-            walker2d-medium,bc,complete,2,2,27.154751013232392,0.5601422048998312,,,1248.2142857142858,25.714285714285666,4,5000,walker2d-medium-local,local,85ae331df73c2b928396b325df9838e31ad1645210d5b6c8445132b3fd5631fc
-            walker2d-medium,spar,complete,2,2,36.054788268863035,0.746856273199775,,,1656.7857142857142,34.285714285714334,4,20000,walker2d-medium-local,local,85ae331df73c2b928396b325df9838e31ad1645210d5b6c8445132b3fd5631fc
-            mean,bc,complete,6,6,24.552354573860455,0.4856659267939012,,,,,,,,,
-            mean,spar,complete,6,6,32.80059018969003,0.6587058348182957,,,,,,,,,
-            halfcheetah-medium,spar-minus-bc,complete,2,2,3.290902451894998,,3.2218625403167795,3.359942363473216,,,,,,,
-            hopper-medium,spar-minus-bc,complete,2,2,12.553767139963071,,12.290401395768043,12.817132884158099,,,,,,,
-            walker2d-medium,spar-minus-bc,complete,2,2,8.900037255630643,,8.713323187330696,9.086751323930589,,,,,,,
-            mean,spar-minus-bc,complete,6,6,8.24823561582957,,8.09820901166458,8.398262219994562,,,,,,,
+            task,method,status,seeds,seeds_expected,score,score_std,low,high,mean_return,return_std,episodes,updates,dataset,dataset_origin,dataset_sha256,mark,device,expected_low,expected_high
+            halfcheetah-medium,bc,complete,2,2,10.665231080769999,0.1725997789455409,,,1043.9285714285716,21.428571428571445,4,5000,halfcheetah-medium-local,local,05257010de788b3924190910ba91a4ce6b42288b8b7547d5c13ff179fda75edc,,cpu,,
+            halfcheetah-medium,spar,complete,2,2,13.956133532664996,0.24163969052375833,,,1452.5,30.0,4,20000,halfcheetah-medium-local,local,05257010de788b3924190910ba91a4ce6b42288b8b7547d5c13ff179fda75edc,best,cpu,,
+            hopper-medium,bc,complete,2,2,35.83708162757897,0.7242557965363297,,,1146.0714285714284,23.571428571428555,4,5000,hopper-medium-local,local,8ad492fd7dea066b1cd443e927e8db46e238e7c79fd78db5e1f49ea4f21ac495,,cpu,,
+            hopper-medium,spar,complete,2,2,48.39084876754204,0.9876215407313573,,,1554.642857142857,32.14285714285711,4,20000,hopper-medium-local,local,8ad492fd7dea066b1cd443e927e8db46e238e7c79fd78db5e1f49ea4f21ac495,best,cpu,,
+            walker2d-medium,bc,complete,2,2,27.154751013232392,0.5601422048998312,,,1248.2142857142858,25.714285714285666,4,5000,walker2d-medium-local,local,85ae331df73c2b928396b325df9838e31ad1645210d5b6c8445132b3fd5631fc,,cpu,,
+            walker2d-medium,spar,complete,2,2,36.054788268863035,0.746856273199775,,,1656.7857142857142,34.285714285714334,4,20000,walker2d-medium-local,local,85ae331df73c2b928396b325df9838e31ad1645210d5b6c8445132b3fd5631fc,best,cpu,,
+            mean,bc,complete,6,6,24.552354573860455,0.4856659267939012,,,,,,,,,,,,,
+            mean,spar,complete,6,6,32.80059018969003,0.6587058348182957,,,,,,,,,,best,,,
+            halfcheetah-medium,spar-minus-bc,complete,2,2,3.290902451894998,,3.2218625403167795,3.359942363473216,,,,,,,,,,,
+            hopper-medium,spar-minus-bc,complete,2,2,12.553767139963071,,12.290401395768043,12.817132884158099,,,,,,,,,,,
+            walker2d-medium,spar-minus-bc,complete,2,2,8.900037255630643,,8.713323187330696,9.086751323930589,,,,,,,,,,,
+            mean,spar-minus-bc,complete,6,6,8.24823561582957,,8.09820901166458,8.398262219994562,,,,,,,,,,,
         "#]],
     );
     check(
         &file(&report, "table.tex"),
         expect![[r#"
-        % protocol: last checkpoint, mean ± std over 2 seeds (ddof = 0), D4RL normalized score
-        % suite: mujoco
-        % preset: quick (numbers that mean something)
-        % training seeds: 0, 1
-        % evaluation: 4 episodes per run, evaluation seed 1000 shared by all training seeds
-        % updates: BC 5000; SPAR 20000 (after 5000 of its anchor)
-        % MuJoCo: 3.17.0
-        % commit: 891e40c
-        % differences: 95% intervals, percentile bootstrap: seeds within tasks, then paired episodes within seeds, 50000 resamples, seed 0
-        \begin{table}
-        \centering
-        \caption{last checkpoint, mean $\pm$ std over 2 seeds (ddof = 0), D4RL normalized score. Local data generated by D4RL's recipe; NOT the official D4RL files; not comparable with published numbers. SPAR is above its anchor on 3 of 3 tasks; mean difference +8.2 {[}+8.1, +8.4{]} (95\% paired interval, hierarchical bootstrap): supported.}
-        \begin{tabular}{lrrr}
-        \toprule
-        task & BC (anchor) & SPAR & SPAR $-$ BC {[}95\%{]} \\
-        \midrule
-        halfcheetah-medium & 10.7 $\pm$ 0.2 & 14.0 $\pm$ 0.2 & +3.3 {[}+3.2, +3.4{]} \\
-        hopper-medium & 35.8 $\pm$ 0.7 & 48.4 $\pm$ 1.0 & +12.6 {[}+12.3, +12.8{]} \\
-        walker2d-medium & 27.2 $\pm$ 0.6 & 36.1 $\pm$ 0.7 & +8.9 {[}+8.7, +9.1{]} \\
-        \midrule
-        mean of 3 tasks & 24.6 $\pm$ 0.5 & 32.8 $\pm$ 0.7 & +8.2 {[}+8.1, +8.4{]} \\
-        IQM of runs {[}95\%{]} & 25.1 {[}24.7, 25.7{]} & 33.4 {[}32.9, 34.3{]} &  \\
-        \bottomrule
-        \end{tabular}
-        \end{table}
-    "#]],
+            % protocol: last checkpoint, mean ± std over 2 seeds (ddof = 0), D4RL normalized score
+            % suite: mujoco
+            % preset: quick (numbers that mean something)
+            % training seeds: 0, 1
+            % evaluation: 4 episodes per run, evaluation seed 1000 shared by all training seeds
+            % updates: BC 5000; SPAR 20000 (after 5000 of its anchor)
+            % MuJoCo: 3.17.0
+            % device: cpu
+            % commit: 891e40c
+            % differences: 95% intervals, percentile bootstrap: seeds within tasks, then paired episodes within seeds, 50000 resamples, seed 0
+            \begin{table}
+            \centering
+            \caption{last checkpoint, mean $\pm$ std over 2 seeds (ddof = 0), D4RL normalized score. Local data generated by D4RL's recipe; NOT the official D4RL files; not comparable with published numbers. SPAR is above its anchor on 3 of 3 tasks; mean difference +8.2 {[}+8.1, +8.4{]} (95\% paired interval, hierarchical bootstrap): supported. Bold: the highest mean of its row, and every mean not below the lower end of that one's 95\% interval (hierarchical bootstrap over seeds, then episodes).}
+            \begin{tabular}{lrrr}
+            \toprule
+            task & BC (anchor) & SPAR & SPAR $-$ BC {[}95\%{]} \\
+            \midrule
+            halfcheetah-medium & 10.7 $\pm$ 0.2 & \textbf{14.0 $\pm$ 0.2} & +3.3 {[}+3.2, +3.4{]} \\
+            hopper-medium & 35.8 $\pm$ 0.7 & \textbf{48.4 $\pm$ 1.0} & +12.6 {[}+12.3, +12.8{]} \\
+            walker2d-medium & 27.2 $\pm$ 0.6 & \textbf{36.1 $\pm$ 0.7} & +8.9 {[}+8.7, +9.1{]} \\
+            \midrule
+            mean of 3 tasks & 24.6 $\pm$ 0.5 & \textbf{32.8 $\pm$ 0.7} & +8.2 {[}+8.1, +8.4{]} \\
+            IQM of runs {[}95\%{]} & 25.1 {[}24.7, 25.7{]} & 33.4 {[}32.9, 34.3{]} &  \\
+            \bottomrule
+            \end{tabular}
+            \end{table}
+        "#]],
     );
     check(
         &render_terminal(&report),
         expect![[r#"
-        mujoco quick: last checkpoint, mean ± std over 2 seeds (ddof = 0), D4RL normalized score
-        Local data generated by D4RL's recipe; NOT the official D4RL files; not comparable with published numbers.
-        ┌────────────────────┬───────────────────┬───────────────────┬──────────────────────┐
-        │ task               ┆       BC (anchor) ┆              SPAR ┆      SPAR − BC [95%] │
-        ╞════════════════════╪═══════════════════╪═══════════════════╪══════════════════════╡
-        │ halfcheetah-medium ┆        10.7 ± 0.2 ┆        14.0 ± 0.2 ┆    +3.3 [+3.2, +3.4] │
-        │ hopper-medium      ┆        35.8 ± 0.7 ┆        48.4 ± 1.0 ┆ +12.6 [+12.3, +12.8] │
-        │ walker2d-medium    ┆        27.2 ± 0.6 ┆        36.1 ± 0.7 ┆    +8.9 [+8.7, +9.1] │
-        │ mean of 3 tasks    ┆        24.6 ± 0.5 ┆        32.8 ± 0.7 ┆    +8.2 [+8.1, +8.4] │
-        │ IQM of runs [95%]  ┆ 25.1 [24.7, 25.7] ┆ 33.4 [32.9, 34.3] ┆                      │
-        └────────────────────┴───────────────────┴───────────────────┴──────────────────────┘
-        SPAR is above its anchor on 3 of 3 tasks; mean difference +8.2 [+8.1, +8.4] (95% paired interval, hierarchical bootstrap): supported.
-    "#]],
+            mujoco quick: last checkpoint, mean ± std over 2 seeds (ddof = 0), D4RL normalized score
+            Local data generated by D4RL's recipe; NOT the official D4RL files; not comparable with published numbers.
+            ┌────────────────────┬───────────────────┬───────────────────┬──────────────────────┐
+            │ task               ┆       BC (anchor) ┆              SPAR ┆      SPAR − BC [95%] │
+            ╞════════════════════╪═══════════════════╪═══════════════════╪══════════════════════╡
+            │ halfcheetah-medium ┆        10.7 ± 0.2 ┆      * 14.0 ± 0.2 ┆    +3.3 [+3.2, +3.4] │
+            │ hopper-medium      ┆        35.8 ± 0.7 ┆      * 48.4 ± 1.0 ┆ +12.6 [+12.3, +12.8] │
+            │ walker2d-medium    ┆        27.2 ± 0.6 ┆      * 36.1 ± 0.7 ┆    +8.9 [+8.7, +9.1] │
+            │ mean of 3 tasks    ┆        24.6 ± 0.5 ┆      * 32.8 ± 0.7 ┆    +8.2 [+8.1, +8.4] │
+            │ IQM of runs [95%]  ┆ 25.1 [24.7, 25.7] ┆ 33.4 [32.9, 34.3] ┆                      │
+            └────────────────────┴───────────────────┴───────────────────┴──────────────────────┘
+            *: the highest mean of its row, and every mean not below the lower end of that one's 95% interval (hierarchical bootstrap over seeds, then episodes)
+            SPAR is above its anchor on 3 of 3 tasks; mean difference +8.2 [+8.1, +8.4] (95% paired interval, hierarchical bootstrap): supported.
+        "#]],
+    );
+}
+
+#[test]
+fn published_numbers_stand_apart_with_their_sources() {
+    let runs = Runs::complete();
+    let report = Report::build(&runs.request).unwrap();
+    check(&file(&report, "published.md"), expect![[r##"
+        # Published numbers
+
+        > **NOT comparable with this report's own numbers: those come from data that are not the official D4RL files, these from the official ones.**
+
+        | method       | source | halfcheetah-medium | hopper-medium | walker2d-medium | seeds |
+        |--------------|--------|--------------------|---------------|-----------------|-------|
+        | BC           |    [1] |       42.40 ± 0.19 |  53.51 ± 1.76 |   63.23 ± 16.24 |     4 |
+        | 10% BC       |    [1] |       42.46 ± 0.70 |  55.48 ± 7.30 |    67.34 ± 5.17 |     4 |
+        | TD3+BC       |    [1] |       48.10 ± 0.18 |  60.37 ± 3.49 |    82.71 ± 4.78 |     4 |
+        | AWAC         |    [1] |       50.02 ± 0.27 |  63.02 ± 4.56 |   68.52 ± 27.19 |     4 |
+        | CQL          |    [1] |       47.04 ± 0.22 |  59.08 ± 3.77 |    80.75 ± 3.28 |     4 |
+        | IQL          |    [1] |       48.31 ± 0.22 |  67.53 ± 3.78 |    80.91 ± 3.17 |     4 |
+        | ReBRAC       |    [1] |       64.04 ± 0.68 | 102.29 ± 0.17 |    85.82 ± 0.77 |     4 |
+        | SAC-N        |    [1] |       68.20 ± 1.28 |  40.82 ± 9.91 |    87.47 ± 0.66 |     4 |
+        | EDAC         |    [1] |       67.70 ± 1.04 | 101.70 ± 0.28 |    93.36 ± 1.38 |     4 |
+        | DT           |    [1] |       42.20 ± 0.26 |  65.10 ± 1.61 |    67.63 ± 2.54 |     4 |
+        | BC           |    [2] |       43.60 ± 0.14 |  69.04 ± 2.90 |    80.64 ± 0.91 |     4 |
+        | 10% BC       |    [2] |       43.90 ± 0.13 |  73.84 ± 0.37 |    82.05 ± 0.93 |     4 |
+        | TD3+BC       |    [2] |       48.93 ± 0.11 |  70.44 ± 1.18 |    86.91 ± 0.28 |     4 |
+        | AWAC         |    [2] |       50.81 ± 0.15 |  95.42 ± 3.67 |    85.86 ± 3.76 |     4 |
+        | CQL          |    [2] |       47.62 ± 0.03 |  70.80 ± 1.98 |    84.77 ± 0.20 |     4 |
+        | IQL          |    [2] |       48.84 ± 0.07 |  80.46 ± 3.09 |    87.58 ± 0.48 |     4 |
+        | ReBRAC       |    [2] |       65.62 ± 0.46 | 103.19 ± 0.16 |    87.79 ± 0.19 |     4 |
+        | SAC-N        |    [2] |       72.21 ± 0.31 | 101.79 ± 0.20 |    90.17 ± 0.54 |     4 |
+        | EDAC         |    [2] |       69.72 ± 0.92 | 103.26 ± 0.14 |    95.78 ± 1.07 |     4 |
+        | DT           |    [2] |       42.73 ± 0.10 |  69.42 ± 3.64 |    74.70 ± 0.56 |     4 |
+        | TD3+BC       |    [3] |         54.7 ± 0.9 |    60.9 ± 7.6 |      77.7 ± 2.9 |    10 |
+        | IQL          |    [3] |         50.0 ± 0.2 |    65.2 ± 4.2 |      80.7 ± 3.4 |    10 |
+        | SAC-RND      |    [3] |         66.4 ± 1.4 |   91.1 ± 10.1 |      92.7 ± 1.2 |    10 |
+        | ReBRAC       |    [3] |         65.6 ± 1.0 |   102.0 ± 1.0 |      82.5 ± 3.6 |    10 |
+        | CQL          |    [4] |         46.9 ± 0.4 |    61.9 ± 6.4 |      79.5 ± 3.2 |     – |
+        | BC           |    [5] |               42.6 |          52.9 |            75.3 |     – |
+        | 10% BC       |    [5] |               42.5 |          56.9 |            75.0 |     – |
+        | DT           |    [5] |               42.6 |          67.6 |            74.0 |     – |
+        | AWAC         |    [5] |               43.5 |          57.0 |            72.4 |     – |
+        | Onestep RL   |    [5] |               48.4 |          59.6 |            81.8 |     – |
+        | TD3+BC       |    [5] |               48.3 |          59.3 |            83.7 |     – |
+        | CQL          |    [5] |               44.0 |          58.5 |            72.5 |     – |
+        | IQL          |    [5] |               47.4 |          66.3 |            78.3 |     – |
+        | XQL          |    [5] |               48.3 |          74.2 |            84.2 |     – |
+        | AWAC         |    [6] |       41.56 ± 0.79 |  51.45 ± 5.40 |   68.12 ± 12.08 |     5 |
+        | IQL          |    [6] |       46.23 ± 0.23 |  56.78 ± 3.50 |    77.16 ± 5.74 |     5 |
+        | TD3+BC       |    [6] |       48.12 ± 0.42 |  46.51 ± 4.57 |    72.73 ± 4.66 |     5 |
+        | CQL          |    [6] |       48.65 ± 0.49 |  77.56 ± 7.12 |    80.16 ± 4.19 |     5 |
+        | XQL          |    [6] |       47.16 ± 0.16 |  62.35 ± 5.42 |    83.45 ± 0.42 |     5 |
+        | DT           |    [6] |       42.63 ± 0.53 |  60.85 ± 6.78 |    71.04 ± 5.64 |     5 |
+        | EDP          |    [7] |         50.8 ± 0.0 |    72.6 ± 0.2 |      86.5 ± 0.2 |     – |
+        | IDQL         |    [7] |         51.5 ± 0.1 |    70.1 ± 2.0 |      88.1 ± 0.4 |     – |
+        | Diffusion-QL |    [7] |         51.1 ± 0.5 |    90.5 ± 4.6 |      87.0 ± 0.9 |     – |
+        | FQL          |    [7] |         60.1 ± 0.1 |    74.5 ± 0.2 |      72.7 ± 0.8 |     – |
+        | OFQL         |    [7] |         63.8 ± 0.1 |   103.6 ± 0.1 |      87.4 ± 0.1 |     3 |
+        | SRPO         |    [8] |               60.4 |          95.5 |            84.4 |     – |
+        | DTQL         |    [8] |               57.9 |          99.6 |            89.4 |     – |
+
+        - [1] CORL README (corl-team/CORL @eeeeef2; arXiv 2210.07105), "Last Scores": D4RL v2; last checkpoint, 10 episodes
+        - [2] CORL README (corl-team/CORL @eeeeef2; arXiv 2210.07105), "Best Scores": D4RL v2; best checkpoint over training, 10 episodes
+        - [3] ReBRAC paper (arXiv 2305.09836), Table 2: D4RL v2; last checkpoint, ten seeds unseen in tuning; the version suffix is that of its run names
+        - [4] An et al. 2021 (arXiv 2110.01548) as quoted in ReBRAC (arXiv 2305.09836), Table 2: D4RL v2; as quoted; checkpoint and seeds not stated there
+        - [5] IQL paper, Table 1, as reprinted in XQL (arXiv 2301.02328), Table 1: D4RL v2; as reprinted, without a spread
+        - [6] JAX-CORL README (nissymori/JAX-CORL @d747dd8): D4RL v2; 5 episodes; checkpoint not stated
+        - [7] One-Step Flow Q-Learning paper, Table 1, read from a copy: D4RL v2; OFQL over 3 seeds; the others as quoted there, protocols mixed
+        - [8] DOSER paper, Table 1, read from a copy: D4RL v2; as quoted there from the original papers, protocols mixed
+    "##]]);
+    for name in ["table.md", "table.csv", "table.tex"] {
+        assert!(!file(&report, name).contains("CORL"), "{name}");
+    }
+    for task in ["halfcheetah-medium", "walker2d-medium", "hopper-medium"] {
+        runs.change_row(task, |r| r.dataset.origin = Origin::Official);
+    }
+    let report = Report::build(&runs.request).unwrap();
+    let text = file(&report, "published.md");
+    assert!(
+        text.contains("Protocols differ") && !text.contains("NOT"),
+        "{text}"
     );
 }
 
@@ -149,12 +243,13 @@ fn missing_runs_are_shown_and_never_averaged_away() {
             - evaluation: 4 episodes per run, evaluation seed 1000 shared by all training seeds
             - updates: BC 5000; SPAR 20000 (after 5000 of its anchor)
             - MuJoCo: 3.17.0
+            - device: cpu
             - commit: 891e40c
             - differences: 95% intervals, percentile bootstrap: seeds within tasks, then paired episodes within seeds, 50000 resamples, seed 0
 
             | task               |         BC (anchor) |                SPAR |                  SPAR − BC [95%] |
             |--------------------|---------------------|---------------------|----------------------------------|
-            | halfcheetah-medium |          10.7 ± 0.2 |          14.0 ± 0.2 |                +3.3 [+3.2, +3.4] |
+            | halfcheetah-medium |          10.7 ± 0.2 |      **14.0 ± 0.2** |                +3.3 [+3.2, +3.4] |
             | hopper-medium      |          35.8 ± 0.7 |    47.4 (1/2 seeds) | +12.3 [+12.3, +12.3] (1/2 seeds) |
             | walker2d-medium    |             missing |          36.1 ± 0.7 |                          missing |
             | mean of 3 tasks    | missing (2/3 tasks) | missing (2/3 tasks) |    +7.8 [+7.8, +7.8] (3/6 pairs) |
@@ -163,6 +258,15 @@ fn missing_runs_are_shown_and_never_averaged_away() {
             **SPAR is above its anchor on 2 of 2 tasks compared (3 asked for; 3 of 6 pairs missing); mean difference +7.8 [+7.8, +7.8] (95% paired interval, hierarchical bootstrap): inconclusive.**
 
             3 of 12 runs missing: hopper-medium SPAR seed 1 (not started); walker2d-medium BC seed 0 (not started); walker2d-medium BC seed 1 (unfinished).
+
+            Bold: the highest mean of its row, and every mean not below the lower end of that one's 95% interval (hierarchical bootstrap over seeds, then episodes).
+
+            ## Aggregates
+
+            | method      |          mean [95%] | median of tasks [95%] |   IQM of runs [95%] | optimality gap [95%] |
+            |-------------|---------------------|-----------------------|---------------------|----------------------|
+            | BC (anchor) | missing (2/3 tasks) |   missing (2/3 tasks) | missing (2/3 tasks) |  missing (2/3 tasks) |
+            | SPAR        | missing (2/3 tasks) |   missing (2/3 tasks) | missing (2/3 tasks) |  missing (2/3 tasks) |
 
             ## Mean returns
 
@@ -184,19 +288,19 @@ fn missing_runs_are_shown_and_never_averaged_away() {
     check(
         &file(&report, "table.csv"),
         expect![[r#"
-            task,method,status,seeds,seeds_expected,score,score_std,low,high,mean_return,return_std,episodes,updates,dataset,dataset_origin,dataset_sha256
-            halfcheetah-medium,bc,complete,2,2,10.665231080769999,0.1725997789455409,,,1043.9285714285716,21.428571428571445,4,5000,halfcheetah-medium-local,local,05257010de788b3924190910ba91a4ce6b42288b8b7547d5c13ff179fda75edc
-            halfcheetah-medium,spar,complete,2,2,13.956133532664996,0.24163969052375833,,,1452.5,30.0,4,20000,halfcheetah-medium-local,local,05257010de788b3924190910ba91a4ce6b42288b8b7547d5c13ff179fda75edc
-            hopper-medium,bc,complete,2,2,35.83708162757897,0.7242557965363297,,,1146.0714285714284,23.571428571428555,4,5000,hopper-medium-local,local,8ad492fd7dea066b1cd443e927e8db46e238e7c79fd78db5e1f49ea4f21ac495
-            hopper-medium,spar,partial,1,2,47.403227226810685,,,,1522.5,,4,20000,hopper-medium-local,local,8ad492fd7dea066b1cd443e927e8db46e238e7c79fd78db5e1f49ea4f21ac495
-            walker2d-medium,bc,missing,0,2,,,,,,,,,,,
-            walker2d-medium,spar,complete,2,2,36.054788268863035,0.746856273199775,,,1656.7857142857142,34.285714285714334,4,20000,walker2d-medium-local,local,85ae331df73c2b928396b325df9838e31ad1645210d5b6c8445132b3fd5631fc
-            mean,bc,partial,4,6,,,,,,,,,,,
-            mean,spar,partial,5,6,,,,,,,,,,,
-            halfcheetah-medium,spar-minus-bc,complete,2,2,3.290902451894998,,3.2218625403167795,3.359942363473216,,,,,,,
-            hopper-medium,spar-minus-bc,partial,1,2,12.290401395768043,,12.290401395768043,12.290401395768043,,,,,,,
-            walker2d-medium,spar-minus-bc,missing,0,2,,,,,,,,,,,
-            mean,spar-minus-bc,partial,3,6,7.79065192383152,,7.7561319680424115,7.82517187962063,,,,,,,
+            task,method,status,seeds,seeds_expected,score,score_std,low,high,mean_return,return_std,episodes,updates,dataset,dataset_origin,dataset_sha256,mark,device,expected_low,expected_high
+            halfcheetah-medium,bc,complete,2,2,10.665231080769999,0.1725997789455409,,,1043.9285714285716,21.428571428571445,4,5000,halfcheetah-medium-local,local,05257010de788b3924190910ba91a4ce6b42288b8b7547d5c13ff179fda75edc,,cpu,,
+            halfcheetah-medium,spar,complete,2,2,13.956133532664996,0.24163969052375833,,,1452.5,30.0,4,20000,halfcheetah-medium-local,local,05257010de788b3924190910ba91a4ce6b42288b8b7547d5c13ff179fda75edc,best,cpu,,
+            hopper-medium,bc,complete,2,2,35.83708162757897,0.7242557965363297,,,1146.0714285714284,23.571428571428555,4,5000,hopper-medium-local,local,8ad492fd7dea066b1cd443e927e8db46e238e7c79fd78db5e1f49ea4f21ac495,,cpu,,
+            hopper-medium,spar,partial,1,2,47.403227226810685,,,,1522.5,,4,20000,hopper-medium-local,local,8ad492fd7dea066b1cd443e927e8db46e238e7c79fd78db5e1f49ea4f21ac495,,cpu,,
+            walker2d-medium,bc,missing,0,2,,,,,,,,,,,,,,,
+            walker2d-medium,spar,complete,2,2,36.054788268863035,0.746856273199775,,,1656.7857142857142,34.285714285714334,4,20000,walker2d-medium-local,local,85ae331df73c2b928396b325df9838e31ad1645210d5b6c8445132b3fd5631fc,,cpu,,
+            mean,bc,partial,4,6,,,,,,,,,,,,,,,
+            mean,spar,partial,5,6,,,,,,,,,,,,,,,
+            halfcheetah-medium,spar-minus-bc,complete,2,2,3.290902451894998,,3.2218625403167795,3.359942363473216,,,,,,,,,,,
+            hopper-medium,spar-minus-bc,partial,1,2,12.290401395768043,,12.290401395768043,12.290401395768043,,,,,,,,,,,
+            walker2d-medium,spar-minus-bc,missing,0,2,,,,,,,,,,,,,,,
+            mean,spar-minus-bc,partial,3,6,7.79065192383152,,7.7561319680424115,7.82517187962063,,,,,,,,,,,
         "#]],
     );
     let curves = file(&report, "curves/hopper-medium.svg");
@@ -304,19 +408,20 @@ fn one_seed_claims_no_spread() {
     check(
         &render_terminal(&report),
         expect![[r#"
-        mujoco quick: last checkpoint, one seed (no spread over seeds can be given), D4RL normalized score
-        Local data generated by D4RL's recipe; NOT the official D4RL files; not comparable with published numbers.
-        ┌────────────────────┬─────────────┬──────┬──────────────────────┐
-        │ task               ┆ BC (anchor) ┆ SPAR ┆      SPAR − BC [95%] │
-        ╞════════════════════╪═════════════╪══════╪══════════════════════╡
-        │ halfcheetah-medium ┆        10.8 ┆ 14.2 ┆    +3.4 [+3.4, +3.4] │
-        │ hopper-medium      ┆        36.6 ┆ 49.4 ┆ +12.8 [+12.8, +12.8] │
-        │ walker2d-medium    ┆        27.7 ┆ 36.8 ┆    +9.1 [+9.1, +9.1] │
-        │ mean of 3 tasks    ┆        25.0 ┆ 33.5 ┆    +8.4 [+8.4, +8.4] │
-        │ IQM of runs [95%]  ┆        25.0 ┆ 33.5 ┆                      │
-        └────────────────────┴─────────────┴──────┴──────────────────────┘
-        SPAR is above its anchor on 3 of 3 tasks; mean difference +8.4 [+8.4, +8.4] (95% paired interval, hierarchical bootstrap): supported (one seed: the interval holds the noise of evaluation episodes, not of training).
-    "#]],
+            mujoco quick: last checkpoint, one seed (no spread over seeds can be given), D4RL normalized score
+            Local data generated by D4RL's recipe; NOT the official D4RL files; not comparable with published numbers.
+            ┌────────────────────┬─────────────┬────────┬──────────────────────┐
+            │ task               ┆ BC (anchor) ┆   SPAR ┆      SPAR − BC [95%] │
+            ╞════════════════════╪═════════════╪════════╪══════════════════════╡
+            │ halfcheetah-medium ┆        10.8 ┆ * 14.2 ┆    +3.4 [+3.4, +3.4] │
+            │ hopper-medium      ┆        36.6 ┆ * 49.4 ┆ +12.8 [+12.8, +12.8] │
+            │ walker2d-medium    ┆        27.7 ┆ * 36.8 ┆    +9.1 [+9.1, +9.1] │
+            │ mean of 3 tasks    ┆        25.0 ┆ * 33.5 ┆    +8.4 [+8.4, +8.4] │
+            │ IQM of runs [95%]  ┆        25.0 ┆   33.5 ┆                      │
+            └────────────────────┴─────────────┴────────┴──────────────────────┘
+            *: the highest mean of its row, and every mean not below the lower end of that one's 95% interval (hierarchical bootstrap over seeds, then episodes)
+            SPAR is above its anchor on 3 of 3 tasks; mean difference +8.4 [+8.4, +8.4] (95% paired interval, hierarchical bootstrap): supported (one seed: the interval holds the noise of evaluation episodes, not of training).
+        "#]],
     );
 }
 
@@ -350,6 +455,7 @@ fn results_json_has_the_promised_fields_and_reads_back() {
               "dataset_origin": "local",
               "dataset_rows": 100000,
               "dataset_sha256": "05257010de788b3924190910ba91a4ce6b42288b8b7547d5c13ff179fda75edc",
+              "device": "cpu",
               "env": "halfcheetah",
               "eval_seed": 1000,
               "mean_return": 1022.5,
@@ -386,13 +492,14 @@ fn writing_twice_gives_the_same_bytes_and_leaves_nothing_else() {
     let first = write();
     assert_eq!(first, write());
     let count = |folder: &std::path::Path| fs::read_dir(folder).unwrap().count();
-    assert_eq!(count(out.path()), 5, "four tables and the curves' folder");
+    assert_eq!(count(out.path()), 8, "tables, the page and two folders");
     assert_eq!(
         count(&out.path().join("curves")),
         4,
         "three tasks and the overview"
     );
-    assert_eq!(first.len(), 8);
+    assert_eq!(count(&out.path().join("plots")), 3);
+    assert_eq!(first.len(), 13);
 }
 
 #[test]
