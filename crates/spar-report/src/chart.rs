@@ -79,15 +79,17 @@ impl Look {
         Ok(())
     }
 
-    /// A band between two lines.
+    /// A band between two lines, one of `bands`: where many lie over each other,
+    /// each is fainter.
     pub(crate) fn band(
         self,
         chart: &mut Chart<'_, '_>,
         low: &[(f64, f64)],
         high: &[(f64, f64)],
+        bands: usize,
     ) -> Drawn<()> {
         let outline: Vec<(f64, f64)> = high.iter().chain(low.iter().rev()).copied().collect();
-        let fill = self.color.mix(0.16).filled();
+        let fill = self.color.mix(if bands > 6 { 0.07 } else { 0.16 }).filled();
         chart.draw_series([Polygon::new(outline, fill)])?;
         Ok(())
     }

@@ -225,7 +225,8 @@ fn draw_task(area: &Area<'_>, curves: &TaskCurves) -> Drawn<()> {
         };
         if points.len() > 1 && points.iter().any(|p| p.low < p.high) {
             let (low, high) = (line(|p| p.low), line(|p| p.high));
-            curve.look.band(&mut chart, &low, &high)?;
+            let bands = curves.methods.len();
+            curve.look.band(&mut chart, &low, &high, bands)?;
         }
         let means = line(|p| p.mean);
         match means[..] {

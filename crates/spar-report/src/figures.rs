@@ -58,9 +58,8 @@ const AGGREGATES: [Aggregate; 4] = [
 /// Pixels of one method's row in an interval plot, and of what is around them.
 const ROW: u32 = 26;
 const AROUND: u32 = 90;
-/// Pixels of one cell of the matrix, and of the names beside it.
-const SQUARE: u32 = 52;
-const NAMES: u32 = 116;
+/// Pixels of one cell of the matrix.
+const SQUARE: u32 = 42;
 
 /// The figures of a page, without legends. Those of which there are no numbers
 /// are left out.
@@ -256,25 +255,36 @@ fn draw_profiles(area: &Area<'_>, results: &Results, profiles: &Profiles) -> Dra
             points.map(|(&x, y)| Some((x, of(y)?))).collect()
         };
         if let (Some(low), Some(high)) = (line(|b| b.low), line(|b| b.high)) {
-            look.band(&mut chart, &low, &high)?;
+            look.band(&mut chart, &low, &high, profiles.methods.len())?;
         }
         look.line(&mut chart, &line(|b| Some(b.value)).unwrap_or_default())?;
     }
     Ok(())
 }
 
+/// Pixels of the names beside the matrix. No font is at hand to measure with:
+/// 7 pixels a character are ample.
+fn names_width(results: &Results) -> u32 {
+    let methods = aggregated(results).into_iter();
+    let characters = methods.map(|(method, _)| table::label(method).chars().count());
+    16 + 7 * characters.max().unwrap_or(0) as u32
+}
+
 fn matrix_size(results: &Results) -> (u32, u32) {
-    let n = aggregated(results).len() as u32;
-    let side = NAMES + SQUARE * n + 16;
-    (side.max(360), side + 30)
+    let side = names_width(results) + SQUARE * aggregated(results).len() as u32 + 16;
+    (side.max(260), side + 30)
 }
 
 /// Rows against columns: the cell says how probably the row's method is better.
 fn draw_matrix(area: &Area<'_>, results: &Results) -> Drawn<()> {
     title(area, "P(row scores above column)")?;
     let methods: Vec<&String> = aggregated(results).into_iter().map(|(m, _)| m).collect();
-    let (left, top) = (NAMES as i32, NAMES as i32 + 30);
+    let names = names_width(results) as i32;
     let side = SQUARE as i32;
+    // In the middle of a sheet that a short title made wider.
+    let (width, _) = area.dim_in_pixel();
+    let spare = width as i32 - names - side * methods.len() as i32 - 16;
+    let (left, top) = (names + spare / 2, names + 30);
     let middle = |start: i32, i: usize| start + side * i as i32 + side / 2;
     for (i, method) in methods.iter().enumerate() {
         let name = table::label(method);

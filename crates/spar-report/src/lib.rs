@@ -48,10 +48,12 @@ mod published;
 mod read;
 pub mod results;
 mod table;
+mod versus;
 
 pub use histogram::Histogram;
 pub use markdown::render_terminal;
 pub use results::Results;
+pub use versus::{Outcome, Row, Versus};
 
 /// What to report on.
 #[derive(Clone, Debug)]
@@ -165,6 +167,19 @@ pub enum ReportError {
         first_file: PathBuf,
         /// The other run's `DONE`.
         second_file: PathBuf,
+    },
+    /// A folder holds no run.
+    #[error("{}: no run there; expected folders <task>/<method>/seed-<n>, as `cargo xtask reproduce` makes them", .0.display())]
+    NoRuns(PathBuf),
+    /// Two folders of runs have nothing in common.
+    #[error(
+        "{} and {} share no finished run of one task, method and seed; nothing to compare", a.display(), b.display()
+    )]
+    NothingShared {
+        /// The one.
+        a: PathBuf,
+        /// The other.
+        b: PathBuf,
     },
     /// The statistics of the comparison cannot be had.
     #[error("cannot compare the methods: {0}")]

@@ -99,7 +99,11 @@ fn markdown(grid: &Grid) -> String {
     })
 }
 
-fn draw(grid: &Grid, style: TableStyle, text: impl Fn(&str, Option<Mark>) -> String) -> String {
+pub(crate) fn draw(
+    grid: &Grid,
+    style: TableStyle,
+    text: impl Fn(&str, Option<Mark>) -> String,
+) -> String {
     let mut table = Table::new();
     table.load_style(style);
     table.set_header(grid.header.iter().map(|cell| text(cell, None)));

@@ -404,11 +404,20 @@ pub(crate) fn mixed_devices(results: &Results) -> Option<String> {
             .map(|method| (method, of(task, method)))
             .filter(|(_, devices)| !devices.is_empty())
             .collect();
-        let (_, first) = devices.first()?;
-        let mixed = first.contains(", ") || devices.iter().any(|(_, other)| other != first);
-        let name = |(method, on): &(&String, String)| format!("{} {on}", short(method));
-        let names: Vec<String> = devices.iter().map(name).collect();
-        mixed.then(|| format!("{task} ({})", names.join("; ")))
+        let on = |device: &String| devices.iter().filter(|(_, other)| other == device).count();
+        // The first of equals, for a stable line.
+        let usual = devices.iter().rev().max_by_key(|(_, device)| on(device))?;
+        let others = devices.iter().filter(|(_, device)| *device != usual.1);
+        let name = |(method, device): &(&String, String)| format!("{} {device}", short(method));
+        let mut names: Vec<String> = others.map(name).collect();
+        if names.is_empty() && !usual.1.contains(", ") {
+            return None;
+        }
+        names.push(match names.len() {
+            0 => format!("all {}", usual.1),
+            _ => format!("the others {}", usual.1),
+        });
+        Some(format!("{task} ({})", names.join("; ")))
     };
     let rows: Vec<String> = results.tasks.iter().filter_map(row).collect();
     (!rows.is_empty()).then(|| {

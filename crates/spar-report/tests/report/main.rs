@@ -5,6 +5,7 @@ mod outputs;
 mod page;
 mod refusals;
 mod runs;
+mod versus;
 
 fn check(got: &str, expected: expect_test::Expect) {
     expected.assert_eq(got);

@@ -143,7 +143,9 @@ fn a_complete_report() {
 fn published_numbers_stand_apart_with_their_sources() {
     let runs = Runs::complete();
     let report = Report::build(&runs.request).unwrap();
-    check(&file(&report, "published.md"), expect![[r##"
+    check(
+        &file(&report, "published.md"),
+        expect![[r##"
         # Published numbers
 
         > **NOT comparable with this report's own numbers: those come from data that are not the official D4RL files, these from the official ones.**
@@ -206,7 +208,8 @@ fn published_numbers_stand_apart_with_their_sources() {
         - [6] JAX-CORL README (nissymori/JAX-CORL @d747dd8): D4RL v2; 5 episodes; checkpoint not stated
         - [7] One-Step Flow Q-Learning paper, Table 1, read from a copy: D4RL v2; OFQL over 3 seeds; the others as quoted there, protocols mixed
         - [8] DOSER paper, Table 1, read from a copy: D4RL v2; as quoted there from the original papers, protocols mixed
-    "##]]);
+    "##]],
+    );
     for name in ["table.md", "table.csv", "table.tex"] {
         assert!(!file(&report, name).contains("CORL"), "{name}");
     }
