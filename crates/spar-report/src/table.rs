@@ -7,7 +7,7 @@ use std::{
 };
 
 use spar_core::{Origin, TaskId};
-use spar_eval::stats::{mean, std};
+use spar_eval::stats::{Bootstrap, mean, std};
 
 use crate::{
     compare::{ANCHOR, METHOD, scores},
@@ -362,6 +362,20 @@ pub(crate) fn facts(results: &Results) -> Vec<(&'static str, String)> {
     ));
     facts.push(("device", devices(results)));
     facts.push(("commit", results.commit.clone()));
+    let complete = results.summary.iter().any(|s| s.aggregates.is_some());
+    if complete && results.seeds.len() > 1 {
+        let (all, coarse) = (Bootstrap::default(), Bootstrap::coarse());
+        facts.push((
+            "aggregates",
+            format!(
+                "{}% intervals, percentile bootstrap: seeds within tasks, {} resamples, {} for profiles and probabilities of improvement, seed {}",
+                100.0 * all.confidence,
+                all.resamples,
+                coarse.resamples,
+                all.seed
+            ),
+        ));
+    }
     if let Some(found) = &results.comparison {
         facts.push((
             "differences",

@@ -32,6 +32,7 @@ fn a_complete_report() {
             - MuJoCo: 3.17.0
             - device: cpu
             - commit: 891e40c
+            - aggregates: 95% intervals, percentile bootstrap: seeds within tasks, 50000 resamples, 2000 for profiles and probabilities of improvement, seed 0
             - differences: 95% intervals, percentile bootstrap: seeds within tasks, then paired episodes within seeds, 50000 resamples, seed 0
 
             | task               |       BC (anchor) |              SPAR |      SPAR − BC [95%] |
@@ -100,6 +101,7 @@ fn a_complete_report() {
             % MuJoCo: 3.17.0
             % device: cpu
             % commit: 891e40c
+            % aggregates: 95% intervals, percentile bootstrap: seeds within tasks, 50000 resamples, 2000 for profiles and probabilities of improvement, seed 0
             % differences: 95% intervals, percentile bootstrap: seeds within tasks, then paired episodes within seeds, 50000 resamples, seed 0
             \begin{table}
             \centering

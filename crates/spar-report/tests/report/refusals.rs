@@ -135,7 +135,12 @@ fn a_copied_run_is_refused() {
     let runs = Runs::complete();
     let first = runs.record("hopper-medium", "spar", 0).returns;
     runs.change("hopper-medium", "spar", 1, |r| r.returns = first);
-    check(&refused(&runs), expect!["task hopper-medium: spar has the same returns with seeds 0 and 1, in RUNS/hopper-medium/spar/seed-0/DONE and RUNS/hopper-medium/spar/seed-1/DONE; one is a copy: delete it and run it again"]);
+    check(
+        &refused(&runs),
+        expect![
+            "task hopper-medium: spar has the same returns with seeds 0 and 1, in RUNS/hopper-medium/spar/seed-0/DONE and RUNS/hopper-medium/spar/seed-1/DONE; one is a copy: delete it and run it again"
+        ],
+    );
 }
 
 #[test]

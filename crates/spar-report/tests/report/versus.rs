@@ -34,7 +34,9 @@ fn changed() -> Runs {
 #[test]
 fn two_folders_are_compared_pair_by_pair() {
     let (a, b) = (Runs::complete(), changed());
-    check(&compared(&a, &b), expect![[r#"
+    check(
+        &compared(&a, &b),
+        expect![[r#"
         A: RUNS_A
         B: RUNS_B
         ┌─────────────────────────┬──────┬──────┬───────────────────┬───────────────────┬─────────┐
@@ -51,7 +53,8 @@ fn two_folders_are_compared_pair_by_pair() {
         └─────────────────────────┴──────┴──────┴───────────────────┴───────────────────┴─────────┘
         BC: B is above A on 0 of 3 tasks; mean difference +0.0 [+0.0, +0.0] (95% paired interval, hierarchical bootstrap): they cannot be told apart.
         SPAR: B is above A on 2 of 3 tasks; mean difference +2.8 [+2.5, +3.0] (95% paired interval, hierarchical bootstrap): B is better.
-    "#]]);
+    "#]],
+    );
     let found = Versus::of(&a.request.runs, &b.request.runs).unwrap();
     let outcome = |method: &str| {
         let mean = found
@@ -82,7 +85,9 @@ fn what_is_not_compared_or_not_alike_is_said() {
         });
     }
     b.change_row("halfcheetah-medium", |r| r.commit = "0000000".into());
-    check(&compared(&a, &b), expect![[r#"
+    check(
+        &compared(&a, &b),
+        expect![[r#"
         A: RUNS_A
         B: RUNS_B
         ┌─────────────────────────┬──────┬──────┬───────────────────┬───────────────────┬─────────┐
@@ -103,7 +108,8 @@ fn what_is_not_compared_or_not_alike_is_said() {
         note: different commits: A 891e40c, B 0000000 in halfcheetah-medium BC, halfcheetah-medium SPAR
         BC: B is above A on 0 of 3 tasks; mean difference +0.0 [+0.0, +0.0] (95% paired interval, hierarchical bootstrap): they cannot be told apart (one seed somewhere: the interval holds the noise of evaluation episodes, not of training).
         SPAR: B is above A on 2 of 3 tasks; mean difference +2.7 [+2.5, +2.9] (95% paired interval, hierarchical bootstrap): B is better (one seed somewhere: the interval holds the noise of evaluation episodes, not of training).
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -117,16 +123,40 @@ fn unlike_runs_are_refused() {
     };
     check(
         &refused(&|r| r.dataset.sha256 = "0".repeat(64)),
-        expect!["task hopper-medium: refusing to mix data sets: `hopper-medium-local` (local, sha256 8ad492fd7dea066b1cd443e927e8db46e238e7c79fd78db5e1f49ea4f21ac495) in RUNS_A/hopper-medium/bc/seed-0/DONE and `hopper-medium-local` (local, sha256 0000000000000000000000000000000000000000000000000000000000000000) in RUNS_B/hopper-medium/bc/seed-0/DONE; make the runs of a row again with one"],
+        expect![
+            "task hopper-medium: refusing to mix data sets: `hopper-medium-local` (local, sha256 8ad492fd7dea066b1cd443e927e8db46e238e7c79fd78db5e1f49ea4f21ac495) in RUNS_A/hopper-medium/bc/seed-0/DONE and `hopper-medium-local` (local, sha256 0000000000000000000000000000000000000000000000000000000000000000) in RUNS_B/hopper-medium/bc/seed-0/DONE; make the runs of a row again with one"
+        ],
     );
-    check(&refused(&|r| r.eval_seed = 9), expect!["task hopper-medium: refusing to mix evaluations: 4 episodes of seed 1000 in RUNS_A/hopper-medium/bc/seed-0/DONE and 4 episodes of seed 9 in RUNS_B/hopper-medium/bc/seed-0/DONE; make the runs of a row again with one"]);
-    check(&refused(&|r| r.updates *= 2), expect!["task hopper-medium: refusing to mix lengths of training: 5000 updates after 5000 in RUNS_A/hopper-medium/bc/seed-0/DONE and 10000 updates after 5000 in RUNS_B/hopper-medium/bc/seed-0/DONE; make the runs of a row again with one"]);
+    check(
+        &refused(&|r| r.eval_seed = 9),
+        expect![
+            "task hopper-medium: refusing to mix evaluations: 4 episodes of seed 1000 in RUNS_A/hopper-medium/bc/seed-0/DONE and 4 episodes of seed 9 in RUNS_B/hopper-medium/bc/seed-0/DONE; make the runs of a row again with one"
+        ],
+    );
+    check(
+        &refused(&|r| r.updates *= 2),
+        expect![
+            "task hopper-medium: refusing to mix lengths of training: 5000 updates after 5000 in RUNS_A/hopper-medium/bc/seed-0/DONE and 10000 updates after 5000 in RUNS_B/hopper-medium/bc/seed-0/DONE; make the runs of a row again with one"
+        ],
+    );
     check(
         &refused(&|r| r.mujoco_version = "4.0.0".into()),
-        expect!["task hopper-medium: refusing to mix MuJoCo versions: 3.17.0 in RUNS_A/hopper-medium/bc/seed-0/DONE and 4.0.0 in RUNS_B/hopper-medium/bc/seed-0/DONE; make the runs of a row again with one"],
+        expect![
+            "task hopper-medium: refusing to mix MuJoCo versions: 3.17.0 in RUNS_A/hopper-medium/bc/seed-0/DONE and 4.0.0 in RUNS_B/hopper-medium/bc/seed-0/DONE; make the runs of a row again with one"
+        ],
     );
-    check(&refused(&|r| r.task = "hopper-expert".into()), expect!["RUNS_B/hopper-medium/bc/seed-0/DONE: task is `hopper-expert`, expected `hopper-medium`; the run belongs elsewhere: move or delete its folder"]);
-    check(&compared(&Runs::complete(), &Runs::empty()), expect!["RUNS_B: no run there; expected folders <task>/<method>/seed-<n>, as `cargo xtask reproduce` makes them"]);
+    check(
+        &refused(&|r| r.task = "hopper-expert".into()),
+        expect![
+            "RUNS_B/hopper-medium/bc/seed-0/DONE: task is `hopper-expert`, expected `hopper-medium`; the run belongs elsewhere: move or delete its folder"
+        ],
+    );
+    check(
+        &compared(&Runs::complete(), &Runs::empty()),
+        expect![
+            "RUNS_B: no run there; expected folders <task>/<method>/seed-<n>, as `cargo xtask reproduce` makes them"
+        ],
+    );
     let (a, b) = (Runs::complete(), Runs::complete());
     for task in ["halfcheetah-medium", "hopper-medium", "walker2d-medium"] {
         for seed in 0..2 {
@@ -134,5 +164,10 @@ fn unlike_runs_are_refused() {
             b.remove(task, "spar", seed);
         }
     }
-    check(&compared(&a, &b), expect!["RUNS_A and RUNS_B share no finished run of one task, method and seed; nothing to compare"]);
+    check(
+        &compared(&a, &b),
+        expect![
+            "RUNS_A and RUNS_B share no finished run of one task, method and seed; nothing to compare"
+        ],
+    );
 }
