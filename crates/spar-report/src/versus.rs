@@ -10,8 +10,8 @@ use comfy_table::presets;
 use serde::Serialize;
 use spar_core::{RunRecord, TaskId};
 use spar_eval::stats::{
-    Bootstrap, Estimate, Pair, Scores, StatsError, improvement_interval, in_parallel, mean,
-    paired_difference,
+    Bootstrap, Estimate, Pair, Scores, StatsError, aggregate_mean, improvement_interval,
+    in_parallel, mean, paired_difference,
 };
 
 use crate::{
@@ -93,6 +93,9 @@ impl Outcome {
 
 /// A run of each folder, of one task, method and seed.
 type Shared<'a> = (&'a Run, &'a Run);
+
+/// The scores of its evaluation episodes, in A and in B.
+type Episodes = (Vec<f64>, Vec<f64>);
 
 impl Versus {
     /// Compares the runs below `a` and `b`, each `<task>/<method>/seed-<n>`.
@@ -217,7 +220,7 @@ fn method_rows(
         let pairs = shared.iter().filter(move |(run, _)| run.task == task);
         pairs.map(|(one, other)| (episodes(one), episodes(other)))
     };
-    let by_task: Vec<(TaskId, Vec<(Vec<f64>, Vec<f64>)>)> = tasks
+    let by_task: Vec<(TaskId, Vec<Episodes>)> = tasks
         .iter()
         .map(|&task| (task, of_task(task).collect::<Vec<_>>()))
         .filter(|(_, pairs)| !pairs.is_empty())
@@ -225,47 +228,50 @@ fn method_rows(
     let pairs: Vec<Vec<Pair<'_>>> = by_task
         .iter()
         .map(|(_, pairs)| {
-            let pair = |(a, b)| Pair {
-                method: b,
-                anchor: a,
-            };
+            let pairs = pairs.iter();
             pairs
-                .iter()
-                .map(|(a, b)| pair((a.as_slice(), b.as_slice())))
+                .map(|(a, b)| Pair {
+                    method: b,
+                    anchor: a,
+                })
                 .collect()
         })
         .collect();
     let found = paired_difference(&pairs, &plan)?;
-    let scores = |side: fn(&(Vec<f64>, Vec<f64>)) -> &Vec<f64>| -> Vec<Vec<f64>> {
+    let scores = |side: fn(&Episodes) -> &Vec<f64>| -> Vec<Vec<f64>> {
         let of_task = |(_, pairs): &(TaskId, Vec<_>)| pairs.iter().map(|p| mean(side(p))).collect();
         by_task.iter().map(of_task).collect()
     };
     let (a, b) = (scores(|pair| &pair.0), scores(|pair| &pair.1));
-    let row =
-        |task, a: &[Vec<f64>], b: &[Vec<f64>], difference: Estimate| -> Result<Row, StatsError> {
-            let over_tasks = |scores: &[Vec<f64>]| {
-                mean(&scores.iter().map(|seeds| mean(seeds)).collect::<Vec<_>>())
-            };
-            let several = a.iter().all(|seeds| seeds.len() > 1);
-            let better =
-                improvement_interval(&Scores::new(b)?, &Scores::new(a)?, &Bootstrap::coarse());
-            Ok(Row {
-                task,
-                method: method.to_owned(),
-                seeds: a.iter().map(Vec::len).sum(),
-                a: over_tasks(a),
-                b: over_tasks(b),
-                difference,
-                improvement: Bounded::new(better?, several),
-                outcome: Outcome::of(&difference),
-            })
-        };
     let mut rows = Vec::new();
     for (i, ((task, _), &difference)) in by_task.iter().zip(&found.tasks).enumerate() {
-        rows.push(row(Some(*task), &a[i..=i], &b[i..=i], difference)?);
+        rows.push(row(Some(*task), method, &a[i..=i], &b[i..=i], difference)?);
     }
-    rows.push(row(None, &a, &b, found.overall)?);
+    rows.push(row(None, method, &a, &b, found.overall)?);
     Ok(rows)
+}
+
+/// `a` and `b` hold the scores of each task's seeds.
+fn row(
+    task: Option<TaskId>,
+    method: &str,
+    a: &[Vec<f64>],
+    b: &[Vec<f64>],
+    difference: Estimate,
+) -> Result<Row, StatsError> {
+    let (scores_a, scores_b) = (Scores::new(a)?, Scores::new(b)?);
+    let several = a.iter().all(|seeds| seeds.len() > 1);
+    let better = improvement_interval(&scores_b, &scores_a, &Bootstrap::coarse())?;
+    Ok(Row {
+        task,
+        method: method.to_owned(),
+        seeds: scores_a.all().len(),
+        a: aggregate_mean(&scores_a),
+        b: aggregate_mean(&scores_b),
+        difference,
+        improvement: Bounded::new(better, several),
+        outcome: Outcome::of(&difference),
+    })
 }
 
 /// One line on a method's rows, the last of which is their mean.
