@@ -3,15 +3,18 @@
 Run from the repository's root in a private environment with
     numpy==2.4.6 scipy==1.17.1 rliable==1.2.0 pandas<3   (arch 7.2 wants the last)
 
-Three kinds of numbers:
+Four kinds of numbers:
 - numpy's own mean, std and quantile, scipy's trimmed mean;
-- rliable's stratified bootstrap. It draws from numpy's generator, so ends of
-  intervals agree only up to Monte Carlo error; the test's tolerance says so;
-- the hierarchical paired bootstrap written a second time, on an independent
-  implementation of spar's random stream (xoshiro256++ seeded by SHA-256), so
-  that the Rust one must agree draw for draw.
+- everything rliable computes on resamples it shares with the Rust code: its
+  bootstraps get their indices from an independent implementation of spar's
+  random stream, so that the two must agree up to rounding;
+- rliable's stratified bootstrap as it is. It draws from numpy's generator, so
+  ends of intervals agree only up to Monte Carlo error; the test's tolerance
+  says so;
+- the hierarchical paired bootstrap written a second time, on the same stream.
 """
 
+import contextlib
 import hashlib
 import json
 import pathlib
@@ -79,6 +82,73 @@ def hierarchical(tasks, seed, resamples, confidence):
     }
 
 
+@contextlib.contextmanager
+def sharing(seed):
+    """rliable draws from spar's stream: one method after the other, each task after task."""
+    stream = Stream(seed, "bootstrap")
+
+    def draw(shape):
+        runs, tasks = shape
+        return np.array([[stream.index(runs) for _ in range(runs)] for _ in range(tasks)]).T
+
+    def one(self):
+        return (draw(self._args_shape), *self._strata_indices)
+
+    def several(self):
+        shapes = zip(self._args_shapes, self._args_strata_indices)
+        return [(draw(shape), *strata) for shape, strata in shapes], {}
+
+    kinds = [library.StratifiedBootstrap, library.StratifiedIndependentBootstrap]
+    own = [kind.update_indices for kind in kinds]
+    for kind, update in zip(kinds, [one, several]):
+        kind.update_indices = update
+    try:
+        yield
+    finally:
+        for kind, update in zip(kinds, own):
+            kind.update_indices = update
+
+
+AGGREGATES = {
+    "mean": metrics.aggregate_mean,
+    "median": metrics.aggregate_median,
+    "iqm": metrics.aggregate_iqm,
+    "optimality_gap": lambda x: metrics.aggregate_optimality_gap(x, gamma=GAMMA),
+}
+GAMMA = 60.0  # cuts into the scores below
+
+
+def estimate(point, interval):
+    return {"value": float(point), "interval": [float(x) for x in interval]}
+
+
+def rliables(x, y, levels, resamples, seed):
+    """All that rliable has to say of two methods, runs x tasks each."""
+    found = {}
+    names = list(AGGREGATES)
+    with sharing(seed) if seed is not None else contextlib.nullcontext():
+        point, interval = library.get_interval_estimates(
+            {"x": x}, lambda x: np.array([AGGREGATES[n](x) for n in names]), reps=resamples["all"]
+        )
+    for i, name in enumerate(names):
+        found[name] = estimate(point["x"][i], interval["x"][:, i])
+    with sharing(seed) if seed is not None else contextlib.nullcontext():
+        point, interval = library.get_interval_estimates(
+            {"x,y": (x, y)},
+            lambda x, y: np.array([metrics.probability_of_improvement(x, y)]),
+            reps=resamples["pairs"],
+        )
+    found["improvement"] = estimate(point["x,y"][0], interval["x,y"][:, 0])
+    with sharing(seed) if seed is not None else contextlib.nullcontext():
+        point, interval = library.create_performance_profile(
+            {"x": x}, np.array(levels), reps=resamples["all"]
+        )
+    found["profile"] = [estimate(p, interval["x"][:, i]) for i, p in enumerate(point["x"])]
+    average = library.average_score_distributions(x, np.array(levels))
+    found["average_profile"] = [float(p) for p in average]
+    return found
+
+
 def main():
     rng = np.random.default_rng(20_260_527)
     sample = np.round(rng.normal(40, 25, 23), 4)
@@ -107,16 +177,24 @@ def main():
     )
 
     scores = np.round(rng.normal(50, 20, (5, 9)) + np.arange(9) * 4, 4)  # runs x tasks
-    rliable = {"scores_by_task": scores.T.tolist(), "resamples": 200_000}
-    for name, func in [("mean", metrics.aggregate_mean), ("iqm", metrics.aggregate_iqm)]:
-        np.random.seed(1)  # rliable draws from numpy's global generator
-        point, interval = library.get_interval_estimates(
-            {"x": scores}, lambda x: np.array([func(x)]), reps=200_000
-        )
-        rliable[name] = {
-            "value": float(point["x"][0]),
-            "interval": [float(x) for x in interval["x"][:, 0]],
-        }
+    # Ties within and between the methods, unequal numbers of runs.
+    other = np.round(rng.normal(55, 20, (3, 9)) + np.arange(9) * 3, 4)
+    other[0, :3] = scores[1, :3]
+    other[:, 4] = scores[:3, 4]
+    levels = [-5.0, 20.0, 45.5, float(scores[2, 2]), 60.0, 77.25, 120.0]
+    shared = {"all": 2000, "pairs": 500}
+    many = {"all": 200_000, "pairs": 20_000}
+    np.random.seed(1)  # what rliable draws from when it is left alone
+    rliable = {
+        "x_by_task": scores.T.tolist(),
+        "y_by_task": other.T.tolist(),
+        "levels": levels,
+        "gamma": GAMMA,
+        "seed": 7,
+        "resamples": shared,
+        "shared": rliables(scores, other, levels, shared, 7),
+        "alone": rliables(scores, other, levels, many, None),
+    }
 
     out = pathlib.Path("tests/fixtures/stats/stats.json")
     fixture = {"basics": basics, "paired": paired, "rliable": rliable}

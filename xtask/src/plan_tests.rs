@@ -23,6 +23,7 @@ fn suite() -> Suite {
         presets: presets.into(),
         train: Default::default(),
         task: Default::default(),
+        bands: Vec::new(),
     }
 }
 

@@ -8,12 +8,27 @@
 //! which the golden numbers in `tests/fixtures/stats` were made.
 
 use serde::{Deserialize, Serialize};
-use spar_core::Stream;
+
+mod aggregate;
+mod bootstrap;
+mod improvement;
+mod paired;
+mod parallel;
+mod profile;
+mod scores;
+
+pub use aggregate::{aggregate_mean, aggregate_median, iqm, optimality_gap};
+pub use bootstrap::{Bootstrap, stratified_bootstrap, stratified_bootstrap_all};
+pub use improvement::{improvement_interval, probability_of_improvement};
+pub use paired::{Pair, TaskEstimates, hierarchical_mean, paired_difference};
+pub use parallel::in_parallel;
+pub use profile::{average_profile, profile, profile_band};
+pub use scores::Scores;
 
 /// Scores that no statistic can be made of.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StatsError {
-    /// A stratum, a run or the whole input holds nothing.
+    /// A task, a run or the whole input holds nothing.
     #[error("no scores in {0}; expected at least one")]
     Empty(String),
     /// The two sides of a pair were not judged on the same episodes.
@@ -29,6 +44,14 @@ pub enum StatsError {
         method: usize,
         /// Episodes of the anchor.
         anchor: usize,
+    },
+    /// Two methods that were not judged on the same tasks.
+    #[error("{x} tasks against {y}; expected both methods' scores on the same tasks")]
+    Tasks {
+        /// Tasks of the one.
+        x: usize,
+        /// Tasks of the other.
+        y: usize,
     },
     /// A plan that yields no interval.
     #[error(
@@ -81,16 +104,6 @@ fn percentile_of_sorted(sorted: &[f64], q: f64) -> f64 {
     sorted[below] + (sorted[above] - sorted[below]) * (position - below as f64)
 }
 
-/// Interquartile mean: the mean of what is left when the lowest and the
-/// highest quarter (each `floor(n / 4)` values) are dropped; rliable's
-/// `aggregate_iqm` over all (task, seed) cells. NaN of nothing.
-pub fn iqm(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    let cut = sorted.len() / 4;
-    mean(&sorted[cut..sorted.len() - cut])
-}
-
 /// An interval of a statistic's plausible values.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
@@ -107,210 +120,6 @@ pub struct Estimate {
     pub value: f64,
     /// Its percentile bootstrap interval.
     pub interval: Interval,
-}
-
-/// How a bootstrap is done; written beside every interval it yields.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Bootstrap {
-    /// Seed of the stream `"bootstrap"` all indices come from.
-    pub seed: u64,
-    /// Number of resamples.
-    pub resamples: usize,
-    /// Coverage aimed at, as in 0.95.
-    pub confidence: f64,
-}
-
-impl Default for Bootstrap {
-    /// rliable's settings: 50 000 resamples, 95%; seed 0.
-    fn default() -> Self {
-        Self {
-            seed: 0,
-            resamples: 50_000,
-            confidence: 0.95,
-        }
-    }
-}
-
-impl Bootstrap {
-    fn stream(&self) -> Result<Stream, StatsError> {
-        if self.resamples == 0 || !(self.confidence > 0.0 && self.confidence < 1.0) {
-            return Err(StatsError::Plan {
-                resamples: self.resamples,
-                confidence: self.confidence.to_string(),
-            });
-        }
-        Ok(Stream::new(self.seed, "bootstrap"))
-    }
-
-    fn interval(&self, mut statistics: Vec<f64>) -> Interval {
-        statistics.sort_unstable_by(f64::total_cmp);
-        let tail = (1.0 - self.confidence) / 2.0;
-        Interval {
-            low: percentile_of_sorted(&statistics, tail),
-            high: percentile_of_sorted(&statistics, 1.0 - tail),
-        }
-    }
-}
-
-/// rliable's stratified bootstrap with a percentile interval: every resample
-/// draws each stratum (a task's runs, one score per seed) anew, with
-/// replacement and to its own size, and `statistic` sees all of them in one
-/// slice, stratum after stratum.
-///
-/// Only runs are resampled. With one run per stratum every resample is the
-/// data themselves and the interval has no width; with few it is too narrow.
-///
-/// # Errors
-/// If there is no stratum, one is empty, or the plan yields no interval.
-pub fn stratified_bootstrap(
-    strata: &[Vec<f64>],
-    statistic: impl Fn(&[f64]) -> f64,
-    plan: &Bootstrap,
-) -> Result<Estimate, StatsError> {
-    if strata.is_empty() {
-        return Err(StatsError::Empty("the input".to_owned()));
-    }
-    if let Some(empty) = strata.iter().position(Vec::is_empty) {
-        return Err(StatsError::Empty(format!("stratum {empty}")));
-    }
-    let mut stream = plan.stream()?;
-    let mut resample = strata.concat();
-    let value = statistic(&resample);
-    let mut statistics = Vec::with_capacity(plan.resamples);
-    for _ in 0..plan.resamples {
-        let mut slots = resample.iter_mut();
-        for runs in strata {
-            for slot in slots.by_ref().take(runs.len()) {
-                *slot = runs[stream.index(runs.len())];
-            }
-        }
-        statistics.push(statistic(&resample));
-    }
-    Ok(Estimate {
-        value,
-        interval: plan.interval(statistics),
-    })
-}
-
-/// The scores of two policies trained with one seed on one task, judged on the
-/// same evaluation episodes: `method[e]` and `anchor[e]` began in one state.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pair<'a> {
-    /// One score per episode.
-    pub method: &'a [f64],
-    /// One score per episode, in the same order.
-    pub anchor: &'a [f64],
-}
-
-/// What [`paired_difference`] finds.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PairedDifference {
-    /// Mean over tasks of the tasks' differences.
-    pub overall: Estimate,
-    /// Difference on each task, in the order of the input.
-    pub tasks: Vec<Estimate>,
-}
-
-/// Method minus anchor over the same (task, seed) pairs: the mean over tasks
-/// of the mean over seeds of the mean over episodes of the difference, with a
-/// percentile interval from a hierarchical bootstrap. `tasks[t]` holds one
-/// [`Pair`] per training seed.
-///
-/// # What is resampled
-/// Resampling seeds alone, as rliable does, degenerates at the one to three
-/// seeds an offline-RL table often has: with one seed every resample is the
-/// data. So each resample draws, within each task (tasks are strata, they stay
-/// as they are),
-/// 1. as many seeds as there are, with replacement, both methods' runs of a
-///    seed together, because SPAR grows out of the anchor of its own seed; then
-/// 2. in every seed drawn, as many episodes as there are, with replacement and
-///    afresh each time a seed is drawn, both methods' scores of an episode
-///    together, because they share its first state.
-///
-/// The interval answers "these tasks, other seeds, other episodes". It does not
-/// speak for other tasks.
-///
-/// # What it cannot do
-/// With one seed it holds the noise of the evaluation episodes and nothing of
-/// the noise of training: say so where it is printed. With two or three seeds
-/// it still covers less than it claims: resampling n seeds with replacement
-/// understates the variance between seeds by the factor (n - 1) / n.
-///
-/// # Errors
-/// If there is no task, a task has no pair, a pair has no episode or unequal
-/// numbers of them, or the plan yields no interval.
-pub fn paired_difference(
-    tasks: &[Vec<Pair<'_>>],
-    plan: &Bootstrap,
-) -> Result<PairedDifference, StatsError> {
-    let differences = tasks
-        .iter()
-        .enumerate()
-        .map(|(task, pairs)| episode_differences(task, pairs))
-        .collect::<Result<Vec<_>, _>>()?;
-    if differences.is_empty() {
-        return Err(StatsError::Empty("the input".to_owned()));
-    }
-    let mut stream = plan.stream()?;
-    let mut by_task = vec![Vec::with_capacity(plan.resamples); tasks.len()];
-    let mut overall = Vec::with_capacity(plan.resamples);
-    for _ in 0..plan.resamples {
-        let mut sum = 0.0;
-        for (runs, found) in differences.iter().zip(&mut by_task) {
-            let mut task_sum = 0.0;
-            for _ in 0..runs.len() {
-                let run = &runs[stream.index(runs.len())];
-                let drawn: f64 = (0..run.len()).map(|_| run[stream.index(run.len())]).sum();
-                task_sum += drawn / run.len() as f64;
-            }
-            let difference = task_sum / runs.len() as f64;
-            found.push(difference);
-            sum += difference;
-        }
-        overall.push(sum / tasks.len() as f64);
-    }
-    let values: Vec<f64> = differences
-        .iter()
-        .map(|runs| mean(&runs.iter().map(|run| mean(run)).collect::<Vec<_>>()))
-        .collect();
-    Ok(PairedDifference {
-        overall: Estimate {
-            value: mean(&values),
-            interval: plan.interval(overall),
-        },
-        tasks: values
-            .iter()
-            .zip(by_task)
-            .map(|(&value, statistics)| Estimate {
-                value,
-                interval: plan.interval(statistics),
-            })
-            .collect(),
-    })
-}
-
-fn episode_differences(task: usize, pairs: &[Pair<'_>]) -> Result<Vec<Vec<f64>>, StatsError> {
-    if pairs.is_empty() {
-        return Err(StatsError::Empty(format!("task {task}")));
-    }
-    pairs
-        .iter()
-        .enumerate()
-        .map(|(pair, Pair { method, anchor })| {
-            if method.len() != anchor.len() {
-                return Err(StatsError::Unpaired {
-                    task,
-                    pair,
-                    method: method.len(),
-                    anchor: anchor.len(),
-                });
-            }
-            if method.is_empty() {
-                return Err(StatsError::Empty(format!("task {task}, pair {pair}")));
-            }
-            Ok(method.iter().zip(*anchor).map(|(a, b)| a - b).collect())
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -372,14 +181,43 @@ mod tests {
     }
 
     #[test]
+    fn a_mean_over_runs_is_the_difference_to_nothing() {
+        let runs = [vec![1.0, 4.0, 2.0], vec![7.0, 3.0, 3.5]];
+        let nothing = [0.0; 3];
+        let pairs = runs.iter().map(|run| Pair {
+            method: run,
+            anchor: &nothing,
+        });
+        let plan = Bootstrap::coarse();
+        assert_eq!(
+            hierarchical_mean(&[runs.to_vec()], &plan),
+            paired_difference(&[pairs.collect()], &plan)
+        );
+    }
+
+    #[test]
+    fn cores_change_neither_results_nor_their_order() {
+        let scores = Scores::new(&[vec![1.0, 5.0, 7.0], vec![2.0, 9.0, 4.0]]).unwrap();
+        let plans: Vec<Bootstrap> = (0..9)
+            .map(|seed| Bootstrap {
+                seed,
+                ..Bootstrap::coarse()
+            })
+            .collect();
+        let job = |plan: &Bootstrap| stratified_bootstrap(&scores, aggregate_median, plan).unwrap();
+        let alone: Vec<Estimate> = plans.iter().map(job).collect();
+        assert_eq!(in_parallel(&plans, job), alone);
+    }
+
+    #[test]
     fn an_interval_is_its_seed() {
-        let strata = [vec![1.0, 5.0, 7.0], vec![2.0, 9.0, 4.0]];
+        let scores = Scores::new(&[vec![1.0, 5.0, 7.0], vec![2.0, 9.0, 4.0]]).unwrap();
         let plan = |seed| Bootstrap {
             seed,
             resamples: 101,
             confidence: 0.9,
         };
-        let run = |seed| stratified_bootstrap(&strata, mean, &plan(seed)).unwrap();
+        let run = |seed| stratified_bootstrap(&scores, aggregate_mean, &plan(seed)).unwrap();
         assert_eq!(run(4), run(4));
         assert_ne!(run(4), run(5));
     }
@@ -410,8 +248,10 @@ mod tests {
             said(&[vec![none]]),
             "no scores in task 0, pair 0; expected at least one"
         );
-        assert!(stratified_bootstrap(&[], mean, &plan).is_err());
-        assert!(stratified_bootstrap(&[vec![]], mean, &plan).is_err());
+        let empty = Scores::new(&[vec![1.0], vec![]]).unwrap_err().to_string();
+        assert_eq!(empty, "no scores in task 1; expected at least one");
+        assert!(Scores::new(&[]).is_err());
+        assert!(hierarchical_mean(&[vec![vec![1.0], vec![]]], &plan).is_err());
         for plan in [
             Bootstrap {
                 resamples: 0,
@@ -422,7 +262,8 @@ mod tests {
                 ..plan
             },
         ] {
-            let error = stratified_bootstrap(&[vec![1.0]], mean, &plan).unwrap_err();
+            let one = Scores::new(&[vec![1.0]]).unwrap();
+            let error = stratified_bootstrap(&one, aggregate_mean, &plan).unwrap_err();
             assert!(error.to_string().starts_with("bootstrap of "), "{error}");
         }
     }

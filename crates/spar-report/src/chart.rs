@@ -1,10 +1,13 @@
-//! What all figures share: colours, type, margins and axes.
+//! What all figures share: colours, type, margins, axes, and how a method is
+//! told from the others.
 
 use plotters::{
     coord::{Shift, types::RangedCoordf64},
     prelude::*,
     style::text_anchor::{HPos, Pos, VPos},
 };
+
+use crate::compare::{ANCHOR, METHOD};
 
 /// Okabe and Ito's colours, told apart by colour-blind readers too; grey is
 /// kept for the anchor.
@@ -17,11 +20,80 @@ pub(crate) const COLORS: [RGBColor; 6] = [
     RGBColor(86, 180, 233),
 ];
 pub(crate) const GREY: RGBColor = RGBColor(95, 95, 95);
+/// How thick a method's line is.
+pub(crate) const LINE: u32 = 2;
 pub(crate) const RED_INK: RGBColor = RGBColor(176, 0, 0);
 const FONT: &str = "sans-serif";
 
 pub(crate) type Drawn<T> = Result<T, Box<dyn std::error::Error>>;
 pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(crate) type Chart<'a, 'b> =
+    ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+/// How a method is drawn in every figure.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Look {
+    pub(crate) color: RGBColor,
+    /// Lengths of a stroke and of the gap after it; none for an unbroken line.
+    pub(crate) dash: Option<(u32, u32)>,
+}
+
+impl Look {
+    /// The method judged and its anchor keep their colours in every report; the
+    /// others take turns, with broken lines once the colours are used up.
+    pub(crate) fn of(methods: &[String], method: &str) -> Self {
+        let unbroken = |color| Self { color, dash: None };
+        match method {
+            ANCHOR => return unbroken(GREY),
+            METHOD => return unbroken(COLORS[0]),
+            _ => {}
+        }
+        let turns = &COLORS[1..];
+        let mut others = methods.iter().filter(|m| *m != ANCHOR && *m != METHOD);
+        let rank = others.position(|m| m == method).unwrap_or(0);
+        let dash = match rank / turns.len() {
+            0 => None,
+            1 => Some((9, 4)),
+            2 => Some((2, 3)),
+            _ => Some((14, 3)),
+        };
+        Self {
+            color: turns[rank % turns.len()],
+            dash,
+        }
+    }
+
+    /// A line through `points` of a chart.
+    pub(crate) fn line(self, chart: &mut Chart<'_, '_>, points: &[(f64, f64)]) -> Drawn<()> {
+        let style = self.color.stroke_width(LINE);
+        let points = points.iter().copied();
+        match self.dash {
+            None => {
+                chart.draw_series(LineSeries::new(points, style))?;
+            }
+            Some((stroke, gap)) => {
+                let series = DashedLineSeries::new(points, stroke, gap, style);
+                chart.draw_series(series)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A band between two lines, one of `bands`: where many lie over each other,
+    /// each is fainter.
+    pub(crate) fn band(
+        self,
+        chart: &mut Chart<'_, '_>,
+        low: &[(f64, f64)],
+        high: &[(f64, f64)],
+        bands: usize,
+    ) -> Drawn<()> {
+        let outline: Vec<(f64, f64)> = high.iter().chain(low.iter().rev()).copied().collect();
+        let fill = self.color.mix(if bands > 6 { 0.07 } else { 0.16 }).filled();
+        chart.draw_series([Polygon::new(outline, fill)])?;
+        Ok(())
+    }
+}
 
 /// What `draw` puts on a white sheet of `size` pixels, as SVG.
 pub(crate) fn svg(size: (u32, u32), draw: impl FnOnce(&Area<'_>) -> Drawn<()>) -> Drawn<String> {
@@ -53,7 +125,15 @@ pub(crate) fn builder<'a, 'b>(area: &'a Area<'b>) -> ChartBuilder<'a, 'b, SVGBac
     chart
 }
 
-/// The axes of a chart of whole numbers upwards.
+/// A figure's title, above everything else.
+pub(crate) fn title(area: &Area<'_>, words: &str) -> Drawn<()> {
+    let (width, _) = area.dim_in_pixel();
+    let style = text(19.0, BLACK, HPos::Center);
+    area.draw(&Text::new(words.to_owned(), (width as i32 / 2, 14), style))?;
+    Ok(())
+}
+
+/// The axes of a chart.
 pub(crate) struct Axes<'a> {
     pub(crate) x: &'a str,
     pub(crate) y: &'a str,
@@ -62,13 +142,16 @@ pub(crate) struct Axes<'a> {
     /// And along the second.
     pub(crate) y_labels: usize,
     pub(crate) x_format: &'a dyn Fn(&f64) -> String,
+    pub(crate) y_format: &'a dyn Fn(&f64) -> String,
+}
+
+/// A whole number, as most axes show.
+pub(crate) fn whole(x: &f64) -> String {
+    format!("{x:.0}")
 }
 
 impl Axes<'_> {
-    pub(crate) fn draw(
-        &self,
-        chart: &mut ChartContext<'_, SVGBackend<'_>, Cartesian2d<RangedCoordf64, RangedCoordf64>>,
-    ) -> Drawn<()> {
+    pub(crate) fn draw(&self, chart: &mut Chart<'_, '_>) -> Drawn<()> {
         chart
             .configure_mesh()
             .disable_x_mesh()
@@ -78,7 +161,7 @@ impl Axes<'_> {
             .x_labels(self.x_labels)
             .y_labels(self.y_labels)
             .x_label_formatter(self.x_format)
-            .y_label_formatter(&|y| format!("{y:.0}"))
+            .y_label_formatter(self.y_format)
             .label_style((FONT, 15))
             .axis_desc_style((FONT, 16))
             .x_desc(self.x)

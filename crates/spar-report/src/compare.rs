@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use spar_eval::stats::{Bootstrap, Pair, iqm, mean, paired_difference, std, stratified_bootstrap};
+use spar_eval::stats::{Bootstrap, Pair, paired_difference};
 
 use crate::{
-    ReportError, ReportRequest,
+    ReportError, ReportRequest, aggregate, bands, published,
     read::Run,
-    results::{Cell, Comparison, Missing, Results, SCHEMA, Summary, TaskComparison, Verdict},
+    results::{Cell, Comparison, Missing, Results, SCHEMA, TaskComparison, Verdict},
     table,
 };
 
@@ -45,13 +45,18 @@ pub(crate) fn results(request: &ReportRequest, runs: &[Run]) -> Result<Results, 
         missing,
         summary: Vec::new(),
         comparison: None,
+        best: Vec::new(),
+        flags: Vec::new(),
+        profiles: None,
+        improvements: Vec::new(),
+        published: published::of(&request.tasks)?,
     };
     let plan = Bootstrap::default();
-    results.summary = results
-        .methods
-        .iter()
-        .map(|method| summary(&results, method, &plan))
-        .collect::<Result<_, _>>()?;
+    results.summary = aggregate::summaries(&results, &plan)?;
+    results.best = aggregate::best(&results, &plan)?;
+    results.profiles = aggregate::profiles(&results)?;
+    results.improvements = aggregate::improvements(&results)?;
+    results.flags = bands::flags(&request.suite, &results);
     let has = |name: &str| results.methods.iter().any(|method| method == name);
     if has(METHOD) && has(ANCHOR) {
         results.comparison = Some(comparison(&results, &plan)?);
@@ -79,42 +84,10 @@ fn cell(run: &Run) -> Option<Cell> {
         eval_seed: record.eval_seed,
         wall_s: record.wall_s,
         threads: record.threads,
+        device: record.device.clone(),
         commit: record.commit.clone(),
         command: record.command.clone(),
     })
-}
-
-fn summary(results: &Results, method: &str, plan: &Bootstrap) -> Result<Summary, ReportError> {
-    let by_task: Vec<Vec<f64>> = results
-        .tasks
-        .iter()
-        .map(|&task| scores(results, task, method))
-        .filter(|scores| scores.len() == results.seeds.len())
-        .collect();
-    let mut summary = Summary {
-        method: method.to_owned(),
-        tasks_complete: by_task.len(),
-        mean: None,
-        std: None,
-        iqm: None,
-        iqm_low: None,
-        iqm_high: None,
-    };
-    if by_task.len() < results.tasks.len() {
-        return Ok(summary);
-    }
-    let by_seed: Vec<f64> = (0..results.seeds.len())
-        .map(|seed| mean(&by_task.iter().map(|task| task[seed]).collect::<Vec<_>>()))
-        .collect();
-    summary.mean = Some(mean(&by_seed));
-    summary.std = (by_seed.len() > 1).then(|| std(&by_seed, 0));
-    summary.iqm = Some(iqm(&by_task.concat()));
-    if results.seeds.len() > 1 {
-        let interval = stratified_bootstrap(&by_task, iqm, plan)?.interval;
-        summary.iqm_low = Some(interval.low);
-        summary.iqm_high = Some(interval.high);
-    }
-    Ok(summary)
 }
 
 /// Normalized scores of the finished seeds of one cell of the table.
@@ -197,7 +170,7 @@ fn comparison(results: &Results, plan: &Bootstrap) -> Result<Comparison, ReportE
     Ok(comparison)
 }
 
-fn episode_scores(cell: &Cell) -> Vec<f64> {
+pub(crate) fn episode_scores(cell: &Cell) -> Vec<f64> {
     let score = |&episode_return| cell.env.normalized_score(episode_return);
     cell.returns.iter().filter_map(score).collect()
 }

@@ -3,7 +3,10 @@
 use serde::Serialize;
 use spar_eval::stats::{mean, std};
 
-use crate::{ReportError, Results, render as render_error};
+use crate::{
+    ReportError, Results, render as render_error,
+    table::{self, Mark},
+};
 
 /// One line. A number that is not there is an empty field.
 #[derive(Default, Serialize)]
@@ -40,6 +43,14 @@ struct Line {
     dataset_origin: Option<String>,
     /// SHA-256 of the data file.
     dataset_sha256: Option<String>,
+    /// `best` or `within` of its row.
+    mark: Option<&'static str>,
+    /// What computed the updates, where all runs of the line have it in common.
+    device: Option<String>,
+    /// Lowest score the suite expects, where the score lies outside.
+    expected_low: Option<f64>,
+    /// And the highest.
+    expected_high: Option<f64>,
 }
 
 pub(crate) fn render(results: &Results) -> Result<String, ReportError> {
@@ -55,6 +66,10 @@ pub(crate) fn render(results: &Results) -> Result<String, ReportError> {
 fn lines(results: &Results) -> Vec<Line> {
     let mut lines = Vec::new();
     let expected = results.seeds.len();
+    let flag = |task, method: &String| {
+        let mut flags = results.flags.iter();
+        flags.find(|flag| flag.task == task && flag.method == *method)
+    };
     for &task in &results.tasks {
         for method in &results.methods {
             let cells: Vec<_> = results.cells_of(task, method).collect();
@@ -76,6 +91,12 @@ fn lines(results: &Results) -> Vec<Line> {
                 dataset: first.map(|cell| cell.dataset.clone()),
                 dataset_origin: first.map(|cell| cell.dataset_origin.to_string()),
                 dataset_sha256: first.map(|cell| cell.dataset_sha256.clone()),
+                mark: table::mark(results, Some(task), method).map(Mark::name),
+                device: first
+                    .map(|cell| cell.device.clone())
+                    .filter(|device| cells.iter().all(|cell| cell.device == *device)),
+                expected_low: flag(task, method).map(|flag| flag.low),
+                expected_high: flag(task, method).map(|flag| flag.high),
                 ..Line::default()
             });
         }
@@ -95,6 +116,7 @@ fn lines(results: &Results) -> Vec<Line> {
             seeds_expected: expected,
             score: summary.mean,
             score_std: summary.std,
+            mark: table::mark(results, None, &summary.method).map(Mark::name),
             ..Line::default()
         });
     }

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use plotters::{element::DashedPathElement, prelude::*, style::text_anchor::HPos};
+use plotters::{prelude::*, style::text_anchor::HPos};
 use spar_core::{Origin, TaskId};
 
 use crate::{
     ReportError, ReportRequest,
-    chart::{Area, Axes, COLORS, Drawn, GREY, RED_INK, builder, svg, text},
+    chart::{Area, Axes, Drawn, GREY, Look, RED_INK, builder, svg, text, title, whole},
     compare::ANCHOR,
+    legend::Legend,
     read::{Finished, Run},
     render as render_error, table,
 };
@@ -29,7 +30,7 @@ pub(crate) struct TaskCurves {
 #[derive(Clone, Debug)]
 struct Curve {
     label: String,
-    color: RGBColor,
+    look: Look,
     /// Drawn as a level instead of a curve: the anchor beside other methods,
     /// whose updates it does not share.
     level: bool,
@@ -56,10 +57,9 @@ pub(crate) fn collect(request: &ReportRequest, runs: &[Run]) -> Vec<TaskCurves> 
         if !level {
             drawn.retain(|run| !run.curve.is_empty());
         }
-        let rank = others().position(|m| m == method);
         Curve {
             label: table::label(method),
-            color: rank.map_or(GREY, |rank| COLORS[rank % COLORS.len()]),
+            look: Look::of(&request.methods, method),
             level,
             seeds: drawn.len(),
             points: if level {
@@ -121,6 +121,16 @@ fn point(update: u64, scores: &[f64]) -> Option<Point> {
     })
 }
 
+/// Each task's figure without a legend, for a page that has one: name and SVG.
+pub(crate) fn panels(tasks: &[TaskCurves]) -> Result<Vec<(TaskId, String)>, ReportError> {
+    let panel = |curves: &TaskCurves| {
+        let drawn = svg((400, 300), |root| draw_task(root, curves));
+        let name = || format!("the curves of {}", curves.task);
+        Ok((curves.task, drawn.map_err(|e| render_error(&name(), e))?))
+    };
+    tasks.iter().map(panel).collect()
+}
+
 /// One SVG per task and, where there are several tasks, one with all of them.
 pub(crate) fn render(tasks: &[TaskCurves]) -> Result<Vec<(String, String)>, ReportError> {
     let mut files = Vec::new();
@@ -131,21 +141,24 @@ pub(crate) fn render(tasks: &[TaskCurves]) -> Result<Vec<(String, String)>, Repo
     };
     for curves in tasks {
         let name = format!("curves/{}.svg", curves.task);
-        add(name, std::slice::from_ref(curves), 1, (720, 460))?;
+        add(name, std::slice::from_ref(curves), 1, (720, 400))?;
     }
     if tasks.len() > 1 {
         let columns = tasks.len().min(3);
-        let size = (380 * columns, 60 + 270 * tasks.len().div_ceil(columns));
+        let size = (380 * columns, 270 * tasks.len().div_ceil(columns));
         let size = (size.0 as u32, size.1 as u32);
         add("curves/overview.svg".to_owned(), tasks, columns, size)?;
     }
     Ok(files)
 }
 
+/// `size` is that of the figures, without the legend.
 fn sheet(tasks: &[TaskCurves], columns: usize, size: (u32, u32)) -> Drawn<String> {
-    svg(size, |root| {
-        let (legend, below) = root.split_vertically(60);
-        draw_legend(&legend, tasks)?;
+    let legend = legend(tasks);
+    let above = legend.height(size.0);
+    svg((size.0, size.1 + above), |root| {
+        let (head, below) = root.split_vertically(above);
+        legend.draw(&head)?;
         let rows = tasks.len().div_ceil(columns);
         for (area, curves) in below.split_evenly((rows, columns)).iter().zip(tasks) {
             draw_task(area, curves)?;
@@ -154,50 +167,30 @@ fn sheet(tasks: &[TaskCurves], columns: usize, size: (u32, u32)) -> Drawn<String
     })
 }
 
-fn draw_legend(area: &Area<'_>, tasks: &[TaskCurves]) -> Drawn<()> {
-    let mut x = 24;
-    for curve in tasks.first().map_or(&[][..], |first| &first.methods) {
-        let style = curve.color.stroke_width(3);
-        let line = [(x, 22), (x + 32, 22)];
-        let label = if curve.level {
-            area.draw(&DashedPathElement::new(line, 7, 5, style))?;
-            format!("{}, final score", curve.label)
-        } else {
-            area.draw(&PathElement::new(line, style))?;
-            curve.label.clone()
-        };
-        // No font is at hand to measure with: 8.5 pixels a character is ample.
-        let width = (8.5 * label.chars().count() as f64) as i32;
-        area.draw(&Text::new(
-            label,
-            (x + 40, 22),
-            text(18.0, BLACK, HPos::Left),
-        ))?;
-        x += 40 + width + 24;
-    }
+/// What each line is, and the spread around it.
+pub(crate) fn legend(tasks: &[TaskCurves]) -> Legend {
+    let curves = tasks.first().map_or(&[][..], |first| &first.methods);
     let mut note = match tasks.first() {
         Some(first) if first.seeds == 1 => "One seed.".to_owned(),
         _ => "Mean over seeds, band from lowest to highest.".to_owned(),
     };
-    let mut ink = GREY;
+    let mut note_ink = GREY;
     if !tasks.iter().all(|curves| curves.official) {
         note += " NOT the official D4RL data.";
-        ink = RED_INK;
+        note_ink = RED_INK;
     }
-    area.draw(&Text::new(note, (24, 46), text(15.0, ink, HPos::Left)))?;
-    Ok(())
+    Legend {
+        entries: curves.iter().map(|c| (c.words(), c.look())).collect(),
+        note,
+        note_ink,
+    }
 }
 
 fn draw_task(area: &Area<'_>, curves: &TaskCurves) -> Drawn<()> {
     let drawn = || curves.methods.iter().flat_map(|curve| &curve.points);
     let (width, height) = area.dim_in_pixel();
     let middle = (width as i32 / 2, height as i32 / 2);
-    let title = Text::new(
-        curves.task.to_string(),
-        (middle.0, 14),
-        text(19.0, BLACK, HPos::Center),
-    );
-    area.draw(&title)?;
+    title(area, &curves.task.to_string())?;
     if drawn().next().is_none() {
         area.draw(&Text::new(
             "missing",
@@ -222,23 +215,27 @@ fn draw_task(area: &Area<'_>, curves: &TaskCurves) -> Drawn<()> {
         x_labels,
         y_labels: 6,
         x_format: &|x| thousands(*x),
+        y_format: &whole,
     };
     axes.draw(&mut chart)?;
     for curve in &curves.methods {
         let points = curve.spanned(last);
-        let above = points.iter().map(|p| (p.update, p.high));
-        let below = points.iter().rev().map(|p| (p.update, p.low));
-        let band: Vec<(f64, f64)> = above.chain(below).collect();
+        let line = |of: fn(&Point) -> f64| -> Vec<(f64, f64)> {
+            points.iter().map(|p| (p.update, of(p))).collect()
+        };
         if points.len() > 1 && points.iter().any(|p| p.low < p.high) {
-            chart.draw_series([Polygon::new(band, curve.color.mix(0.16).filled())])?;
+            let (low, high) = (line(|p| p.low), line(|p| p.high));
+            let bands = curves.methods.len();
+            curve.look.band(&mut chart, &low, &high, bands)?;
         }
-        let means: Vec<(f64, f64)> = points.iter().map(|p| (p.update, p.mean)).collect();
-        let style = curve.color.stroke_width(2);
-        if curve.level {
-            chart.draw_series(DashedLineSeries::new(means, 7, 5, style))?;
-        } else {
-            let size = if means.len() == 1 { 4 } else { 0 };
-            chart.draw_series(LineSeries::new(means, style.filled()).point_size(size))?;
+        let means = line(|p| p.mean);
+        match means[..] {
+            // A line of one point is not seen.
+            [only] => {
+                let dot = Circle::new(only, 4, curve.look.color.filled());
+                chart.draw_series([dot])?;
+            }
+            _ => curve.look().line(&mut chart, &means)?,
         }
     }
     let incomplete: Vec<String> = curves
@@ -256,6 +253,25 @@ fn draw_task(area: &Area<'_>, curves: &TaskCurves) -> Drawn<()> {
 }
 
 impl Curve {
+    /// The curve's name in a legend.
+    fn words(&self) -> String {
+        if self.level {
+            format!("{}, final score", self.label)
+        } else {
+            self.label.clone()
+        }
+    }
+
+    /// A level is broken, so that nobody takes it for a curve.
+    fn look(&self) -> Look {
+        let dash = if self.level {
+            Some((7, 5))
+        } else {
+            self.look.dash
+        };
+        Look { dash, ..self.look }
+    }
+
     /// The points as drawn: a level spans the whole axis.
     fn spanned(&self, last: f64) -> Vec<Point> {
         match (self.level, self.points.first()) {

@@ -4,7 +4,7 @@ use plotters::{prelude::*, style::text_anchor::HPos};
 
 use crate::{
     ReportError,
-    chart::{Axes, COLORS, Drawn, GREY, builder, svg, text},
+    chart::{Axes, COLORS, Drawn, GREY, builder, svg, text, whole},
     render as render_error,
 };
 
@@ -90,6 +90,7 @@ impl Histogram<'_> {
                 x_labels: 8,
                 // Counts are whole: no more numbers than there are.
                 y_labels: (1 + most as usize).min(6),
+                y_format: &whole,
                 x_format: &|x| {
                     if to - from < 10.0 {
                         format!("{x:.2}")

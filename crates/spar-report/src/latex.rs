@@ -7,9 +7,13 @@ use crate::{Results, table};
 /// surroundings, a caption less easily.
 pub(crate) fn render(results: &Results) -> String {
     let grid = table::scores_grid(results);
-    let line = |row: &Vec<String>| {
-        let cells: Vec<String> = row.iter().map(|cell| escape(cell)).collect();
-        format!("{} \\\\", cells.join(" & "))
+    let line = |cells: Vec<String>| format!("{} \\\\", cells.join(" & "));
+    let row = |(i, row): (usize, &Vec<String>)| {
+        let cell = |(j, text): (usize, &String)| match grid.mark(i, j) {
+            Some(_) => format!("\\textbf{{{}}}", escape(text)),
+            None => escape(text),
+        };
+        line(row.iter().enumerate().map(cell).collect())
     };
     let mut caption = format!("{}.", table::protocol(results));
     for part in [
@@ -19,6 +23,8 @@ pub(crate) fn render(results: &Results) -> String {
             .as_ref()
             .map(|c| format!("{}.", c.sentence)),
         table::missing(results).map(|text| format!("{text}.")),
+        table::mixed_devices(results).map(|text| format!("{text}.")),
+        table::marks_note(results, "Bold").map(|text| format!("{text}.")),
     ]
     .into_iter()
     .flatten()
@@ -31,7 +37,9 @@ pub(crate) fn render(results: &Results) -> String {
         .iter()
         .map(|(name, value)| format!("% {name}: {}", value.replace(['\n', '\r'], " ")))
         .collect();
-    let (rows, aggregates) = grid.rows.split_at(grid.rows.len() - grid.aggregates);
+    lines.extend(results.flags.iter().map(|flag| format!("% {}", flag.words)));
+    let mut rows: Vec<String> = grid.rows.iter().enumerate().map(row).collect();
+    let aggregates = rows.split_off(rows.len() - grid.aggregates);
     lines.push("\\begin{table}".to_owned());
     lines.push("\\centering".to_owned());
     lines.push(format!("\\caption{{{}}}", escape(&caption)));
@@ -40,11 +48,11 @@ pub(crate) fn render(results: &Results) -> String {
         "r".repeat(grid.header.len() - 1)
     ));
     lines.push("\\toprule".to_owned());
-    lines.push(line(&grid.header));
+    lines.push(line(grid.header.iter().map(|cell| escape(cell)).collect()));
     lines.push("\\midrule".to_owned());
-    lines.extend(rows.iter().map(line));
+    lines.extend(rows);
     lines.push("\\midrule".to_owned());
-    lines.extend(aggregates.iter().map(line));
+    lines.extend(aggregates);
     lines.push("\\bottomrule".to_owned());
     lines.push("\\end{tabular}".to_owned());
     lines.push("\\end{table}".to_owned());

@@ -7,7 +7,8 @@
 //!
 //! It reads `<runs>/<task>/<method>/seed-<n>/{DONE, eval.csv}`, where `DONE` is
 //! a [`spar_core::RunRecord`] in JSON, and writes `table.md`, `table.csv`,
-//! `table.tex`, `results.json` and `curves/*.svg`.
+//! `table.tex`, `results.json`, `report.html`, `published.md`,
+//! `curves/*.svg` and `plots/*.svg`.
 //!
 //! ```no_run
 //! use spar_core::Suite;
@@ -31,20 +32,28 @@ use std::{io, path::Path, path::PathBuf};
 
 use spar_core::{Origin, Suite, TaskId, suite::SuiteError, write_atomic};
 
+mod aggregate;
+mod bands;
 mod chart;
 mod compare;
 mod csv_table;
 mod curves;
+mod figures;
 mod histogram;
+mod html;
 mod latex;
+mod legend;
 mod markdown;
+mod published;
 mod read;
 pub mod results;
 mod table;
+mod versus;
 
 pub use histogram::Histogram;
 pub use markdown::render_terminal;
 pub use results::Results;
+pub use versus::{Outcome, Row, Versus};
 
 /// What to report on.
 #[derive(Clone, Debug)]
@@ -142,6 +151,36 @@ pub enum ReportError {
         /// The other run's `DONE`.
         second_file: PathBuf,
     },
+    /// Two seeds with one run's returns.
+    #[error(
+        "task {task}: {method} has the same returns with seeds {} and {}, in {} and {}; one is a copy: delete it and run it again",
+        seeds.0, seeds.1, first_file.display(), second_file.display()
+    )]
+    Copied {
+        /// The row.
+        task: TaskId,
+        /// The method.
+        method: String,
+        /// The seeds.
+        seeds: (u64, u64),
+        /// The first run's `DONE`.
+        first_file: PathBuf,
+        /// The other run's `DONE`.
+        second_file: PathBuf,
+    },
+    /// A folder holds no run.
+    #[error("{}: no run there; expected folders <task>/<method>/seed-<n>, as `cargo xtask reproduce` makes them", .0.display())]
+    NoRuns(PathBuf),
+    /// Two folders of runs have nothing in common.
+    #[error(
+        "{} and {} share no finished run of one task, method and seed; nothing to compare", a.display(), b.display()
+    )]
+    NothingShared {
+        /// The one.
+        a: PathBuf,
+        /// The other.
+        b: PathBuf,
+    },
     /// The statistics of the comparison cannot be had.
     #[error("cannot compare the methods: {0}")]
     Statistics(#[from] spar_eval::stats::StatsError),
@@ -188,8 +227,17 @@ impl Report {
             ("table.csv".to_owned(), csv_table::render(&self.results)?),
             ("table.tex".to_owned(), latex::render(&self.results)),
             ("results.json".to_owned(), json + "\n"),
+            (
+                "report.html".to_owned(),
+                html::render(&self.results, &self.curves)?,
+            ),
         ];
+        if !self.results.published.is_empty() {
+            let text = markdown::published(&self.results);
+            files.push(("published.md".to_owned(), text));
+        }
         files.extend(curves::render(&self.curves)?);
+        files.extend(figures::render(&self.results)?);
         Ok(files)
     }
 

@@ -2,7 +2,11 @@
 
 use comfy_table::{CellAlignment, Table, TableStyle, presets};
 
-use crate::{Report, Results, table, table::Grid};
+use crate::{
+    Report, Results,
+    published::{self, Source},
+    table::{self, Grid, Mark},
+};
 
 /// The report as Markdown.
 pub(crate) fn render(results: &Results) -> String {
@@ -21,10 +25,40 @@ pub(crate) fn render(results: &Results) -> String {
     parts.push(markdown(&table::scores_grid(results)));
     parts.extend(verdict(results).map(|line| format!("**{}**", escape(&line))));
     parts.extend(table::missing(results).map(|line| format!("{}.", escape(&line))));
+    parts.extend(table::remarks(results).map(|line| format!("> {}.", escape(&line))));
+    parts.extend(table::marks_note(results, "Bold").map(|note| format!("{note}.")));
+    parts.push("## Aggregates".to_owned());
+    parts.push(markdown(&table::aggregates_grid(results)));
     parts.push("## Mean returns".to_owned());
     parts.push(markdown(&table::returns_grid(results)));
     parts.push("## Training data".to_owned());
     parts.push(markdown(&table::data_grid(results)));
+    parts.join("\n\n") + "\n"
+}
+
+/// What others published for the same tasks, as Markdown of its own: it is never
+/// shown in one table with the report's numbers.
+pub(crate) fn published(results: &Results) -> String {
+    let sources = published::sources(results).into_iter().enumerate();
+    let sources = sources.map(|(i, source)| {
+        let Source {
+            name,
+            data,
+            protocol,
+        } = source;
+        format!(
+            "- [{}] {}: {data}; {}",
+            i + 1,
+            escape(name),
+            escape(protocol)
+        )
+    });
+    let parts = [
+        "# Published numbers".to_owned(),
+        format!("> **{}**", published::caution(results)),
+        markdown(&published::grid(results)),
+        sources.collect::<Vec<_>>().join("\n"),
+    ];
     parts.join("\n\n") + "\n"
 }
 
@@ -41,10 +75,15 @@ pub fn render_terminal(report: &Report) -> String {
     parts.push(draw(
         &table::scores_grid(results),
         presets::UTF8_FULL_CONDENSED,
-        str::to_owned,
+        |text, mark| match mark {
+            Some(_) => format!("* {text}"),
+            None => text.to_owned(),
+        },
     ));
+    parts.extend(table::marks_note(results, "*"));
     parts.extend(verdict(results));
     parts.extend(table::missing(results));
+    parts.extend(table::remarks(results).map(|line| format!("note: {line}")));
     parts.join("\n") + "\n"
 }
 
@@ -54,15 +93,23 @@ fn verdict(results: &Results) -> Option<String> {
 }
 
 fn markdown(grid: &Grid) -> String {
-    draw(grid, presets::ASCII_MARKDOWN, escape)
+    draw(grid, presets::ASCII_MARKDOWN, |text, mark| match mark {
+        Some(_) => format!("**{}**", escape(text)),
+        None => escape(text),
+    })
 }
 
-fn draw(grid: &Grid, style: TableStyle, text: impl Fn(&str) -> String) -> String {
+pub(crate) fn draw(
+    grid: &Grid,
+    style: TableStyle,
+    text: impl Fn(&str, Option<Mark>) -> String,
+) -> String {
     let mut table = Table::new();
     table.load_style(style);
-    table.set_header(grid.header.iter().map(|cell| text(cell)));
-    for row in &grid.rows {
-        table.add_row(row.iter().map(|cell| text(cell)));
+    table.set_header(grid.header.iter().map(|cell| text(cell, None)));
+    for (i, row) in grid.rows.iter().enumerate() {
+        let cells = row.iter().enumerate();
+        table.add_row(cells.map(|(j, cell)| text(cell, grid.mark(i, j))));
     }
     if grid.numbers {
         for column in table.column_iter_mut().skip(1) {

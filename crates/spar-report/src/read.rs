@@ -56,7 +56,7 @@ pub(crate) fn read(request: &ReportRequest) -> Result<Vec<Run>, ReportError> {
                 });
             }
         }
-        refuse_mixtures(task, &runs[first..])?;
+        refuse_mixtures(task, &runs[first..].iter().collect::<Vec<_>>())?;
     }
     Ok(runs)
 }
@@ -83,6 +83,21 @@ fn read_run(
         .join(task.to_string())
         .join(method)
         .join(format!("seed-{seed}"));
+    let run = read_folder(&folder, task, method, seed)?;
+    if let Ok(Finished { file, record, .. }) = &run {
+        agrees(file, "suite", &record.suite, &request.suite.name)?;
+        agrees(file, "preset", &record.preset, &request.preset)?;
+    }
+    Ok(run)
+}
+
+/// The run in `folder`, which says it is of `task`, `method` and `seed`.
+pub(crate) fn read_folder(
+    folder: &Path,
+    task: TaskId,
+    method: &str,
+    seed: u64,
+) -> Result<Result<Finished, Reason>, ReportError> {
     let file = folder.join("DONE");
     let Some(text) = read_if_there(&file)? else {
         return Ok(Err(if folder.exists() {
@@ -100,24 +115,10 @@ fn read_run(
     if record.returns.is_empty() {
         return Err(corrupt("it holds no evaluation returns".to_owned()));
     }
-    let agrees = |field, got: &dyn ToString, expected: &dyn ToString| {
-        let (got, expected) = (got.to_string(), expected.to_string());
-        if got == expected {
-            return Ok(());
-        }
-        Err(ReportError::Misplaced {
-            file: file.clone(),
-            field,
-            got,
-            expected,
-        })
-    };
-    agrees("suite", &record.suite, &request.suite.name)?;
-    agrees("preset", &record.preset, &request.preset)?;
-    agrees("task", &record.task, &task)?;
-    agrees("method", &record.method, &method)?;
-    agrees("seed", &record.seed, &seed)?;
-    agrees("environment", &record.env, &task.env)?;
+    agrees(&file, "task", &record.task, &task)?;
+    agrees(&file, "method", &record.method, &method)?;
+    agrees(&file, "seed", &record.seed, &seed)?;
+    agrees(&file, "environment", &record.env, &task.env)?;
     if record.normalized_score().is_none() {
         return Err(ReportError::NoReferenceData {
             file,
@@ -130,6 +131,76 @@ fn read_run(
         file,
         record,
     }))
+}
+
+fn agrees(
+    file: &Path,
+    field: &'static str,
+    got: &dyn ToString,
+    expected: &dyn ToString,
+) -> Result<(), ReportError> {
+    let (got, expected) = (got.to_string(), expected.to_string());
+    if got == expected {
+        return Ok(());
+    }
+    Err(ReportError::Misplaced {
+        file: file.to_owned(),
+        field,
+        got,
+        expected,
+    })
+}
+
+/// Every run below `runs`, by task, method and seed; folders that are no task's,
+/// as a report's, are passed over.
+pub(crate) fn find(runs: &Path) -> Result<Vec<Run>, ReportError> {
+    let mut found = Vec::new();
+    for (task, folder) in folders(runs)? {
+        let Ok(task) = task.parse::<TaskId>() else {
+            continue;
+        };
+        if task.env.reference_returns().is_none() {
+            return Err(ReportError::NoReference(task));
+        }
+        for (method, folder) in folders(&folder)? {
+            let mut seeds: Vec<(u64, PathBuf)> = folders(&folder)?
+                .into_iter()
+                .filter_map(|(name, folder)| {
+                    Some((name.strip_prefix("seed-")?.parse().ok()?, folder))
+                })
+                .collect();
+            seeds.sort_unstable();
+            for (seed, folder) in seeds {
+                found.push(Run {
+                    task,
+                    method: method.clone(),
+                    seed,
+                    outcome: read_folder(&folder, task, &method, seed)?,
+                });
+            }
+        }
+    }
+    if found.is_empty() {
+        return Err(ReportError::NoRuns(runs.to_owned()));
+    }
+    Ok(found)
+}
+
+/// The folders in `folder`, by name.
+fn folders(folder: &Path) -> Result<Vec<(String, PathBuf)>, ReportError> {
+    let unreadable = |e| ReportError::Read(in_file(e, folder));
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        if entry.path().is_dir() {
+            found.push((
+                entry.file_name().to_string_lossy().into_owned(),
+                entry.path(),
+            ));
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
 }
 
 fn read_if_there(file: &Path) -> Result<Option<Vec<u8>>, ReportError> {
@@ -170,12 +241,13 @@ fn read_curve(file: &Path) -> Result<Vec<CurveRow>, ReportError> {
 
 /// A row compares like with like: one data set, one physics, one evaluation,
 /// and per method one length of training.
-fn refuse_mixtures(task: TaskId, runs: &[Run]) -> Result<(), ReportError> {
+pub(crate) fn refuse_mixtures(task: TaskId, runs: &[&Run]) -> Result<(), ReportError> {
     let finished = |run: &&Run| run.outcome.is_ok();
-    let Some(first) = runs.iter().find(finished) else {
+    let runs = || runs.iter().copied();
+    let Some(first) = runs().find(finished) else {
         return Ok(());
     };
-    for run in runs.iter().filter(finished) {
+    for run in runs().filter(finished) {
         same(task, first, run, "data sets", |r| {
             let data = &r.dataset;
             format!("`{}` ({}, sha256 {})", data.id, data.origin, data.sha256)
@@ -187,13 +259,39 @@ fn refuse_mixtures(task: TaskId, runs: &[Run]) -> Result<(), ReportError> {
             format!("{} episodes of seed {}", r.returns.len(), r.eval_seed)
         })?;
         let of_method = |other: &&Run| finished(other) && other.method == run.method;
-        if let Some(sibling) = runs.iter().find(of_method) {
+        if let Some(twin) = runs().filter(of_method).find(|other| twins(other, run)) {
+            return Err(copied(task, twin, run));
+        }
+        if let Some(sibling) = runs().find(of_method) {
             same(task, sibling, run, "lengths of training", |r| {
                 format!("{} updates after {}", r.updates, r.anchor_updates)
             })?;
         }
     }
     Ok(())
+}
+
+/// Whether two training seeds left the same returns to the last bit: then one
+/// run is a copy of the other, and the spread over seeds a lie.
+fn twins(one: &Run, other: &Run) -> bool {
+    let (Ok(a), Ok(b)) = (&one.outcome, &other.outcome) else {
+        return false;
+    };
+    one.seed < other.seed && a.record.returns == b.record.returns
+}
+
+fn copied(task: TaskId, one: &Run, other: &Run) -> ReportError {
+    let file = |run: &Run| match &run.outcome {
+        Ok(done) => done.file.clone(),
+        Err(_) => PathBuf::new(),
+    };
+    ReportError::Copied {
+        task,
+        method: one.method.clone(),
+        seeds: (one.seed, other.seed),
+        first_file: file(one),
+        second_file: file(other),
+    }
 }
 
 fn same(

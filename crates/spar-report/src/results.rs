@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use spar_core::{EnvId, Origin, TaskId};
+use spar_eval::stats::{Estimate, Interval};
 
 /// Version of the schema, raised when a field changes its meaning or goes.
 pub const SCHEMA: u32 = 1;
@@ -36,6 +37,24 @@ pub struct Results {
     pub summary: Vec<Summary>,
     /// SPAR against its anchor; `null` unless both were asked for.
     pub comparison: Option<Comparison>,
+    /// The best method of each row of the table that two methods or more are
+    /// complete in.
+    #[serde(default)]
+    pub best: Vec<Best>,
+    /// Cells of the table that lie outside the suite's bands.
+    #[serde(default)]
+    pub flags: Vec<Flag>,
+    /// Performance profiles of the complete methods; `null` without any.
+    #[serde(default)]
+    pub profiles: Option<Profiles>,
+    /// Of every two complete methods, in the order of `methods`, how probably
+    /// the first is better.
+    #[serde(default)]
+    pub improvements: Vec<Improvement>,
+    /// What others published for these tasks, never comparable with runs on data
+    /// that are not official.
+    #[serde(default)]
+    pub published: Vec<Published>,
 }
 
 /// One finished run: one task, method and training seed, its last checkpoint.
@@ -75,6 +94,9 @@ pub struct Cell {
     pub wall_s: f64,
     /// Threads the run used.
     pub threads: usize,
+    /// What computed the updates: `cpu` or `cuda`.
+    #[serde(default)]
+    pub device: String,
     /// Commit of the program that made the run.
     pub commit: String,
     /// The command that makes the run again.
@@ -125,6 +147,131 @@ pub struct Summary {
     pub iqm_low: Option<f64>,
     /// Upper end of that interval.
     pub iqm_high: Option<f64>,
+    /// rliable's aggregates, with intervals from the same resamples.
+    #[serde(default)]
+    pub aggregates: Option<Aggregates>,
+}
+
+/// rliable's aggregates of all (task, seed) scores of a method.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Aggregates {
+    /// Mean over tasks of the mean over seeds.
+    pub mean: Bounded,
+    /// Median over tasks of the mean over seeds.
+    pub median: Bounded,
+    /// Mean of the middle half of all scores.
+    pub iqm: Bounded,
+    /// By how much scores fall short of 100 in the mean, those above it counted
+    /// as 100; less is better.
+    pub optimality_gap: Bounded,
+}
+
+/// A number with its 95% interval, which one seed does not give.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Bounded {
+    /// The number.
+    pub value: f64,
+    /// Lower end of the interval; `null` with fewer than two seeds.
+    pub low: Option<f64>,
+    /// Upper end.
+    pub high: Option<f64>,
+}
+
+impl Bounded {
+    /// `estimate`, its interval only if it is `known`.
+    pub(crate) fn new(estimate: Estimate, known: bool) -> Self {
+        let Interval { low, high } = estimate.interval;
+        Self {
+            value: estimate.value,
+            low: known.then_some(low),
+            high: known.then_some(high),
+        }
+    }
+}
+
+/// The best method of a row, by the mean over seeds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// The row's task; `null` for the mean over all tasks.
+    pub task: Option<TaskId>,
+    /// The method.
+    pub method: String,
+    /// Its mean.
+    pub value: f64,
+    /// Lower end of its 95% interval: seeds and, in them, episodes resampled.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// The other methods whose mean is not below `low`.
+    pub within: Vec<String>,
+}
+
+/// A cell outside the band the suite gives for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Flag {
+    /// Task id.
+    pub task: TaskId,
+    /// Method.
+    pub method: String,
+    /// Mean over its finished seeds.
+    pub score: f64,
+    /// Lower end of the band.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// All of it in words.
+    pub words: String,
+}
+
+/// Which part of a method's runs scores above what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Profiles {
+    /// Normalized scores.
+    pub levels: Vec<f64>,
+    /// One for each complete method.
+    pub methods: Vec<Profile>,
+}
+
+/// One method's performance profile.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Profile {
+    /// Method.
+    pub method: String,
+    /// For each level the part of runs above it, from 0 to 1.
+    pub above: Vec<Bounded>,
+}
+
+/// How probably a run of one method scores above a run of another on the same
+/// task, in the mean over tasks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Improvement {
+    /// The one.
+    pub method: String,
+    /// The other.
+    pub over: String,
+    /// The probability, from 0 to 1, a tie counting half.
+    pub probability: Bounded,
+}
+
+/// One number of somebody else's table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Published {
+    /// Method, by the name it has there.
+    pub method: String,
+    /// Task.
+    pub task: TaskId,
+    /// Version of the data.
+    pub data: String,
+    /// Normalized score, as printed there.
+    pub score: String,
+    /// Spread over seeds, as printed there; empty if it is not.
+    pub std: String,
+    /// Training seeds; empty if not stated.
+    pub seeds: String,
+    /// Which checkpoint, how many episodes.
+    pub protocol: String,
+    /// Where it stands.
+    pub source: String,
 }
 
 /// A method against its anchor over the (task, seed) pairs that have both, in
@@ -221,6 +368,16 @@ impl Results {
         self.cells
             .iter()
             .filter(move |cell| cell.task == task && cell.method == method)
+    }
+
+    /// Whether every seed of `method` on `task` is finished.
+    pub fn complete(&self, task: TaskId, method: &str) -> bool {
+        self.cells_of(task, method).count() == self.seeds.len()
+    }
+
+    /// Whether every run of `method` is finished.
+    pub fn all_complete(&self, method: &str) -> bool {
+        self.tasks.iter().all(|&task| self.complete(task, method))
     }
 
     /// Tasks whose runs were trained on data of `origin`.

@@ -7,11 +7,11 @@ use std::{
 };
 
 use spar_core::{Origin, TaskId};
-use spar_eval::stats::{mean, std};
+use spar_eval::stats::{Bootstrap, mean, std};
 
 use crate::{
     compare::{ANCHOR, METHOD, scores},
-    results::{Cell, Results},
+    results::{Bounded, Cell, Results, Summary},
 };
 
 /// A header and rows of equal width; the first column holds names.
@@ -22,6 +22,53 @@ pub(crate) struct Grid {
     pub(crate) numbers: bool,
     /// Rows at the end that aggregate those before.
     pub(crate) aggregates: usize,
+    /// Cells, by row and column, that are best in their row or as good.
+    pub(crate) marks: BTreeMap<(usize, usize), Mark>,
+}
+
+/// What sets a cell off from the others of its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// The highest mean.
+    Best,
+    /// A mean not below the lower end of the best's interval.
+    Within,
+}
+
+impl Mark {
+    /// The mark as written in `table.csv`.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Best => "best",
+            Self::Within => "within",
+        }
+    }
+}
+
+impl Grid {
+    /// What sets off the cell in this row and column.
+    pub(crate) fn mark(&self, row: usize, column: usize) -> Option<Mark> {
+        self.marks.get(&(row, column)).copied()
+    }
+}
+
+/// What sets off `method` in the row of `task`, or of the mean over tasks.
+pub(crate) fn mark(results: &Results, task: Option<TaskId>, method: &str) -> Option<Mark> {
+    let best = results.best.iter().find(|best| best.task == task)?;
+    if best.method == method {
+        return Some(Mark::Best);
+    }
+    let within = best.within.iter().any(|other| other == method);
+    within.then_some(Mark::Within)
+}
+
+/// What the marks of [`scores_grid`] mean, where there are any.
+pub(crate) fn marks_note(results: &Results, bold: &str) -> Option<String> {
+    (!results.best.is_empty()).then(|| {
+        format!(
+            "{bold}: the highest mean of its row, and every mean not below the lower end of that one's 95% interval (hierarchical bootstrap over seeds, then episodes)"
+        )
+    })
 }
 
 /// A method's name in a sentence.
@@ -69,7 +116,7 @@ pub(crate) fn scores_grid(results: &Results) -> Grid {
     }];
     let mut iqms = vec!["IQM of runs [95%]".to_owned()];
     for summary in &results.summary {
-        let absent = || format!("missing ({}/{tasks} tasks)", summary.tasks_complete);
+        let absent = || absent(results, summary);
         means.push(match (summary.mean, summary.std) {
             (Some(mean), Some(std)) => format!("{mean:.1} ± {std:.1}"),
             (Some(mean), None) => format!("{mean:.1}"),
@@ -86,12 +133,67 @@ pub(crate) fn scores_grid(results: &Results) -> Grid {
         iqms.push(String::new());
     }
     rows.extend([means, iqms]);
+    let marked = results.tasks.iter().copied().map(Some).chain([None]);
+    let marks = marked
+        .enumerate()
+        .flat_map(|(row, task)| {
+            let methods = results.methods.iter().enumerate();
+            methods.filter_map(move |(column, method)| {
+                Some(((row, column + 1), mark(results, task, method)?))
+            })
+        })
+        .collect();
     Grid {
         header,
         rows,
         numbers: true,
         aggregates: 2,
+        marks,
     }
+}
+
+/// rliable's aggregates of the complete methods, with their intervals.
+pub(crate) fn aggregates_grid(results: &Results) -> Grid {
+    let interval = match results.seeds.len() {
+        1 => "",
+        _ => " [95%]",
+    };
+    let names = ["mean", "median of tasks", "IQM of runs", "optimality gap"];
+    let mut header = vec!["method".to_owned()];
+    header.extend(names.map(|name| format!("{name}{interval}")));
+    let row = |summary: &Summary| {
+        let numbers = match &summary.aggregates {
+            Some(a) => [a.mean, a.median, a.iqm, a.optimality_gap].map(bounded),
+            None => std::array::from_fn(|_| absent(results, summary)),
+        };
+        let mut row = vec![label(&summary.method)];
+        row.extend(numbers);
+        row
+    };
+    Grid {
+        header,
+        rows: results.summary.iter().map(row).collect(),
+        numbers: true,
+        aggregates: 0,
+        marks: BTreeMap::new(),
+    }
+}
+
+fn bounded(number: Bounded) -> String {
+    estimate(Some(number.value), number.low, number.high, Sign::Plain)
+}
+
+/// A probability with its interval.
+pub(crate) fn probability(p: &Bounded) -> String {
+    match (p.low, p.high) {
+        (Some(low), Some(high)) => format!("{:.2} [{low:.2}, {high:.2}]", p.value),
+        _ => format!("{:.2}", p.value),
+    }
+}
+
+fn absent(results: &Results, summary: &Summary) -> String {
+    let tasks = results.tasks.len();
+    format!("missing ({}/{tasks} tasks)", summary.tasks_complete)
 }
 
 /// Undiscounted returns, not normalized.
@@ -115,6 +217,7 @@ pub(crate) fn returns_grid(results: &Results) -> Grid {
         rows: results.tasks.iter().map(row).collect(),
         numbers: true,
         aggregates: 0,
+        marks: BTreeMap::new(),
     }
 }
 
@@ -140,6 +243,7 @@ pub(crate) fn data_grid(results: &Results) -> Grid {
         rows: results.tasks.iter().map(row).collect(),
         numbers: false,
         aggregates: 0,
+        marks: BTreeMap::new(),
     }
 }
 
@@ -256,7 +360,22 @@ pub(crate) fn facts(results: &Results) -> Vec<(&'static str, String)> {
         "MuJoCo",
         distinct(cells, |cell| cell.mujoco_version.clone()),
     ));
+    facts.push(("device", devices(results)));
     facts.push(("commit", results.commit.clone()));
+    let complete = results.summary.iter().any(|s| s.aggregates.is_some());
+    if complete && results.seeds.len() > 1 {
+        let (all, coarse) = (Bootstrap::default(), Bootstrap::coarse());
+        facts.push((
+            "aggregates",
+            format!(
+                "{}% intervals, percentile bootstrap: seeds within tasks, {} resamples, {} for profiles and probabilities of improvement, seed {}",
+                100.0 * all.confidence,
+                all.resamples,
+                coarse.resamples,
+                all.seed
+            ),
+        ));
+    }
     if let Some(found) = &results.comparison {
         facts.push((
             "differences",
@@ -270,6 +389,63 @@ pub(crate) fn facts(results: &Results) -> Vec<(&'static str, String)> {
         ));
     }
     facts
+}
+
+/// What computed the runs: one device, or how many runs each.
+fn devices(results: &Results) -> String {
+    let mut runs: BTreeMap<&str, usize> = BTreeMap::new();
+    for cell in &results.cells {
+        *runs.entry(&cell.device).or_default() += 1;
+    }
+    if runs.len() == 1 {
+        return distinct(&results.cells, |cell| cell.device.clone());
+    }
+    let each = runs
+        .iter()
+        .map(|(device, n)| format!("{device} ({n} runs)"));
+    list(each)
+}
+
+/// Rows whose runs were not all computed by one device, in one line.
+pub(crate) fn mixed_devices(results: &Results) -> Option<String> {
+    let of = |task: TaskId, method: &String| {
+        let cells = results.cells_of(task, method);
+        distinct(cells, |cell| cell.device.clone())
+    };
+    let row = |&task: &TaskId| {
+        let methods = results.methods.iter();
+        let devices: Vec<(&String, String)> = methods
+            .map(|method| (method, of(task, method)))
+            .filter(|(_, devices)| !devices.is_empty())
+            .collect();
+        let on = |device: &String| devices.iter().filter(|(_, other)| other == device).count();
+        // The first of equals, for a stable line.
+        let usual = devices.iter().rev().max_by_key(|(_, device)| on(device))?;
+        let others = devices.iter().filter(|(_, device)| *device != usual.1);
+        let name = |(method, device): &(&String, String)| format!("{} {device}", short(method));
+        let mut names: Vec<String> = others.map(name).collect();
+        if names.is_empty() && !usual.1.contains(", ") {
+            return None;
+        }
+        names.push(match names.len() {
+            0 => format!("all {}", usual.1),
+            _ => format!("the others {}", usual.1),
+        });
+        Some(format!("{task} ({})", names.join("; ")))
+    };
+    let rows: Vec<String> = results.tasks.iter().filter_map(row).collect();
+    (!rows.is_empty()).then(|| {
+        format!(
+            "rows from different devices, equal only up to rounding: {}",
+            rows.join(", ")
+        )
+    })
+}
+
+/// What a reader has to be told of single cells and rows.
+pub(crate) fn remarks(results: &Results) -> impl Iterator<Item = String> {
+    let flags = results.flags.iter().map(|flag| flag.words.clone());
+    flags.chain(mixed_devices(results))
 }
 
 /// The missing runs in one line, or nothing.
@@ -303,7 +479,7 @@ fn distinct<'a, T: Ord + Display>(
     list(found.iter())
 }
 
-fn list<T: Display>(items: impl Iterator<Item = T>) -> String {
+pub(crate) fn list<T: Display>(items: impl Iterator<Item = T>) -> String {
     items
         .map(|item| item.to_string())
         .collect::<Vec<_>>()

@@ -2,9 +2,21 @@
 #![allow(clippy::unwrap_used)]
 
 mod outputs;
+mod page;
 mod refusals;
 mod runs;
+mod versus;
+mod words;
+
+use std::collections::BTreeMap;
+
+use spar_report::Report;
 
 fn check(got: &str, expected: expect_test::Expect) {
     expected.assert_eq(got);
+}
+
+fn file(report: &Report, name: &str) -> String {
+    let files: BTreeMap<String, String> = report.files().unwrap().into_iter().collect();
+    files[name].clone()
 }

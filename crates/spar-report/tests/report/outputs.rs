@@ -1,17 +1,11 @@
 //! What a report prints and writes.
 
-use std::{collections::BTreeMap, fs};
+use std::fs;
 
 use expect_test::expect;
-use spar_core::Origin;
 use spar_report::{Report, Results, render_terminal};
 
-use crate::{check, runs::Runs};
-
-fn file(report: &Report, name: &str) -> String {
-    let files: BTreeMap<String, String> = report.files().unwrap().into_iter().collect();
-    files[name].clone()
-}
+use crate::{check, file, runs::Runs};
 
 #[test]
 fn a_complete_report() {
@@ -30,18 +24,29 @@ fn a_complete_report() {
             - evaluation: 4 episodes per run, evaluation seed 1000 shared by all training seeds
             - updates: BC 5000; SPAR 20000 (after 5000 of its anchor)
             - MuJoCo: 3.17.0
+            - device: cpu
             - commit: 891e40c
+            - aggregates: 95% intervals, percentile bootstrap: seeds within tasks, 50000 resamples, 2000 for profiles and probabilities of improvement, seed 0
             - differences: 95% intervals, percentile bootstrap: seeds within tasks, then paired episodes within seeds, 50000 resamples, seed 0
 
             | task               |       BC (anchor) |              SPAR |      SPAR − BC [95%] |
             |--------------------|-------------------|-------------------|----------------------|
-            | halfcheetah-medium |        10.7 ± 0.2 |        14.0 ± 0.2 |    +3.3 [+3.2, +3.4] |
-            | hopper-medium      |        35.8 ± 0.7 |        48.4 ± 1.0 | +12.6 [+12.3, +12.8] |
-            | walker2d-medium    |        27.2 ± 0.6 |        36.1 ± 0.7 |    +8.9 [+8.7, +9.1] |
-            | mean of 3 tasks    |        24.6 ± 0.5 |        32.8 ± 0.7 |    +8.2 [+8.1, +8.4] |
+            | halfcheetah-medium |        10.7 ± 0.2 |    **14.0 ± 0.2** |    +3.3 [+3.2, +3.4] |
+            | hopper-medium      |        35.8 ± 0.7 |    **48.4 ± 1.0** | +12.6 [+12.3, +12.8] |
+            | walker2d-medium    |        27.2 ± 0.6 |    **36.1 ± 0.7** |    +8.9 [+8.7, +9.1] |
+            | mean of 3 tasks    |        24.6 ± 0.5 |    **32.8 ± 0.7** |    +8.2 [+8.1, +8.4] |
             | IQM of runs [95%]  | 25.1 [24.7, 25.7] | 33.4 [32.9, 34.3] |                      |
 
             **SPAR is above its anchor on 3 of 3 tasks; mean difference +8.2 [+8.1, +8.4] (95% paired interval, hierarchical bootstrap): supported.**
+
+            Bold: the highest mean of its row, and every mean not below the lower end of that one's 95% interval (hierarchical bootstrap over seeds, then episodes).
+
+            ## Aggregates
+
+            | method      |        mean [95%] | median of tasks [95%] | IQM of runs [95%] | optimality gap [95%] |
+            |-------------|-------------------|-----------------------|-------------------|----------------------|
+            | BC (anchor) | 24.6 [24.1, 25.0] |     27.2 [26.6, 27.7] | 25.1 [24.7, 25.7] |    75.4 [75.0, 75.9] |
+            | SPAR        | 32.8 [32.2, 33.4] |     36.1 [35.3, 36.8] | 33.4 [32.9, 34.3] |    67.2 [66.6, 67.8] |
 
             ## Mean returns
 
@@ -63,67 +68,70 @@ fn a_complete_report() {
     check(
         &file(&report, "table.csv"),
         expect![[r#"
-            task,method,status,seeds,seeds_expected,score,score_std,low,high,mean_return,return_std,episodes,updates,dataset,dataset_origin,dataset_sha256
-            halfcheetah-medium,bc,complete,2,2,10.665231080769999,0.1725997789455409,,,1043.9285714285716,21.428571428571445,4,5000,halfcheetah-medium-local,local,05257010de788b3924190910ba91a4ce6b42288b8b7547d5c13ff179fda75edc
-            halfcheetah-medium,spar,complete,2,2,13.956133532664996,0.24163969052375833,,,1452.5,30.0,4,20000,halfcheetah-medium-local,local,05257010de788b3924190910ba91a4ce6b42288b8b7547d5c13ff179fda75edc
-            hopper-medium,bc,complete,2,2,35.83708162757897,0.7242557965363297,,,1146.0714285714284,23.571428571428555,4,5000,hopper-medium-local,local,8ad492fd7dea066b1cd443e927e8db46e238e7c79fd78db5e1f49ea4f21ac495
-            hopper-medium,spar,complete,2,2,48.39084876754204,0.9876215407313573,,,1554.642857142857,32.14285714285711,4,20000,hopper-medium-local,local,8ad492fd7dea066b1cd443e927e8db46e238e7c79fd78db5e1f49ea4f21ac495
-            walker2d-medium,bc,complete,2,2,27.154751013232392,0.5601422048998312,,,1248.2142857142858,25.714285714285666,4,5000,walker2d-medium-local,local,85ae331df73c2b928396b325df9838e31ad1645210d5b6c8445132b3fd5631fc
-            walker2d-medium,spar,complete,2,2,36.054788268863035,0.746856273199775,,,1656.7857142857142,34.285714285714334,4,20000,walker2d-medium-local,local,85ae331df73c2b928396b325df9838e31ad1645210d5b6c8445132b3fd5631fc
-            mean,bc,complete,6,6,24.552354573860455,0.4856659267939012,,,,,,,,,
-            mean,spar,complete,6,6,32.80059018969003,0.6587058348182957,,,,,,,,,
-            halfcheetah-medium,spar-minus-bc,complete,2,2,3.290902451894998,,3.2218625403167795,3.359942363473216,,,,,,,
-            hopper-medium,spar-minus-bc,complete,2,2,12.553767139963071,,12.290401395768043,12.817132884158099,,,,,,,
-            walker2d-medium,spar-minus-bc,complete,2,2,8.900037255630643,,8.713323187330696,9.086751323930589,,,,,,,
-            mean,spar-minus-bc,complete,6,6,8.24823561582957,,8.09820901166458,8.398262219994562,,,,,,,
+            task,method,status,seeds,seeds_expected,score,score_std,low,high,mean_return,return_std,episodes,updates,dataset,dataset_origin,dataset_sha256,mark,device,expected_low,expected_high
+            halfcheetah-medium,bc,complete,2,2,10.665231080769999,0.1725997789455409,,,1043.9285714285716,21.428571428571445,4,5000,halfcheetah-medium-local,local,05257010de788b3924190910ba91a4ce6b42288b8b7547d5c13ff179fda75edc,,cpu,,
+            halfcheetah-medium,spar,complete,2,2,13.956133532664996,0.24163969052375833,,,1452.5,30.0,4,20000,halfcheetah-medium-local,local,05257010de788b3924190910ba91a4ce6b42288b8b7547d5c13ff179fda75edc,best,cpu,,
+            hopper-medium,bc,complete,2,2,35.83708162757897,0.7242557965363297,,,1146.0714285714284,23.571428571428555,4,5000,hopper-medium-local,local,8ad492fd7dea066b1cd443e927e8db46e238e7c79fd78db5e1f49ea4f21ac495,,cpu,,
+            hopper-medium,spar,complete,2,2,48.39084876754204,0.9876215407313573,,,1554.642857142857,32.14285714285711,4,20000,hopper-medium-local,local,8ad492fd7dea066b1cd443e927e8db46e238e7c79fd78db5e1f49ea4f21ac495,best,cpu,,
+            walker2d-medium,bc,complete,2,2,27.154751013232392,0.5601422048998312,,,1248.2142857142858,25.714285714285666,4,5000,walker2d-medium-local,local,85ae331df73c2b928396b325df9838e31ad1645210d5b6c8445132b3fd5631fc,,cpu,,
+            walker2d-medium,spar,complete,2,2,36.054788268863035,0.746856273199775,,,1656.7857142857142,34.285714285714334,4,20000,walker2d-medium-local,local,85ae331df73c2b928396b325df9838e31ad1645210d5b6c8445132b3fd5631fc,best,cpu,,
+            mean,bc,complete,6,6,24.552354573860455,0.4856659267939012,,,,,,,,,,,,,
+            mean,spar,complete,6,6,32.80059018969003,0.6587058348182957,,,,,,,,,,best,,,
+            halfcheetah-medium,spar-minus-bc,complete,2,2,3.290902451894998,,3.2218625403167795,3.359942363473216,,,,,,,,,,,
+            hopper-medium,spar-minus-bc,complete,2,2,12.553767139963071,,12.290401395768043,12.817132884158099,,,,,,,,,,,
+            walker2d-medium,spar-minus-bc,complete,2,2,8.900037255630643,,8.713323187330696,9.086751323930589,,,,,,,,,,,
+            mean,spar-minus-bc,complete,6,6,8.24823561582957,,8.09820901166458,8.398262219994562,,,,,,,,,,,
         "#]],
     );
     check(
         &file(&report, "table.tex"),
         expect![[r#"
-        % protocol: last checkpoint, mean ± std over 2 seeds (ddof = 0), D4RL normalized score
-        % suite: mujoco
-        % preset: quick (numbers that mean something)
-        % training seeds: 0, 1
-        % evaluation: 4 episodes per run, evaluation seed 1000 shared by all training seeds
-        % updates: BC 5000; SPAR 20000 (after 5000 of its anchor)
-        % MuJoCo: 3.17.0
-        % commit: 891e40c
-        % differences: 95% intervals, percentile bootstrap: seeds within tasks, then paired episodes within seeds, 50000 resamples, seed 0
-        \begin{table}
-        \centering
-        \caption{last checkpoint, mean $\pm$ std over 2 seeds (ddof = 0), D4RL normalized score. Local data generated by D4RL's recipe; NOT the official D4RL files; not comparable with published numbers. SPAR is above its anchor on 3 of 3 tasks; mean difference +8.2 {[}+8.1, +8.4{]} (95\% paired interval, hierarchical bootstrap): supported.}
-        \begin{tabular}{lrrr}
-        \toprule
-        task & BC (anchor) & SPAR & SPAR $-$ BC {[}95\%{]} \\
-        \midrule
-        halfcheetah-medium & 10.7 $\pm$ 0.2 & 14.0 $\pm$ 0.2 & +3.3 {[}+3.2, +3.4{]} \\
-        hopper-medium & 35.8 $\pm$ 0.7 & 48.4 $\pm$ 1.0 & +12.6 {[}+12.3, +12.8{]} \\
-        walker2d-medium & 27.2 $\pm$ 0.6 & 36.1 $\pm$ 0.7 & +8.9 {[}+8.7, +9.1{]} \\
-        \midrule
-        mean of 3 tasks & 24.6 $\pm$ 0.5 & 32.8 $\pm$ 0.7 & +8.2 {[}+8.1, +8.4{]} \\
-        IQM of runs {[}95\%{]} & 25.1 {[}24.7, 25.7{]} & 33.4 {[}32.9, 34.3{]} &  \\
-        \bottomrule
-        \end{tabular}
-        \end{table}
-    "#]],
+            % protocol: last checkpoint, mean ± std over 2 seeds (ddof = 0), D4RL normalized score
+            % suite: mujoco
+            % preset: quick (numbers that mean something)
+            % training seeds: 0, 1
+            % evaluation: 4 episodes per run, evaluation seed 1000 shared by all training seeds
+            % updates: BC 5000; SPAR 20000 (after 5000 of its anchor)
+            % MuJoCo: 3.17.0
+            % device: cpu
+            % commit: 891e40c
+            % aggregates: 95% intervals, percentile bootstrap: seeds within tasks, 50000 resamples, 2000 for profiles and probabilities of improvement, seed 0
+            % differences: 95% intervals, percentile bootstrap: seeds within tasks, then paired episodes within seeds, 50000 resamples, seed 0
+            \begin{table}
+            \centering
+            \caption{last checkpoint, mean $\pm$ std over 2 seeds (ddof = 0), D4RL normalized score. Local data generated by D4RL's recipe; NOT the official D4RL files; not comparable with published numbers. SPAR is above its anchor on 3 of 3 tasks; mean difference +8.2 {[}+8.1, +8.4{]} (95\% paired interval, hierarchical bootstrap): supported. Bold: the highest mean of its row, and every mean not below the lower end of that one's 95\% interval (hierarchical bootstrap over seeds, then episodes).}
+            \begin{tabular}{lrrr}
+            \toprule
+            task & BC (anchor) & SPAR & SPAR $-$ BC {[}95\%{]} \\
+            \midrule
+            halfcheetah-medium & 10.7 $\pm$ 0.2 & \textbf{14.0 $\pm$ 0.2} & +3.3 {[}+3.2, +3.4{]} \\
+            hopper-medium & 35.8 $\pm$ 0.7 & \textbf{48.4 $\pm$ 1.0} & +12.6 {[}+12.3, +12.8{]} \\
+            walker2d-medium & 27.2 $\pm$ 0.6 & \textbf{36.1 $\pm$ 0.7} & +8.9 {[}+8.7, +9.1{]} \\
+            \midrule
+            mean of 3 tasks & 24.6 $\pm$ 0.5 & \textbf{32.8 $\pm$ 0.7} & +8.2 {[}+8.1, +8.4{]} \\
+            IQM of runs {[}95\%{]} & 25.1 {[}24.7, 25.7{]} & 33.4 {[}32.9, 34.3{]} &  \\
+            \bottomrule
+            \end{tabular}
+            \end{table}
+        "#]],
     );
     check(
         &render_terminal(&report),
         expect![[r#"
-        mujoco quick: last checkpoint, mean ± std over 2 seeds (ddof = 0), D4RL normalized score
-        Local data generated by D4RL's recipe; NOT the official D4RL files; not comparable with published numbers.
-        ┌────────────────────┬───────────────────┬───────────────────┬──────────────────────┐
-        │ task               ┆       BC (anchor) ┆              SPAR ┆      SPAR − BC [95%] │
-        ╞════════════════════╪═══════════════════╪═══════════════════╪══════════════════════╡
-        │ halfcheetah-medium ┆        10.7 ± 0.2 ┆        14.0 ± 0.2 ┆    +3.3 [+3.2, +3.4] │
-        │ hopper-medium      ┆        35.8 ± 0.7 ┆        48.4 ± 1.0 ┆ +12.6 [+12.3, +12.8] │
-        │ walker2d-medium    ┆        27.2 ± 0.6 ┆        36.1 ± 0.7 ┆    +8.9 [+8.7, +9.1] │
-        │ mean of 3 tasks    ┆        24.6 ± 0.5 ┆        32.8 ± 0.7 ┆    +8.2 [+8.1, +8.4] │
-        │ IQM of runs [95%]  ┆ 25.1 [24.7, 25.7] ┆ 33.4 [32.9, 34.3] ┆                      │
-        └────────────────────┴───────────────────┴───────────────────┴──────────────────────┘
-        SPAR is above its anchor on 3 of 3 tasks; mean difference +8.2 [+8.1, +8.4] (95% paired interval, hierarchical bootstrap): supported.
-    "#]],
+            mujoco quick: last checkpoint, mean ± std over 2 seeds (ddof = 0), D4RL normalized score
+            Local data generated by D4RL's recipe; NOT the official D4RL files; not comparable with published numbers.
+            ┌────────────────────┬───────────────────┬───────────────────┬──────────────────────┐
+            │ task               ┆       BC (anchor) ┆              SPAR ┆      SPAR − BC [95%] │
+            ╞════════════════════╪═══════════════════╪═══════════════════╪══════════════════════╡
+            │ halfcheetah-medium ┆        10.7 ± 0.2 ┆      * 14.0 ± 0.2 ┆    +3.3 [+3.2, +3.4] │
+            │ hopper-medium      ┆        35.8 ± 0.7 ┆      * 48.4 ± 1.0 ┆ +12.6 [+12.3, +12.8] │
+            │ walker2d-medium    ┆        27.2 ± 0.6 ┆      * 36.1 ± 0.7 ┆    +8.9 [+8.7, +9.1] │
+            │ mean of 3 tasks    ┆        24.6 ± 0.5 ┆      * 32.8 ± 0.7 ┆    +8.2 [+8.1, +8.4] │
+            │ IQM of runs [95%]  ┆ 25.1 [24.7, 25.7] ┆ 33.4 [32.9, 34.3] ┆                      │
+            └────────────────────┴───────────────────┴───────────────────┴──────────────────────┘
+            *: the highest mean of its row, and every mean not below the lower end of that one's 95% interval (hierarchical bootstrap over seeds, then episodes)
+            SPAR is above its anchor on 3 of 3 tasks; mean difference +8.2 [+8.1, +8.4] (95% paired interval, hierarchical bootstrap): supported.
+        "#]],
     );
 }
 
@@ -149,12 +157,13 @@ fn missing_runs_are_shown_and_never_averaged_away() {
             - evaluation: 4 episodes per run, evaluation seed 1000 shared by all training seeds
             - updates: BC 5000; SPAR 20000 (after 5000 of its anchor)
             - MuJoCo: 3.17.0
+            - device: cpu
             - commit: 891e40c
             - differences: 95% intervals, percentile bootstrap: seeds within tasks, then paired episodes within seeds, 50000 resamples, seed 0
 
             | task               |         BC (anchor) |                SPAR |                  SPAR − BC [95%] |
             |--------------------|---------------------|---------------------|----------------------------------|
-            | halfcheetah-medium |          10.7 ± 0.2 |          14.0 ± 0.2 |                +3.3 [+3.2, +3.4] |
+            | halfcheetah-medium |          10.7 ± 0.2 |      **14.0 ± 0.2** |                +3.3 [+3.2, +3.4] |
             | hopper-medium      |          35.8 ± 0.7 |    47.4 (1/2 seeds) | +12.3 [+12.3, +12.3] (1/2 seeds) |
             | walker2d-medium    |             missing |          36.1 ± 0.7 |                          missing |
             | mean of 3 tasks    | missing (2/3 tasks) | missing (2/3 tasks) |    +7.8 [+7.8, +7.8] (3/6 pairs) |
@@ -163,6 +172,15 @@ fn missing_runs_are_shown_and_never_averaged_away() {
             **SPAR is above its anchor on 2 of 2 tasks compared (3 asked for; 3 of 6 pairs missing); mean difference +7.8 [+7.8, +7.8] (95% paired interval, hierarchical bootstrap): inconclusive.**
 
             3 of 12 runs missing: hopper-medium SPAR seed 1 (not started); walker2d-medium BC seed 0 (not started); walker2d-medium BC seed 1 (unfinished).
+
+            Bold: the highest mean of its row, and every mean not below the lower end of that one's 95% interval (hierarchical bootstrap over seeds, then episodes).
+
+            ## Aggregates
+
+            | method      |          mean [95%] | median of tasks [95%] |   IQM of runs [95%] | optimality gap [95%] |
+            |-------------|---------------------|-----------------------|---------------------|----------------------|
+            | BC (anchor) | missing (2/3 tasks) |   missing (2/3 tasks) | missing (2/3 tasks) |  missing (2/3 tasks) |
+            | SPAR        | missing (2/3 tasks) |   missing (2/3 tasks) | missing (2/3 tasks) |  missing (2/3 tasks) |
 
             ## Mean returns
 
@@ -184,19 +202,19 @@ fn missing_runs_are_shown_and_never_averaged_away() {
     check(
         &file(&report, "table.csv"),
         expect![[r#"
-            task,method,status,seeds,seeds_expected,score,score_std,low,high,mean_return,return_std,episodes,updates,dataset,dataset_origin,dataset_sha256
-            halfcheetah-medium,bc,complete,2,2,10.665231080769999,0.1725997789455409,,,1043.9285714285716,21.428571428571445,4,5000,halfcheetah-medium-local,local,05257010de788b3924190910ba91a4ce6b42288b8b7547d5c13ff179fda75edc
-            halfcheetah-medium,spar,complete,2,2,13.956133532664996,0.24163969052375833,,,1452.5,30.0,4,20000,halfcheetah-medium-local,local,05257010de788b3924190910ba91a4ce6b42288b8b7547d5c13ff179fda75edc
-            hopper-medium,bc,complete,2,2,35.83708162757897,0.7242557965363297,,,1146.0714285714284,23.571428571428555,4,5000,hopper-medium-local,local,8ad492fd7dea066b1cd443e927e8db46e238e7c79fd78db5e1f49ea4f21ac495
-            hopper-medium,spar,partial,1,2,47.403227226810685,,,,1522.5,,4,20000,hopper-medium-local,local,8ad492fd7dea066b1cd443e927e8db46e238e7c79fd78db5e1f49ea4f21ac495
-            walker2d-medium,bc,missing,0,2,,,,,,,,,,,
-            walker2d-medium,spar,complete,2,2,36.054788268863035,0.746856273199775,,,1656.7857142857142,34.285714285714334,4,20000,walker2d-medium-local,local,85ae331df73c2b928396b325df9838e31ad1645210d5b6c8445132b3fd5631fc
-            mean,bc,partial,4,6,,,,,,,,,,,
-            mean,spar,partial,5,6,,,,,,,,,,,
-            halfcheetah-medium,spar-minus-bc,complete,2,2,3.290902451894998,,3.2218625403167795,3.359942363473216,,,,,,,
-            hopper-medium,spar-minus-bc,partial,1,2,12.290401395768043,,12.290401395768043,12.290401395768043,,,,,,,
-            walker2d-medium,spar-minus-bc,missing,0,2,,,,,,,,,,,
-            mean,spar-minus-bc,partial,3,6,7.79065192383152,,7.7561319680424115,7.82517187962063,,,,,,,
+            task,method,status,seeds,seeds_expected,score,score_std,low,high,mean_return,return_std,episodes,updates,dataset,dataset_origin,dataset_sha256,mark,device,expected_low,expected_high
+            halfcheetah-medium,bc,complete,2,2,10.665231080769999,0.1725997789455409,,,1043.9285714285716,21.428571428571445,4,5000,halfcheetah-medium-local,local,05257010de788b3924190910ba91a4ce6b42288b8b7547d5c13ff179fda75edc,,cpu,,
+            halfcheetah-medium,spar,complete,2,2,13.956133532664996,0.24163969052375833,,,1452.5,30.0,4,20000,halfcheetah-medium-local,local,05257010de788b3924190910ba91a4ce6b42288b8b7547d5c13ff179fda75edc,best,cpu,,
+            hopper-medium,bc,complete,2,2,35.83708162757897,0.7242557965363297,,,1146.0714285714284,23.571428571428555,4,5000,hopper-medium-local,local,8ad492fd7dea066b1cd443e927e8db46e238e7c79fd78db5e1f49ea4f21ac495,,cpu,,
+            hopper-medium,spar,partial,1,2,47.403227226810685,,,,1522.5,,4,20000,hopper-medium-local,local,8ad492fd7dea066b1cd443e927e8db46e238e7c79fd78db5e1f49ea4f21ac495,,cpu,,
+            walker2d-medium,bc,missing,0,2,,,,,,,,,,,,,,,
+            walker2d-medium,spar,complete,2,2,36.054788268863035,0.746856273199775,,,1656.7857142857142,34.285714285714334,4,20000,walker2d-medium-local,local,85ae331df73c2b928396b325df9838e31ad1645210d5b6c8445132b3fd5631fc,,cpu,,
+            mean,bc,partial,4,6,,,,,,,,,,,,,,,
+            mean,spar,partial,5,6,,,,,,,,,,,,,,,
+            halfcheetah-medium,spar-minus-bc,complete,2,2,3.290902451894998,,3.2218625403167795,3.359942363473216,,,,,,,,,,,
+            hopper-medium,spar-minus-bc,partial,1,2,12.290401395768043,,12.290401395768043,12.290401395768043,,,,,,,,,,,
+            walker2d-medium,spar-minus-bc,missing,0,2,,,,,,,,,,,,,,,
+            mean,spar-minus-bc,partial,3,6,7.79065192383152,,7.7561319680424115,7.82517187962063,,,,,,,,,,,
         "#]],
     );
     let curves = file(&report, "curves/hopper-medium.svg");
@@ -232,95 +250,6 @@ fn a_report_of_nothing_says_so() {
 }
 
 #[test]
-fn the_warning_is_loud_exactly_where_data_are_not_official() {
-    let runs = Runs::complete();
-    for task in ["halfcheetah-medium", "walker2d-medium", "hopper-medium"] {
-        let report = Report::build(&runs.request).unwrap();
-        let text = file(&report, "table.md");
-        assert!(text.contains("NOT the official D4RL files"), "{text}");
-        let curves = file(&report, "curves/overview.svg");
-        assert!(curves.contains("NOT the official"), "{curves}");
-        runs.change_row(task, |r| r.dataset.origin = Origin::Official);
-    }
-    let report = Report::build(&runs.request).unwrap();
-    for (name, text) in report.files().unwrap() {
-        assert!(!text.contains("NOT "), "{name}");
-    }
-    runs.change_row("hopper-medium", |r| r.dataset.origin = Origin::User);
-    let text = file(&Report::build(&runs.request).unwrap(), "table.tex");
-    assert!(
-        text.contains("User-supplied data (1 of 3 rows); NOT known"),
-        "{text}"
-    );
-}
-
-#[test]
-fn verdicts_follow_the_interval() {
-    let verdict = |gain: f64| {
-        let runs = Runs::complete();
-        for task in runs.request.tasks.clone() {
-            let task = task.to_string();
-            for seed in 0..2 {
-                let anchor = runs.record(&task, "bc", seed).returns;
-                let shifted = anchor.iter().enumerate();
-                let wobble =
-                    |(e, r): (usize, &f64)| r + gain + if e % 2 == 0 { 90.0 } else { -90.0 };
-                let returns = shifted.map(wobble).collect();
-                runs.change(&task, "spar", seed, |r| r.returns = returns);
-            }
-        }
-        let found = Report::build(&runs.request)
-            .unwrap()
-            .results
-            .comparison
-            .unwrap();
-        found.sentence
-    };
-    check(
-        &verdict(500.0),
-        expect![
-            "SPAR is above its anchor on 3 of 3 tasks; mean difference +10.1 [+9.3, +10.9] (95% paired interval, hierarchical bootstrap): supported"
-        ],
-    );
-    check(
-        &verdict(-500.0),
-        expect![
-            "SPAR is above its anchor on 0 of 3 tasks; mean difference -10.1 [-10.9, -9.3] (95% paired interval, hierarchical bootstrap): not supported"
-        ],
-    );
-    check(
-        &verdict(5.0),
-        expect![
-            "SPAR is above its anchor on 3 of 3 tasks; mean difference +0.1 [-0.7, +0.9] (95% paired interval, hierarchical bootstrap): inconclusive"
-        ],
-    );
-}
-
-#[test]
-fn one_seed_claims_no_spread() {
-    let mut runs = Runs::complete();
-    runs.request.seeds = vec![1];
-    let report = Report::build(&runs.request).unwrap();
-    check(
-        &render_terminal(&report),
-        expect![[r#"
-        mujoco quick: last checkpoint, one seed (no spread over seeds can be given), D4RL normalized score
-        Local data generated by D4RL's recipe; NOT the official D4RL files; not comparable with published numbers.
-        ┌────────────────────┬─────────────┬──────┬──────────────────────┐
-        │ task               ┆ BC (anchor) ┆ SPAR ┆      SPAR − BC [95%] │
-        ╞════════════════════╪═════════════╪══════╪══════════════════════╡
-        │ halfcheetah-medium ┆        10.8 ┆ 14.2 ┆    +3.4 [+3.4, +3.4] │
-        │ hopper-medium      ┆        36.6 ┆ 49.4 ┆ +12.8 [+12.8, +12.8] │
-        │ walker2d-medium    ┆        27.7 ┆ 36.8 ┆    +9.1 [+9.1, +9.1] │
-        │ mean of 3 tasks    ┆        25.0 ┆ 33.5 ┆    +8.4 [+8.4, +8.4] │
-        │ IQM of runs [95%]  ┆        25.0 ┆ 33.5 ┆                      │
-        └────────────────────┴─────────────┴──────┴──────────────────────┘
-        SPAR is above its anchor on 3 of 3 tasks; mean difference +8.4 [+8.4, +8.4] (95% paired interval, hierarchical bootstrap): supported (one seed: the interval holds the noise of evaluation episodes, not of training).
-    "#]],
-    );
-}
-
-#[test]
 fn results_json_has_the_promised_fields_and_reads_back() {
     let report = Report::build(&Runs::complete().request).unwrap();
     let text = file(&report, "results.json");
@@ -350,6 +279,7 @@ fn results_json_has_the_promised_fields_and_reads_back() {
               "dataset_origin": "local",
               "dataset_rows": 100000,
               "dataset_sha256": "05257010de788b3924190910ba91a4ce6b42288b8b7547d5c13ff179fda75edc",
+              "device": "cpu",
               "env": "halfcheetah",
               "eval_seed": 1000,
               "mean_return": 1022.5,
@@ -386,13 +316,14 @@ fn writing_twice_gives_the_same_bytes_and_leaves_nothing_else() {
     let first = write();
     assert_eq!(first, write());
     let count = |folder: &std::path::Path| fs::read_dir(folder).unwrap().count();
-    assert_eq!(count(out.path()), 5, "four tables and the curves' folder");
+    assert_eq!(count(out.path()), 8, "tables, the page and two folders");
     assert_eq!(
         count(&out.path().join("curves")),
         4,
         "three tasks and the overview"
     );
-    assert_eq!(first.len(), 8);
+    assert_eq!(count(&out.path().join("plots")), 3);
+    assert_eq!(first.len(), 13);
 }
 
 #[test]

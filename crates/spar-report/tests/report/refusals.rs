@@ -131,6 +131,19 @@ fn rows_that_mix_are_refused() {
 }
 
 #[test]
+fn a_copied_run_is_refused() {
+    let runs = Runs::complete();
+    let first = runs.record("hopper-medium", "spar", 0).returns;
+    runs.change("hopper-medium", "spar", 1, |r| r.returns = first);
+    check(
+        &refused(&runs),
+        expect![
+            "task hopper-medium: spar has the same returns with seeds 0 and 1, in RUNS/hopper-medium/spar/seed-0/DONE and RUNS/hopper-medium/spar/seed-1/DONE; one is a copy: delete it and run it again"
+        ],
+    );
+}
+
+#[test]
 fn runs_in_the_wrong_folder_are_refused() {
     let misplaced = |edit: &dyn Fn(&mut spar_core::RunRecord)| {
         let runs = Runs::complete();

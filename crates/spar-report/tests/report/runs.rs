@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, fs, path::PathBuf};
 
-use spar_core::{DatasetIdentity, Origin, RunRecord, TaskId, sha256_hex};
+use spar_core::{DatasetIdentity, Origin, RunRecord, Stream, TaskId, sha256_hex, suite::Bands};
 use spar_report::ReportRequest;
 use tempfile::TempDir;
 
@@ -15,15 +15,20 @@ pub(crate) struct Runs {
 impl Runs {
     /// Three tasks, BC and SPAR, two seeds, nothing run.
     pub(crate) fn empty() -> Self {
+        let tasks = ["halfcheetah-medium", "hopper-medium", "walker2d-medium"];
+        Self::of(&tasks, &["bc", "spar"], &[0, 1])
+    }
+
+    fn of(tasks: &[&str], methods: &[&str], seeds: &[u64]) -> Self {
         let suite = serde_json::json!({
             "name": "mujoco",
-            "tasks": ["halfcheetah-medium", "hopper-medium", "walker2d-medium"],
-            "methods": ["bc", "spar"],
+            "tasks": tasks,
+            "methods": methods,
             "eval_seed": 1000,
             "train": {},
             "presets": { "quick": {
                 "description": "numbers that mean something",
-                "seeds": [0, 1], "eval_episodes": 4, "data_rows": 1000,
+                "seeds": seeds, "eval_episodes": 4, "data_rows": 1000,
             }},
         });
         let suite: spar_core::Suite = serde_json::from_value(suite).unwrap();
@@ -34,7 +39,7 @@ impl Runs {
                 runs: folder.path().to_owned(),
                 tasks: suite.tasks.clone(),
                 methods: suite.methods.clone(),
-                seeds: vec![0, 1],
+                seeds: seeds.to_vec(),
                 suite,
             },
             _folder: folder,
@@ -51,6 +56,56 @@ impl Runs {
                 }
             }
         }
+        runs
+    }
+
+    /// Nine tasks, sixteen methods and five seeds, with gaps, and with cells
+    /// outside the suite's bands.
+    pub(crate) fn wide() -> Self {
+        let tasks = [
+            "halfcheetah-medium",
+            "hopper-medium",
+            "walker2d-medium",
+            "halfcheetah-medium-replay",
+            "hopper-medium-replay",
+            "walker2d-medium-replay",
+            "halfcheetah-medium-expert",
+            "hopper-medium-expert",
+            "walker2d-medium-expert",
+        ];
+        let methods = [
+            "bc", "bc10", "td3bc", "awac", "cql", "iql", "xql", "sacn", "edac", "rebrac", "idql",
+            "srpo", "dql", "fql", "ifql", "spar",
+        ];
+        let mut runs = Self::of(&tasks, &methods, &[0, 1, 2, 3, 4]);
+        for (row, task) in runs.request.tasks.iter().enumerate() {
+            let mut stream = Stream::new(row as u64, "levels");
+            for (rank, method) in methods.iter().enumerate() {
+                let level = stream.uniform(900.0, 1300.0) + 90.0 * rank as f64;
+                for seed in 0..5 {
+                    let gone =
+                        *method == "edac" && row == 4 && seed > 2 || *method == "srpo" && row > 6;
+                    if !gone {
+                        runs.finish(*task, method, seed, level + stream.normal() * 70.0);
+                    }
+                }
+            }
+        }
+        let band = |method: &str, task: &str, scores| Bands {
+            preset: "quick".to_owned(),
+            data: Origin::Local,
+            method: method.to_owned(),
+            basis: "what the test says".to_owned(),
+            scores: [(task.to_owned(), scores)].into(),
+        };
+        runs.request.suite.bands = vec![
+            band("spar", "hopper-medium", [1.0, 20.0]),
+            band("iql", "hopper-medium", [1.0, 99.0]),
+            band("bc", "walker2d-medium", [70.0, 90.0]),
+        ];
+        runs.change("hopper-medium-replay", "fql", 3, |r| {
+            r.device = "cuda".into()
+        });
         runs
     }
 

@@ -1,17 +1,48 @@
-//! `spar report`: tables and curves of finished runs.
+//! `spar report`: tables and curves of finished runs; `spar report compare`: two
+//! folders of them against each other.
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use spar_core::{Suite, TaskId};
-use spar_report::{Report, ReportRequest, render_terminal};
+use spar_report::{Report, ReportRequest, Versus, render_terminal};
 use spar_train::Method;
 
-use crate::output;
+use crate::{failure::Usage, output};
 
 /// What to report on.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    table: Option<TableArgs>,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Compare two folders of runs, on the tasks, methods and seeds they share
+    Compare(CompareArgs),
+}
+
+/// Which folders to compare.
+#[derive(clap::Args)]
+struct CompareArgs {
+    /// The one folder holding <task>/<method>/seed-<n>
+    #[arg(value_name = "RUNS_A")]
+    a: PathBuf,
+    /// The other
+    #[arg(value_name = "RUNS_B")]
+    b: PathBuf,
+    /// Print one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which runs make the table.
+#[derive(clap::Args)]
+struct TableArgs {
     /// Suite the runs belong to
     #[arg(long, value_name = "FILE")]
     suite: PathBuf,
@@ -35,8 +66,29 @@ pub(crate) struct Args {
     seeds: Vec<u64>,
 }
 
-/// Writes the report and prints its table.
+/// Does what was asked for.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    match (&args.command, &args.table) {
+        (Some(Command::Compare(args)), _) => compare(args),
+        (None, Some(args)) => report(args),
+        (None, None) => Err(Usage(
+            "nothing to report on; expected --suite, --preset, --runs and --out, or `compare RUNS_A RUNS_B`"
+                .to_owned(),
+        )
+        .into()),
+    }
+}
+
+fn compare(args: &CompareArgs) -> Result<()> {
+    let found = Versus::of(&args.a, &args.b)?;
+    if args.json {
+        return output::json(&found);
+    }
+    output::text(&found.render())
+}
+
+/// Writes the report and prints its table.
+fn report(args: &TableArgs) -> Result<()> {
     let suite = Suite::load(&args.suite)?;
     let preset = suite.preset(&args.preset)?;
     let or = |given: &[u64], usual: &[u64]| if given.is_empty() { usual } else { given }.to_vec();

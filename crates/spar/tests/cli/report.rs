@@ -16,7 +16,14 @@ fn runs_that_are_not_there_are_missing_from_the_table() {
     );
     assert!(!table.contains("halfcheetah"), "{table}");
     let files = folder.files("report");
-    for name in ["table.md", "table.csv", "table.tex", "results.json"] {
+    for name in [
+        "table.md",
+        "table.csv",
+        "table.tex",
+        "results.json",
+        "report.html",
+        "published.md",
+    ] {
         assert!(files.contains(&format!("report/{name}")), "{files:?}");
     }
     let results: serde_json::Value =
@@ -39,5 +46,49 @@ fn what_cannot_be_reported_is_refused() {
     report("--preset huge").fails(2, &["no preset `huge`", "long, short"]);
     report("--preset short --methods bc,sac").fails(2, &["unknown method `sac`"]);
     report("--preset short --tasks hopper").fails(2, &["unknown task `hopper`"]);
+    folder
+        .spar("report --suite suite.toml --runs runs")
+        .fails(2, &["--preset", "--out"]);
     assert!(!folder.exists("report"));
+}
+
+#[test]
+fn two_folders_of_runs_are_compared() {
+    let folder = prepared();
+    let record = |method: &str, seed: u64, gain: f64| {
+        let returns: Vec<f64> = (0..5)
+            .map(|e| 500.0 + gain + f64::from(e) * 10.0 + seed as f64)
+            .collect();
+        serde_json::json!({
+            "suite": "mujoco", "preset": "quick", "task": "hopper-medium", "method": method,
+            "seed": seed, "env": "hopper", "returns": returns, "eval_seed": 42,
+            "dataset": { "id": "hopper-medium-local", "origin": "local", "sha256": "00", "rows": 9 },
+            "updates": 10, "anchor_updates": 10, "wall_s": 1.0, "commit": "abc",
+            "mujoco_version": "3.17.0", "threads": 1, "device": "cpu", "command": "spar train",
+        })
+    };
+    for (runs, gain) in [("old", 0.0), ("new", 100.0)] {
+        for seed in [0, 1] {
+            let run = folder.path(&format!("{runs}/hopper-medium/spar/seed-{seed}"));
+            std::fs::create_dir_all(&run).unwrap();
+            let text = record("spar", seed, gain).to_string();
+            std::fs::write(run.join("DONE"), text).unwrap();
+        }
+    }
+    let text = folder.spar("report compare old new").ok();
+    assert!(
+        text.contains("SPAR: B is above A on 1 of 1 tasks; mean difference +3.1 [+3.1, +3.1]"),
+        "{text}"
+    );
+    assert!(text.contains("B is better"), "{text}");
+    let json = folder.spar("report compare new old --json").ok();
+    let found: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(found["rows"][0]["outcome"], "better-a");
+    folder
+        .spar("report compare old nowhere")
+        .fails(1, &["nowhere"]);
+    folder.spar("report compare old").fails(2, &["RUNS_B"]);
+    folder
+        .spar("report compare old new --preset smoke")
+        .fails(2, &["--preset"]);
 }

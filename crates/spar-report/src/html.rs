@@ -1,0 +1,377 @@
+//! `report.html`: the whole report on one page that needs nothing else, no
+//! network and no script. Its shape is in `templates/`; here are its numbers.
+
+use askama::Template;
+use plotters::prelude::RGBColor;
+
+use crate::{
+    ReportError, Results,
+    chart::Look,
+    curves::{self, TaskCurves},
+    figures,
+    published::{self, Source},
+    render as render_error,
+    results::Cell,
+    table::{self, Grid, Mark},
+};
+
+#[derive(Template)]
+#[template(path = "report.html")]
+struct Page {
+    suite: String,
+    preset: String,
+    lead: String,
+    warning: Option<String>,
+    verdict: Option<VerdictView>,
+    remarks: Vec<String>,
+    /// Anchors and names of the sections there are.
+    sections: Vec<(&'static str, &'static str)>,
+    protocol: String,
+    marks_note: Option<String>,
+    note: &'static str,
+    scores: TableView,
+    aggregates: TableView,
+    intervals: Vec<String>,
+    profiles: Option<String>,
+    matrix: Option<String>,
+    improvements: Option<TableView>,
+    legend: Vec<LegendView>,
+    curves: Vec<String>,
+    curves_note: String,
+    curves_legend: Vec<LegendView>,
+    returns: TableView,
+    data: TableView,
+    runs: Vec<TaskView>,
+    facts: Vec<(&'static str, String)>,
+    published: Option<TableView>,
+    caution: String,
+    generated_by: String,
+}
+
+struct VerdictView {
+    class: String,
+    name: &'static str,
+    sentence: String,
+}
+
+struct TableView {
+    caption: &'static str,
+    header: Vec<String>,
+    groups: Vec<GroupView>,
+    /// Whether the columns hold words, printed flush left.
+    words: bool,
+}
+
+struct GroupView {
+    band: Option<BandView>,
+    rows: Vec<RowView>,
+}
+
+/// A line above a group of rows.
+struct BandView {
+    name: String,
+    rest: String,
+}
+
+struct RowView {
+    name: String,
+    sum: bool,
+    cells: Vec<CellView>,
+}
+
+/// A number, and smaller what belongs to it.
+struct CellView {
+    main: String,
+    rest: String,
+    class: String,
+    link: Option<String>,
+}
+
+struct LegendView {
+    sample: String,
+    name: String,
+}
+
+struct TaskView {
+    name: String,
+    count: String,
+    methods: Vec<MethodView>,
+}
+
+struct MethodView {
+    id: String,
+    name: String,
+    missing: String,
+    runs: Vec<RunView>,
+}
+
+struct RunView {
+    seed: u64,
+    score: String,
+    mean_return: String,
+    rest: String,
+    command: String,
+}
+
+pub(crate) fn render(results: &Results, curves: &[TaskCurves]) -> Result<String, ReportError> {
+    let figures = figures::panels(results)?;
+    let of = |kind| {
+        let figures = figures.iter().filter(move |figure| figure.kind == kind);
+        figures.map(|figure| inline(&figure.svg, &figure.name))
+    };
+    let drawn = curves::panels(curves)?;
+    let legend = curves::legend(curves);
+    let mut remarks: Vec<String> = table::missing(results).into_iter().collect();
+    remarks.extend(table::remarks(results));
+    let published = (!results.published.is_empty()).then(|| published_table(results));
+    let profiles = of(figures::Kind::Profiles).next();
+    let mut sections = vec![("scores", "Scores"), ("aggregates", "Aggregates")];
+    if profiles.is_some() {
+        sections.push(("comparison", "Distributions"));
+    }
+    sections.extend([
+        ("curves", "Learning curves"),
+        ("returns", "Returns"),
+        ("data", "Data"),
+        ("runs", "Runs"),
+        ("facts", "How it was made"),
+    ]);
+    if published.is_some() {
+        sections.push(("published", "Published numbers"));
+    }
+    let page = Page {
+        suite: results.suite.clone(),
+        preset: results.preset.clone(),
+        lead: results.description.clone(),
+        warning: table::warning(results),
+        verdict: results.comparison.as_ref().map(|found| VerdictView {
+            class: found.verdict.name().replace(' ', "-"),
+            name: found.verdict.name(),
+            sentence: found.sentence.clone(),
+        }),
+        remarks,
+        sections,
+        protocol: table::protocol(results),
+        marks_note: table::marks_note(results, "Bold"),
+        note: figures::note(results),
+        scores: scores_table(results),
+        aggregates: plain("Aggregates over all tasks", table::aggregates_grid(results)),
+        intervals: of(figures::Kind::Interval).collect(),
+        profiles,
+        matrix: of(figures::Kind::Matrix).next(),
+        improvements: improvements_table(results),
+        legend: figures::legend(results).into_iter().map(entry).collect(),
+        curves: drawn
+            .iter()
+            .map(|(task, svg)| inline(svg, &format!("Learning curves, {task}")))
+            .collect(),
+        curves_note: legend.note,
+        curves_legend: legend.entries.into_iter().map(entry).collect(),
+        returns: plain("Mean undiscounted returns", table::returns_grid(results)),
+        data: plain("Training data of each task", table::data_grid(results)),
+        runs: runs(results),
+        facts: table::facts(results),
+        published,
+        caution: published::caution(results),
+        generated_by: results.generated_by.clone(),
+    };
+    page.render().map_err(|e| render_error("report.html", e))
+}
+
+/// A figure as part of the page: named for who cannot see it.
+fn inline(svg: &str, name: &str) -> String {
+    let plain = svg.replacen(" xmlns=\"http://www.w3.org/2000/svg\"", "", 1);
+    let name = name.replace('&', "&amp;").replace('"', "&quot;");
+    plain.replacen(
+        "<svg ",
+        &format!("<svg role=\"img\" aria-label=\"{name}\" "),
+        1,
+    )
+}
+
+fn entry((name, look): (String, Look)) -> LegendView {
+    let RGBColor(r, g, b) = look.color;
+    let dash = look.dash.map_or_else(String::new, |(stroke, gap)| {
+        format!(" stroke-dasharray=\"{stroke} {gap}\"")
+    });
+    LegendView {
+        sample: format!(
+            "<svg width=\"30\" height=\"6\" aria-hidden=\"true\"><line x1=\"0\" y1=\"3\" x2=\"30\" y2=\"3\" stroke-width=\"3\" stroke=\"#{r:02X}{g:02X}{b:02X}\"{dash}></line></svg>"
+        ),
+        name,
+    }
+}
+
+/// A cell's number apart from its spread, its interval or its remark.
+fn split(text: &str) -> (String, String) {
+    let marks = [" ± ", " [", " ("];
+    match marks.iter().filter_map(|mark| text.find(mark)).min() {
+        Some(at) => (text[..at].to_owned(), text[at..].to_owned()),
+        None => (text.to_owned(), String::new()),
+    }
+}
+
+fn cell(text: &str) -> CellView {
+    let (main, rest) = split(text);
+    let none = main == "missing" || main == "–";
+    CellView {
+        main,
+        rest,
+        class: if none { "none" } else { "" }.to_owned(),
+        link: None,
+    }
+}
+
+fn plain(caption: &'static str, grid: Grid) -> TableView {
+    let (words, aggregates) = (!grid.numbers, grid.aggregates);
+    let first_sum = grid.rows.len() - aggregates;
+    let rows = grid.rows.iter().enumerate().map(|(i, row)| RowView {
+        name: row.first().cloned().unwrap_or_default(),
+        sum: i >= first_sum,
+        cells: row.iter().skip(1).map(|text| cell(text)).collect(),
+    });
+    TableView {
+        caption,
+        groups: vec![GroupView {
+            band: None,
+            rows: rows.collect(),
+        }],
+        header: grid.header,
+        words,
+    }
+}
+
+/// The anchor of a cell's runs. Places are safe in a URL, names may not be.
+fn anchor(task: usize, method: usize) -> String {
+    format!("runs-{}-{}", task + 1, method + 1)
+}
+
+fn scores_table(results: &Results) -> TableView {
+    let grid = table::scores_grid(results);
+    let marks = grid.marks.clone();
+    let mut view = plain("Normalized scores", grid);
+    let rows = view.groups.iter_mut().flat_map(|group| &mut group.rows);
+    for (i, row) in rows.enumerate() {
+        for (j, cell) in row.cells.iter_mut().enumerate() {
+            let (Some(task), Some(method)) = (results.tasks.get(i), results.methods.get(j)) else {
+                cell.class += marks.get(&(i, j + 1)).map_or("", |mark| mark.name());
+                continue;
+            };
+            let mark = marks.get(&(i, j + 1)).map_or("", |mark: &Mark| mark.name());
+            let mut flags = results.flags.iter();
+            let flagged = flags.any(|flag| flag.task == *task && flag.method == *method);
+            let classes = [&*cell.class, mark, if flagged { "flag" } else { "" }];
+            let classes: Vec<&str> = classes.into_iter().filter(|c| !c.is_empty()).collect();
+            cell.class = classes.join(" ");
+            cell.link = Some(anchor(i, j));
+        }
+    }
+    view
+}
+
+fn improvements_table(results: &Results) -> Option<TableView> {
+    let row = |i: &crate::results::Improvement| {
+        vec![
+            table::label(&i.method),
+            table::label(&i.over),
+            table::probability(&i.probability),
+        ]
+    };
+    let header = ["method", "over", "probability"]
+        .map(str::to_owned)
+        .to_vec();
+    let grid = Grid {
+        header,
+        rows: results.improvements.iter().map(row).collect(),
+        numbers: false,
+        aggregates: 0,
+        marks: Default::default(),
+    };
+    let any = !grid.rows.is_empty();
+    any.then(|| plain("Probability of improvement of every pair", grid))
+}
+
+fn published_table(results: &Results) -> TableView {
+    let Grid { header, rows, .. } = published::grid(results);
+    let header = header
+        .into_iter()
+        .enumerate()
+        .filter(|(column, _)| *column != 1);
+    let group = |(i, source): (usize, Source<'_>)| {
+        let number = format!("[{}]", i + 1);
+        let rows = rows.iter().filter(|row| row.get(1) == Some(&number));
+        let Source {
+            name,
+            data,
+            protocol,
+        } = source;
+        GroupView {
+            band: Some(BandView {
+                name: name.to_owned(),
+                rest: format!("{data}; {protocol}"),
+            }),
+            rows: rows
+                .map(|row| RowView {
+                    name: row.first().cloned().unwrap_or_default(),
+                    sum: false,
+                    cells: row.iter().skip(2).map(|text| cell(text)).collect(),
+                })
+                .collect(),
+        }
+    };
+    let sources = published::sources(results).into_iter().enumerate();
+    TableView {
+        caption: "Published numbers",
+        header: header.map(|(_, name)| name).collect(),
+        groups: sources.map(group).collect(),
+        words: false,
+    }
+}
+
+fn runs(results: &Results) -> Vec<TaskView> {
+    let task = |(i, &task): (usize, &spar_core::TaskId)| {
+        let method = |(j, method): (usize, &String)| {
+            let of_cell = |m: &&crate::results::Missing| m.task == task && m.method == *method;
+            let missing = results.missing.iter().filter(of_cell);
+            let missing = missing.map(|m| format!("seed {} ({})", m.seed, m.reason.name()));
+            MethodView {
+                id: anchor(i, j),
+                name: table::label(method),
+                missing: table::list(missing),
+                runs: results.cells_of(task, method).map(run).collect(),
+            }
+        };
+        let done = results
+            .cells
+            .iter()
+            .filter(|cell| cell.task == task)
+            .count();
+        let all = results.methods.len() * results.seeds.len();
+        TaskView {
+            name: task.to_string(),
+            count: format!("{done} of {all} runs"),
+            methods: results.methods.iter().enumerate().map(method).collect(),
+        }
+    };
+    results.tasks.iter().enumerate().map(task).collect()
+}
+
+fn run(cell: &Cell) -> RunView {
+    let threads = match cell.threads {
+        1 => "1 thread".to_owned(),
+        n => format!("{n} threads"),
+    };
+    let minutes = cell.wall_s / 60.0;
+    RunView {
+        seed: cell.seed,
+        score: format!("{:.1}", cell.normalized_score),
+        mean_return: format!("{:.1}", cell.mean_return),
+        rest: format!(
+            "over {} episodes; {minutes:.1} min on {}, {threads}; commit {}",
+            cell.returns.len(),
+            cell.device,
+            cell.commit
+        ),
+        command: cell.command.clone(),
+    }
+}

@@ -1,0 +1,359 @@
+//! Two folders of runs against each other: what changed a method, a setting or a
+//! device, judged on the same tasks, seeds and evaluation episodes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use comfy_table::presets;
+use serde::Serialize;
+use spar_core::{RunRecord, TaskId};
+use spar_eval::stats::{
+    Bootstrap, Estimate, Pair, Scores, StatsError, aggregate_mean, improvement_interval,
+    in_parallel, mean, paired_difference,
+};
+
+use crate::{
+    ReportError,
+    markdown::draw,
+    read::{Finished, Run, find, refuse_mixtures},
+    results::Bounded,
+    table::{self, Grid},
+};
+
+/// What two folders of runs say of each other.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Versus {
+    /// The one folder, A.
+    pub a: PathBuf,
+    /// The other, B.
+    pub b: PathBuf,
+    /// Every task and method that both have finished runs of with a common seed,
+    /// method by method, each followed by its mean over tasks.
+    pub rows: Vec<Row>,
+    /// What is not compared, and what the runs do not have in common.
+    pub notes: Vec<String>,
+    /// One line for each method.
+    pub verdicts: Vec<String>,
+}
+
+/// One line of the comparison.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    /// The task; `null` for the mean over all that are compared.
+    pub task: Option<TaskId>,
+    /// The method.
+    pub method: String,
+    /// Training seeds compared; of a mean, pairs of runs.
+    pub seeds: usize,
+    /// Mean normalized score of A's runs.
+    pub a: f64,
+    /// And of B's.
+    pub b: f64,
+    /// B minus A in points of normalized score: seeds, then paired episodes
+    /// resampled.
+    pub difference: Estimate,
+    /// How probably a run of B scores above a run of A on the same task; its
+    /// interval needs two seeds.
+    pub improvement: Bounded,
+    /// What follows from the interval of the difference.
+    pub outcome: Outcome,
+}
+
+/// What an interval of a difference says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It lies above zero.
+    BetterB,
+    /// It lies below zero.
+    BetterA,
+    /// It holds zero.
+    Undecided,
+}
+
+impl Outcome {
+    fn of(difference: &Estimate) -> Self {
+        match difference.interval {
+            i if i.low > 0.0 => Self::BetterB,
+            i if i.high < 0.0 => Self::BetterA,
+            _ => Self::Undecided,
+        }
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::BetterB => "B is better",
+            Self::BetterA => "A is better",
+            Self::Undecided => "they cannot be told apart",
+        }
+    }
+}
+
+/// A run of each folder, of one task, method and seed.
+type Shared<'a> = (&'a Run, &'a Run);
+
+/// The scores of its evaluation episodes, in A and in B.
+type Episodes = (Vec<f64>, Vec<f64>);
+
+impl Versus {
+    /// Compares the runs below `a` and `b`, each `<task>/<method>/seed-<n>`.
+    ///
+    /// # Errors
+    /// If a file is unreadable or corrupt, runs contradict their folders, nothing
+    /// is shared, or shared runs differ in their data, in how they were evaluated
+    /// or in how long they were trained.
+    pub fn of(a: &Path, b: &Path) -> Result<Self, ReportError> {
+        let (runs_a, runs_b) = (find(a)?, find(b)?);
+        let shared: Vec<Shared<'_>> = runs_a
+            .iter()
+            .filter_map(|one| Some((one, twin(one, &runs_b)?)))
+            .filter(|(one, other)| one.outcome.is_ok() && other.outcome.is_ok())
+            .collect();
+        if shared.is_empty() {
+            let (a, b) = (a.to_owned(), b.to_owned());
+            return Err(ReportError::NothingShared { a, b });
+        }
+        let mut tasks: Vec<TaskId> = Vec::new();
+        let mut methods: Vec<&str> = Vec::new();
+        for (run, _) in &shared {
+            if !tasks.contains(&run.task) {
+                tasks.push(run.task);
+            }
+            if !methods.contains(&run.method.as_str()) {
+                methods.push(&run.method);
+            }
+        }
+        for &task in &tasks {
+            let of_task = shared.iter().filter(|(run, _)| run.task == task);
+            let both: Vec<&Run> = of_task.flat_map(|(one, other)| [*one, *other]).collect();
+            refuse_mixtures(task, &both)?;
+        }
+        let compared = in_parallel(&methods, |method| {
+            let of_method = shared.iter().filter(|(run, _)| run.method == **method);
+            method_rows(&tasks, method, &of_method.copied().collect::<Vec<_>>())
+        });
+        let mut rows = Vec::new();
+        let mut verdicts = Vec::new();
+        for of_method in compared {
+            let of_method = of_method?;
+            verdicts.extend(verdict(&of_method));
+            rows.extend(of_method);
+        }
+        Ok(Self {
+            a: a.to_owned(),
+            b: b.to_owned(),
+            rows,
+            notes: notes(&runs_a, &runs_b, &shared),
+            verdicts,
+        })
+    }
+
+    /// The comparison for a terminal.
+    pub fn render(&self) -> String {
+        let header = ["", "A", "B", "B − A [95%]", "P(B above A)", "seeds"];
+        let row = |row: &Row| {
+            let name = match row.task {
+                Some(task) => format!("{task} {}", table::short(&row.method)),
+                None => format!("mean {}", table::short(&row.method)),
+            };
+            let (d, p) = (&row.difference, &row.improvement);
+            let interval = d.interval;
+            vec![
+                name,
+                format!("{:.1}", row.a),
+                format!("{:.1}", row.b),
+                format!(
+                    "{:+.1} [{:+.1}, {:+.1}]",
+                    d.value, interval.low, interval.high
+                ),
+                table::probability(p),
+                match row.task {
+                    Some(_) => row.seeds.to_string(),
+                    None => format!("{} pairs", row.seeds),
+                },
+            ]
+        };
+        let grid = Grid {
+            header: header.map(str::to_owned).to_vec(),
+            rows: self.rows.iter().map(row).collect(),
+            numbers: true,
+            aggregates: 0,
+            marks: Default::default(),
+        };
+        let mut lines = vec![
+            format!("A: {}", self.a.display()),
+            format!("B: {}", self.b.display()),
+            draw(&grid, presets::UTF8_FULL_CONDENSED, |text, _| {
+                text.to_owned()
+            }),
+        ];
+        lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
+        lines.extend(self.verdicts.iter().map(|verdict| format!("{verdict}.")));
+        lines.join("\n") + "\n"
+    }
+}
+
+fn twin<'a>(run: &Run, others: &'a [Run]) -> Option<&'a Run> {
+    let same =
+        |other: &&Run| (other.task, &other.method, other.seed) == (run.task, &run.method, run.seed);
+    others.iter().find(same)
+}
+
+/// Scores of the evaluation episodes of a finished run.
+fn episodes(run: &Run) -> Vec<f64> {
+    let Ok(Finished { record, .. }) = &run.outcome else {
+        return Vec::new();
+    };
+    let score = |&episode_return: &f64| record.env.normalized_score(episode_return);
+    record.returns.iter().filter_map(score).collect()
+}
+
+fn method_rows(
+    tasks: &[TaskId],
+    method: &str,
+    shared: &[Shared<'_>],
+) -> Result<Vec<Row>, ReportError> {
+    let plan = Bootstrap::default();
+    let of_task = |task: TaskId| {
+        let pairs = shared.iter().filter(move |(run, _)| run.task == task);
+        pairs.map(|(one, other)| (episodes(one), episodes(other)))
+    };
+    let by_task: Vec<(TaskId, Vec<Episodes>)> = tasks
+        .iter()
+        .map(|&task| (task, of_task(task).collect::<Vec<_>>()))
+        .filter(|(_, pairs)| !pairs.is_empty())
+        .collect();
+    let pairs: Vec<Vec<Pair<'_>>> = by_task
+        .iter()
+        .map(|(_, pairs)| {
+            let pairs = pairs.iter();
+            pairs
+                .map(|(a, b)| Pair {
+                    method: b,
+                    anchor: a,
+                })
+                .collect()
+        })
+        .collect();
+    let found = paired_difference(&pairs, &plan)?;
+    let scores = |side: fn(&Episodes) -> &Vec<f64>| -> Vec<Vec<f64>> {
+        let of_task = |(_, pairs): &(TaskId, Vec<_>)| pairs.iter().map(|p| mean(side(p))).collect();
+        by_task.iter().map(of_task).collect()
+    };
+    let (a, b) = (scores(|pair| &pair.0), scores(|pair| &pair.1));
+    let mut rows = Vec::new();
+    for (i, ((task, _), &difference)) in by_task.iter().zip(&found.tasks).enumerate() {
+        rows.push(row(Some(*task), method, &a[i..=i], &b[i..=i], difference)?);
+    }
+    rows.push(row(None, method, &a, &b, found.overall)?);
+    Ok(rows)
+}
+
+/// `a` and `b` hold the scores of each task's seeds.
+fn row(
+    task: Option<TaskId>,
+    method: &str,
+    a: &[Vec<f64>],
+    b: &[Vec<f64>],
+    difference: Estimate,
+) -> Result<Row, StatsError> {
+    let (scores_a, scores_b) = (Scores::new(a)?, Scores::new(b)?);
+    let several = a.iter().all(|seeds| seeds.len() > 1);
+    let better = improvement_interval(&scores_b, &scores_a, &Bootstrap::coarse())?;
+    Ok(Row {
+        task,
+        method: method.to_owned(),
+        seeds: scores_a.all().len(),
+        a: aggregate_mean(&scores_a),
+        b: aggregate_mean(&scores_b),
+        difference,
+        improvement: Bounded::new(better, several),
+        outcome: Outcome::of(&difference),
+    })
+}
+
+/// One line on a method's rows, the last of which is their mean.
+fn verdict(rows: &[Row]) -> Option<String> {
+    let (all, tasks) = rows.split_last()?;
+    let above = tasks
+        .iter()
+        .filter(|row| row.difference.value > 0.0)
+        .count();
+    let Estimate { value, interval } = all.difference;
+    let mut line = format!(
+        "{}: B is above A on {above} of {} tasks; mean difference {value:+.1} [{:+.1}, {:+.1}] (95% paired interval, hierarchical bootstrap): {}",
+        table::short(&all.method),
+        tasks.len(),
+        interval.low,
+        interval.high,
+        all.outcome.words()
+    );
+    if tasks.iter().any(|row| row.seeds == 1) {
+        line += " (one seed somewhere: the interval holds the noise of evaluation episodes, not of training)";
+    }
+    Some(line)
+}
+
+/// What a reader of the comparison has to know.
+fn notes(a: &[Run], b: &[Run], shared: &[Shared<'_>]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (name, runs, others) in [("A", a, b), ("B", b, a)] {
+        let left_out = |wanted: fn(&Run, Option<&Run>) -> bool| {
+            let runs = runs.iter().filter(|run| wanted(run, twin(run, others)));
+            table::list(
+                runs.map(|r| format!("{} {} seed {}", r.task, table::short(&r.method), r.seed)),
+            )
+        };
+        let unfinished = left_out(|run, _| run.outcome.is_err());
+        let alone = left_out(|run, twin| run.outcome.is_ok() && twin.is_none());
+        for (what, which) in [("unfinished in", unfinished), ("only in", alone)] {
+            if !which.is_empty() {
+                notes.push(format!("left out, {what} {name}: {which}"));
+            }
+        }
+    }
+    notes.extend(different(
+        shared,
+        "devices, equal only up to rounding",
+        |r| &r.device,
+    ));
+    notes.extend(different(shared, "commits", |r| &r.commit));
+    notes.extend(different(shared, "presets", |r| &r.preset));
+    notes
+}
+
+/// Which rows have something else in A than in B, in words; nothing if none has.
+fn different(
+    shared: &[Shared<'_>],
+    what: &str,
+    field: fn(&RunRecord) -> &String,
+) -> Option<String> {
+    let of = |run: &Run| {
+        run.outcome
+            .as_ref()
+            .ok()
+            .map(|done| field(&done.record).clone())
+    };
+    let mut rows: BTreeMap<(TaskId, &str), [BTreeSet<String>; 2]> = BTreeMap::new();
+    for (one, other) in shared {
+        let [a, b] = rows.entry((one.task, &one.method)).or_default();
+        a.extend(of(one));
+        b.extend(of(other));
+    }
+    let all = rows.len();
+    let unlike = rows.into_iter().filter(|(_, [a, b])| a != b || a.len() > 1);
+    let mut by_values: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for ((task, method), [a, b]) in unlike {
+        let values = format!("A {}, B {}", table::list(a.iter()), table::list(b.iter()));
+        let name = format!("{task} {}", table::short(method));
+        by_values.entry(values).or_default().push(name);
+    }
+    let words = by_values.iter().map(|(values, rows)| match rows.len() {
+        n if n == all => format!("{values} in every row"),
+        _ => format!("{values} in {}", rows.join(", ")),
+    });
+    let words: Vec<String> = words.collect();
+    (!words.is_empty()).then(|| format!("different {what}: {}", words.join("; ")))
+}

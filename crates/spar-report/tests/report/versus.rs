@@ -1,0 +1,173 @@
+//! Two folders of runs against each other.
+
+use expect_test::expect;
+use spar_report::{Outcome, Versus};
+
+use crate::{check, runs::Runs};
+
+fn compared(a: &Runs, b: &Runs) -> String {
+    let text = Versus::of(&a.request.runs, &b.request.runs).map(|found| found.render());
+    let text = text.unwrap_or_else(|e| e.to_string());
+    text.replace(&a.request.runs.display().to_string(), "RUNS_A")
+        .replace(&b.request.runs.display().to_string(), "RUNS_B")
+}
+
+/// SPAR better by some, on one task worse.
+fn changed() -> Runs {
+    let runs = Runs::complete();
+    for task in runs.request.tasks.clone() {
+        for seed in 0..2 {
+            let gain = match task.to_string().as_str() {
+                "walker2d-medium" => -90.0,
+                _ => 250.0,
+            };
+            runs.change(&task.to_string(), "spar", seed, |r| {
+                for (e, x) in r.returns.iter_mut().enumerate() {
+                    *x += gain + 15.0 * (e as f64 - 1.5) + 20.0 * seed as f64;
+                }
+            });
+        }
+    }
+    runs
+}
+
+#[test]
+fn two_folders_are_compared_pair_by_pair() {
+    let (a, b) = (Runs::complete(), changed());
+    check(
+        &compared(&a, &b),
+        expect![[r#"
+        A: RUNS_A
+        B: RUNS_B
+        ┌─────────────────────────┬──────┬──────┬───────────────────┬───────────────────┬─────────┐
+        │                         ┆    A ┆    B ┆       B − A [95%] ┆      P(B above A) ┆   seeds │
+        ╞═════════════════════════╪══════╪══════╪═══════════════════╪═══════════════════╪═════════╡
+        │ halfcheetah-medium BC   ┆ 10.7 ┆ 10.7 ┆ +0.0 [+0.0, +0.0] ┆ 0.50 [0.00, 1.00] ┆       2 │
+        │ hopper-medium BC        ┆ 35.8 ┆ 35.8 ┆ +0.0 [+0.0, +0.0] ┆ 0.50 [0.00, 1.00] ┆       2 │
+        │ walker2d-medium BC      ┆ 27.2 ┆ 27.2 ┆ +0.0 [+0.0, +0.0] ┆ 0.50 [0.00, 1.00] ┆       2 │
+        │ mean BC                 ┆ 24.6 ┆ 24.6 ┆ +0.0 [+0.0, +0.0] ┆ 0.50 [0.25, 0.75] ┆ 6 pairs │
+        │ halfcheetah-medium SPAR ┆ 14.0 ┆ 16.1 ┆ +2.1 [+2.0, +2.2] ┆ 1.00 [1.00, 1.00] ┆       2 │
+        │ hopper-medium SPAR      ┆ 48.4 ┆ 56.4 ┆ +8.0 [+7.5, +8.5] ┆ 1.00 [1.00, 1.00] ┆       2 │
+        │ walker2d-medium SPAR    ┆ 36.1 ┆ 34.3 ┆ -1.7 [-2.1, -1.4] ┆ 0.00 [0.00, 0.00] ┆       2 │
+        │ mean SPAR               ┆ 32.8 ┆ 35.6 ┆ +2.8 [+2.5, +3.0] ┆ 0.67 [0.67, 0.67] ┆ 6 pairs │
+        └─────────────────────────┴──────┴──────┴───────────────────┴───────────────────┴─────────┘
+        BC: B is above A on 0 of 3 tasks; mean difference +0.0 [+0.0, +0.0] (95% paired interval, hierarchical bootstrap): they cannot be told apart.
+        SPAR: B is above A on 2 of 3 tasks; mean difference +2.8 [+2.5, +3.0] (95% paired interval, hierarchical bootstrap): B is better.
+    "#]],
+    );
+    let found = Versus::of(&a.request.runs, &b.request.runs).unwrap();
+    let outcome = |method: &str| {
+        let mean = found
+            .rows
+            .iter()
+            .find(|row| row.task.is_none() && row.method == method);
+        mean.unwrap().outcome
+    };
+    assert_eq!(outcome("bc"), Outcome::Undecided);
+    assert_eq!(outcome("spar"), Outcome::BetterB);
+    let back = Versus::of(&b.request.runs, &a.request.runs).unwrap();
+    for (row, back) in found.rows.iter().zip(&back.rows) {
+        assert!((row.difference.value + back.difference.value).abs() < 1e-9);
+        assert!((row.improvement.value + back.improvement.value - 1.0).abs() < 1e-9);
+    }
+}
+
+#[test]
+fn what_is_not_compared_or_not_alike_is_said() {
+    let (a, b) = (Runs::complete(), changed());
+    a.remove("hopper-medium", "bc", 0);
+    b.remove("hopper-medium", "spar", 1);
+    std::fs::create_dir_all(b.folder("hopper-medium", "spar", 1)).unwrap();
+    std::fs::create_dir_all(b.request.runs.join("report/curves")).unwrap();
+    for seed in 0..2 {
+        b.change("walker2d-medium", "spar", seed, |r| {
+            r.device = "cuda".into()
+        });
+    }
+    b.change_row("halfcheetah-medium", |r| r.commit = "0000000".into());
+    check(
+        &compared(&a, &b),
+        expect![[r#"
+        A: RUNS_A
+        B: RUNS_B
+        ┌─────────────────────────┬──────┬──────┬───────────────────┬───────────────────┬─────────┐
+        │                         ┆    A ┆    B ┆       B − A [95%] ┆      P(B above A) ┆   seeds │
+        ╞═════════════════════════╪══════╪══════╪═══════════════════╪═══════════════════╪═════════╡
+        │ halfcheetah-medium BC   ┆ 10.7 ┆ 10.7 ┆ +0.0 [+0.0, +0.0] ┆ 0.50 [0.00, 1.00] ┆       2 │
+        │ hopper-medium BC        ┆ 36.6 ┆ 36.6 ┆ +0.0 [+0.0, +0.0] ┆              0.50 ┆       1 │
+        │ walker2d-medium BC      ┆ 27.2 ┆ 27.2 ┆ +0.0 [+0.0, +0.0] ┆ 0.50 [0.00, 1.00] ┆       2 │
+        │ mean BC                 ┆ 24.8 ┆ 24.8 ┆ +0.0 [+0.0, +0.0] ┆              0.50 ┆ 5 pairs │
+        │ halfcheetah-medium SPAR ┆ 14.0 ┆ 16.1 ┆ +2.1 [+2.0, +2.2] ┆ 1.00 [1.00, 1.00] ┆       2 │
+        │ hopper-medium SPAR      ┆ 47.4 ┆ 55.1 ┆ +7.7 [+7.2, +8.1] ┆              1.00 ┆       1 │
+        │ walker2d-medium SPAR    ┆ 36.1 ┆ 34.3 ┆ -1.7 [-2.1, -1.4] ┆ 0.00 [0.00, 0.00] ┆       2 │
+        │ mean SPAR               ┆ 32.5 ┆ 35.1 ┆ +2.7 [+2.5, +2.9] ┆              0.67 ┆ 5 pairs │
+        └─────────────────────────┴──────┴──────┴───────────────────┴───────────────────┴─────────┘
+        note: left out, unfinished in B: hopper-medium SPAR seed 1
+        note: left out, only in B: hopper-medium BC seed 0
+        note: different devices, equal only up to rounding: A cpu, B cuda in walker2d-medium SPAR
+        note: different commits: A 891e40c, B 0000000 in halfcheetah-medium BC, halfcheetah-medium SPAR
+        BC: B is above A on 0 of 3 tasks; mean difference +0.0 [+0.0, +0.0] (95% paired interval, hierarchical bootstrap): they cannot be told apart (one seed somewhere: the interval holds the noise of evaluation episodes, not of training).
+        SPAR: B is above A on 2 of 3 tasks; mean difference +2.7 [+2.5, +2.9] (95% paired interval, hierarchical bootstrap): B is better (one seed somewhere: the interval holds the noise of evaluation episodes, not of training).
+    "#]],
+    );
+}
+
+#[test]
+fn unlike_runs_are_refused() {
+    let refused = |edit: &dyn Fn(&mut spar_core::RunRecord)| {
+        let (a, b) = (Runs::complete(), changed());
+        b.change_row("hopper-medium", edit);
+        let error = compared(&a, &b);
+        assert!(!error.contains('\n'), "{error}");
+        error
+    };
+    check(
+        &refused(&|r| r.dataset.sha256 = "0".repeat(64)),
+        expect![
+            "task hopper-medium: refusing to mix data sets: `hopper-medium-local` (local, sha256 8ad492fd7dea066b1cd443e927e8db46e238e7c79fd78db5e1f49ea4f21ac495) in RUNS_A/hopper-medium/bc/seed-0/DONE and `hopper-medium-local` (local, sha256 0000000000000000000000000000000000000000000000000000000000000000) in RUNS_B/hopper-medium/bc/seed-0/DONE; make the runs of a row again with one"
+        ],
+    );
+    check(
+        &refused(&|r| r.eval_seed = 9),
+        expect![
+            "task hopper-medium: refusing to mix evaluations: 4 episodes of seed 1000 in RUNS_A/hopper-medium/bc/seed-0/DONE and 4 episodes of seed 9 in RUNS_B/hopper-medium/bc/seed-0/DONE; make the runs of a row again with one"
+        ],
+    );
+    check(
+        &refused(&|r| r.updates *= 2),
+        expect![
+            "task hopper-medium: refusing to mix lengths of training: 5000 updates after 5000 in RUNS_A/hopper-medium/bc/seed-0/DONE and 10000 updates after 5000 in RUNS_B/hopper-medium/bc/seed-0/DONE; make the runs of a row again with one"
+        ],
+    );
+    check(
+        &refused(&|r| r.mujoco_version = "4.0.0".into()),
+        expect![
+            "task hopper-medium: refusing to mix MuJoCo versions: 3.17.0 in RUNS_A/hopper-medium/bc/seed-0/DONE and 4.0.0 in RUNS_B/hopper-medium/bc/seed-0/DONE; make the runs of a row again with one"
+        ],
+    );
+    check(
+        &refused(&|r| r.task = "hopper-expert".into()),
+        expect![
+            "RUNS_B/hopper-medium/bc/seed-0/DONE: task is `hopper-expert`, expected `hopper-medium`; the run belongs elsewhere: move or delete its folder"
+        ],
+    );
+    check(
+        &compared(&Runs::complete(), &Runs::empty()),
+        expect![
+            "RUNS_B: no run there; expected folders <task>/<method>/seed-<n>, as `cargo xtask reproduce` makes them"
+        ],
+    );
+    let (a, b) = (Runs::complete(), Runs::complete());
+    for task in ["halfcheetah-medium", "hopper-medium", "walker2d-medium"] {
+        for seed in 0..2 {
+            a.remove(task, "bc", seed);
+            b.remove(task, "spar", seed);
+        }
+    }
+    check(
+        &compared(&a, &b),
+        expect![
+            "RUNS_A and RUNS_B share no finished run of one task, method and seed; nothing to compare"
+        ],
+    );
+}
