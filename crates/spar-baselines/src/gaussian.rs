@@ -20,6 +20,48 @@ pub fn log_density(x: &Tensor, mean: &Tensor, log_std: &Tensor) -> Result<Tensor
     (density - 0.5 * (2.0 * PI).ln())?.sum(D::Minus1)
 }
 
+/// Mean and log standard deviation, `[rows, act_dim]` each, from the halves of a
+/// network's output `[rows, 2 act_dim]`; `log_std` is kept in `bound`, after
+/// `offset` was added to it.
+///
+/// # Errors
+/// If the output has an odd width.
+pub fn halves(head: &Tensor, bound: Bound, offset: f64) -> Result<(Tensor, Tensor)> {
+    let act_dim = head.dim(1)? / 2;
+    let log_std = (head.narrow(1, act_dim, act_dim)? + offset)?;
+    Ok((head.narrow(1, 0, act_dim)?, bound.keep(&log_std)?))
+}
+
+/// A reparametrized draw `a = tanh(u)`, `u = mean + std * noise`, and its
+/// log-density `log N(u) - sum log(1 - tanh(u)^2)`, `[rows]`.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn tanh_draw(mean: &Tensor, log_std: &Tensor, noise: &Tensor) -> Result<(Tensor, Tensor)> {
+    let u = (mean + log_std.exp()?.mul(noise)?)?;
+    let density = (log_density(&u, mean, log_std)? - log_slope(&u)?)?;
+    Ok((u.tanh()?, density))
+}
+
+/// The log-density, `[rows]`, that the same policy gives actions `a`, which are
+/// first clipped to `[-limit, limit]`: at one it has none.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn tanh_density(a: &Tensor, mean: &Tensor, log_std: &Tensor, limit: f32) -> Result<Tensor> {
+    let a = a.clamp(-limit, limit)?;
+    let u = (((&a + 1.0)?.log()? - (1.0 - &a)?.log()?)? * 0.5)?;
+    log_density(&u, mean, log_std)? - log_slope(&u)?
+}
+
+/// `sum log(1 - tanh(u)^2)`, `[rows]`, as `2 (log 2 - u - softplus(-2u))`, which
+/// does not cancel where `tanh(u)` is one.
+fn log_slope(u: &Tensor) -> Result<Tensor> {
+    let x = (u * -2.0)?;
+    let softplus = (x.relu()? + (x.abs()?.neg()?.exp()? + 1.0)?.log()?)?;
+    (((softplus + u)?.neg()? + 2f64.ln())? * 2.0)?.sum(D::Minus1)
+}
+
 /// A Gaussian whose mean is a network of the state and whose log standard
 /// deviation is a free parameter per dimension, the same in every state.
 #[derive(Debug)]
@@ -31,13 +73,32 @@ pub struct FreeGaussian {
     bound: Bound,
 }
 
-/// How a free log standard deviation is kept in its bounds.
+/// How a log standard deviation is kept in its bounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Bound {
     /// Cut off.
     Clamp(f64, f64),
     /// `low + sigmoid(x) (high - low)`.
     Sigmoid(f64, f64),
+    /// `low + (tanh(x) + 1) / 2 (high - low)`.
+    Tanh(f64, f64),
+}
+
+impl Bound {
+    fn keep(self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Clamp(low, high) => x.clamp(low as f32, high as f32),
+            Self::Sigmoid(low, high) => {
+                // candle has no sigmoid of its own: 1 / (1 + exp(-x)).
+                let sigmoid = (x.neg()?.exp()? + 1.0)?.recip()?;
+                sigmoid.affine(high - low, low)
+            }
+            Self::Tanh(low, high) => {
+                let half = 0.5 * (high - low);
+                x.tanh()?.affine(half, low + half)
+            }
+        }
+    }
 }
 
 impl FreeGaussian {
@@ -59,15 +120,7 @@ impl FreeGaussian {
     /// # Errors
     /// Only if candle fails.
     pub fn log_std(&self) -> Result<Tensor> {
-        let free = self.log_std.var.as_tensor();
-        match self.bound {
-            Bound::Clamp(low, high) => free.clamp(low as f32, high as f32),
-            Bound::Sigmoid(low, high) => {
-                // candle has no sigmoid of its own: 1 / (1 + exp(-x)).
-                let sigmoid = (free.neg()?.exp()? + 1.0)?.recip()?;
-                sigmoid.affine(high - low, low)
-            }
-        }
+        self.bound.keep(self.log_std.var.as_tensor())
     }
 
     /// `mean(s) + std * noise`, `[rows, act_dim]`, without any gradient; `noise`

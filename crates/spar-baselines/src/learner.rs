@@ -11,7 +11,7 @@ use spar_nn::{Mlp, State, StateError};
 
 use crate::{
     actor::Actor,
-    parts::{Critics, Trained, Variable},
+    parts::{Critics, Momentum, Trained, Variable},
     replay::Replay,
     settings::Settings,
 };
@@ -115,6 +115,8 @@ pub enum Part<'a> {
     Net(&'a Mlp),
     /// A network that is trained.
     Trained(&'a mut Trained),
+    /// A network that is trained with momentum.
+    Momentum(&'a mut Momentum),
     /// A trained variable that is no network.
     Variable(&'a mut Variable),
     /// A random stream.
@@ -143,6 +145,12 @@ impl<'a> Parts<'a> {
     #[must_use]
     pub fn trained(self, name: &str, net: &'a mut Trained) -> Self {
         self.with(name, Part::Trained(net))
+    }
+
+    /// With a network trained with momentum.
+    #[must_use]
+    pub fn momentum(self, name: &str, net: &'a mut Momentum) -> Self {
+        self.with(name, Part::Momentum(net))
     }
 
     /// With a trained variable.
@@ -184,6 +192,7 @@ impl<'a> Parts<'a> {
             match part {
                 Part::Net(net) => net.save(name, state)?,
                 Part::Trained(trained) => trained.save(name, state)?,
+                Part::Momentum(trained) => trained.save(name, state)?,
                 Part::Variable(variable) => variable.save(name, state)?,
                 Part::Stream(stream) => state.insert_stream(name, stream),
                 Part::Values(values) => state.insert(name, values.to_vec()),
@@ -201,6 +210,7 @@ impl<'a> Parts<'a> {
             match part {
                 Part::Net(net) => net.load(name, state)?,
                 Part::Trained(trained) => trained.load(name, state)?,
+                Part::Momentum(trained) => trained.load(name, state)?,
                 Part::Variable(variable) => variable.load(name, state)?,
                 Part::Stream(stream) => **stream = state.get_stream(name)?,
                 Part::Values(values) => **values = state.get(name, values.len())?,

@@ -43,6 +43,9 @@
 //!     fn data(&self) -> &DataConfig {
 //!         &self.data
 //!     }
+//!     fn data_mut(&mut self) -> &mut DataConfig {
+//!         &mut self.data
+//!     }
 //!     fn discount(&self) -> Option<f64> {
 //!         None
 //!     }
@@ -98,7 +101,7 @@ pub mod vae;
 
 pub use actor::{Actor, Latent, LatentActor};
 pub use learner::{Baseline, Gradients, Learner, Metrics, Part, Parts, Sample, Start, scalar};
-pub use parts::{Critics, Trained, Variable, bellman};
+pub use parts::{Critics, Momentum, Trained, Variable, bellman};
 pub use registry::{Entry, Feed, METHODS, StartError, find};
 pub use replay::Replay;
 pub use settings::{Blend, DataConfig, Hubl, Keep, Rewards, Settings, SettingsError, States};

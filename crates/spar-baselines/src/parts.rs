@@ -116,6 +116,61 @@ impl Variable {
     }
 }
 
+/// A network and its stochastic gradient descent with momentum, by PyTorch's
+/// definition: `v <- momentum v + g`, `p <- p - lr v`.
+#[derive(Debug)]
+pub struct Momentum {
+    /// The network.
+    pub net: Mlp,
+    velocity: Vec<f32>,
+    lr: f32,
+    momentum: f32,
+}
+
+impl Momentum {
+    /// An optimizer of `net` at rest.
+    pub fn new(net: Mlp, lr: f64, momentum: f64) -> Self {
+        Self {
+            velocity: vec![0.0; net.shape().parameters()],
+            lr: lr as f32,
+            momentum: momentum as f32,
+            net,
+        }
+    }
+
+    /// One step down `loss`, whose value is returned.
+    ///
+    /// # Errors
+    /// If no gradient of it reaches this network.
+    pub fn descend(&mut self, loss: &Tensor) -> Result<f32> {
+        loss.backward()?;
+        let Some(grad) = self.net.take_gradient() else {
+            bail!("no gradient reached a trained network");
+        };
+        let mut params = self.net.to_params()?;
+        for ((p, v), g) in params.iter_mut().zip(&mut self.velocity).zip(grad) {
+            *v = self.momentum * *v + g;
+            *p -= self.lr * *v;
+        }
+        self.net.set_params(params)?;
+        scalar(loss)
+    }
+
+    pub(crate) fn save(&self, name: &str, state: &mut State) -> Result<()> {
+        state.insert(&format!("{name}.velocity"), self.velocity.clone());
+        self.net.save(name, state)
+    }
+
+    pub(crate) fn load(
+        &mut self,
+        name: &str,
+        state: &State,
+    ) -> std::result::Result<(), StateError> {
+        self.velocity = state.get(&format!("{name}.velocity"), self.velocity.len())?;
+        self.net.load(name, state)
+    }
+}
+
 /// Action-value networks `Q_1..Q_N` with target copies.
 #[derive(Debug)]
 pub struct Critics {

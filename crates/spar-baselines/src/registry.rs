@@ -22,6 +22,12 @@ pub const METHODS: &[Entry] = &[
     Entry::of::<methods::bcq::Bcq>(),
     Entry::of::<methods::rpl::Rpl>(),
     Entry::of::<methods::inac::InAc>(),
+    Entry::of::<methods::cql::Cql>(),
+    Entry::of::<methods::brac::BracP>(),
+    Entry::of::<methods::brac::BracV>(),
+    Entry::of::<methods::awr::Awr>(),
+    Entry::of::<methods::hubl::Blended<methods::td3bc::Td3Bc>>(),
+    Entry::of::<methods::hubl::Blended<methods::iql::Iql>>(),
 ];
 
 /// A method of the registry.
@@ -105,18 +111,36 @@ impl Entry {
     }
 }
 
-/// The typed hyper-parameters in `table`.
+/// The typed hyper-parameters in `table`, laid over the method's own: serde's
+/// defaults of an inner table would be those of its type, not of the method.
 fn parse<M: Baseline>(table: Table) -> std::result::Result<M::Config, SettingsError> {
-    let config: M::Config = table.try_into().map_err(|e: toml::de::Error| {
-        let why = e.to_string().trim().replace('\n', " ");
-        SettingsError::Parse {
-            method: M::NAME,
-            why,
-        }
-    })?;
+    let wrong = |why: String| SettingsError::Parse {
+        method: M::NAME,
+        why: why.trim().replace('\n', " "),
+    };
+    let whole = Table::try_from(M::Config::default());
+    let mut whole = whole.map_err(|e| wrong(e.to_string()))?;
+    overlay(&mut whole, table);
+    let config = whole.try_into();
+    let config: M::Config = config.map_err(|e: toml::de::Error| wrong(e.to_string()))?;
     config.data().check()?;
     config.check()?;
     Ok(config)
+}
+
+/// Lays `over` over `base`: tables merge, values replace, and so do the tables
+/// that are choices, of which a half would be none.
+fn overlay(base: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(above)) if key == "data" => {
+                overlay(below, above);
+            }
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
 }
 
 fn settings<M: Baseline>(table: Table) -> std::result::Result<Table, SettingsError> {

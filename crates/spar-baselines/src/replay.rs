@@ -140,6 +140,31 @@ impl Replay {
 }
 
 impl Replay {
+    /// Whether the file goes on elsewhere after transition `i`: its trajectory was
+    /// ended, cut or not recorded further.
+    pub fn ends_trajectory(&self, i: usize) -> bool {
+        let t = &self.transitions;
+        let row = t.row(i);
+        let cut = t.dataset().ends.as_ref();
+        t.terminal(i)
+            || i + 1 == t.len()
+            || t.row(i + 1) != row + 1
+            || cut.is_some_and(|ends| ends.after(row).is_some())
+    }
+
+    /// The states before the transitions `index`, or those after them, as the method
+    /// sees them, `[rows, obs_dim]`.
+    ///
+    /// # Errors
+    /// Only if candle cannot hold them.
+    pub fn states(&self, index: &[usize], next: bool) -> Result<Tensor> {
+        let t = &self.transitions;
+        let row = |&i: &usize| if next { t.next_obs(i) } else { t.obs(i) };
+        let mut states: Vec<f32> = index.iter().flat_map(row).copied().collect();
+        self.normalizer.apply(&mut states);
+        Tensor::from_vec(states, (index.len(), t.obs_dim()), &Device::Cpu)
+    }
+
     /// The data's actions after the transitions `index`, `[rows, act_dim]`, as in
     /// SARSA; meaningless where an episode ended.
     ///

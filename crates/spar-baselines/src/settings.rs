@@ -9,6 +9,9 @@ pub trait Settings: Clone + Default + Serialize + DeserializeOwned {
     /// How the data reach the method.
     fn data(&self) -> &DataConfig;
 
+    /// The same, to be changed.
+    fn data_mut(&mut self) -> &mut DataConfig;
+
     /// Discount of future rewards, where the method has one.
     fn discount(&self) -> Option<f64>;
 

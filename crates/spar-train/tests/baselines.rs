@@ -39,11 +39,33 @@ const SMALL: &[(&str, &str)] = &[
     ),
     ("rpl", "hidden = [32, 32]\nlr = 3e-3\nburn_in = 200"),
     ("inac", "hidden = [32, 32]\nlr = 3e-3\ntemperature = 0.1"),
+    (
+        "cql",
+        "hidden = [32, 32]\nactor_lr = 1e-3\ncritic_lr = 3e-3\nactions = 3\nbc_updates = 300",
+    ),
+    ("brac-p", BRAC),
+    ("brac-v", BRAC),
+    (
+        "awr",
+        "hidden = [32, 32]\nactor_lr = 3e-3\ncritic_steps = 50\nactor_steps = 100",
+    ),
+    (
+        "hubl-td3bc",
+        "hidden = [32, 32]\nactor_lr = 3e-3\ncritic_lr = 3e-3",
+    ),
+    (
+        "hubl-iql",
+        "hidden = [32, 32]\nactor_lr = 3e-3\ncritic_lr = 3e-3\ndata.states = 'standardized'",
+    ),
 ];
 
 /// PLAS: stopped in both of its phases.
 const LATENT: &str = "hidden = [32, 32]\nvae_hidden = [32, 32]\nvae_lr = 3e-3\n\
                       vae_updates = 200\nactor_lr = 1e-3\ncritic_lr = 3e-3";
+
+/// BRAC: stopped in all of its phases.
+const BRAC: &str = "hidden = [32, 32]\ncritic_hidden = [32, 32]\nbehaviour_lr = 3e-3\n\
+                    behaviour_updates = 200\nactor_lr = 1e-3\ncritic_lr = 3e-3\nwarm_start = 100";
 
 fn baselines() -> impl Iterator<Item = Method> {
     Method::all().filter(|method| matches!(method, Method::Baseline(_)))

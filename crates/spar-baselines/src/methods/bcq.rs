@@ -73,6 +73,10 @@ impl Settings for Config {
         &self.data
     }
 
+    fn data_mut(&mut self) -> &mut DataConfig {
+        &mut self.data
+    }
+
     fn discount(&self) -> Option<f64> {
         Some(self.discount)
     }

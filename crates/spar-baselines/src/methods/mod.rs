@@ -2,8 +2,12 @@
 //! update.
 
 pub mod awac;
+pub mod awr;
 pub mod bc10;
 pub mod bcq;
+pub mod brac;
+pub mod cql;
+pub mod hubl;
 pub mod inac;
 pub mod iql;
 pub mod plas;

@@ -37,7 +37,8 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "iql",
         settings: "hidden = [8, 8]\nactor_lr = 1e-2\ncritic_lr = 1e-2\ntau = 0.05\n\
-                   decay_updates = 3\ndata.rewards.range = 10.0\nweight_max = 5.0",
+                   decay_updates = 3\ndata.states = 'standardized'\ndata.rewards.range = 10.0\n\
+                   weight_max = 5.0",
         noise: &[],
         acting: 0,
         variables: 0.0,
@@ -111,5 +112,72 @@ pub(crate) const CASES: &[Case] = &[
         ],
         acting: 0,
         variables: 4.0,
+    },
+    Case {
+        name: "cql",
+        settings: "hidden = [8, 8]\nactor_lr = 1e-2\ncritic_lr = 1e-2\ntau = 0.05\n\
+                   alpha = 2.0\nactions = 3\nbc_updates = 1",
+        noise: &[
+            ("own", Draw::Normal(1.0, ROWS * ACT)),
+            ("next", Draw::Normal(1.0, ROWS * ACT)),
+            ("random", Draw::Uniform(3 * ROWS * ACT)),
+            ("pushed_own", Draw::Normal(1.0, 3 * ROWS * ACT)),
+            ("pushed_next", Draw::Normal(1.0, 3 * ROWS * ACT)),
+        ],
+        acting: 0,
+        variables: 0.0,
+    },
+    Case {
+        name: "brac-p",
+        settings: "hidden = [8, 8]\ncritic_hidden = [8, 8]\nbehaviour_lr = 1e-2\nactor_lr = 1e-2\n\
+                   critic_lr = 1e-2\ntau = 0.05\nbehaviour_updates = 1\nsamples = 3\n\
+                   warm_start = 0\nalpha = 3e-4",
+        noise: &[
+            ("own", Draw::Normal(1.0, ROWS * ACT)),
+            ("next", Draw::Normal(1.0, ROWS * ACT)),
+            ("own_divergence", Draw::Normal(1.0, 3 * ROWS * ACT)),
+            ("next_divergence", Draw::Normal(1.0, 3 * ROWS * ACT)),
+        ],
+        acting: 0,
+        variables: 0.0,
+    },
+    Case {
+        name: "brac-v",
+        settings: "hidden = [8, 8]\ncritic_hidden = [8, 8]\nbehaviour_lr = 1e-2\nactor_lr = 1e-2\n\
+                   critic_lr = 1e-2\ntau = 0.05\nbehaviour_updates = 1\nsamples = 3\n\
+                   warm_start = 0\nalpha = 3e-4",
+        noise: &[
+            ("own", Draw::Normal(1.0, ROWS * ACT)),
+            ("next", Draw::Normal(1.0, ROWS * ACT)),
+            ("own_divergence", Draw::Normal(1.0, 3 * ROWS * ACT)),
+            ("next_divergence", Draw::Normal(1.0, 3 * ROWS * ACT)),
+        ],
+        acting: 0,
+        variables: 0.0,
+    },
+    Case {
+        name: "awr",
+        settings: "hidden = [8, 8]\nactor_lr = 1e-3\ncritic_lr = 1e-1\ncritic_steps = 1\n\
+                   actor_steps = 1\ndiscount = 0.9\nweight_max = 3.0\ndata.states = 'raw'",
+        noise: &[],
+        acting: 0,
+        variables: 0.0,
+    },
+    Case {
+        name: "hubl-td3bc",
+        settings: "hidden = [8, 8]\nactor_lr = 1e-2\ncritic_lr = 1e-2\ntau = 0.05\n\
+                   policy_noise = 0.4\ndata.hubl = { alpha = 0.7, blend = 'sigmoid' }",
+        noise: &[("noise", Draw::Normal(0.4, ROWS * ACT))],
+        acting: 0,
+        variables: 0.0,
+    },
+    Case {
+        name: "hubl-iql",
+        settings: "hidden = [8, 8]\nactor_lr = 1e-2\ncritic_lr = 1e-2\ntau = 0.05\n\
+                   decay_updates = 3\ndata.states = 'standardized'\ndata.rewards = 'raw'\nweight_max = 5.0\n\
+                   data.hubl = { alpha = 0.7, blend = 'rank' }",
+        noise: &[],
+        acting: 0,
+        variables: 0.0,
     },
 ];

@@ -76,6 +76,10 @@ impl Case {
                     let n = t.net.shape().parameters();
                     t.net.set_params(drawn(n)).unwrap();
                 }
+                Part::Momentum(t) => {
+                    let n = t.net.shape().parameters();
+                    t.net.set_params(drawn(n)).unwrap();
+                }
                 Part::Variable(v) => {
                     let n = v.var.elem_count();
                     let device = &spar_nn::Device::Cpu;
@@ -194,6 +198,7 @@ pub(crate) fn networks(learner: &mut dyn Learner) -> Arrays {
         let values = match part {
             Part::Net(net) => net.to_params(),
             Part::Trained(trained) => trained.net.to_params(),
+            Part::Momentum(trained) => trained.net.to_params(),
             Part::Variable(variable) => variable.var.to_vec1(),
             Part::Stream(_) | Part::Values(_) => return None,
         };
