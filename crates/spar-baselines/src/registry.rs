@@ -1,6 +1,5 @@
 //! Every method by name.
 
-use candle_core::Result;
 use toml::Table;
 
 use crate::{
@@ -30,6 +29,8 @@ pub const METHODS: &[Entry] = &[
     Entry::of::<methods::hubl::Blended<methods::iql::Iql>>(),
 ];
 
+type Starter = fn(&Table, Start) -> Result<Box<dyn Learner>, StartError>;
+
 /// A method of the registry.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
@@ -39,9 +40,9 @@ pub struct Entry {
     pub title: &'static str,
     /// Whether it grows out of the frozen anchor.
     pub anchored: bool,
-    settings: fn(Table) -> std::result::Result<Table, SettingsError>,
-    data: fn(&Table) -> std::result::Result<Feed, SettingsError>,
-    start: fn(&Table, Start) -> std::result::Result<Box<dyn Learner>, StartError>,
+    settings: fn(Table) -> Result<Table, SettingsError>,
+    data: fn(&Table) -> Result<Feed, SettingsError>,
+    start: Starter,
 }
 
 /// How the data are prepared for a method.
@@ -86,7 +87,7 @@ impl Entry {
     ///
     /// # Errors
     /// If a field is unknown, of another type or out of range.
-    pub fn settings(&self, table: Table) -> std::result::Result<Table, SettingsError> {
+    pub fn settings(&self, table: Table) -> Result<Table, SettingsError> {
         (self.settings)(table)
     }
 
@@ -94,7 +95,7 @@ impl Entry {
     ///
     /// # Errors
     /// As [`Self::settings`].
-    pub fn feed(&self, table: &Table) -> std::result::Result<Feed, SettingsError> {
+    pub fn feed(&self, table: &Table) -> Result<Feed, SettingsError> {
         (self.data)(table)
     }
 
@@ -102,18 +103,14 @@ impl Entry {
     ///
     /// # Errors
     /// As [`Self::settings`]; and if candle cannot hold the networks.
-    pub fn start(
-        &self,
-        table: &Table,
-        start: Start,
-    ) -> std::result::Result<Box<dyn Learner>, StartError> {
+    pub fn start(&self, table: &Table, start: Start) -> Result<Box<dyn Learner>, StartError> {
         (self.start)(table, start)
     }
 }
 
 /// The typed hyper-parameters in `table`, laid over the method's own: serde's
 /// defaults of an inner table would be those of its type, not of the method.
-fn parse<M: Baseline>(table: Table) -> std::result::Result<M::Config, SettingsError> {
+fn parse<M: Baseline>(table: Table) -> Result<M::Config, SettingsError> {
     let wrong = |why: String| SettingsError::Parse {
         method: M::NAME,
         why: why.trim().replace('\n', " "),
@@ -143,14 +140,14 @@ fn overlay(base: &mut Table, over: Table) {
     }
 }
 
-fn settings<M: Baseline>(table: Table) -> std::result::Result<Table, SettingsError> {
+fn settings<M: Baseline>(table: Table) -> Result<Table, SettingsError> {
     Table::try_from(parse::<M>(table)?).map_err(|e| SettingsError::Parse {
         method: M::NAME,
         why: e.to_string(),
     })
 }
 
-fn feed<M: Baseline>(table: &Table) -> std::result::Result<Feed, SettingsError> {
+fn feed<M: Baseline>(table: &Table) -> Result<Feed, SettingsError> {
     let config = parse::<M>(table.clone())?;
     Ok(Feed {
         data: config.data().clone(),
@@ -158,11 +155,7 @@ fn feed<M: Baseline>(table: &Table) -> std::result::Result<Feed, SettingsError> 
     })
 }
 
-fn start<M: Baseline>(
-    table: &Table,
-    start: Start,
-) -> std::result::Result<Box<dyn Learner>, StartError> {
+fn start<M: Baseline>(table: &Table, start: Start) -> Result<Box<dyn Learner>, StartError> {
     let config = parse::<M>(table.clone())?;
-    let learner: Result<M> = M::new(config, start);
-    Ok(Box::new(learner?))
+    Ok(Box::new(M::new(config, start)?))
 }

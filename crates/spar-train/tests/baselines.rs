@@ -20,7 +20,8 @@ const SMALL: &[(&str, &str)] = &[
     ),
     (
         "iql",
-        "hidden = [32, 32]\nactor_lr = 3e-3\ncritic_lr = 3e-3\ndata.states = 'standardized'",
+        "hidden = [32, 32]\nactor_lr = 3e-3\ncritic_lr = 3e-3\ndata.states = 'standardized'\n\
+         data.rewards = 'raw'",
     ),
     (
         "bc10",
@@ -35,7 +36,7 @@ const SMALL: &[(&str, &str)] = &[
     ("plas-p", LATENT),
     (
         "bcq",
-        "hidden = [32, 32]\nvae_hidden = [32, 32]\nlr = 3e-3\ncandidates = 10",
+        "hidden = [32, 32]\nvae_hidden = [32, 32]\nlr = 3e-3\ncandidates = 10\ntau = 0.05",
     ),
     ("rpl", "hidden = [32, 32]\nlr = 3e-3\nburn_in = 200"),
     ("inac", "hidden = [32, 32]\nlr = 3e-3\ntemperature = 0.1"),
@@ -55,17 +56,19 @@ const SMALL: &[(&str, &str)] = &[
     ),
     (
         "hubl-iql",
-        "hidden = [32, 32]\nactor_lr = 3e-3\ncritic_lr = 3e-3\ndata.states = 'standardized'",
+        "hidden = [32, 32]\nactor_lr = 3e-3\ncritic_lr = 3e-3\ndata.states = 'standardized'\n\
+         data.rewards = 'raw'",
     ),
 ];
 
 /// PLAS: stopped in both of its phases.
 const LATENT: &str = "hidden = [32, 32]\nvae_hidden = [32, 32]\nvae_lr = 3e-3\n\
-                      vae_updates = 200\nactor_lr = 1e-3\ncritic_lr = 3e-3";
+                      vae_updates = 200\nactor_lr = 3e-4\ncritic_lr = 3e-3\ntau = 0.05";
 
 /// BRAC: stopped in all of its phases.
 const BRAC: &str = "hidden = [32, 32]\ncritic_hidden = [32, 32]\nbehaviour_lr = 3e-3\n\
-                    behaviour_updates = 200\nactor_lr = 1e-3\ncritic_lr = 3e-3\nwarm_start = 100";
+                    behaviour_updates = 200\nactor_lr = 3e-3\ncritic_lr = 3e-3\nwarm_start = 300\n\
+                    alpha = 0.1";
 
 fn baselines() -> impl Iterator<Item = Method> {
     Method::all().filter(|method| matches!(method, Method::Baseline(_)))
@@ -85,6 +88,7 @@ fn small(method: Method, data: &Transitions) -> RunSpec {
     let mut table = toml::Table::try_from(&spec.config).unwrap();
     table.insert("method".to_owned(), own.into());
     spec.config = TrainConfig::for_method(table, method).unwrap();
+    spec.config.anchor.updates = 150;
     spec
 }
 
@@ -92,9 +96,12 @@ fn small(method: Method, data: &Transitions) -> RunSpec {
 fn every_method_beats_its_initial_policy() {
     let dir = tempfile::tempdir().unwrap();
     let data = data(dir.path());
+    let mut worse = Vec::new();
     for method in baselines() {
         let mut spec = small(method, &data);
         spec.final_episodes = 10;
+        // Where the anchor is the start, one that leaves something to improve.
+        spec.config.anchor.updates = 10;
         let judged = [1, 1500].map(|updates| {
             spec.config.updates = updates;
             let out = dir.path().join(format!("{}-{updates}", method.name()));
@@ -104,7 +111,9 @@ fn every_method_beats_its_initial_policy() {
         });
         let [(before, _), (after, out)] = judged;
         println!("{:10} from {before:.1} to {after:.1}", method.name());
-        assert!(after > before + 5.0, "{}: {before} {after}", method.name());
+        if after < before + 20.0 {
+            worse.push(format!("{} from {before:.1} to {after:.1}", method.name()));
+        }
 
         // The file acts as the run was judged.
         let file = out.join("policy.safetensors");
@@ -118,6 +127,7 @@ fn every_method_beats_its_initial_policy() {
             (method.name(), 1500)
         );
     }
+    assert!(worse.is_empty(), "not learned: {}", worse.join(", "));
 }
 
 #[test]
