@@ -26,13 +26,19 @@ pub(crate) struct Selection {
     pub(crate) seeds: Vec<u64>,
     /// Rows of locally generated `medium` data.
     pub(crate) data_rows: usize,
-    /// What the suite gives every run of a task, named as in `spec.json`.
-    pub(crate) settings: BTreeMap<TaskId, Value>,
+    /// Those of the methods whose runs grow out of their anchor's.
+    pub(crate) anchored: Vec<String>,
+    /// What the suite gives every run of a task and method, named as in `spec.json`.
+    pub(crate) settings: BTreeMap<(TaskId, String), Value>,
 }
+
+/// What is asked for to get every method the suite has settings for.
+const ALL: &str = "all";
 
 impl Selection {
     /// The named part of `suite`, on the CPU; an empty list means all of the
-    /// suite.
+    /// suite's table. Methods may also be those the suite only has settings for;
+    /// `all` means every one.
     ///
     /// # Errors
     /// One line listing what there is, for a name that is not there.
@@ -46,15 +52,23 @@ impl Selection {
         let usage = |e: spar_core::suite::SuiteError| Usage(e.to_string());
         let chosen = suite.preset(preset).map_err(usage)?;
         let tasks = choose(&suite.name, "task", &suite.tasks, tasks)?;
+        let methods = match methods {
+            [] => suite.methods.clone(),
+            [all] if all == ALL => suite.all_methods(),
+            asked => choose(&suite.name, "method", &suite.all_methods(), asked)?,
+        };
         let mut settings = BTreeMap::new();
-        for &task in &tasks {
-            let config = suite.hyper_parameters(preset, &task.to_string());
+        for (&task, method) in tasks
+            .iter()
+            .flat_map(|task| methods.iter().map(move |method| (task, method)))
+        {
+            let config = suite.run_settings(preset, &task.to_string(), method);
             let given = json!({
                 "config": config.map_err(usage)?,
                 "eval_seed": suite.eval_seed,
                 "final_episodes": chosen.eval_episodes,
             });
-            settings.insert(task, given);
+            settings.insert((task, method.clone()), given);
         }
         Ok(Self {
             suite: suite.name.clone(),
@@ -62,7 +76,12 @@ impl Selection {
             device: "cpu".to_owned(),
             tasks,
             settings,
-            methods: choose(&suite.name, "method", &suite.methods, methods)?,
+            anchored: methods
+                .iter()
+                .filter(|method| suite.anchored(method))
+                .cloned()
+                .collect(),
+            methods,
             seeds: if seeds.is_empty() {
                 chosen.seeds.clone()
             } else {
@@ -105,6 +124,8 @@ pub(crate) struct Run {
     pub(crate) method: String,
     /// Training seed.
     pub(crate) seed: u64,
+    /// Whether it grows out of the run `bc` of its task and seed.
+    pub(crate) anchored: bool,
 }
 
 impl Run {
@@ -116,8 +137,9 @@ impl Run {
 
     /// The run whose policy this one is anchored to.
     pub(crate) fn anchor(&self) -> Option<Self> {
-        (self.method == "spar").then(|| Self {
+        self.anchored.then(|| Self {
             method: "bc".to_owned(),
+            anchored: false,
             ..self.clone()
         })
     }
@@ -147,18 +169,29 @@ impl Run {
     /// The first setting in which `spec`, the content of a run's `spec.json`, is
     /// not what the suite gives this run now, in words.
     pub(crate) fn other_setting(&self, spec: &Value, selection: &Selection) -> Option<String> {
-        let mut given = selection.settings.get(&self.task)?.clone();
-        if self.method == "bc"
-            && let Some(config) = given.get_mut("config").and_then(Value::as_object_mut)
-        {
-            // Nothing of these reaches an anchor.
-            for beyond in ["critic", "rectify", "updates", "detached_precision"] {
-                config.remove(beyond);
+        let key = (self.task, self.method.clone());
+        let mut given = selection.settings.get(&key)?.clone();
+        // What reaches nothing that the run trains.
+        let beyond: &[&[&str]] = match self.method.as_str() {
+            "bc" => &[SPARS, &["updates"]],
+            "spar" => &[],
+            _ if self.anchored => &[SPARS],
+            _ => &[SPARS, ANCHORS],
+        };
+        if let Some(config) = given.get_mut("config").and_then(Value::as_object_mut) {
+            for name in beyond.concat() {
+                config.remove(name);
             }
         }
         difference("", spec, &given)
     }
 }
+
+/// Settings that only SPAR has a use for.
+const SPARS: &[&str] = &["critic", "rectify", "detached_precision"];
+
+/// Settings that only an anchor and what grows out of it have a use for.
+const ANCHORS: &[&str] = &["anchor", "batch_size", "reward_range"];
 
 /// The first leaf of `given` that `there` does not hold.
 fn difference(name: &str, there: &Value, given: &Value) -> Option<String> {
@@ -182,8 +215,12 @@ pub(crate) fn runs(selection: &Selection) -> Vec<Run> {
     for &task in &selection.tasks {
         for method in &selection.methods {
             for &seed in &selection.seeds {
-                let method = method.clone();
-                runs.push(Run { task, method, seed });
+                runs.push(Run {
+                    task,
+                    method: method.clone(),
+                    seed,
+                    anchored: selection.anchored.contains(method),
+                });
             }
         }
     }
@@ -221,7 +258,7 @@ impl Calibration {
         let own = self.total_updates / self.updates_per_s.max(f64::MIN_POSITIVE);
         match run.method.as_str() {
             "bc" => anchor,
-            "spar" if !anchored => anchor + own,
+            _ if run.anchored && !anchored => anchor + own,
             _ => own,
         }
     }

@@ -10,6 +10,7 @@ fn suite() -> Suite {
             eval_episodes: 1,
             data_rows: 10,
             train: Default::default(),
+            method: Default::default(),
         };
         (name.to_owned(), preset)
     });
@@ -24,6 +25,19 @@ fn suite() -> Suite {
         train: Default::default(),
         task: Default::default(),
         bands: Vec::new(),
+        method: Default::default(),
+    }
+}
+
+/// The same with settings for two methods that are not in its table.
+fn suite_with_baselines() -> Suite {
+    let method = toml::from_str(
+        "[iql]\nexpectile = 0.7\n[iql.task.walker2d-medium]\nexpectile = 0.9\n\
+         [rpl]\nanchored = true\nlr = 1.0",
+    );
+    Suite {
+        method: method.unwrap(),
+        ..suite()
     }
 }
 
@@ -78,6 +92,46 @@ fn a_run_waits_for_its_own_anchor_if_that_is_to_be_made() {
     assert_eq!(waits_for(&both), [None, None, Some(0), Some(1)]);
     let spar = runs(&select(&["hopper-medium"], &["spar"], &[]).unwrap());
     assert_eq!(waits_for(&spar), [None, None]);
+}
+
+#[test]
+fn methods_beyond_the_table_are_made_when_asked_for() {
+    let suite = suite_with_baselines();
+    let methods = |asked: &[&str]| {
+        let asked: Vec<String> = asked.iter().map(|&m| m.to_owned()).collect();
+        Selection::new(&suite, "quick", &[], &asked, &[0]).map(|s| s.methods)
+    };
+    assert_eq!(methods(&[]).unwrap(), ["bc", "spar"]);
+    assert_eq!(methods(&["rpl", "bc"]).unwrap(), ["bc", "rpl"]);
+    assert_eq!(methods(&["all"]).unwrap(), ["bc", "spar", "iql", "rpl"]);
+    assert_eq!(
+        methods(&["sac"]).unwrap_err().to_string(),
+        "suite `s` has no method `sac`; expected one of: bc, spar, iql, rpl"
+    );
+
+    let all = Selection::new(&suite, "quick", &[], &["all".to_owned()], &[0]).unwrap();
+    let runs = runs(&all);
+    assert_eq!(runs.len(), 8);
+    let waits: Vec<_> = waits_for(&runs).into_iter().take(4).collect();
+    assert_eq!(
+        waits,
+        [None, Some(0), None, Some(0)],
+        "rpl has an anchor, iql none"
+    );
+
+    // Other settings of one method on one task make other runs of that alone.
+    let spec = |expectile: f64| {
+        let config = json!({ "method": { "expectile": expectile, "lr": 1.0 } });
+        json!({ "config": config, "eval_seed": 0, "final_episodes": 1 })
+    };
+    for (run, expectile) in runs.iter().filter(|r| r.method == "iql").zip([0.7, 0.9]) {
+        assert_eq!(run.other_setting(&spec(expectile), &all), None);
+        let told = run.other_setting(&spec(0.8), &all).unwrap();
+        assert!(
+            told.starts_with("its config.method.expectile is 0.8"),
+            "{told}"
+        );
+    }
 }
 
 #[test]

@@ -34,7 +34,8 @@ use crate::{
 pub(crate) struct Options {
     #[command(flatten)]
     data: DataOptions,
-    /// Only these methods, as in `bc,spar`
+    /// These methods instead of the table's, as in `bc,td3bc,iql`, or `all` the
+    /// suite has settings for
     #[arg(long, value_delimiter = ',')]
     methods: Vec<String>,
     /// These training seeds instead of the preset's, as in `0,1`

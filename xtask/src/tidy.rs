@@ -270,7 +270,7 @@ const LAYERS: &[&[&str]] = &[
     &["spar-data", "spar-kernels", "spar-env"],
     &["spar-nn", "spar-eval"],
     &["spar-anchor", "spar-critic"],
-    &["spar-rectify", "spar-collect"],
+    &["spar-rectify", "spar-baselines", "spar-collect"],
     &["spar-train"],
     &["spar"],
 ];
@@ -316,7 +316,7 @@ fn dependency_arrows_run_one_way() {
     };
     assert_none(
         dependencies_where(backwards),
-        "core <- {data, kernels, env} <- {nn, eval} <- {anchor, critic} <- {rectify, collect} <- train <- spar",
+        "core <- {data, kernels, env} <- {nn, eval} <- {anchor, critic} <- {rectify, baselines, collect} <- train <- spar",
     );
 }
 
@@ -406,7 +406,12 @@ fn rectify_asks_no_critic_for_an_action_gradient() {
 
 #[test]
 fn algorithms_do_no_io() {
-    let algorithms = ["spar-anchor", "spar-critic", "spar-rectify"];
+    let algorithms = [
+        "spar-anchor",
+        "spar-critic",
+        "spar-rectify",
+        "spar-baselines",
+    ];
     let io = ["std::fs", "fs::", "File::", "println!", "write_atomic"];
     let algorithms =
         rust().filter(|source| source.in_crates(&algorithms) && source.path.contains("/src/"));

@@ -140,19 +140,28 @@ impl Session<'_> {
     /// What each run costs, in seconds if a short measurement succeeds, and
     /// whether it did. Says how long the whole will take.
     fn costs(&self, runs: &[(Run, &Prepared)], waits_for: &[Option<usize>]) -> (Vec<f64>, bool) {
-        let dearest = runs.iter().find(|(run, _)| run.method != "bc");
-        let Some((run, data)) = dearest.or(runs.first()) else {
-            return (Vec::new(), false);
-        };
-        let calibration = match self.calibrate(run, data) {
-            Ok(calibration) => calibration,
-            Err(error) => {
-                if !self.stopped() {
-                    eprintln!("warning: no estimate of the time: {error:#}");
-                }
-                let guess = runs.iter().map(|(run, _)| plan::guessed_cost(run));
-                return (guess.collect(), false);
+        // One measurement a method, on its first run; an anchor's rate comes with
+        // every other's.
+        let mut measured: BTreeMap<&str, Calibration> = BTreeMap::new();
+        let only_anchors = runs.iter().all(|(run, _)| run.method == "bc");
+        for (run, data) in runs {
+            let method = run.method.as_str();
+            if measured.contains_key(method) || (method == "bc" && !only_anchors) {
+                continue;
             }
+            match self.calibrate(run, data) {
+                Ok(calibration) => drop(measured.insert(method, calibration)),
+                Err(error) => {
+                    if !self.stopped() {
+                        eprintln!("warning: no estimate of the time: {error:#}");
+                    }
+                    let guess = runs.iter().map(|(run, _)| plan::guessed_cost(run));
+                    return (guess.collect(), false);
+                }
+            }
+        }
+        let Some(anchors) = anchors(&measured) else {
+            return (Vec::new(), false);
         };
         let costs: Vec<f64> = runs
             .iter()
@@ -162,6 +171,7 @@ impl Session<'_> {
                     || run
                         .anchor()
                         .is_some_and(|anchor| self.is_done(&anchor, data));
+                let calibration = measured.get(run.method.as_str()).unwrap_or(anchors);
                 calibration.seconds(run, anchored)
             })
             .collect();
@@ -171,13 +181,19 @@ impl Session<'_> {
         } else {
             format!("{hours:.1} hours")
         };
+        let rates: Vec<String> = measured
+            .iter()
+            .map(|(method, c)| match *method {
+                "bc" => format!("bc {:.0}", c.anchor_updates_per_s),
+                method => format!("{method} {:.0}", c.updates_per_s),
+            })
+            .collect();
         eprintln!(
-            "estimate: {time} for {} runs, {} at a time ({:.0} updates/s measured for a moment on {}; \
+            "estimate: {time} for {} runs, {} at a time (updates/s measured for a moment: {}; \
              evaluations are left out, and runs side by side may slow each other)",
             runs.len(),
             self.train_slots,
-            calibration.updates_per_s,
-            run.name()
+            rates.join(", ")
         );
         (costs, true)
     }
@@ -199,4 +215,11 @@ impl Session<'_> {
         serde_json::from_str(line)
             .with_context(|| format!("`spar train --calibrate` printed `{line}`"))
     }
+}
+
+/// A measurement that knows an anchor's rate and length.
+fn anchors<'a>(measured: &'a BTreeMap<&str, Calibration>) -> Option<&'a Calibration> {
+    let longest =
+        |a: &&Calibration, b: &&Calibration| a.anchor_updates.total_cmp(&b.anchor_updates);
+    measured.values().max_by(longest)
 }

@@ -168,7 +168,7 @@ mod tests {
         let not_terminal = batch.not_terminal.to_vec1::<f32>().unwrap();
         for ((r, next), alive) in rewards.iter().zip(next).zip(not_terminal) {
             assert!(next.iter().all(|&n| n == r + 1.0));
-            assert_eq!(alive == 0.0, *r as usize % 3 == 0);
+            assert_eq!(alive == 0.0, (*r as usize).is_multiple_of(3));
         }
     }
 

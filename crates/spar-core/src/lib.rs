@@ -18,4 +18,4 @@ pub use id::{DatasetIdentity, EnvId, Level, Origin, TaskId};
 pub use policy::Policy;
 pub use record::RunRecord;
 pub use rng::Stream;
-pub use suite::{Preset, Suite};
+pub use suite::{MethodTable, Preset, Suite};

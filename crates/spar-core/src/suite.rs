@@ -34,6 +34,9 @@ pub struct Suite {
     /// Where scores are expected to lie; `spar-report` flags those that do not.
     #[serde(default)]
     pub bands: Vec<Bands>,
+    /// Hyper-parameters of methods that have their own, by name.
+    #[serde(default)]
+    pub method: BTreeMap<String, MethodTable>,
 }
 
 /// Where the scores of one method are expected to lie.
@@ -53,6 +56,20 @@ pub struct Bands {
     pub scores: BTreeMap<String, [f64; 2]>,
 }
 
+/// The `[method.<name>]` table of a suite file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MethodTable {
+    /// Whether the method grows out of the run `bc` of the same task and seed.
+    #[serde(default)]
+    pub anchored: bool,
+    /// Hyper-parameters that differ for one task, by task id.
+    #[serde(default)]
+    pub task: BTreeMap<String, Table>,
+    /// The method's hyper-parameters, typed by `spar-baselines`.
+    #[serde(flatten)]
+    pub settings: Table,
+}
+
 /// How much of everything one preset runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,6 +86,10 @@ pub struct Preset {
     /// Hyper-parameters this preset changes, typed by `spar-train`.
     #[serde(default)]
     pub train: Table,
+    /// Hyper-parameters this preset changes of methods that have their own, by
+    /// name.
+    #[serde(default)]
+    pub method: BTreeMap<String, Table>,
 }
 
 /// Why a suite file could not be used.
@@ -107,6 +128,20 @@ pub enum SuiteError {
         /// The presets there are.
         expected: String,
     },
+    /// Hyper-parameters for something the suite does not have.
+    #[error(
+        "suite file {path}: [{table}] is for no {what} of the suite; expected one of: {expected}"
+    )]
+    Stray {
+        /// The file.
+        path: String,
+        /// The table, as in `method.iql.task.hopper-medium`.
+        table: String,
+        /// `task` or `method`.
+        what: &'static str,
+        /// What there is.
+        expected: String,
+    },
 }
 
 impl Suite {
@@ -122,7 +157,51 @@ impl Suite {
             why: parse_error(&text, &e),
         })?;
         suite.check_bands()?;
-        Ok(suite)
+        match suite.stray() {
+            None => Ok(suite),
+            Some((table, what, expected)) => Err(SuiteError::Stray {
+                path: path.display().to_string(),
+                table,
+                what,
+                expected,
+            }),
+        }
+    }
+
+    /// A table of hyper-parameters that would never be read: its name, of what it
+    /// should be, and what there is.
+    fn stray(&self) -> Option<(String, &'static str, String)> {
+        let tasks: Vec<String> = self.tasks.iter().map(TaskId::to_string).collect();
+        let of_methods = self.method.iter().flat_map(|(name, table)| {
+            let tasks = table.task.keys();
+            tasks.map(move |task| (format!("method.{name}.task.{task}"), task))
+        });
+        let of_tasks = self.task.keys().map(|task| (format!("task.{task}"), task));
+        let task = of_tasks
+            .chain(of_methods)
+            .find(|(_, task)| !tasks.contains(task));
+        if let Some((table, _)) = task {
+            return Some((table, "task", tasks.join(", ")));
+        }
+        let mut of_presets = self.presets.iter().flat_map(|(name, preset)| {
+            let methods = preset.method.keys();
+            methods.map(move |method| (format!("presets.{name}.method.{method}"), method))
+        });
+        let (table, _) = of_presets.find(|(_, method)| !self.method.contains_key(*method))?;
+        let known: Vec<&str> = self.method.keys().map(String::as_str).collect();
+        Some((table, "method with a table", known.join(", ")))
+    }
+
+    /// Every method the suite has settings for: those of its table, then the others
+    /// by name.
+    pub fn all_methods(&self) -> Vec<String> {
+        let others = self.method.keys().filter(|m| !self.methods.contains(m));
+        self.methods.iter().chain(others).cloned().collect()
+    }
+
+    /// Whether the method's runs grow out of those of `bc`.
+    pub fn anchored(&self, method: &str) -> bool {
+        method == "spar" || self.method.get(method).is_some_and(|table| table.anchored)
     }
 
     fn check_bands(&self) -> Result<(), SuiteError> {
@@ -196,6 +275,29 @@ impl Suite {
         overlay(&mut merged, &self.preset(preset)?.train);
         Ok(merged)
     }
+
+    /// [`Self::hyper_parameters`] of one run of `method`, with the method's own, in
+    /// the same order, as `method`, where the suite has any.
+    ///
+    /// # Errors
+    /// If there is no such preset.
+    pub fn run_settings(
+        &self,
+        preset: &str,
+        task: &str,
+        method: &str,
+    ) -> Result<Table, SuiteError> {
+        let mut merged = self.hyper_parameters(preset, task)?;
+        if let Some(table) = self.method.get(method) {
+            let mut own = table.settings.clone();
+            let presets = &self.preset(preset)?.method;
+            for over in table.task.get(task).into_iter().chain(presets.get(method)) {
+                overlay(&mut own, over);
+            }
+            merged.insert("method".to_owned(), own.into());
+        }
+        Ok(merged)
+    }
 }
 
 /// One line for a parse error of the TOML file `text`, with the line it is in:
@@ -238,11 +340,19 @@ mod tests {
             eval_episodes = 2
             data_rows = 10
             train.batch_size = 64
+            method.td3bc.data.batch_size = 64
             [train]
             batch_size = 256
             critic = { tau = 0.005, expectile = 0.7 }
             [task.hopper-medium]
             critic = { expectile = 0.9 }
+            [method.td3bc]
+            anchored = true
+            alpha = 2.5
+            lr = 0.1
+            data.batch_size = 256
+            [method.td3bc.task.hopper-medium]
+            alpha = 1.0
             "#,
         )
         .unwrap();
@@ -250,8 +360,44 @@ mod tests {
         let expected: Table =
             toml::from_str("batch_size = 64\ncritic = { tau = 0.005, expectile = 0.9 }").unwrap();
         assert_eq!(table, expected);
+        let own = suite
+            .run_settings("quick", "hopper-medium", "td3bc")
+            .unwrap();
+        let expected: Table =
+            toml::from_str("alpha = 1.0\nlr = 0.1\ndata.batch_size = 64").unwrap();
+        assert_eq!(own["method"], expected.into());
+        let without = suite.run_settings("quick", "hopper-medium", "bc").unwrap();
+        assert_eq!(without, table);
+        assert_eq!(suite.all_methods(), ["bc", "td3bc"]);
+        assert!(suite.anchored("td3bc") && !suite.anchored("bc"));
         let error = suite.hyper_parameters("slow", "x").unwrap_err().to_string();
         assert!(error.contains("slow") && error.contains("quick"), "{error}");
+    }
+
+    #[test]
+    fn settings_that_nothing_would_read_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s.toml");
+        for (more, named) in [
+            ("[task.hoper-medium]", "[task.hoper-medium] is for no task"),
+            (
+                "[method.iql.task.walker2d-medium]",
+                "[method.iql.task.walker2d-medium] is for no task",
+            ),
+            (
+                "method.ipl.lr = 1.0\n[method.iql]",
+                "[presets.p.method.ipl] is for no method",
+            ),
+        ] {
+            let text = format!(
+                "name = 's'\ntasks = ['hopper-medium']\nmethods = ['bc']\neval_seed = 1\n\
+                 train = {{}}\n[presets.p]\ndescription = ''\nseeds = [0]\n\
+                 eval_episodes = 1\ndata_rows = 1\n{more}\n"
+            );
+            fs::write(&path, text).unwrap();
+            let error = Suite::load(&path).unwrap_err().to_string();
+            assert!(error.contains(named) && !error.contains('\n'), "{error}");
+        }
     }
 
     #[test]

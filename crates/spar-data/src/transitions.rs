@@ -57,6 +57,23 @@ impl Transitions {
         Ok(Self { data, rows })
     }
 
+    /// Those of the transitions whose row of the file `keep` says yes to.
+    ///
+    /// # Errors
+    /// [`DataError::NoTransitions`] if there is none.
+    pub fn select(&self, keep: impl Fn(usize) -> bool) -> Result<Self, DataError> {
+        let rows = self.rows.iter().copied();
+        let rows: Vec<u32> = rows.filter(|&row| keep(row as usize)).collect();
+        if rows.is_empty() {
+            return Err(DataError::NoTransitions {
+                id: self.data.identity.id.clone(),
+                rows: self.data.rows(),
+            });
+        }
+        let data = Arc::clone(&self.data);
+        Ok(Self { data, rows })
+    }
+
     /// Number of transitions, at least one.
     #[expect(clippy::len_without_is_empty, reason = "never empty by construction")]
     pub fn len(&self) -> usize {
@@ -99,6 +116,13 @@ impl Transitions {
     /// Action of transition `i`.
     pub fn action(&self, i: usize) -> &[f32] {
         self.data.action(self.row(i))
+    }
+
+    /// The action that the file has after transition `i`: another episode's where
+    /// one ends, and the transition's own in the file's last row.
+    pub fn next_action(&self, i: usize) -> &[f32] {
+        let next = self.row(i) + 1;
+        self.data.action(next.min(self.data.rows() - 1))
     }
 
     /// Reward of transition `i`.

@@ -161,6 +161,19 @@ impl SparPolicy {
 }
 
 impl Residual {
+    /// A residual that has learned one correction for every state, `[s, b]` to it,
+    /// and knows no latents nor critics.
+    pub fn fixed(net: RowMlp, rho: f32) -> Self {
+        Self {
+            decoder: net,
+            rho,
+            critics: Vec::new(),
+            conservatism: Conservatism::Min,
+            sigma_z: 0.0,
+            best_of: NonZeroUsize::MIN,
+        }
+    }
+
     /// Replaces the anchor's actions, `[rows, act_dim]`, for normalized
     /// observations `s`, `[rows, obs_dim]`, by those rectified at `z = 0`.
     fn rectify(&self, s: &[f32], actions: &mut [f32], act_dim: usize, buffers: &mut Buffers) {

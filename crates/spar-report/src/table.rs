@@ -349,7 +349,7 @@ pub(crate) fn facts(results: &Results) -> Vec<(&'static str, String)> {
             short(method),
             distinct(of.iter().copied(), |c| c.updates)
         );
-        if method != ANCHOR {
+        if method != ANCHOR && of.iter().any(|cell| cell.anchor_updates > 0) {
             let anchor = distinct(of.iter().copied(), |c| c.anchor_updates);
             write!(text, " (after {anchor} of its anchor)").ok()?;
         }

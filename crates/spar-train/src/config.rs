@@ -5,7 +5,7 @@ use spar_anchor::{Anchor, AnchorConfig};
 use spar_critic::CriticConfig;
 use spar_rectify::{RectifyConfig, Spar};
 
-use crate::error::TrainError;
+use crate::{error::TrainError, spec::Method};
 
 /// The suite whose `[train]` table holds the defaults of a single run.
 const DEFAULTS: &str = include_str!("../../../suites/mujoco.toml");
@@ -38,6 +38,10 @@ pub struct TrainConfig {
     pub critic: CriticConfig,
     /// The residual policy.
     pub rectify: RectifyConfig,
+    /// All settings of a baseline, typed by [`spar_baselines`]; absent for `bc` and
+    /// `spar`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<toml::Table>,
 }
 
 /// [`spar_nn::Precision`] in a suite file: `"f32"` or `"bf16"`.
@@ -71,6 +75,37 @@ impl TrainConfig {
             .map_err(|e| TrainError::Config(one_line(&e)))?;
         config.check()?;
         Ok(config)
+    }
+
+    /// [`Self::from_table`] for a run of `method`, whose own settings are those in
+    /// `method` of the table and its defaults where there are none.
+    ///
+    /// # Errors
+    /// As there, for both.
+    pub fn for_method(table: toml::Table, method: Method) -> Result<Self, TrainError> {
+        let mut config = Self::from_table(table)?;
+        config.method = match method {
+            Method::Bc | Method::Spar => None,
+            Method::Baseline(entry) => {
+                let own = config.method.take().unwrap_or_default();
+                Some(entry.settings(own).map_err(setting)?)
+            }
+        };
+        Ok(config)
+    }
+
+    /// The defaults of a single run of `method`: those of `suites/mujoco.toml`.
+    ///
+    /// # Errors
+    /// Only if that file was broken when this crate was built; a test holds it.
+    pub fn defaults_of(method: Method) -> Result<Self, TrainError> {
+        let suite: spar_core::Suite =
+            toml::from_str(DEFAULTS).map_err(|e| TrainError::Config(one_line(&e)))?;
+        let mut table = suite.train;
+        if let Some(own) = suite.method.get(method.name()) {
+            table.insert("method".to_owned(), own.settings.clone().into());
+        }
+        Self::for_method(table, method)
     }
 
     /// The defaults: the `[train]` table of `suites/mujoco.toml`.
@@ -174,6 +209,11 @@ impl TrainConfig {
     }
 }
 
+/// An error of a method's settings as one of ours.
+pub(crate) fn setting(error: spar_baselines::SettingsError) -> TrainError {
+    TrainError::Config(error.to_string())
+}
+
 fn one_line(error: &dyn std::fmt::Display) -> String {
     error.to_string().trim().replace('\n', " ")
 }
@@ -187,10 +227,27 @@ mod tests {
     fn every_preset_and_task_of_the_suite_configures_a_run() {
         let suite: spar_core::Suite = toml::from_str(DEFAULTS).unwrap();
         for preset in suite.presets.keys() {
-            for task in &suite.tasks {
-                let table = suite.hyper_parameters(preset, &task.to_string()).unwrap();
-                TrainConfig::from_table(table).unwrap();
+            for (task, method) in suite
+                .tasks
+                .iter()
+                .flat_map(|task| Method::all().map(move |method| (task, method)))
+            {
+                let table = suite.run_settings(preset, &task.to_string(), method.name());
+                TrainConfig::for_method(table.unwrap(), method).unwrap();
             }
+        }
+    }
+
+    /// What xtask plans by, it cannot ask the registry for.
+    #[test]
+    fn the_suite_names_every_baseline_as_the_registry_does() {
+        let suite: spar_core::Suite = toml::from_str(DEFAULTS).unwrap();
+        let mut registered: Vec<&str> = spar_baselines::METHODS.iter().map(|m| m.name).collect();
+        registered.sort_unstable();
+        assert_eq!(suite.method.keys().collect::<Vec<_>>(), registered);
+        for (name, own) in &suite.method {
+            let entry = spar_baselines::find(name).unwrap();
+            assert_eq!(own.anchored, entry.anchored, "`anchored` of {name}");
         }
     }
 

@@ -13,6 +13,8 @@ pub enum Phase {
     Anchor,
     /// Rectifying the anchor.
     Spar,
+    /// Training a baseline.
+    Method,
     /// Judging the last checkpoint.
     Eval,
 }
@@ -23,6 +25,7 @@ impl Phase {
         match self {
             Self::Anchor => "anchor",
             Self::Spar => "spar",
+            Self::Method => "method",
             Self::Eval => "eval",
         }
     }

@@ -62,6 +62,14 @@ impl<'k, D: Device> DevicePolicy<'k, D> {
                 obs_std,
                 net,
             }) => (obs_mean, obs_std, net, None),
+            Contents::Latent(_) => {
+                return Err(TrainError::File {
+                    file: path.to_owned(),
+                    why: "acts in a latent space, which the CUDA kernels do not know; \
+                          use --device cpu"
+                        .to_owned(),
+                });
+            }
         };
         let net = |net: &RowMlp, scale| -> Result<_, TrainError> {
             let (shape, params) = net.to_params().ok_or_else(|| TrainError::File {

@@ -9,8 +9,16 @@ pub enum TrainError {
     #[error("hyper-parameters: {0}")]
     Config(String),
     /// The method is not one of ours.
-    #[error("unknown method `{0}`; expected one of: bc, spar")]
-    Method(String),
+    #[error("unknown method `{got}`; expected one of: {expected}")]
+    Method {
+        /// The name given.
+        got: String,
+        /// The names there are.
+        expected: String,
+    },
+    /// The method runs on the CPU only.
+    #[error("method {0} is trained on the CPU only; leave --device out or give --device cpu")]
+    CpuOnly(&'static str),
     /// There is no such device.
     #[error("unknown device `{0}`; expected one of: cpu, cuda")]
     DeviceName(String),
@@ -51,7 +59,7 @@ pub enum TrainError {
          lower the learning rate or check the data"
     )]
     NonFinite {
-        /// `anchor` or `spar`.
+        /// `anchor`, `spar` or `method`.
         phase: &'static str,
         /// The update.
         update: u64,
@@ -102,6 +110,9 @@ pub enum TrainError {
     /// A checkpoint could not be read or written.
     #[error(transparent)]
     State(#[from] spar_nn::StateError),
+    /// A baseline could not start.
+    #[error(transparent)]
+    Start(#[from] spar_baselines::StartError),
     /// A device failed.
     #[error(transparent)]
     Device(#[from] spar_nn::device::CudaError),

@@ -90,11 +90,7 @@ impl Folder {
         spec: &RunSpec,
         checkpoint: Option<&State>,
     ) -> Result<(), TrainError> {
-        let counter = match spec.method {
-            Method::Bc => "updates.anchor",
-            Method::Spar => "updates.spar",
-        };
-        let there = checkpoint.and_then(|c| c.get_count(counter).ok());
+        let there = checkpoint.and_then(|c| c.get_count(spec.method.counter()).ok());
         if let Some(there) = there.filter(|&there| there > spec.updates()) {
             return Err(TrainError::Beyond {
                 folder: self.path.clone(),
@@ -127,7 +123,7 @@ impl Folder {
         let record: RunRecord = read_json(&path)?;
         let own = match spec.method {
             Method::Bc => record.anchor_updates,
-            Method::Spar => record.updates,
+            Method::Spar | Method::Baseline(_) => record.updates,
         };
         let same = own == spec.updates() && record.returns.len() == spec.final_episodes;
         Ok(same.then_some(record))

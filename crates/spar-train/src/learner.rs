@@ -270,7 +270,7 @@ impl<D: Device> SparLearner for Mirrored<DeviceSpar<'_, D>, Spar> {
     }
 }
 
-fn slices(batch: &Batch) -> BatchSlices<'_> {
+pub(crate) fn slices(batch: &Batch) -> BatchSlices<'_> {
     BatchSlices {
         rows: batch.size,
         obs: &batch.obs,

@@ -7,6 +7,7 @@
 //! [`run_on`]; all else is the same. Algorithms do no input or output; it all happens here, through the
 //! one atomic writer.
 
+mod baseline_policy;
 mod config;
 mod control;
 mod device_policy;

@@ -6,27 +6,67 @@
 //! |---|---|---|
 //! | `obs_mean`, `obs_std` | `[obs_dim]` | `s = (obs - obs_mean) / obs_std` |
 //! | `anchor.layers.<i>.weight`, `.bias` | `[out, in]`, `[out]` | `b = tanh(net(s))`, ReLU between layers |
-//! | `residual.layers.<i>.weight`, `.bias` | `[out, in]`, `[out]` | `d = rho tanh(net([s, b, z]))`, `z = 0`, ReLU between layers; absent for `bc` |
+//! | `residual.layers.<i>.weight`, `.bias` | `[out, in]`, `[out]` | `d = rho tanh(net([s, b, z]))`, `z = 0` (no `z` for `rpl`), ReLU between layers; absent for `bc` |
 //! | `residual.rho`, `residual.sigma_z` | `[1]` | largest residual; spread of drawn latents |
 //! | `critic.<n>.layers.<i>.weight`, `.bias` | `[out, in]`, `[out]` | `Q_n(s, a) = net([s, a])`, ReLU between layers; what best-of-K acting chooses by |
 //! | `critic.deviations` | `[1]` | a candidate's value is the critics' mean less this many standard deviations; absent, their least |
 //! | `<layer>.norm.weight`, `.norm.bias` | `[out]` | gain and shift of a LayerNorm (eps 1e-5) between that layer and its activation, where present |
 //!
 //! and acts by `clip(b + d, -1, 1)`. Its metadata entry `spar` is a JSON object:
-//! [`About`]. A plain network from elsewhere is read too: `layers.<i>.weight`,
+//! [`About`].
+//!
+//! A method that acts by one network writes a plain one: `layers.<i>.weight`,
+//! `layers.<i>.bias`, `obs_mean`, `obs_std`, with `activation` and `output` inside
+//! `spar`. One that acts in a latent space (`plas`, `bcq`) writes
+//!
+//! | tensor | shape | meaning |
+//! |---|---|---|
+//! | `decoder.layers.<i>.*` | | `a = tanh(net([s, z]))`, ReLU between layers |
+//! | `latent.layers.<i>.*`, `latent.bound` | , `[1]` | `z = bound tanh(net(s))` |
+//! | `latent.candidates`, `latent.clip`, `critic.0.*` | `[1]`, `[1]` | or so many `z ~ N(0, 1)`, clipped, of which the critic chooses |
+//! | `perturbation.layers.<i>.*`, `perturbation.size` | , `[1]` | `a + size tanh(net([s, a]))`, where present |
+//!
+//! and clips. A plain network from elsewhere is read too: `layers.<i>.weight`,
 //! `layers.<i>.bias`, optional `.norm.*`, `obs_mean` and `obs_std`, and metadata
 //! `activation` (`relu`, `tanh`, `leaky_relu_0.01`) and `output` (`identity`,
 //! `tanh`); its actions are clipped to `[-1, 1]`.
 
+mod write;
+
 use std::{collections::HashMap, num::NonZeroUsize, path::Path};
 
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
-use spar_core::{DatasetIdentity, EnvId, Policy, files::in_file, write_atomic};
+use spar_baselines::{Latent, LatentActor};
+use spar_core::{DatasetIdentity, EnvId, Policy, files::in_file};
 use spar_nn::{Activation, Conservatism, Linear, Norm, RowMlp};
 use spar_rectify::{Residual, SparPolicy};
 
-use crate::{error::TrainError, plain_policy::PlainPolicy, spec::Method};
+use crate::{
+    baseline_policy::LatentPolicy, error::TrainError, plain_policy::PlainPolicy, spec::Method,
+};
+
+pub use write::write;
+pub(crate) use write::write_contents;
+
+/// Hidden activations of plain networks by their names in metadata.
+const HIDDEN: [(&str, Activation); 3] = [
+    ("relu", Activation::Relu),
+    ("tanh", Activation::Tanh),
+    ("leaky_relu_0.01", Activation::LeakyRelu(0.01)),
+];
+
+/// Output activations of plain networks by their names in metadata.
+const OUTPUT: [(&str, Activation); 2] = [
+    ("identity", Activation::Identity),
+    ("tanh", Activation::Tanh),
+];
+
+/// The metadata entry that tells a plain network.
+const ACTIVATION_KEY: &str = "activation";
+
+/// The metadata entry of a plain network's output.
+const OUTPUT_KEY: &str = "output";
 
 /// The metadata entry that tells our own policies from plain networks.
 const METADATA_KEY: &str = "spar";
@@ -37,7 +77,7 @@ const DEVIATIONS: &str = "critic.deviations";
 /// What a policy file says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct About {
-    /// `bc` or `spar`.
+    /// The method's name, as in `bc`.
     pub method: String,
     /// The environment it was trained for.
     pub env: EnvId,
@@ -49,88 +89,6 @@ pub struct About {
     pub seed: u64,
     /// Updates of the method's own networks.
     pub updates: u64,
-}
-
-/// Writes `policy` to `path`, atomically.
-///
-/// # Errors
-/// If the file cannot be written.
-pub fn write(path: &Path, policy: &SparPolicy, about: &About) -> Result<(), TrainError> {
-    let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = vec![
-        (
-            "obs_mean".into(),
-            vec![policy.obs_mean.len()],
-            policy.obs_mean.clone(),
-        ),
-        (
-            "obs_std".into(),
-            vec![policy.obs_std.len()],
-            policy.obs_std.clone(),
-        ),
-    ];
-    let mut add = |prefix: &str, net: &RowMlp| {
-        for (i, layer) in net.layers.iter().enumerate() {
-            let (input, output) = (layer.input(), layer.output());
-            let weight = transpose(&layer.weight, input, output);
-            tensors.push((
-                format!("{prefix}.layers.{i}.weight"),
-                vec![output, input],
-                weight,
-            ));
-            tensors.push((
-                format!("{prefix}.layers.{i}.bias"),
-                vec![output],
-                layer.bias.clone(),
-            ));
-            if let Some(norm) = &layer.norm {
-                for (name, values) in [("weight", &norm.gain), ("bias", &norm.shift)] {
-                    let name = format!("{prefix}.layers.{i}.norm.{name}");
-                    tensors.push((name, vec![output], values.clone()));
-                }
-            }
-        }
-    };
-    add("anchor", &policy.anchor);
-    if let Some(residual) = &policy.residual {
-        add("residual", &residual.decoder);
-        for (i, critic) in residual.critics.iter().enumerate() {
-            add(&format!("critic.{i}"), critic);
-        }
-        let mut scalars = vec![
-            ("residual.rho", residual.rho),
-            ("residual.sigma_z", residual.sigma_z),
-        ];
-        if let Conservatism::MeanMinusStd(deviations) = residual.conservatism {
-            scalars.push((DEVIATIONS, deviations));
-        }
-        for (name, value) in scalars {
-            tensors.push((name.to_owned(), vec![1], vec![value]));
-        }
-    }
-    let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
-        .into_iter()
-        .map(|(name, shape, v)| {
-            (
-                name,
-                shape,
-                v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            )
-        })
-        .collect();
-    let views = bytes.iter().map(|(name, shape, data)| {
-        TensorView::new(Dtype::F32, shape.clone(), data).map(|view| (name.as_str(), view))
-    });
-    let wrong = |why: String| TrainError::File {
-        file: path.to_owned(),
-        why,
-    };
-    let views = views
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| wrong(e.to_string()))?;
-    let about = serde_json::to_string(about).map_err(|e| wrong(e.to_string()))?;
-    let metadata = HashMap::from([(METADATA_KEY.to_owned(), about)]);
-    let file = safetensors::serialize(views, Some(metadata)).map_err(|e| wrong(e.to_string()))?;
-    Ok(write_atomic(path, &file)?)
 }
 
 /// Reads the policy at `path`, ours or a plain network, and checks that its
@@ -173,6 +131,7 @@ pub fn read_best_of(
     Ok(match contents {
         Contents::Spar(policy) => Box::new(policy),
         Contents::Plain(policy) => Box::new(policy),
+        Contents::Latent(policy) => Box::new(policy),
     })
 }
 
@@ -196,21 +155,32 @@ pub fn about(path: &Path) -> Result<Option<About>, TrainError> {
 pub(crate) enum Contents {
     Spar(SparPolicy),
     Plain(PlainPolicy),
+    Latent(LatentPolicy),
+}
+
+impl Contents {
+    pub(crate) fn policy(&self) -> &dyn Policy {
+        match self {
+            Self::Spar(policy) => policy,
+            Self::Plain(policy) => policy,
+            Self::Latent(policy) => policy,
+        }
+    }
 }
 
 /// The policy at `path`, checked as by [`read`].
 pub(crate) fn contents(path: &Path, env: EnvId) -> Result<Contents, TrainError> {
     let bytes = std::fs::read(path).map_err(|e| in_file(e, path))?;
     let reader = Reader::new(path, &bytes)?;
-    let contents = if reader.metadata.contains_key(METADATA_KEY) {
+    let ours = reader.metadata.contains_key(METADATA_KEY);
+    let contents = if ours && reader.has("decoder.layers.0.weight") {
+        Contents::Latent(reader.latent()?)
+    } else if ours && !reader.metadata.contains_key(ACTIVATION_KEY) {
         Contents::Spar(reader.spar()?)
     } else {
         Contents::Plain(reader.plain()?)
     };
-    let policy: &dyn Policy = match &contents {
-        Contents::Spar(policy) => policy,
-        Contents::Plain(policy) => policy,
-    };
+    let policy = contents.policy();
     let (obs, act) = (policy.obs_dim(), policy.act_dim());
     if (obs, act) != (env.obs_dim(), env.act_dim()) {
         return Err(reader.wrong(format!(
@@ -236,10 +206,19 @@ impl<'a> Reader<'a> {
             why: format!("not a safetensors file: {e}"),
         };
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(wrong)?;
+        let mut metadata = header.metadata().clone().unwrap_or_default();
+        // A plain network of ours says inside that entry what others say beside it.
+        let about = metadata.get(METADATA_KEY).map(String::as_str);
+        let about: Option<serde_json::Value> = about.and_then(|t| serde_json::from_str(t).ok());
+        for key in [ACTIVATION_KEY, OUTPUT_KEY] {
+            if let Some(text) = about.as_ref().and_then(|about| about[key].as_str()) {
+                metadata.insert(key.to_owned(), text.to_owned());
+            }
+        }
         Ok(Self {
             path,
             file: SafeTensors::deserialize(bytes).map_err(wrong)?,
-            metadata: header.metadata().clone().unwrap_or_default(),
+            metadata,
         })
     }
 
@@ -248,6 +227,10 @@ impl<'a> Reader<'a> {
             file: self.path.to_owned(),
             why,
         }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.file.tensor(name).is_ok()
     }
 
     /// The finite `f32` values of tensor `name` of rank `rank`, and its shape.
@@ -427,6 +410,49 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// A policy in a decoder's latent space.
+    fn latent(&self) -> Result<LatentPolicy, TrainError> {
+        let net = |prefix, output| self.net(prefix, Activation::Relu, output);
+        let decoder = net("decoder.", Activation::Tanh)?;
+        let latent = if self.has("latent.layers.0.weight") {
+            Latent::Actor {
+                net: net("latent.", Activation::Tanh)?,
+                bound: self.scalar("latent.bound")?,
+            }
+        } else {
+            let candidates = self.scalar("latent.candidates")?;
+            Latent::Best {
+                critic: net("critic.0.", Activation::Identity)?,
+                candidates: NonZeroUsize::new(candidates as usize).ok_or_else(|| {
+                    self.wrong(format!(
+                        "`latent.candidates` is {candidates}, expected at least 1"
+                    ))
+                })?,
+                clip: self.scalar("latent.clip")?,
+            }
+        };
+        let perturbation = if self.has("perturbation.layers.0.weight") {
+            let net = net("perturbation.", Activation::Tanh)?;
+            Some((net, self.scalar("perturbation.size")?))
+        } else {
+            None
+        };
+        let actor = LatentActor {
+            decoder,
+            latent,
+            perturbation,
+        };
+        let Some(obs_dim) = actor.widths() else {
+            return Err(self.wrong("its networks do not fit each other".to_owned()));
+        };
+        let (obs_mean, obs_std) = self.normalizer(obs_dim)?;
+        Ok(LatentPolicy {
+            obs_mean,
+            obs_std,
+            actor,
+        })
+    }
+
     fn plain(&self) -> Result<PlainPolicy, TrainError> {
         let named = |key: &str, known: &[(&str, Activation)]| {
             let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
@@ -445,24 +471,10 @@ impl<'a> Reader<'a> {
                 ))
             })
         };
-        let hidden = named(
-            "activation",
-            &[
-                ("relu", Activation::Relu),
-                ("tanh", Activation::Tanh),
-                ("leaky_relu_0.01", Activation::LeakyRelu(0.01)),
-            ],
-        )?;
-        let output = named(
-            "output",
-            &[
-                ("identity", Activation::Identity),
-                ("tanh", Activation::Tanh),
-            ],
-        )?;
+        let hidden = named(ACTIVATION_KEY, &HIDDEN)?;
+        let output = named(OUTPUT_KEY, &OUTPUT)?;
         let net = self.net("", hidden, output)?;
-        let has = |name| self.file.tensor(name).is_ok();
-        let (obs_mean, obs_std) = if has("obs_mean") || has("obs_std") {
+        let (obs_mean, obs_std) = if self.has("obs_mean") || self.has("obs_std") {
             self.normalizer(net.input_dim())?
         } else {
             (vec![0.0; net.input_dim()], vec![1.0; net.input_dim()])
@@ -476,7 +488,7 @@ impl<'a> Reader<'a> {
 }
 
 /// The transpose of row-major `[rows, cols]` as row-major `[cols, rows]`.
-fn transpose(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
+pub(crate) fn transpose(values: &[f32], rows: usize, cols: usize) -> Vec<f32> {
     let columns = 0..cols;
     columns
         .flat_map(|c| (0..rows).map(move |r| values[r * cols + c]))

@@ -1,6 +1,8 @@
 //! The loop of a run: anchor phase, SPAR phase, final evaluation.
 
+mod baseline;
 mod judge;
+mod log;
 
 use std::{
     io,
@@ -8,7 +10,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::Serialize;
+use crate::{
+    config::DetachedPrecision,
+    control::{Control, Phase, Progress},
+    error::TrainError,
+    folder::{CurvePoint, Folder, read_json},
+    learner::{AnchorLearner, Backend, Cpu, OnDevice, SparLearner},
+    policy_file::Contents,
+    spec::{DeviceKind, Method, RunSpec},
+};
 use spar_anchor::{Anchor, AnchorTrainer};
 use spar_core::{RunRecord, Stream};
 use spar_data::{Batch, Normalizer, Sampler, Transitions};
@@ -16,16 +26,8 @@ use spar_nn::{
     State,
     device::{Device, Kernels},
 };
-use spar_rectify::SparPolicy;
 
-use crate::{
-    config::DetachedPrecision,
-    control::{Control, Phase, Progress},
-    error::TrainError,
-    folder::{CurvePoint, Folder, read_json, write_json},
-    learner::{AnchorLearner, Backend, Cpu, OnDevice, SparLearner},
-    spec::{DeviceKind, Method, RunSpec},
-};
+use log::{AnchorLine, Line, lines_until};
 
 /// Updates between two lines of `metrics.jsonl`.
 const LOG_EVERY: u64 = 500;
@@ -69,6 +71,12 @@ pub fn run_on<'a, D: Device>(
 /// Refuses a spec of another device than `B`, or of a setting it does not have.
 pub(crate) fn check<B: Backend>(_backend: &B, spec: &RunSpec) -> Result<(), TrainError> {
     spec.config.check()?;
+    if let Method::Baseline(entry) = spec.method {
+        if spec.device != DeviceKind::Cpu {
+            return Err(TrainError::CpuOnly(entry.name));
+        }
+        spec.settings()?;
+    }
     if spec.device != B::KIND {
         return Err(TrainError::Config(format!(
             "`device` is {}, but the updates would be computed on {}",
@@ -104,10 +112,24 @@ fn run_with<'a, B: Backend>(
     let checkpoint = folder.read_checkpoint()?;
     folder.begin(spec, checkpoint.as_ref())?;
     let mut session = Session::new(spec, data, folder, control, checkpoint.as_ref())?;
-    let anchor = session.anchor_phase(backend, checkpoint.as_ref())?;
+    let mut anchor = || session.anchor_phase(backend, checkpoint.as_ref());
     let policy = match spec.method {
-        Method::Bc => session.policy_of_anchor(&anchor)?,
-        Method::Spar => session.spar_phase(backend, anchor, checkpoint.as_ref())?,
+        Method::Bc => {
+            let anchor = anchor()?;
+            session.policy_of_anchor(&anchor)?
+        }
+        Method::Spar => {
+            let anchor = anchor()?;
+            session.spar_phase(backend, anchor, checkpoint.as_ref())?
+        }
+        Method::Baseline(entry) => {
+            let anchor = if entry.anchored {
+                Some(anchor()?)
+            } else {
+                None
+            };
+            session.baseline_phase(entry, anchor, checkpoint.as_ref())?
+        }
     };
     session.finish(&policy)
 }
@@ -175,9 +197,9 @@ impl<'a> Session<'a> {
         let (spec, config) = (self.spec, &self.spec.config.anchor);
         let mut init = Stream::new(spec.seed, "anchor/init");
         let anchor = Anchor::new(config, self.data.obs_dim(), self.data.act_dim(), &mut init)?;
-        if spec.method == Method::Spar {
+        if spec.method != Method::Bc {
             // Past the anchor phase its parameters come with everything else.
-            if checkpoint.is_some_and(|c| c.get_count("updates.spar").is_ok()) {
+            if checkpoint.is_some_and(|c| c.get_count(spec.method.counter()).is_ok()) {
                 return Ok(anchor);
             }
             if let Some(folder) = self.control.anchor.clone() {
@@ -257,7 +279,7 @@ impl<'a> Session<'a> {
         backend: &B,
         anchor: Anchor,
         checkpoint: Option<&State>,
-    ) -> Result<SparPolicy, TrainError> {
+    ) -> Result<Contents, TrainError> {
         let spec = self.spec;
         let config = &spec.config;
         let dims = (self.data.obs_dim(), self.data.act_dim());
@@ -332,25 +354,6 @@ impl<'a> Session<'a> {
             .for_each(|r| *r *= self.reward_scale);
     }
 
-    fn log<M: Serialize>(
-        &mut self,
-        update: u64,
-        last: u64,
-        line: impl FnOnce() -> Line<M>,
-    ) -> Result<(), TrainError> {
-        if update.is_multiple_of(LOG_EVERY) || update == last {
-            let line = line();
-            let text = serde_json::to_string(&line).map_err(io::Error::from)?;
-            let own = (line.phase == Phase::Spar) == (self.spec.method == Method::Spar);
-            if own && !update.is_multiple_of(LOG_EVERY) {
-                self.last_line = Some(text);
-            } else {
-                self.metrics.push(text);
-            }
-        }
-        Ok(())
-    }
-
     /// Checkpoint, progress and stopping: what follows every update.
     fn after_update(
         &mut self,
@@ -390,15 +393,15 @@ impl<'a> Session<'a> {
 
     fn report(&mut self, phase: Phase, update: u64) -> Result<(), TrainError> {
         let config = &self.spec.config;
-        let anchor = if self.control.anchor.is_some() {
+        let anchor = if self.control.anchor.is_some() || !self.spec.method.anchored() {
             0
         } else {
             config.anchor.updates
         };
         let (before, total) = match (self.spec.method, phase) {
             (Method::Bc, _) => (0, anchor),
-            (Method::Spar, Phase::Anchor) => (0, anchor + config.updates),
-            (Method::Spar, _) => (anchor, anchor + config.updates),
+            (_, Phase::Anchor) => (0, anchor + config.updates),
+            _ => (anchor, anchor + config.updates),
         };
         let progress = Progress {
             done: before + update,
@@ -410,63 +413,6 @@ impl<'a> Session<'a> {
 
     fn wall_s(&self) -> f64 {
         self.spent + self.started.elapsed().as_secs_f64()
-    }
-
-    /// Writes the diagnostic file of a diverged run and returns its error.
-    fn diverged<M: Serialize>(&self, line: &Line<M>) -> Result<TrainError, TrainError> {
-        let range = |values: &[f32]| {
-            let low = values.iter().copied().fold(f32::INFINITY, f32::min);
-            let high = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            [low, high]
-        };
-        let diagnostic = self.folder.file("diagnostic.json");
-        let batch = &self.batch;
-        write_json(
-            &diagnostic,
-            &serde_json::json!({
-                "phase": line.phase,
-                "update": line.update,
-                // JSON has no NaN: what is not finite reads null here.
-                "metrics": line.metrics,
-                "batch_range": {
-                    "obs": range(&batch.obs),
-                    "actions": range(&batch.actions),
-                    "rewards": range(&batch.rewards),
-                    "next_obs": range(&batch.next_obs),
-                },
-                "reward_scale": self.reward_scale,
-                "spec": self.spec,
-            }),
-        )?;
-        Ok(TrainError::NonFinite {
-            phase: line.phase.name(),
-            update: line.update,
-            diagnostic,
-        })
-    }
-}
-
-/// One line of `metrics.jsonl`.
-#[derive(Serialize)]
-struct Line<M> {
-    phase: Phase,
-    update: u64,
-    #[serde(flatten)]
-    metrics: M,
-}
-
-#[derive(Serialize)]
-struct AnchorLine {
-    loss: f32,
-}
-
-/// The lines of `metrics.jsonl` up to the checkpoint's moment.
-fn lines_until(path: &Path, state: &State) -> Result<Vec<String>, TrainError> {
-    let count = state.get_count("metrics.lines")? as usize;
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(text.lines().take(count).map(str::to_owned).collect()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(e) => Err(spar_core::files::in_file(e, path).into()),
     }
 }
 

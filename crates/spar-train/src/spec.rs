@@ -1,18 +1,20 @@
 //! What decides a run.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use spar_baselines::{Entry, METHODS};
 use spar_core::{DatasetIdentity, EnvId};
 
-use crate::{config::TrainConfig, error::TrainError};
+use crate::{config::TrainConfig, control::Phase, error::TrainError};
 
 /// A method that can be trained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug)]
 pub enum Method {
     /// The behaviour-cloning anchor alone.
     Bc,
     /// The anchor, then its rectification.
     Spar,
+    /// A method of `spar-baselines`.
+    Baseline(&'static Entry),
 }
 
 impl Method {
@@ -21,18 +23,72 @@ impl Method {
         match self {
             Self::Bc => "bc",
             Self::Spar => "spar",
+            Self::Baseline(entry) => entry.name,
         }
+    }
+
+    /// Every method there is.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let baselines = METHODS.iter().map(Self::Baseline);
+        [Self::Bc, Self::Spar].into_iter().chain(baselines)
+    }
+
+    /// Whether it begins with training the anchor.
+    pub fn anchored(self) -> bool {
+        match self {
+            Self::Bc | Self::Spar => true,
+            Self::Baseline(entry) => entry.anchored,
+        }
+    }
+
+    /// The phase in which its own networks are trained.
+    pub(crate) fn phase(self) -> Phase {
+        match self {
+            Self::Bc => Phase::Anchor,
+            Self::Spar => Phase::Spar,
+            Self::Baseline(_) => Phase::Method,
+        }
+    }
+
+    /// What a checkpoint counts the updates of its own networks under.
+    pub(crate) fn counter(self) -> &'static str {
+        match self {
+            Self::Bc => "updates.anchor",
+            Self::Spar => "updates.spar",
+            Self::Baseline(_) => "updates.method",
+        }
+    }
+}
+
+impl PartialEq for Method {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for Method {}
+
+impl Serialize for Method {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Method {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        name.parse().map_err(serde::de::Error::custom)
     }
 }
 
 impl std::str::FromStr for Method {
     type Err = TrainError;
     fn from_str(text: &str) -> Result<Self, TrainError> {
-        match text {
-            "bc" => Ok(Self::Bc),
-            "spar" => Ok(Self::Spar),
-            other => Err(TrainError::Method(other.to_owned())),
-        }
+        let found = Self::all().find(|method| method.name() == text);
+        found.ok_or_else(|| TrainError::Method {
+            got: text.to_owned(),
+            expected: Self::all().map(Self::name).collect::<Vec<_>>().join(", "),
+        })
     }
 }
 
@@ -101,7 +157,42 @@ impl RunSpec {
     pub fn updates(&self) -> u64 {
         match self.method {
             Method::Bc => self.config.anchor.updates,
-            Method::Spar => self.config.updates,
+            Method::Spar | Method::Baseline(_) => self.config.updates,
+        }
+    }
+
+    /// The settings of the baseline this is a run of.
+    ///
+    /// # Errors
+    /// If there are none, or wrong ones.
+    pub(crate) fn settings(&self) -> Result<&toml::Table, TrainError> {
+        let Method::Baseline(entry) = self.method else {
+            let why = format!("`{}` has no settings of its own", self.method.name());
+            return Err(TrainError::Config(why));
+        };
+        let Some(table) = &self.config.method else {
+            return Err(TrainError::Config(format!(
+                "`method` is missing, expected the settings of {}",
+                entry.name
+            )));
+        };
+        entry.feed(table).map_err(crate::config::setting)?;
+        Ok(table)
+    }
+
+    /// Whether a setting, by its path, reaches nothing this run trains.
+    fn is_beyond(&self, field: &str) -> bool {
+        let spars = [
+            "config.critic.",
+            "config.rectify.",
+            "config.detached_precision",
+        ];
+        let anchors = ["config.anchor.", "config.batch_size", "config.reward_range"];
+        let starts = |prefixes: &[&str]| prefixes.iter().any(|p| field.starts_with(p));
+        match self.method {
+            Method::Spar => false,
+            Method::Bc => starts(&spars),
+            Method::Baseline(entry) => starts(&spars) || (!entry.anchored && starts(&anchors)),
         }
     }
 
@@ -113,22 +204,14 @@ impl RunSpec {
             let mut spec = spec.clone();
             match self.method {
                 Method::Bc => (spec.config.anchor.updates, spec.config.updates) = (0, 0),
-                Method::Spar => spec.config.updates = 0,
+                Method::Spar | Method::Baseline(_) => spec.config.updates = 0,
             }
             spec.final_episodes = 0;
             let mut fields = Vec::new();
             if let Ok(value) = serde_json::to_value(&spec) {
                 flatten("", &value, &mut fields);
             }
-            if self.method == Method::Bc {
-                // Nothing of these reaches an anchor.
-                let beyond = [
-                    "config.critic.",
-                    "config.rectify.",
-                    "config.detached_precision",
-                ];
-                fields.retain(|(field, _)| !beyond.iter().any(|p| field.starts_with(p)));
-            }
+            fields.retain(|(field, _)| !self.is_beyond(field));
             fields
         };
         let pairs = flat(there).into_iter().zip(flat(self));

@@ -1,31 +1,32 @@
 //! How fast this machine trains, for estimates before a long run.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use serde::Serialize;
 use spar_anchor::{Anchor, AnchorTrainer};
+use spar_baselines::{Entry, Replay, Sample, Start};
 use spar_core::Stream;
 use spar_data::{Batch, Normalizer, Sampler, Transitions};
 use spar_nn::device::{Device, Kernels};
 
 use crate::{
     error::TrainError,
-    learner::{AnchorLearner, Backend, Cpu, OnDevice, SparLearner},
+    learner::{AnchorLearner, Backend, Cpu, OnDevice, SparLearner, slices},
     run::check,
-    spec::RunSpec,
+    spec::{Method, RunSpec},
 };
 
 /// Updates per second measured on this machine, for estimates.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Throughput {
     /// SPAR updates, averaged over fitting and self-imitation in the run's
-    /// proportion.
+    /// proportion; or a baseline's first updates.
     pub updates_per_s: f64,
     /// Anchor updates.
     pub anchor_updates_per_s: f64,
-    /// SPAR updates of one run.
+    /// Those updates of one run.
     pub total_updates: u64,
-    /// Anchor updates of one run.
+    /// Anchor updates of one run; none where there is no anchor.
     pub anchor_updates: u64,
 }
 
@@ -61,6 +62,9 @@ fn throughput_with<B: Backend>(
     seconds: f64,
 ) -> Result<Throughput, TrainError> {
     check(backend, spec)?;
+    if let Method::Baseline(entry) = spec.method {
+        return throughput_of(entry, spec, data, seconds);
+    }
     let config = &spec.config;
     let dims = (data.obs_dim(), data.act_dim());
     let normalizer = Normalizer::of(data);
@@ -113,5 +117,60 @@ fn throughput_with<B: Backend>(
         anchor_updates_per_s: anchor_rate,
         total_updates: config.updates,
         anchor_updates: config.anchor.updates,
+    })
+}
+
+/// [`Throughput`] of a baseline: of its first updates, and of its anchor's where it
+/// has one.
+fn throughput_of(
+    entry: &Entry,
+    spec: &RunSpec,
+    data: &Transitions,
+    seconds: f64,
+) -> Result<Throughput, TrainError> {
+    let config = &spec.config;
+    let settings = spec.settings()?;
+    let feed = entry.feed(settings).map_err(crate::config::setting)?;
+    let replay = Arc::new(Replay::new(data, &feed, spec.env.horizon())?);
+    let (obs_dim, act_dim) = (data.obs_dim(), data.act_dim());
+    let mut stream = Stream::new(spec.seed, "throughput");
+    let mut rate = |rows, update: &mut dyn FnMut(u64, &Sample) -> Result<(), TrainError>| {
+        let mut batch = Batch::new(rows, obs_dim, act_dim);
+        let (start, mut updates) = (Instant::now(), 0u64);
+        while updates == 0 || start.elapsed().as_secs_f64() < seconds / 2.0 {
+            let mut index = Vec::new();
+            replay.draw(&mut stream, &mut batch, &mut index);
+            let batch = spar_nn::Batch::of(&slices(&batch))?;
+            updates += 1;
+            update(updates, &Sample { batch, index })?;
+        }
+        Ok::<f64, TrainError>(updates as f64 / start.elapsed().as_secs_f64())
+    };
+    let mut init = Stream::new(spec.seed, "throughput/init");
+    let anchor = Anchor::new(&config.anchor, obs_dim, act_dim, &mut init)?;
+    let mut trainer = AnchorTrainer::new(anchor, &config.anchor);
+    let anchor_rate = rate(config.batch_size, &mut |_, sample| {
+        Ok(trainer.update(&sample.batch).map(drop)?)
+    })?;
+    let start = Start {
+        obs_dim,
+        act_dim,
+        seed: spec.seed,
+        replay: Arc::clone(&replay),
+        anchor: entry.anchored.then(|| trainer.freeze()),
+    };
+    let mut learner = entry.start(settings, start)?;
+    let updates_per_s = rate(feed.data.batch_size, &mut |step, sample| {
+        Ok(learner.update(step, sample).map(drop)?)
+    })?;
+    Ok(Throughput {
+        updates_per_s,
+        anchor_updates_per_s: anchor_rate,
+        total_updates: config.updates,
+        anchor_updates: if entry.anchored {
+            config.anchor.updates
+        } else {
+            0
+        },
     })
 }

@@ -181,7 +181,7 @@ fn a_run_is_not_made_shorter() {
         let mut short = long.clone();
         (short.config.updates, short.config.anchor.updates) = match method {
             Method::Bc => (700, 100),
-            Method::Spar => (100, 600),
+            _ => (100, 600),
         };
         let error = train(&short, &data, &out).unwrap_err();
         one_line(&error, &["trained for", "the 100 asked for"]);

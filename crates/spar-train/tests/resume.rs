@@ -107,7 +107,7 @@ fn a_longer_run_begins_as_a_shorter_one() {
             let mut short = long.clone();
             match method {
                 Method::Bc => short.config.anchor.updates = shorter,
-                Method::Spar => short.config.updates = shorter,
+                _ => short.config.updates = shorter,
             }
             train(&long, &data, &whole).unwrap();
             train(&short, &data, &grown).unwrap();

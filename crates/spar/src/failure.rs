@@ -21,7 +21,7 @@ pub(crate) fn tell(error: &anyhow::Error) -> ExitCode {
     eprintln!("error: {}", line(error));
     let usage = error.is::<Usage>()
         || matches!(error.downcast_ref(), Some(SuiteError::Preset { .. }))
-        || matches!(error.downcast_ref(), Some(TrainError::Method(_)));
+        || matches!(error.downcast_ref(), Some(TrainError::Method { .. }));
     ExitCode::from(if usage { 2 } else { 1 })
 }
 

@@ -30,6 +30,7 @@
 //! ```
 
 pub use spar_anchor as anchor;
+pub use spar_baselines as baselines;
 pub use spar_collect as collect;
 pub use spar_core as core;
 pub use spar_critic as critic;

@@ -8,31 +8,38 @@ use spar_data::Normalizer;
 use spar_rectify::{Spar, SparPolicy};
 
 use super::Session;
-use crate::{control::Phase, error::TrainError, folder::CurvePoint, policy_file, spec::Method};
+use crate::{
+    control::Phase,
+    error::TrainError,
+    folder::CurvePoint,
+    policy_file::{self, Contents},
+    spec::Method,
+};
 
 impl Session<'_> {
-    pub(super) fn policy_of_anchor(&self, anchor: &Anchor) -> Result<SparPolicy, TrainError> {
-        Ok(SparPolicy {
+    pub(super) fn policy_of_anchor(&self, anchor: &Anchor) -> Result<Contents, TrainError> {
+        Ok(Contents::Spar(SparPolicy {
             obs_mean: self.normalizer.mean.clone(),
             obs_std: self.normalizer.std.clone(),
             anchor: anchor.rows()?,
             residual: None,
-        })
+        }))
     }
 
-    pub(super) fn policy_of_spar(&self, spar: &Spar) -> Result<SparPolicy, TrainError> {
+    pub(super) fn policy_of_spar(&self, spar: &Spar) -> Result<Contents, TrainError> {
         let Normalizer { mean, std } = &self.normalizer;
-        Ok(SparPolicy::of(spar, mean.clone(), std.clone())?)
+        let policy = SparPolicy::of(spar, mean.clone(), std.clone())?;
+        Ok(Contents::Spar(policy))
     }
 
     pub(super) fn curve_point(
         &mut self,
         update: u64,
-        policy: &SparPolicy,
+        policy: &Contents,
         episodes: usize,
     ) -> Result<(), TrainError> {
         let (env, seed) = (self.spec.env, self.spec.eval_seed);
-        let played = spar_eval::rollout(env, policy, episodes, seed, 1)?;
+        let played = spar_eval::rollout(env, policy.policy(), episodes, seed, 1)?;
         self.push_point(update, &played);
         Ok(())
     }
@@ -52,7 +59,7 @@ impl Session<'_> {
     }
 
     /// Judges the policy of the last update and closes the folder.
-    pub(super) fn finish(mut self, policy: &SparPolicy) -> Result<RunRecord, TrainError> {
+    pub(super) fn finish(mut self, policy: &Contents) -> Result<RunRecord, TrainError> {
         let spec = self.spec;
         let about = policy_file::About {
             method: spec.method.name().to_owned(),
@@ -62,9 +69,10 @@ impl Session<'_> {
             seed: spec.seed,
             updates: spec.updates(),
         };
-        policy_file::write(&self.folder.file("policy.safetensors"), policy, &about)?;
+        policy_file::write_contents(&self.folder.file("policy.safetensors"), policy, &about)?;
         self.report(Phase::Eval, spec.updates())?;
-        let played = spar_eval::rollout(spec.env, policy, spec.final_episodes, spec.eval_seed, 1)?;
+        let (episodes, seed) = (spec.final_episodes, spec.eval_seed);
+        let played = spar_eval::rollout(spec.env, policy.policy(), episodes, seed, 1)?;
         self.push_point(spec.updates(), &played);
         self.folder.write_curve(&self.curve)?;
         self.folder.write_returns(&played)?;
@@ -78,12 +86,16 @@ impl Session<'_> {
             dataset: spec.dataset.clone(),
             returns: played.iter().map(|e| e.ret).collect(),
             eval_seed: spec.eval_seed,
-            updates: if spec.method == Method::Spar {
+            updates: if spec.method == Method::Bc {
+                0
+            } else {
                 spec.config.updates
+            },
+            anchor_updates: if spec.method.anchored() {
+                spec.config.anchor.updates
             } else {
                 0
             },
-            anchor_updates: spec.config.anchor.updates,
             wall_s: self.wall_s(),
             commit: self.control.commit.clone(),
             mujoco_version: spar_env::physics_version(spec.env)?,

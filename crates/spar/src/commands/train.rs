@@ -51,7 +51,7 @@ pub(crate) struct Args {
     /// Data file in D4RL's layout, or a Minari data set: its file, folder or id
     #[arg(long, value_name = "FILE")]
     dataset: PathBuf,
-    /// spar, or bc: its frozen anchor alone
+    /// spar, bc: its frozen anchor alone, or a baseline, as in td3bc
     #[arg(long)]
     method: Method,
     /// Seed of everything random
@@ -133,6 +133,10 @@ enum ProgressFormat {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let plan = Plan::new(args)?;
     let env = plan.env;
+    if let (Method::Baseline(entry), DeviceKind::Cuda) = (args.method, args.device) {
+        // Before a GPU is looked for, which would not help.
+        return Err(Usage(TrainError::CpuOnly(entry.name).to_string()).into());
+    }
     let gpu = match args.device {
         DeviceKind::Cpu => None,
         DeviceKind::Cuda => Some(super::cuda()?),
@@ -182,14 +186,16 @@ struct Plan {
 impl Plan {
     fn new(args: &Args) -> Result<Self> {
         match (&args.suite, &args.preset, args.task) {
-            (Some(suite), Some(preset), Some(task)) => Self::of_suite(suite, preset, task),
+            (Some(suite), Some(preset), Some(task)) => {
+                Self::of_suite(suite, preset, task, args.method)
+            }
             _ => Self::single(args),
         }
     }
 
-    fn of_suite(file: &Path, preset: &str, task: TaskId) -> Result<Self> {
+    fn of_suite(file: &Path, preset: &str, task: TaskId, method: Method) -> Result<Self> {
         let suite = Suite::load(file)?;
-        let table = suite.hyper_parameters(preset, &task.to_string())?;
+        let table = suite.run_settings(preset, &task.to_string(), method.name())?;
         if !suite.tasks.contains(&task) {
             let known: Vec<_> = suite.tasks.iter().map(TaskId::to_string).collect();
             return Err(Usage(format!(
@@ -204,7 +210,7 @@ impl Plan {
             task: Some(task),
             eval_seed: suite.eval_seed,
             final_episodes: suite.preset(preset)?.eval_episodes,
-            config: TrainConfig::from_table(table)?,
+            config: TrainConfig::for_method(table, method)?,
             suite: suite.name,
             preset: preset.to_owned(),
         })
@@ -215,7 +221,7 @@ impl Plan {
         let Some(env) = single.env else {
             return Err(Usage("--env is missing".to_owned()).into());
         };
-        let mut config = TrainConfig::defaults()?;
+        let mut config = TrainConfig::defaults_of(args.method)?;
         let anchor_updates = match (args.method, single.updates, single.anchor_updates) {
             (Method::Bc, Some(_), Some(_)) => {
                 let why =
@@ -223,7 +229,7 @@ impl Plan {
                 return Err(Usage(why.to_owned()).into());
             }
             (Method::Bc, updates, anchor_updates) => updates.or(anchor_updates),
-            (Method::Spar, updates, anchor_updates) => {
+            (Method::Spar | Method::Baseline(_), updates, anchor_updates) => {
                 config.updates = updates.unwrap_or(config.updates);
                 anchor_updates
             }
@@ -231,6 +237,11 @@ impl Plan {
         config.anchor.updates = anchor_updates.unwrap_or(config.anchor.updates);
         config.rectify.warmup = single.warmup.unwrap_or(config.rectify.warmup);
         config.batch_size = single.batch_size.unwrap_or(config.batch_size);
+        if let (Some(rows), Some(own)) = (single.batch_size, &mut config.method)
+            && let Some(data) = own.get_mut("data").and_then(toml::Value::as_table_mut)
+        {
+            data.insert("batch_size".to_owned(), toml::Value::Integer(rows as i64));
+        }
         config.checkpoint_every = single.checkpoint_every.unwrap_or(config.checkpoint_every);
         config.check().map_err(|e| Usage(e.to_string()))?;
         Ok(Self {

@@ -1,0 +1,144 @@
+//! Gaussian policies: what several methods need of them, once.
+
+use std::f64::consts::PI;
+
+use candle_core::{D, Result, Tensor};
+
+use crate::{
+    learner::Gradients,
+    parts::{Trained, Variable},
+};
+
+/// `log N(x; mean, exp(log_std)^2)`, `[rows]`, summed over dimensions; `log_std`
+/// is `[rows, dim]`, or `[dim]` for all rows.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn log_density(x: &Tensor, mean: &Tensor, log_std: &Tensor) -> Result<Tensor> {
+    let scaled = (x - mean)?.broadcast_mul(&log_std.neg()?.exp()?)?;
+    let density = (scaled.sqr()? * -0.5)?.broadcast_sub(log_std)?;
+    (density - 0.5 * (2.0 * PI).ln())?.sum(D::Minus1)
+}
+
+/// Mean and log standard deviation, `[rows, act_dim]` each, from the halves of a
+/// network's output `[rows, 2 act_dim]`; `log_std` is kept in `bound`, after
+/// `offset` was added to it.
+///
+/// # Errors
+/// If the output has an odd width.
+pub fn halves(head: &Tensor, bound: Bound, offset: f64) -> Result<(Tensor, Tensor)> {
+    let act_dim = head.dim(1)? / 2;
+    let log_std = (head.narrow(1, act_dim, act_dim)? + offset)?;
+    Ok((head.narrow(1, 0, act_dim)?, bound.keep(&log_std)?))
+}
+
+/// A reparametrized draw `a = tanh(u)`, `u = mean + std * noise`, and its
+/// log-density `log N(u) - sum log(1 - tanh(u)^2)`, `[rows]`.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn tanh_draw(mean: &Tensor, log_std: &Tensor, noise: &Tensor) -> Result<(Tensor, Tensor)> {
+    let u = (mean + log_std.exp()?.mul(noise)?)?;
+    let density = (log_density(&u, mean, log_std)? - log_slope(&u)?)?;
+    Ok((u.tanh()?, density))
+}
+
+/// The log-density, `[rows]`, that the same policy gives actions `a`, which are
+/// first clipped to `[-limit, limit]`: at one it has none.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn tanh_density(a: &Tensor, mean: &Tensor, log_std: &Tensor, limit: f32) -> Result<Tensor> {
+    let a = a.clamp(-limit, limit)?;
+    let u = (((&a + 1.0)?.log()? - (1.0 - &a)?.log()?)? * 0.5)?;
+    log_density(&u, mean, log_std)? - log_slope(&u)?
+}
+
+/// `sum log(1 - tanh(u)^2)`, `[rows]`, as `2 (log 2 - u - softplus(-2u))`, which
+/// does not cancel where `tanh(u)` is one.
+fn log_slope(u: &Tensor) -> Result<Tensor> {
+    let x = (u * -2.0)?;
+    let softplus = (x.relu()? + (x.abs()?.neg()?.exp()? + 1.0)?.log()?)?;
+    (((softplus + u)?.neg()? + 2f64.ln())? * 2.0)?.sum(D::Minus1)
+}
+
+/// A Gaussian whose mean is a network of the state and whose log standard
+/// deviation is a free parameter per dimension, the same in every state.
+#[derive(Debug)]
+pub struct FreeGaussian {
+    /// State to mean.
+    pub mean: Trained,
+    /// `[act_dim]`, before it is bounded.
+    pub log_std: Variable,
+    bound: Bound,
+}
+
+/// How a log standard deviation is kept in its bounds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Bound {
+    /// Cut off.
+    Clamp(f64, f64),
+    /// `low + sigmoid(x) (high - low)`.
+    Sigmoid(f64, f64),
+    /// `low + (tanh(x) + 1) / 2 (high - low)`.
+    Tanh(f64, f64),
+}
+
+impl Bound {
+    fn keep(self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Clamp(low, high) => x.clamp(low as f32, high as f32),
+            Self::Sigmoid(low, high) => {
+                // candle has no sigmoid of its own: 1 / (1 + exp(-x)).
+                let sigmoid = (x.neg()?.exp()? + 1.0)?.recip()?;
+                sigmoid.affine(high - low, low)
+            }
+            Self::Tanh(low, high) => {
+                let half = 0.5 * (high - low);
+                x.tanh()?.affine(half, low + half)
+            }
+        }
+    }
+}
+
+impl FreeGaussian {
+    /// A policy of `mean` whose log standard deviation starts at zero.
+    ///
+    /// # Errors
+    /// Only if candle cannot hold it.
+    pub fn new(mean: Trained, bound: Bound, lr: f64) -> Result<Self> {
+        let log_std = Variable::new(vec![0.0; mean.net.shape().output], lr)?;
+        Ok(Self {
+            mean,
+            log_std,
+            bound,
+        })
+    }
+
+    /// The log standard deviation, `[act_dim]`.
+    ///
+    /// # Errors
+    /// Only if candle fails.
+    pub fn log_std(&self) -> Result<Tensor> {
+        self.bound.keep(self.log_std.var.as_tensor())
+    }
+
+    /// `mean(s) + std * noise`, `[rows, act_dim]`, without any gradient; `noise`
+    /// is standard normal.
+    ///
+    /// # Errors
+    /// If the shapes do not fit.
+    pub fn draw(&self, s: &Tensor, noise: &Tensor) -> Result<Tensor> {
+        let std = self.log_std()?.detach().exp()?;
+        self.mean.net.forward_detached(s)? + noise.broadcast_mul(&std)?
+    }
+
+    /// One step of both parts along the gradients of a backward pass.
+    ///
+    /// # Errors
+    /// If none reaches them.
+    pub fn step(&mut self, grads: &Gradients) -> Result<()> {
+        self.mean.step(grads)?;
+        self.log_std.step(grads)
+    }
+}

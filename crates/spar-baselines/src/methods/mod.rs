@@ -1,0 +1,16 @@
+//! One file a method: its hyper-parameters with their source, its networks, its
+//! update.
+
+pub mod awac;
+pub mod awr;
+pub mod bc10;
+pub mod bcq;
+pub mod brac;
+pub mod cql;
+pub mod hubl;
+pub mod inac;
+pub mod iql;
+pub mod plas;
+pub mod rebrac;
+pub mod rpl;
+pub mod td3bc;

@@ -1,0 +1,161 @@
+//! Every method by name.
+
+use toml::Table;
+
+use crate::{
+    learner::{Baseline, Learner, Start},
+    methods,
+    settings::{DataConfig, Settings, SettingsError},
+};
+
+/// Every method, in the order they are listed. A method is added by its file in
+/// `methods/` and one line here.
+pub const METHODS: &[Entry] = &[
+    Entry::of::<methods::td3bc::Td3Bc>(),
+    Entry::of::<methods::iql::Iql>(),
+    Entry::of::<methods::bc10::Bc10>(),
+    Entry::of::<methods::awac::Awac>(),
+    Entry::of::<methods::rebrac::ReBrac>(),
+    Entry::of::<methods::plas::Plas>(),
+    Entry::of::<methods::plas::PlasP>(),
+    Entry::of::<methods::bcq::Bcq>(),
+    Entry::of::<methods::rpl::Rpl>(),
+    Entry::of::<methods::inac::InAc>(),
+    Entry::of::<methods::cql::Cql>(),
+    Entry::of::<methods::brac::BracP>(),
+    Entry::of::<methods::brac::BracV>(),
+    Entry::of::<methods::awr::Awr>(),
+    Entry::of::<methods::hubl::Blended<methods::td3bc::Td3Bc>>(),
+    Entry::of::<methods::hubl::Blended<methods::iql::Iql>>(),
+];
+
+type Starter = fn(&Table, Start) -> Result<Box<dyn Learner>, StartError>;
+
+/// A method of the registry.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// The name on command lines, in suites and in tables.
+    pub name: &'static str,
+    /// The name in the literature.
+    pub title: &'static str,
+    /// Whether it grows out of the frozen anchor.
+    pub anchored: bool,
+    settings: fn(Table) -> Result<Table, SettingsError>,
+    data: fn(&Table) -> Result<Feed, SettingsError>,
+    start: Starter,
+}
+
+/// How the data are prepared for a method.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Feed {
+    /// What is done to them.
+    pub data: DataConfig,
+    /// The method's discount: one where it has none.
+    pub discount: f64,
+}
+
+/// Why a method cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its hyper-parameters cannot be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// Its networks cannot be made.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}
+
+/// The method called `name`, if there is one.
+pub fn find(name: &str) -> Option<&'static Entry> {
+    METHODS.iter().find(|entry| entry.name == name)
+}
+
+impl Entry {
+    const fn of<M: Baseline>() -> Self {
+        Self {
+            name: M::NAME,
+            title: M::TITLE,
+            anchored: M::ANCHORED,
+            settings: settings::<M>,
+            data: feed::<M>,
+            start: start::<M>,
+        }
+    }
+
+    /// All hyper-parameters: those of `table`, and the method's own where it names
+    /// none.
+    ///
+    /// # Errors
+    /// If a field is unknown, of another type or out of range.
+    pub fn settings(&self, table: Table) -> Result<Table, SettingsError> {
+        (self.settings)(table)
+    }
+
+    /// How the data are prepared for hyper-parameters `table`.
+    ///
+    /// # Errors
+    /// As [`Self::settings`].
+    pub fn feed(&self, table: &Table) -> Result<Feed, SettingsError> {
+        (self.data)(table)
+    }
+
+    /// The method with hyper-parameters `table`, before its first update.
+    ///
+    /// # Errors
+    /// As [`Self::settings`]; and if candle cannot hold the networks.
+    pub fn start(&self, table: &Table, start: Start) -> Result<Box<dyn Learner>, StartError> {
+        (self.start)(table, start)
+    }
+}
+
+/// The typed hyper-parameters in `table`, laid over the method's own: serde's
+/// defaults of an inner table would be those of its type, not of the method.
+fn parse<M: Baseline>(table: Table) -> Result<M::Config, SettingsError> {
+    let wrong = |why: String| SettingsError::Parse {
+        method: M::NAME,
+        why: why.trim().replace('\n', " "),
+    };
+    let whole = Table::try_from(M::Config::default());
+    let mut whole = whole.map_err(|e| wrong(e.to_string()))?;
+    overlay(&mut whole, table);
+    let config = whole.try_into();
+    let config: M::Config = config.map_err(|e: toml::de::Error| wrong(e.to_string()))?;
+    config.data().check()?;
+    config.check()?;
+    Ok(config)
+}
+
+/// Lays `over` over `base`: tables merge, values replace, and so do the tables
+/// that are choices, of which a half would be none.
+fn overlay(base: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(above)) if key == "data" => {
+                overlay(below, above);
+            }
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+fn settings<M: Baseline>(table: Table) -> Result<Table, SettingsError> {
+    Table::try_from(parse::<M>(table)?).map_err(|e| SettingsError::Parse {
+        method: M::NAME,
+        why: e.to_string(),
+    })
+}
+
+fn feed<M: Baseline>(table: &Table) -> Result<Feed, SettingsError> {
+    let config = parse::<M>(table.clone())?;
+    Ok(Feed {
+        data: config.data().clone(),
+        discount: config.discount().unwrap_or(1.0),
+    })
+}
+
+fn start<M: Baseline>(table: &Table, start: Start) -> Result<Box<dyn Learner>, StartError> {
+    let config = parse::<M>(table.clone())?;
+    Ok(Box::new(M::new(config, start)?))
+}

@@ -1,0 +1,183 @@
+//! What a method sees of the data, and what becomes of its settings.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use spar_baselines::{Replay, SettingsError, find};
+use spar_core::{DatasetIdentity, Origin, Stream};
+use spar_data::{Batch, Dataset, Transitions};
+use toml::Table;
+
+/// Three trajectories of returns 3, 30 and 12 by the rewards' sums: of three rows,
+/// ended; of three, cut; of four, ended. Observations are the rows' numbers.
+fn data() -> Transitions {
+    let rewards = vec![1.0, 1.0, 1.0, 10.0, 10.0, 10.0, 3.0, 3.0, 3.0, 3.0];
+    let rows = rewards.len();
+    let flag = |at: &[usize]| (0..rows).map(|i| at.contains(&i)).collect::<Vec<_>>();
+    let set = Dataset {
+        obs_dim: 1,
+        act_dim: 1,
+        observations: (0..rows).map(|i| i as f32).collect(),
+        actions: (0..rows).map(|i| 0.1 * i as f32).collect(),
+        rewards,
+        terminals: flag(&[2, 9]),
+        timeouts: Some(flag(&[5])),
+        next_observations: None,
+        ends: None,
+        qpos: None,
+        qvel: None,
+        metadata: BTreeMap::new(),
+        identity: DatasetIdentity {
+            id: "three".into(),
+            origin: Origin::User,
+            sha256: String::new(),
+            rows,
+        },
+        notes: Vec::new(),
+    };
+    Transitions::new(Arc::new(set), 1000).unwrap()
+}
+
+fn replay(method: &str, settings: &str) -> Replay {
+    let entry = find(method).unwrap();
+    let settings = entry.settings(toml::from_str(settings).unwrap()).unwrap();
+    Replay::new(&data(), &entry.feed(&settings).unwrap(), 1000).unwrap()
+}
+
+fn rows(replay: &Replay) -> Vec<usize> {
+    let t = replay.transitions();
+    (0..t.len()).map(|i| t.row(i)).collect()
+}
+
+#[track_caller]
+fn close(got: f32, want: f64) {
+    assert!((f64::from(got) - want).abs() < 1e-5, "{got} {want}");
+}
+
+#[test]
+fn only_the_best_trajectories_are_kept() {
+    // The whole file without the cut row and the last; then the best third of three.
+    assert_eq!(rows(&replay("td3bc", "")), [0, 1, 2, 3, 4, 6, 7, 8]);
+    let keep = |fraction| format!("data.keep = {{ fraction = {fraction}, discount = 0.99 }}");
+    assert_eq!(rows(&replay("bc10", &keep("0.34"))), [3, 4]);
+    assert_eq!(rows(&replay("bc10", &keep("0.67"))), [3, 4, 6, 7, 8]);
+    // At least one, whatever the fraction.
+    assert_eq!(rows(&replay("bc10", "")), [3, 4]);
+    // Standardized by what is kept.
+    let kept = replay("bc10", "");
+    assert_eq!(kept.normalizer().mean, [3.5]);
+}
+
+#[test]
+fn rewards_are_what_the_settings_make_of_them() {
+    let raw = replay("td3bc", "");
+    let scaled = replay(
+        "td3bc",
+        "data.rewards.affine = { scale = 2.0, shift = -1.0 }",
+    );
+    // Returns of complete trajectories lie between 3 and 30.
+    let ranged = replay("iql", "");
+    close(ranged.reward_scale(), 1000.0 / 27.0);
+    for i in 0..raw.transitions().len() {
+        let r = f64::from(data().reward(i));
+        close(raw.reward(i), r);
+        close(scaled.reward(i), 2.0 * r - 1.0);
+        assert!((f64::from(ranged.reward(i)) - r * 1000.0 / 27.0).abs() < 1e-3);
+        close(
+            raw.bootstrap(i),
+            if raw.transitions().row(i) == 2 {
+                0.0
+            } else {
+                1.0
+            },
+        );
+    }
+}
+
+#[test]
+fn returns_to_go_are_blended_into_rewards_and_discounts() {
+    let with = |blend: &str| {
+        let hubl = format!("discount = 0.5\ndata.hubl = {{ alpha = 0.6, blend = '{blend}' }}");
+        replay("td3bc", &hubl)
+    };
+    let constant = with("constant");
+    // Row 0: what follows it is worth 1 + 0.5.
+    close(constant.reward(0), 1.0 + 0.5 * 0.6 * 1.5);
+    close(constant.bootstrap(0), 0.4);
+    // Row 2 is terminal: nothing follows, nothing is bootstrapped.
+    close(constant.reward(2), 1.0);
+    close(constant.bootstrap(2), 0.0);
+    // Row 4, before the cut: the recorded reward of row 5.
+    close(constant.reward(4), 10.0 + 0.5 * 0.6 * 10.0);
+    // Discounted returns 1.75, 17.5 and 5.625: ranks 1, 3 and 2 of 3.
+    let rank = with("rank");
+    for (i, share) in [(0, 1.0 / 3.0), (3, 1.0), (5, 2.0 / 3.0)] {
+        close(rank.bootstrap(i), 1.0 - 0.6 * share);
+    }
+    let sigmoid = with("sigmoid");
+    let returns = [1.75, 17.5, 5.625f64];
+    let mean = returns.iter().sum::<f64>() / 3.0;
+    let std = (returns.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / 3.0).sqrt();
+    for (i, own) in [(0, 1.75), (3, 17.5), (5, 5.625)] {
+        let share = 1.0 / (1.0 + ((mean - own) / std).exp());
+        close(sigmoid.bootstrap(i), 1.0 - 0.6 * share);
+    }
+}
+
+#[test]
+fn a_minibatch_is_of_the_transitions_its_index_names() {
+    let replay = replay("iql", "data.rewards = 'raw'");
+    let mut batch = Batch::new(64, 1, 1);
+    let mut index = Vec::new();
+    replay.draw(&mut Stream::new(1, "draw"), &mut batch, &mut index);
+    let mut seen = [false; 8];
+    for (row, &i) in index.iter().enumerate() {
+        seen[i] = true;
+        let at = replay.transitions().row(i) as f32;
+        assert_eq!((batch.obs[row], batch.next_obs[row]), (at, at + 1.0));
+        close(batch.actions[row], 0.1 * f64::from(at));
+        assert_eq!(batch.rewards[row], replay.reward(i));
+    }
+    assert!(seen.iter().all(|&s| s), "{seen:?}");
+    let next = replay.next_actions(&[0, 4]).unwrap();
+    let next: Vec<f32> = next.flatten_all().unwrap().to_vec1().unwrap();
+    close(next[0], 0.1);
+    close(next[1], 0.5);
+    let ends: Vec<usize> = (0..8).filter(|&i| replay.ends_trajectory(i)).collect();
+    assert_eq!(ends, [2, 4, 7]);
+}
+
+#[test]
+fn what_a_table_does_not_name_is_the_methods_own() {
+    let iql = find("iql").unwrap();
+    let settings = |text: &str| iql.settings(toml::from_str::<Table>(text).unwrap());
+    let whole = settings("data.batch_size = 64").unwrap();
+    let data = whole["data"].as_table().unwrap();
+    assert_eq!(data["batch_size"].as_integer(), Some(64));
+    assert_eq!(data["states"].as_str(), Some("raw"));
+    assert_eq!(data["rewards"]["range"].as_float(), Some(1000.0));
+    assert_eq!(whole["expectile"].as_float(), Some(0.7));
+    assert_eq!(
+        settings("").unwrap(),
+        iql.settings(settings("").unwrap()).unwrap()
+    );
+    // A choice replaces the other, it is not laid over it.
+    let affine = settings("data.rewards.affine = { scale = 1.0, shift = 0.0 }").unwrap();
+    assert!(affine["data"]["rewards"].get("range").is_none());
+    for (text, named) in [
+        (
+            "expectile = 1.0",
+            "`expectile` is 1, expected a number between 0 and 1",
+        ),
+        (
+            "data.hubl = { alpha = 2.0, blend = 'rank' }",
+            "`data.hubl.alpha` is 2",
+        ),
+        ("data.batches = 3", "batches"),
+        ("alpha = 1.0", "alpha"),
+    ] {
+        let error: SettingsError = settings(text).unwrap_err();
+        let said = error.to_string();
+        assert!(said.contains(named) && !said.contains('\n'), "{said}");
+    }
+}

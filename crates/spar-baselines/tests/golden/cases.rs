@@ -1,0 +1,183 @@
+//! One small case a method. Learning rates are large, so that a parameter's
+//! change keeps its digits when it is added to the parameter in single precision.
+
+use super::{ACT, LATENT, ROWS};
+
+/// A method with small networks.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    /// Hyper-parameters that are not the method's default.
+    pub(crate) settings: &'static str,
+    /// What each stream gives in one update.
+    pub(crate) noise: &'static [(&'static str, Draw)],
+    /// Standard normal draws of one action.
+    pub(crate) acting: usize,
+    /// What trained variables start about.
+    pub(crate) variables: f32,
+}
+
+/// A number of draws from one stream.
+#[derive(Clone, Copy)]
+pub(crate) enum Draw {
+    /// With this deviation.
+    Normal(f32, usize),
+    /// On `[-1, 1)`.
+    Uniform(usize),
+}
+
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "td3bc",
+        settings: "hidden = [8, 8]\nactor_lr = 1e-2\ncritic_lr = 1e-2\ntau = 0.05\n\
+                   policy_noise = 0.4",
+        noise: &[("noise", Draw::Normal(0.4, ROWS * ACT))],
+        acting: 0,
+        variables: 0.0,
+    },
+    Case {
+        name: "iql",
+        settings: "hidden = [8, 8]\nactor_lr = 1e-2\ncritic_lr = 1e-2\ntau = 0.05\n\
+                   decay_updates = 3\ndata.states = 'standardized'\ndata.rewards.range = 10.0\n\
+                   weight_max = 5.0",
+        noise: &[],
+        acting: 0,
+        variables: 0.0,
+    },
+    Case {
+        name: "bc10",
+        settings: "hidden = [8, 8]\nlr = 1e-2\ndata.keep = { fraction = 1.0, discount = 0.99 }",
+        noise: &[],
+        acting: 0,
+        variables: 0.0,
+    },
+    Case {
+        name: "awac",
+        settings: "hidden = [8, 8]\nlr = 1e-2\ntau = 0.05\nlambda = 0.8\nweight_max = 6.0",
+        noise: &[
+            ("next", Draw::Normal(1.0, ROWS * ACT)),
+            ("proposal", Draw::Normal(1.0, ROWS * ACT)),
+        ],
+        acting: 0,
+        variables: 0.0,
+    },
+    Case {
+        name: "rebrac",
+        settings: "hidden = [8, 8]\nactor_lr = 1e-2\ncritic_lr = 1e-2\ntau = 0.05\n\
+                   policy_noise = 0.4\nactor_beta = 0.5\ncritic_beta = 0.7",
+        noise: &[("noise", Draw::Normal(0.4, ROWS * ACT))],
+        acting: 0,
+        variables: 0.0,
+    },
+    Case {
+        name: "plas",
+        settings: "vae_hidden = [8, 8]\nvae_lr = 1e-2\nvae_updates = 1\nhidden = [8, 8]\nactor_lr = 1e-2\n\
+                   critic_lr = 1e-2\ntau = 0.05",
+        noise: &[("posterior", Draw::Normal(1.0, ROWS * LATENT))],
+        acting: 0,
+        variables: 0.0,
+    },
+    Case {
+        name: "plas-p",
+        settings: "vae_hidden = [8, 8]\nvae_lr = 1e-2\nvae_updates = 1\nhidden = [8, 8]\nactor_lr = 1e-2\n\
+                   critic_lr = 1e-2\ntau = 0.05\nperturbation = 0.3",
+        noise: &[("posterior", Draw::Normal(1.0, ROWS * LATENT))],
+        acting: 0,
+        variables: 0.0,
+    },
+    Case {
+        name: "bcq",
+        settings: "vae_hidden = [8, 8]\nhidden = [8, 8]\nlr = 1e-2\ntau = 0.05\nphi = 0.3\n\
+                   target_candidates = 3\ncandidates = 4",
+        noise: &[
+            ("posterior", Draw::Normal(1.0, ROWS * LATENT)),
+            ("next", Draw::Normal(1.0, 3 * ROWS * LATENT)),
+            ("proposal", Draw::Normal(1.0, ROWS * LATENT)),
+        ],
+        acting: 4 * LATENT,
+        variables: 0.0,
+    },
+    Case {
+        name: "rpl",
+        settings: "hidden = [8, 8]\nlr = 1e-2\ntau = 0.05\nrho = 0.6\nburn_in = 1",
+        noise: &[],
+        acting: 0,
+        variables: 0.0,
+    },
+    Case {
+        name: "inac",
+        settings: "hidden = [8, 8]\nlr = 1e-2\ntau = 0.05\ntemperature = 2.0",
+        noise: &[
+            ("own", Draw::Normal(1.0, ROWS * ACT)),
+            ("next", Draw::Normal(1.0, ROWS * ACT)),
+        ],
+        acting: 0,
+        variables: 4.0,
+    },
+    Case {
+        name: "cql",
+        settings: "hidden = [8, 8]\nactor_lr = 1e-2\ncritic_lr = 1e-2\ntau = 0.05\n\
+                   alpha = 2.0\nactions = 3\nbc_updates = 1",
+        noise: &[
+            ("own", Draw::Normal(1.0, ROWS * ACT)),
+            ("next", Draw::Normal(1.0, ROWS * ACT)),
+            ("random", Draw::Uniform(3 * ROWS * ACT)),
+            ("pushed_own", Draw::Normal(1.0, 3 * ROWS * ACT)),
+            ("pushed_next", Draw::Normal(1.0, 3 * ROWS * ACT)),
+        ],
+        acting: 0,
+        variables: 0.0,
+    },
+    Case {
+        name: "brac-p",
+        settings: "hidden = [8, 8]\ncritic_hidden = [8, 8]\nbehaviour_lr = 1e-2\nactor_lr = 1e-2\n\
+                   critic_lr = 1e-2\ntau = 0.05\nbehaviour_updates = 1\nsamples = 3\n\
+                   warm_start = 0\nalpha = 3e-4",
+        noise: &[
+            ("own", Draw::Normal(1.0, ROWS * ACT)),
+            ("next", Draw::Normal(1.0, ROWS * ACT)),
+            ("own_divergence", Draw::Normal(1.0, 3 * ROWS * ACT)),
+            ("next_divergence", Draw::Normal(1.0, 3 * ROWS * ACT)),
+        ],
+        acting: 0,
+        variables: 0.0,
+    },
+    Case {
+        name: "brac-v",
+        settings: "hidden = [8, 8]\ncritic_hidden = [8, 8]\nbehaviour_lr = 1e-2\nactor_lr = 1e-2\n\
+                   critic_lr = 1e-2\ntau = 0.05\nbehaviour_updates = 1\nsamples = 3\n\
+                   warm_start = 0\nalpha = 3e-4",
+        noise: &[
+            ("own", Draw::Normal(1.0, ROWS * ACT)),
+            ("next", Draw::Normal(1.0, ROWS * ACT)),
+            ("own_divergence", Draw::Normal(1.0, 3 * ROWS * ACT)),
+            ("next_divergence", Draw::Normal(1.0, 3 * ROWS * ACT)),
+        ],
+        acting: 0,
+        variables: 0.0,
+    },
+    Case {
+        name: "awr",
+        settings: "hidden = [8, 8]\nactor_lr = 1e-3\ncritic_lr = 1e-1\ncritic_steps = 1\n\
+                   actor_steps = 1\ndiscount = 0.9\nweight_max = 3.0\ndata.states = 'raw'",
+        noise: &[],
+        acting: 0,
+        variables: 0.0,
+    },
+    Case {
+        name: "hubl-td3bc",
+        settings: "hidden = [8, 8]\nactor_lr = 1e-2\ncritic_lr = 1e-2\ntau = 0.05\n\
+                   policy_noise = 0.4\ndata.hubl = { alpha = 0.7, blend = 'sigmoid' }",
+        noise: &[("noise", Draw::Normal(0.4, ROWS * ACT))],
+        acting: 0,
+        variables: 0.0,
+    },
+    Case {
+        name: "hubl-iql",
+        settings: "hidden = [8, 8]\nactor_lr = 1e-2\ncritic_lr = 1e-2\ntau = 0.05\n\
+                   decay_updates = 3\ndata.states = 'standardized'\ndata.rewards = 'raw'\nweight_max = 5.0\n\
+                   data.hubl = { alpha = 0.7, blend = 'rank' }",
+        noise: &[],
+        acting: 0,
+        variables: 0.0,
+    },
+];

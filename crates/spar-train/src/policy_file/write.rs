@@ -1,0 +1,156 @@
+//! Writing policy files.
+
+use std::{collections::HashMap, path::Path};
+
+use safetensors::{Dtype, tensor::TensorView};
+use spar_baselines::Latent;
+use spar_core::write_atomic;
+use spar_nn::{Conservatism, RowMlp};
+use spar_rectify::SparPolicy;
+
+use super::{
+    ACTIVATION_KEY, About, Contents, DEVIATIONS, HIDDEN, METADATA_KEY, OUTPUT, OUTPUT_KEY,
+    transpose,
+};
+use crate::{baseline_policy::LatentPolicy, error::TrainError, plain_policy::PlainPolicy};
+
+/// Writes `policy` to `path`, atomically.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write(path: &Path, policy: &SparPolicy, about: &About) -> Result<(), TrainError> {
+    let mut tensors = Tensors::of(&policy.obs_mean, &policy.obs_std);
+    tensors.net("anchor.", &policy.anchor);
+    if let Some(residual) = &policy.residual {
+        tensors.net("residual.", &residual.decoder);
+        for (i, critic) in residual.critics.iter().enumerate() {
+            tensors.net(&format!("critic.{i}."), critic);
+        }
+        tensors.scalar("residual.rho", residual.rho);
+        tensors.scalar("residual.sigma_z", residual.sigma_z);
+        if let Conservatism::MeanMinusStd(deviations) = residual.conservatism {
+            tensors.scalar(DEVIATIONS, deviations);
+        }
+    }
+    tensors.write(path, about, &[])
+}
+
+/// [`write()`] of whatever policy a run has trained.
+pub(crate) fn write_contents(
+    path: &Path,
+    policy: &Contents,
+    about: &About,
+) -> Result<(), TrainError> {
+    match policy {
+        Contents::Spar(policy) => write(path, policy, about),
+        Contents::Plain(policy) => plain(path, policy, about),
+        Contents::Latent(policy) => latent(path, policy, about),
+    }
+}
+
+fn plain(path: &Path, policy: &PlainPolicy, about: &About) -> Result<(), TrainError> {
+    let mut tensors = Tensors::of(&policy.obs_mean, &policy.obs_std);
+    tensors.net("", &policy.net);
+    let hidden = HIDDEN.iter().find(|(_, a)| *a == policy.net.hidden);
+    let output = OUTPUT.iter().find(|(_, a)| *a == policy.net.output);
+    let (Some((hidden, _)), Some((output, _))) = (hidden, output) else {
+        return Err(TrainError::File {
+            file: path.to_owned(),
+            why: format!(
+                "a network with {:?} between layers and {:?} at its end has no place in a policy \
+                 file",
+                policy.net.hidden, policy.net.output
+            ),
+        });
+    };
+    tensors.write(
+        path,
+        about,
+        &[(ACTIVATION_KEY, hidden), (OUTPUT_KEY, output)],
+    )
+}
+
+fn latent(path: &Path, policy: &LatentPolicy, about: &About) -> Result<(), TrainError> {
+    let mut tensors = Tensors::of(&policy.obs_mean, &policy.obs_std);
+    tensors.net("decoder.", &policy.actor.decoder);
+    match &policy.actor.latent {
+        Latent::Actor { net, bound } => {
+            tensors.net("latent.", net);
+            tensors.scalar("latent.bound", *bound);
+        }
+        Latent::Best {
+            critic,
+            candidates,
+            clip,
+        } => {
+            tensors.net("critic.0.", critic);
+            tensors.scalar("latent.candidates", candidates.get() as f32);
+            tensors.scalar("latent.clip", *clip);
+        }
+    }
+    if let Some((net, size)) = &policy.actor.perturbation {
+        tensors.net("perturbation.", net);
+        tensors.scalar("perturbation.size", *size);
+    }
+    tensors.write(path, about, &[])
+}
+
+/// Tensors on their way into a file: name, shape, values.
+struct Tensors(Vec<(String, Vec<usize>, Vec<f32>)>);
+
+impl Tensors {
+    fn of(obs_mean: &[f32], obs_std: &[f32]) -> Self {
+        let row = |name: &str, v: &[f32]| (name.to_owned(), vec![v.len()], v.to_vec());
+        Self(vec![row("obs_mean", obs_mean), row("obs_std", obs_std)])
+    }
+
+    fn scalar(&mut self, name: &str, value: f32) {
+        self.0.push((name.to_owned(), vec![1], vec![value]));
+    }
+
+    fn net(&mut self, prefix: &str, net: &RowMlp) {
+        for (i, layer) in net.layers.iter().enumerate() {
+            let (input, output) = (layer.input(), layer.output());
+            let weight = transpose(&layer.weight, input, output);
+            let name = |part: &str| format!("{prefix}layers.{i}.{part}");
+            self.0.push((name("weight"), vec![output, input], weight));
+            self.0
+                .push((name("bias"), vec![output], layer.bias.clone()));
+            if let Some(norm) = &layer.norm {
+                for (part, values) in [("norm.weight", &norm.gain), ("norm.bias", &norm.shift)] {
+                    self.0.push((name(part), vec![output], values.clone()));
+                }
+            }
+        }
+    }
+
+    fn write(self, path: &Path, about: &About, more: &[(&str, &str)]) -> Result<(), TrainError> {
+        let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = self
+            .0
+            .into_iter()
+            .map(|(name, shape, v)| {
+                let bytes = v.iter().flat_map(|x| x.to_le_bytes()).collect();
+                (name, shape, bytes)
+            })
+            .collect();
+        let views = bytes.iter().map(|(name, shape, data)| {
+            TensorView::new(Dtype::F32, shape.clone(), data).map(|view| (name.as_str(), view))
+        });
+        let wrong = |why: String| TrainError::File {
+            file: path.to_owned(),
+            why,
+        };
+        let views = views
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| wrong(e.to_string()))?;
+        let mut about = serde_json::to_value(about).map_err(|e| wrong(e.to_string()))?;
+        for &(key, value) in more {
+            about[key] = value.into();
+        }
+        // One entry: safetensors keeps several in a hash map's order.
+        let metadata = HashMap::from([(METADATA_KEY.to_owned(), about.to_string())]);
+        let file =
+            safetensors::serialize(views, Some(metadata)).map_err(|e| wrong(e.to_string()))?;
+        Ok(write_atomic(path, &file)?)
+    }
+}
