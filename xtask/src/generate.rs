@@ -270,7 +270,7 @@ fn cells(task: TaskId, prepared: &Prepared, verified: &Verified) -> Vec<String> 
         known(number(effort.and_then(megabytes), 0)),
         verified.checked.to_string(),
         format!("{:.0e}", verified.max_abs_obs.max(verified.max_abs_reward)),
-        identity.sha256[..12].to_owned(),
+        identity.sha256.chars().take(12).collect(),
     ]
 }
 

@@ -382,24 +382,74 @@ fn a_wrong_name_is_a_usage_error_of_one_line() {
 }
 
 #[test]
-fn data_alone_is_prepared_and_printed() {
+fn every_level_is_generated_and_then_verified() {
     let place = Place::new();
-    let output = place
-        .command(&["data", "generate", "--data", "local"], &[])
-        .output()
-        .unwrap();
+    let words = ["data", "generate", "--scale", "full", "--verify", "5"];
+    let output = place.command(&words, &[]).output().unwrap();
     assert_code(&output, 0);
     let printed = text(&output.stdout);
-    assert!(printed.contains("hopper-medium-local: 7 rows, sha256 feed, data/hopper-medium.hdf5"));
-    let mut calls = place.calls();
-    calls.sort();
+    // 1000 is a hopper's 31.3 by D4RL's scores.
+    let row = printed.lines().find(|l| l.contains("hopper-expert-local"));
+    let cells: Vec<_> = row.unwrap().split_whitespace().collect();
     assert_eq!(
-        calls,
+        cells,
         [
-            "data hopper-medium local 70",
-            "data walker2d-medium local 70"
+            "hopper-expert-local",
+            "7",
+            "1000.0",
+            "31.3",
+            "–",
+            "–",
+            "–",
+            "5",
+            "2e-7",
+            "feed"
         ]
     );
+    let calls = place.calls();
+    assert_eq!(calls.len(), 2 * 12);
+    for env in ["hopper", "walker2d"] {
+        for level in [
+            "random",
+            "medium",
+            "medium-replay",
+            "full-replay",
+            "medium-expert",
+            "expert",
+        ] {
+            let at = |call: String| calls.iter().position(|c| *c == call).unwrap();
+            let made = at(format!("data {env}-{level} local 1000000"));
+            assert!(made < at(format!("verify 1000000/{env}-{level}-local.hdf5 5")));
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_not_made_or_not_sound_fails_and_the_others_are_shown() {
+    let place = Place::new();
+    let words = [
+        "data",
+        "generate",
+        "hopper-medium",
+        "hopper-expert",
+        "walker2d-random",
+    ];
+    let faults = [
+        ("FAKE_FAIL", "data/hopper-expert"),
+        ("FAKE_BAD", "walker2d-random"),
+    ];
+    let output = place.command(&words, &faults).output().unwrap();
+    assert_code(&output, 1);
+    assert!(text(&output.stdout).contains("hopper-medium-local"));
+    let said = text(&output.stderr);
+    assert!(said.contains("failed: hopper-expert: not made: ") && said.contains("disk full"));
+    assert!(
+        said.contains("failed: walker2d-random: not verified: "),
+        "{said}"
+    );
+
+    let words = ["data", "generate", "--scale", "huge"];
+    assert_code(&place.command(&words, &[]).output().unwrap(), 2);
 }
 
 #[test]
