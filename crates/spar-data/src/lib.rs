@@ -34,6 +34,7 @@ mod array;
 mod convert;
 mod d4rl;
 mod dataset;
+mod elements;
 mod error;
 pub mod fetch;
 mod identity;
