@@ -73,6 +73,45 @@ fn bc_is_trained_for_as_many_updates_as_asked() {
 }
 
 #[test]
+fn a_baseline_is_a_method_like_any_other() {
+    let folder = Folder::new();
+    folder.write_data("data.hdf5");
+    // A plain network, one in a latent space, and one that grows out of the anchor.
+    for (method, anchor) in [("td3bc", 0), ("bcq", 0), ("rpl", 30)] {
+        let line = format!(
+            "train --dataset data.hdf5 --env pointmass --method {method} --updates 20 \
+             --anchor-updates 30 --batch-size 16 --eval-episodes 2 --out {method} --json"
+        );
+        let score = folder.spar(&line).json();
+        assert_eq!(folder.files(method), finished_files(method));
+        let eval = format!(
+            "eval --policy {method}/policy.safetensors --env pointmass --episodes 2 --json"
+        );
+        assert_eq!(folder.spar(&eval).json(), score);
+        let read = |name: &str| {
+            let bytes = folder.read(&format!("{method}/{name}"));
+            serde_json::from_slice::<Value>(&bytes).unwrap()
+        };
+        let (record, spec) = (read("DONE"), read("spec.json"));
+        assert_eq!(record["method"], method);
+        assert_eq!(
+            (&record["updates"], &record["anchor_updates"]),
+            (&20.into(), &anchor.into())
+        );
+        assert_eq!(spec["config"]["method"]["data"]["batch_size"], 16);
+        assert_eq!(spec["config"]["method"]["discount"], 0.99);
+    }
+    let measured = folder
+        .spar("train --dataset data.hdf5 --env pointmass --method iql --out none --calibrate")
+        .json();
+    assert!(measured["updates_per_s"].as_f64().unwrap() > 0.0);
+    assert_eq!(measured["anchor_updates"], 0);
+    folder
+        .spar("train --dataset data.hdf5 --env pointmass --method iql --device cuda --out none")
+        .fails(2, &["method iql is trained on the CPU only", "--device"]);
+}
+
+#[test]
 fn two_hundred_updates_are_a_hundred_and_a_hundred_more() {
     let folder = Folder::new();
     folder.write_data("data.hdf5");
