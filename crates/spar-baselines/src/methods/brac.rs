@@ -53,7 +53,8 @@ pub struct Config {
 
 impl Default for Config {
     /// The authors' `brac_primal_agent.py` with the rates and sizes of
-    /// `d4rl_evaluations`; its behaviour takes as many updates as the rest.
+    /// `d4rl_evaluations`, where the behaviour is trained apart, for up to 1M updates;
+    /// here they are among the run's.
     fn default() -> Self {
         Self {
             data: DataConfig {

@@ -1,9 +1,9 @@
 //! Residual Policy Learning (Silver et al. 2018), read for logged data: a correction
 //! of the frozen anchor's action that follows the gradient of a critic. Of the
 //! authors' online method it keeps the residual that starts at zero, the penalty on
-//! its size and the burn-in of the critic; hindsight, exploration and the single
-//! critic are left out or replaced by clipped twins, without which it diverges on
-//! logged data.
+//! its size and the burn-in of the critic. Hindsight and exploration have no meaning
+//! here and are left out; clipped twins stand for its single critic. That is this
+//! project's reading, not the authors'.
 
 use candle_core::{Result, Tensor, bail};
 use serde::{Deserialize, Serialize};
