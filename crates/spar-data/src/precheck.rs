@@ -7,9 +7,11 @@
 
 use std::{
     fs::File,
-    io::{ErrorKind, Read, Seek, SeekFrom},
+    io::{self, ErrorKind, Read, Seek, SeekFrom},
     path::Path,
 };
+
+use spar_core::files::sha256_file_seen;
 
 use crate::error::DataError;
 
@@ -22,12 +24,12 @@ const HEAD: usize = 96;
 /// Signature and version of a global heap collection.
 const HEAP: &[u8] = b"GCOL\x01";
 /// Bytes searched at a time.
-const PIECE: u64 = 1 << 20;
+const PIECE: usize = 1 << 17;
 
 /// Checks that `path` is an HDF5 file whose superblock agrees with the file's
 /// length, and returns that length.
 pub(crate) fn precheck(path: &Path) -> Result<u64, DataError> {
-    let io = |source: std::io::Error| match source.kind() {
+    let io = |source: io::Error| match source.kind() {
         ErrorKind::NotFound => DataError::NotFound { path: path.into() },
         _ => DataError::Io {
             path: path.into(),
@@ -73,33 +75,81 @@ pub(crate) fn precheck(path: &Path) -> Result<u64, DataError> {
     }
 }
 
+/// What one pass over all bytes of a file told.
+pub(crate) struct Scanned {
+    /// Their hash.
+    pub(crate) sha256: String,
+    /// See [`heaps_end`].
+    pub(crate) heaps_end: bool,
+}
+
+/// Hashes the file at `path` and looks at its heaps on the way.
+pub(crate) fn scan(path: &Path) -> io::Result<Scanned> {
+    let mut heaps = Heaps::of(path)?;
+    let sha256 = sha256_file_seen(path, |offset, piece| heaps.see(offset, piece))?;
+    Ok(Scanned {
+        sha256,
+        heaps_end: heaps.end,
+    })
+}
+
 /// Whether libhdf5 comes to an end of every global heap (where variable-length
 /// strings live) in the file at `path`.
 ///
 /// Version 2.2.0 loops for ever on a heap object whose size decodes to no
 /// progress (`H5HG__cache_heap_deserialize`). The objects are walked here as it
 /// does, and only where it would stop may such strings be asked for.
-pub(crate) fn heaps_end(path: &Path) -> std::io::Result<bool> {
+pub(crate) fn heaps_end(path: &Path) -> io::Result<bool> {
+    let mut heaps = Heaps::of(path)?;
     let mut file = File::open(path)?;
-    let mut piece = Vec::new();
+    let mut piece = vec![0; PIECE];
     let mut offset = 0;
     loop {
-        file.seek(SeekFrom::Start(offset))?;
-        piece.clear();
-        file.by_ref().take(PIECE).read_to_end(&mut piece)?;
-        for at in memchr::memmem::find_iter(&piece, HEAP) {
-            if !heap_ends(&mut file, offset + at as u64)? {
-                return Ok(false);
-            }
+        match file.read(&mut piece)? {
+            0 => return Ok(heaps.end),
+            n => heaps.see(offset, &piece[..n])?,
         }
-        if (piece.len() as u64) < PIECE {
-            return Ok(true);
-        }
-        offset += PIECE - (HEAP.len() as u64 - 1);
+        offset = file.stream_position()?;
     }
 }
 
-fn heap_ends(file: &mut File, offset: u64) -> std::io::Result<bool> {
+/// A search for heaps in the pieces of a file.
+struct Heaps {
+    file: File,
+    /// The last bytes seen, fewer than a mark has.
+    last: Vec<u8>,
+    /// Whether all so far come to an end.
+    end: bool,
+}
+
+impl Heaps {
+    fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            file: File::open(path)?,
+            last: Vec::new(),
+            end: true,
+        })
+    }
+
+    /// The next piece, which lies at `offset`.
+    fn see(&mut self, offset: u64, piece: &[u8]) -> io::Result<()> {
+        let few = HEAP.len() - 1;
+        let seam = [&self.last, &piece[..few.min(piece.len())]].concat();
+        let before = offset - self.last.len() as u64;
+        let across = memchr::memmem::find_iter(&seam, HEAP).map(|at| before + at as u64);
+        let within = memchr::memmem::find_iter(piece, HEAP).map(|at| offset + at as u64);
+        for at in across.chain(within) {
+            self.end = self.end && heap_ends(&mut self.file, at)?;
+        }
+        // A piece may be shorter than a mark.
+        let mut last = [&self.last, &piece[piece.len().saturating_sub(few)..]].concat();
+        last.drain(..last.len().saturating_sub(few));
+        self.last = last;
+        Ok(())
+    }
+}
+
+fn heap_ends(file: &mut File, offset: u64) -> io::Result<bool> {
     let length = file.metadata()?.len();
     let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |n, &b| n << 8 | u64::from(b));
     let mut header = [0; 16];
@@ -130,7 +180,7 @@ fn heap_ends(file: &mut File, offset: u64) -> std::io::Result<bool> {
     Ok(true)
 }
 
-fn read_at(file: &mut File, offset: u64) -> std::io::Result<Vec<u8>> {
+fn read_at(file: &mut File, offset: u64) -> io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(offset))?;
     let mut head = Vec::with_capacity(HEAD);
     file.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
@@ -173,5 +223,34 @@ pub(crate) fn recognise(head: &[u8]) -> Option<(&'static str, &'static str)> {
         Some(("an archive", "unpack it first"))
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// A heap of one object without progress, wherever a piece ends within its mark.
+    #[test]
+    fn a_heap_is_found_across_pieces() {
+        let mut bytes = vec![0u8; 64];
+        bytes[24..29].copy_from_slice(HEAP);
+        bytes[32..40].copy_from_slice(&32u64.to_le_bytes());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &bytes).unwrap();
+        assert!(!heaps_end(file.path()).unwrap());
+        assert!(!scan(file.path()).unwrap().heaps_end);
+        for size in 1..40 {
+            let mut heaps = Heaps::of(file.path()).unwrap();
+            for (i, piece) in bytes.chunks(size).enumerate() {
+                heaps.see((i * size) as u64, piece).unwrap();
+            }
+            assert!(!heaps.end, "pieces of {size}");
+        }
+        // The same, with an object that fills the heap.
+        bytes[48..56].copy_from_slice(&16u64.to_le_bytes());
+        std::fs::write(file.path(), &bytes).unwrap();
+        assert!(heaps_end(file.path()).unwrap());
     }
 }
