@@ -60,6 +60,13 @@ pub(crate) fn precheck(path: &Path) -> Result<u64, DataError> {
         }
         head = read_at(&mut file, start).map_err(io)?;
     }
+    if names_a_driver(&head) {
+        return Err(DataError::Damaged {
+            path: path.into(),
+            place: "superblock".into(),
+            reason: "it names a driver, as one of several files that are read together does".into(),
+        });
+    }
     match declared_end(&head) {
         Some(end) if end <= length => Ok(length),
         Some(end) => Err(DataError::Truncated {
@@ -74,6 +81,9 @@ pub(crate) fn precheck(path: &Path) -> Result<u64, DataError> {
         }),
     }
 }
+
+/// Bytes of the header of an object in it, and of the collection's own.
+const OBJECT: u64 = 16;
 
 /// What one pass over all bytes of a file told.
 pub(crate) struct Scanned {
@@ -118,14 +128,19 @@ struct Heaps {
     file: File,
     /// The last bytes seen, fewer than a mark has.
     last: Vec<u8>,
+    /// How many more objects there can be: heaps may pretend to overlap, and real ones
+    /// do not.
+    objects: u64,
     /// Whether all so far come to an end.
     end: bool,
 }
 
 impl Heaps {
     fn of(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
         Ok(Self {
-            file: File::open(path)?,
+            objects: file.metadata()?.len() / OBJECT,
+            file,
             last: Vec::new(),
             end: true,
         })
@@ -139,7 +154,7 @@ impl Heaps {
         let across = memchr::memmem::find_iter(&seam, HEAP).map(|at| before + at as u64);
         let within = memchr::memmem::find_iter(piece, HEAP).map(|at| offset + at as u64);
         for at in across.chain(within) {
-            self.end = self.end && heap_ends(&mut self.file, at)?;
+            self.end = self.end && heap_ends(&mut self.file, at, &mut self.objects)?;
         }
         // A piece may be shorter than a mark.
         let mut last = [&self.last, &piece[piece.len().saturating_sub(few)..]].concat();
@@ -149,32 +164,40 @@ impl Heaps {
     }
 }
 
-fn heap_ends(file: &mut File, offset: u64) -> io::Result<bool> {
+/// Whether the heap at `offset` of the file ends, having taken what was looked at from
+/// the number of objects that may be.
+fn heap_ends(file: &mut File, offset: u64, objects: &mut u64) -> io::Result<bool> {
     let length = file.metadata()?.len();
     let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |n, &b| n << 8 | u64::from(b));
-    let mut header = [0; 16];
+    let mut header = [0; OBJECT as usize];
     file.seek(SeekFrom::Start(offset))?;
     if file.read_exact(&mut header).is_err() {
         return Ok(true); // cut off: an error in the library, not a loop
     }
     let size = number(&header[8..]);
-    if size > length - offset {
+    if size > length.saturating_sub(offset) {
         return Ok(true); // likewise
     }
-    let mut at = 16;
-    while at + 16 <= size {
+    let mut at = OBJECT;
+    // An object may claim to be longer than anything can be.
+    while at.checked_add(OBJECT).is_some_and(|end| end <= size) {
+        let Some(less) = objects.checked_sub(1) else {
+            return Ok(false);
+        };
+        *objects = less;
         file.seek(SeekFrom::Start(offset + at))?;
         file.read_exact(&mut header)?;
         let (index, bytes) = (number(&header[..2]), number(&header[8..]));
+        // Free space, which has index 0, counts its header.
         let need = match index {
             0 => Some(bytes),
             _ => bytes
                 .checked_next_multiple_of(8)
-                .and_then(|b| b.checked_add(16)),
+                .and_then(|b| b.checked_add(OBJECT)),
         };
         match need {
-            None | Some(0) => return Ok(false),
-            Some(need) => at = at.saturating_add(need),
+            Some(need @ OBJECT..) => at = at.saturating_add(need),
+            _ => return Ok(false),
         }
     }
     Ok(true)
@@ -203,6 +226,19 @@ fn declared_end(head: &[u8]) -> Option<u64> {
     // Base address, free space or extension address, end of file.
     let end = head.get(addresses_at + 16..addresses_at + 24)?;
     end.try_into().ok().map(u64::from_le_bytes)
+}
+
+/// Whether the superblock, of a version that can, has the address of a driver's block:
+/// the library takes as much memory as that block says it has bytes, up to 4 GiB.
+fn names_a_driver(head: &[u8]) -> bool {
+    let at = match head.get(8) {
+        Some(0) => 24,
+        Some(1) => 28,
+        _ => return false,
+    };
+    // The last of four addresses; all ones are none.
+    let driver = head.get(at + 24..at + 32);
+    driver.is_some_and(|address| address != [0xff; 8])
 }
 
 /// What a file that starts with `head` is instead of an HDF5 file, where that
@@ -252,5 +288,21 @@ mod tests {
         bytes[48..56].copy_from_slice(&16u64.to_le_bytes());
         std::fs::write(file.path(), &bytes).unwrap();
         assert!(heaps_end(file.path()).unwrap());
+        // And with one that ends past all numbers.
+        for bytes_of_object in [u64::MAX, u64::MAX - 15] {
+            bytes[48..56].copy_from_slice(&bytes_of_object.to_le_bytes());
+            std::fs::write(file.path(), &bytes).unwrap();
+            assert!(heaps_end(file.path()).unwrap());
+        }
+        // Each of many heaps reaches to the end, past the headers of the others.
+        let mut nested = Vec::new();
+        for left in (1..2000u64).rev() {
+            nested.extend_from_slice(b"GCOL\x01\0\0\0");
+            nested.extend_from_slice(&(32 * left).to_le_bytes());
+            nested.extend_from_slice(&[0; 8]);
+            nested.extend_from_slice(&32u64.to_le_bytes());
+        }
+        std::fs::write(file.path(), &nested).unwrap();
+        assert!(!heaps_end(file.path()).unwrap());
     }
 }
