@@ -60,14 +60,32 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 /// # Errors
 /// Any I/O error, with `path` in its message.
 pub fn sha256_file(path: &Path) -> io::Result<String> {
-    let read = || {
+    sha256_file_seen(path, |_, _| Ok(()))
+}
+
+/// [`sha256_file`], and each piece, with its place in the file, is shown to `see` on the
+/// way, so that nobody has to read the file again to look for something.
+///
+/// # Errors
+/// Any I/O error, the first of `see` among them, with `path` in its message.
+pub fn sha256_file_seen(
+    path: &Path,
+    mut see: impl FnMut(u64, &[u8]) -> io::Result<()>,
+) -> io::Result<String> {
+    let mut read = || {
         let mut file = File::open(path)?;
         let mut hash = Sha256::new();
-        let mut piece = vec![0; 1 << 20];
+        // Stays in a core's own cache.
+        let mut piece = vec![0; 1 << 17];
+        let mut offset = 0;
         loop {
             match file.read(&mut piece)? {
                 0 => return Ok(hex(&hash.finalize())),
-                n => hash.update(&piece[..n]),
+                n => {
+                    hash.update(&piece[..n]);
+                    see(offset, &piece[..n])?;
+                    offset += n as u64;
+                }
             }
         }
     };
@@ -108,5 +126,16 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), b"abc").unwrap();
         assert_eq!(sha256_file(file.path()).unwrap(), abc);
+        // Every piece is seen, where it is.
+        let long: Vec<u8> = (0..300_000u32).flat_map(u32::to_le_bytes).collect();
+        fs::write(file.path(), &long).unwrap();
+        let mut seen = Vec::new();
+        let hash = sha256_file_seen(file.path(), |offset, piece| {
+            assert_eq!(offset, seen.len() as u64);
+            seen.extend_from_slice(piece);
+            Ok(())
+        });
+        assert_eq!(hash.unwrap(), sha256_hex(&long));
+        assert_eq!(seen, long);
     }
 }

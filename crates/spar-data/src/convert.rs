@@ -12,10 +12,11 @@ use serde_json::{Map, Value};
 use spar_core::{DatasetIdentity, EnvId};
 
 use crate::{
-    d4rl::D4rl,
+    d4rl::{D4rl, Identified},
     dataset::{EpisodeEnd, Layout, episodes},
     error::DataError,
     minari::{About, Episode, EpisodeRows, Episodes, MinariWriter, refuse_existing},
+    precheck::Scanned,
     read::{Checked, Parts},
     writer::{META_DATASET, META_ORIGIN, MetaValue, Row, Writer},
 };
@@ -27,7 +28,7 @@ const NO_HORIZON: usize = usize::MAX;
 /// to it, and nothing is left behind then.
 pub struct Conversion {
     checked: Checked,
-    sha256: String,
+    scanned: Scanned,
     layout: Layout,
     env: Option<EnvId>,
 }
@@ -58,11 +59,11 @@ impl Conversion {
     /// As [`Dataset::read`](crate::Dataset::read), as far as no array is concerned.
     pub fn open(path: &Path, env: Option<EnvId>) -> Result<Self, DataError> {
         let checked = Checked::at(path)?;
-        let sha256 = checked.sha256()?;
+        let scanned = checked.scan()?;
         let layout = checked.open()?.layout;
         Ok(Self {
             checked,
-            sha256,
+            scanned,
             layout,
             env,
         })
@@ -81,16 +82,23 @@ impl Conversion {
     /// [`DataError::SameLayout`] for data of a Minari data set,
     /// [`DataError::NoCuts`] for a file without timeouts where no environment is named,
     /// [`DataError::Write`], and what [`Dataset::read`](crate::Dataset::read) refuses.
-    pub fn to_minari(&self, folder: &Path, id: &str) -> Result<Converted, DataError> {
+    pub fn to_minari(self, folder: &Path, id: &str) -> Result<Converted, DataError> {
         let source = self.checked.open()?;
         if self.layout == Layout::Minari {
             let episodes = self
                 .checked
                 .episodes(&source, self.env, Parts::Everything)?;
-            return Err(self.same_layout(episodes.identity(self.sha256.clone()).id));
+            return Err(same_layout(
+                episodes.identity(self.scanned.sha256),
+                Layout::Minari,
+            ));
         }
         let file = D4rl::open(&source, self.env, Parts::Everything)?;
-        let (identity, notes) = file.identify(self.sha256.clone());
+        let Identified {
+            metadata,
+            identity,
+            notes,
+        } = file.identify(self.scanned);
         let horizon = match (self.env, &file.timeouts) {
             (Some(env), _) => env.horizon(),
             (None, Some(_)) => NO_HORIZON,
@@ -101,7 +109,7 @@ impl Conversion {
             obs_dim: file.observations.width(),
             act_dim: file.actions.width(),
             action_bounds: self.env.map(|_| (-1.0, 1.0)),
-            fields: source_fields(&identity, &file.metadata),
+            fields: source_fields(&identity, &metadata),
         };
         let mut writer = MinariWriter::create(folder, about)?;
         let (left_out, repeated) = write_episodes(file, horizon, &mut writer)?;
@@ -125,17 +133,20 @@ impl Conversion {
     /// [`DataError::Exists`] if something is at `path`, [`DataError::SameLayout`] for
     /// data in D4RL's layout, [`DataError::Write`], and what
     /// [`Dataset::read`](crate::Dataset::read) refuses.
-    pub fn to_d4rl(&self, path: &Path) -> Result<Converted, DataError> {
+    pub fn to_d4rl(self, path: &Path) -> Result<Converted, DataError> {
         let source = self.checked.open()?;
         if self.layout == Layout::D4rl {
             let file = D4rl::open(&source, self.env, Parts::Everything)?;
-            return Err(self.same_layout(file.identify(self.sha256.clone()).0.id));
+            return Err(same_layout(
+                file.identify(self.scanned).identity,
+                Layout::D4rl,
+            ));
         }
         refuse_existing(path)?;
         let episodes = self
             .checked
             .episodes(&source, self.env, Parts::Everything)?;
-        let identity = episodes.identity(self.sha256.clone());
+        let identity = episodes.identity(self.scanned.sha256);
         let fields = source_fields(&identity, &episodes.about().shown());
         let text = |(key, value): (String, Value)| Some((key, value.as_str()?.into()));
         let mut metadata: BTreeMap<String, MetaValue> =
@@ -149,12 +160,13 @@ impl Conversion {
             notes: Vec::new(),
         })
     }
+}
 
-    fn same_layout(&self, id: String) -> DataError {
-        DataError::SameLayout {
-            id,
-            layout: self.layout.name(),
-        }
+/// The error of data that are asked for in the `layout` they have.
+fn same_layout(identity: DatasetIdentity, layout: Layout) -> DataError {
+    DataError::SameLayout {
+        id: identity.id,
+        layout: layout.name(),
     }
 }
 

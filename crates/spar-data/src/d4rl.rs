@@ -10,6 +10,7 @@ use crate::{
     error::DataError,
     identity::identify,
     metadata,
+    precheck::Scanned,
     read::{Parts, check_env},
     source::Source,
 };
@@ -25,7 +26,14 @@ pub(crate) struct D4rl<'a> {
     pub(crate) next_observations: Option<Array<'a>>,
     pub(crate) qpos: Option<Array<'a>>,
     pub(crate) qvel: Option<Array<'a>>,
+}
+
+/// What is known of a file besides its arrays.
+pub(crate) struct Identified {
     pub(crate) metadata: BTreeMap<String, String>,
+    pub(crate) identity: DatasetIdentity,
+    /// What a user should know.
+    pub(crate) notes: Vec<String>,
 }
 
 impl<'a> D4rl<'a> {
@@ -57,20 +65,25 @@ impl<'a> D4rl<'a> {
             next_observations: optional("next_observations", Some(obs_dim))?,
             qpos: optional("infos/qpos", None)?,
             qvel: optional("infos/qvel", None)?,
-            metadata: metadata::read(source.path, &source.file),
         })
     }
 
-    /// Which data these are, whose bytes have the hash `sha256`, with notes for a user.
-    pub(crate) fn identify(&self, sha256: String) -> (DatasetIdentity, Vec<String>) {
-        let rows = self.observations.rows();
-        identify(self.source.path, sha256, rows, &self.metadata)
+    /// What a file whose bytes were `scanned` says of itself, and which data it holds.
+    pub(crate) fn identify(&self, scanned: Scanned) -> Identified {
+        let (path, rows) = (self.source.path, self.observations.rows());
+        let metadata = metadata::read(path, &self.source.file, Some(scanned.heaps_end));
+        let (identity, notes) = identify(path, scanned.sha256, rows, &metadata);
+        Identified {
+            metadata,
+            identity,
+            notes,
+        }
     }
 
-    /// All of it, in memory; `sha256` is called last, for the hash of its bytes.
+    /// All of it, in memory; `scanned` is called last.
     pub(crate) fn read(
         self,
-        sha256: impl FnOnce() -> Result<String, DataError>,
+        scanned: impl FnOnce() -> Result<Scanned, DataError>,
     ) -> Result<Dataset, DataError> {
         let observations = self.observations.read()?;
         let actions = self.actions.read()?;
@@ -81,7 +94,11 @@ impl<'a> D4rl<'a> {
         let next_observations = next_observations.transpose()?;
         let [qpos, qvel] = [&self.qpos, &self.qvel].map(|array| array.as_ref().map(Array::read));
         let (qpos, qvel) = (qpos.transpose()?, qvel.transpose()?);
-        let (identity, notes) = self.identify(sha256()?);
+        let Identified {
+            metadata,
+            identity,
+            notes,
+        } = self.identify(scanned()?);
         Ok(Dataset {
             obs_dim: self.observations.width(),
             act_dim: self.actions.width(),
@@ -94,7 +111,7 @@ impl<'a> D4rl<'a> {
             ends: None,
             qpos,
             qvel,
-            metadata: self.metadata,
+            metadata,
             identity,
             notes,
         })
@@ -117,6 +134,7 @@ impl<'a> D4rl<'a> {
         let all = always
             .into_iter()
             .chain(optional.into_iter().filter_map(Option::as_ref));
+        metadata::read(self.source.path, &self.source.file, None);
         all.into_iter().try_for_each(Array::rehearse)
     }
 }

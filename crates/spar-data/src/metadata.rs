@@ -18,12 +18,18 @@ const MAX_ENTRIES: usize = 4096;
 /// Every scalar below `metadata/` of `file`, by its path below it; of an array,
 /// its type and shape. They describe and are not computed with, so that an
 /// unreadable one is passed over.
-pub(crate) fn read(path: &Path, file: &hdf5::File) -> BTreeMap<String, String> {
+///
+/// `heaps_end` is what [`heaps_end`] says, if it was asked.
+pub(crate) fn read(
+    path: &Path,
+    file: &hdf5::File,
+    heaps_end: Option<bool>,
+) -> BTreeMap<String, String> {
     let mut walk = Walk {
         path,
         file: file.filename(),
         seen: 0,
-        heaps_end: None,
+        heaps_end,
         found: BTreeMap::new(),
     };
     if file.link_exists("metadata")

@@ -7,9 +7,11 @@
 
 use std::{
     fs::File,
-    io::{ErrorKind, Read, Seek, SeekFrom},
+    io::{self, ErrorKind, Read, Seek, SeekFrom},
     path::Path,
 };
+
+use spar_core::files::sha256_file_seen;
 
 use crate::error::DataError;
 
@@ -22,12 +24,12 @@ const HEAD: usize = 96;
 /// Signature and version of a global heap collection.
 const HEAP: &[u8] = b"GCOL\x01";
 /// Bytes searched at a time.
-const PIECE: u64 = 1 << 20;
+const PIECE: usize = 1 << 17;
 
 /// Checks that `path` is an HDF5 file whose superblock agrees with the file's
 /// length, and returns that length.
 pub(crate) fn precheck(path: &Path) -> Result<u64, DataError> {
-    let io = |source: std::io::Error| match source.kind() {
+    let io = |source: io::Error| match source.kind() {
         ErrorKind::NotFound => DataError::NotFound { path: path.into() },
         _ => DataError::Io {
             path: path.into(),
@@ -58,6 +60,13 @@ pub(crate) fn precheck(path: &Path) -> Result<u64, DataError> {
         }
         head = read_at(&mut file, start).map_err(io)?;
     }
+    if names_a_driver(&head) {
+        return Err(DataError::Damaged {
+            path: path.into(),
+            place: "superblock".into(),
+            reason: "it names a driver, as one of several files that are read together does".into(),
+        });
+    }
     match declared_end(&head) {
         Some(end) if end <= length => Ok(length),
         Some(end) => Err(DataError::Truncated {
@@ -73,64 +82,128 @@ pub(crate) fn precheck(path: &Path) -> Result<u64, DataError> {
     }
 }
 
+/// Bytes of the header of an object in it, and of the collection's own.
+const OBJECT: u64 = 16;
+
+/// What one pass over all bytes of a file told.
+pub(crate) struct Scanned {
+    /// Their hash.
+    pub(crate) sha256: String,
+    /// See [`heaps_end`].
+    pub(crate) heaps_end: bool,
+}
+
+/// Hashes the file at `path` and looks at its heaps on the way.
+pub(crate) fn scan(path: &Path) -> io::Result<Scanned> {
+    let mut heaps = Heaps::of(path)?;
+    let sha256 = sha256_file_seen(path, |offset, piece| heaps.see(offset, piece))?;
+    Ok(Scanned {
+        sha256,
+        heaps_end: heaps.end,
+    })
+}
+
 /// Whether libhdf5 comes to an end of every global heap (where variable-length
 /// strings live) in the file at `path`.
 ///
 /// Version 2.2.0 loops for ever on a heap object whose size decodes to no
 /// progress (`H5HG__cache_heap_deserialize`). The objects are walked here as it
 /// does, and only where it would stop may such strings be asked for.
-pub(crate) fn heaps_end(path: &Path) -> std::io::Result<bool> {
+pub(crate) fn heaps_end(path: &Path) -> io::Result<bool> {
+    let mut heaps = Heaps::of(path)?;
     let mut file = File::open(path)?;
-    let mut piece = Vec::new();
+    let mut piece = vec![0; PIECE];
     let mut offset = 0;
     loop {
-        file.seek(SeekFrom::Start(offset))?;
-        piece.clear();
-        file.by_ref().take(PIECE).read_to_end(&mut piece)?;
-        for at in memchr::memmem::find_iter(&piece, HEAP) {
-            if !heap_ends(&mut file, offset + at as u64)? {
-                return Ok(false);
-            }
+        match file.read(&mut piece)? {
+            0 => return Ok(heaps.end),
+            n => heaps.see(offset, &piece[..n])?,
         }
-        if (piece.len() as u64) < PIECE {
-            return Ok(true);
-        }
-        offset += PIECE - (HEAP.len() as u64 - 1);
+        offset = file.stream_position()?;
     }
 }
 
-fn heap_ends(file: &mut File, offset: u64) -> std::io::Result<bool> {
+/// A search for heaps in the pieces of a file.
+struct Heaps {
+    file: File,
+    /// The last bytes seen, fewer than a mark has.
+    last: Vec<u8>,
+    /// How many more objects there can be: heaps may pretend to overlap, and real ones
+    /// do not.
+    objects: u64,
+    /// Whether all so far come to an end.
+    end: bool,
+}
+
+impl Heaps {
+    fn of(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        Ok(Self {
+            objects: file.metadata()?.len() / OBJECT,
+            file,
+            last: Vec::new(),
+            end: true,
+        })
+    }
+
+    /// The next piece, which lies at `offset`.
+    fn see(&mut self, offset: u64, piece: &[u8]) -> io::Result<()> {
+        let few = HEAP.len() - 1;
+        let seam = [&self.last, &piece[..few.min(piece.len())]].concat();
+        let before = offset - self.last.len() as u64;
+        let across = memchr::memmem::find_iter(&seam, HEAP).map(|at| before + at as u64);
+        let within = memchr::memmem::find_iter(piece, HEAP).map(|at| offset + at as u64);
+        for at in across.chain(within) {
+            self.end = self.end && heap_ends(&mut self.file, at, &mut self.objects)?;
+        }
+        // A piece may be shorter than a mark.
+        let mut last = [&self.last, &piece[piece.len().saturating_sub(few)..]].concat();
+        last.drain(..last.len().saturating_sub(few));
+        self.last = last;
+        Ok(())
+    }
+}
+
+/// Whether the heap at `offset` of the file ends, having taken what was looked at from
+/// the number of objects that may be.
+fn heap_ends(file: &mut File, offset: u64, objects: &mut u64) -> io::Result<bool> {
     let length = file.metadata()?.len();
     let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |n, &b| n << 8 | u64::from(b));
-    let mut header = [0; 16];
+    let mut header = [0; OBJECT as usize];
     file.seek(SeekFrom::Start(offset))?;
     if file.read_exact(&mut header).is_err() {
         return Ok(true); // cut off: an error in the library, not a loop
     }
     let size = number(&header[8..]);
-    if size > length - offset {
+    if size > length.saturating_sub(offset) {
         return Ok(true); // likewise
     }
-    let mut at = 16;
-    while at + 16 <= size {
+    let mut at = OBJECT;
+    // An object may claim to be longer than anything can be.
+    while at.checked_add(OBJECT).is_some_and(|end| end <= size) {
+        let Some(less) = objects.checked_sub(1) else {
+            return Ok(false);
+        };
+        *objects = less;
         file.seek(SeekFrom::Start(offset + at))?;
         file.read_exact(&mut header)?;
         let (index, bytes) = (number(&header[..2]), number(&header[8..]));
+        // Free space, which has index 0, counts its header.
         let need = match index {
             0 => Some(bytes),
             _ => bytes
                 .checked_next_multiple_of(8)
-                .and_then(|b| b.checked_add(16)),
+                .and_then(|b| b.checked_add(OBJECT)),
         };
         match need {
-            None | Some(0) => return Ok(false),
-            Some(need) => at = at.saturating_add(need),
+            Some(need @ OBJECT..) => at = at.saturating_add(need),
+            _ => return Ok(false),
         }
     }
     Ok(true)
 }
 
-fn read_at(file: &mut File, offset: u64) -> std::io::Result<Vec<u8>> {
+fn read_at(file: &mut File, offset: u64) -> io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(offset))?;
     let mut head = Vec::with_capacity(HEAD);
     file.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
@@ -155,6 +228,19 @@ fn declared_end(head: &[u8]) -> Option<u64> {
     end.try_into().ok().map(u64::from_le_bytes)
 }
 
+/// Whether the superblock, of a version that can, has the address of a driver's block:
+/// the library takes as much memory as that block says it has bytes, up to 4 GiB.
+fn names_a_driver(head: &[u8]) -> bool {
+    let at = match head.get(8) {
+        Some(0) => 24,
+        Some(1) => 28,
+        _ => return false,
+    };
+    // The last of four addresses; all ones are none.
+    let driver = head.get(at + 24..at + 32);
+    driver.is_some_and(|address| address != [0xff; 8])
+}
+
 /// What a file that starts with `head` is instead of an HDF5 file, where that
 /// can be told, and what to do about it.
 pub(crate) fn recognise(head: &[u8]) -> Option<(&'static str, &'static str)> {
@@ -173,5 +259,50 @@ pub(crate) fn recognise(head: &[u8]) -> Option<(&'static str, &'static str)> {
         Some(("an archive", "unpack it first"))
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// A heap of one object without progress, wherever a piece ends within its mark.
+    #[test]
+    fn a_heap_is_found_across_pieces() {
+        let mut bytes = vec![0u8; 64];
+        bytes[24..29].copy_from_slice(HEAP);
+        bytes[32..40].copy_from_slice(&32u64.to_le_bytes());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &bytes).unwrap();
+        assert!(!heaps_end(file.path()).unwrap());
+        assert!(!scan(file.path()).unwrap().heaps_end);
+        for size in 1..40 {
+            let mut heaps = Heaps::of(file.path()).unwrap();
+            for (i, piece) in bytes.chunks(size).enumerate() {
+                heaps.see((i * size) as u64, piece).unwrap();
+            }
+            assert!(!heaps.end, "pieces of {size}");
+        }
+        // The same, with an object that fills the heap.
+        bytes[48..56].copy_from_slice(&16u64.to_le_bytes());
+        std::fs::write(file.path(), &bytes).unwrap();
+        assert!(heaps_end(file.path()).unwrap());
+        // And with one that ends past all numbers.
+        for bytes_of_object in [u64::MAX, u64::MAX - 15] {
+            bytes[48..56].copy_from_slice(&bytes_of_object.to_le_bytes());
+            std::fs::write(file.path(), &bytes).unwrap();
+            assert!(heaps_end(file.path()).unwrap());
+        }
+        // Each of many heaps reaches to the end, past the headers of the others.
+        let mut nested = Vec::new();
+        for left in (1..2000u64).rev() {
+            nested.extend_from_slice(b"GCOL\x01\0\0\0");
+            nested.extend_from_slice(&(32 * left).to_le_bytes());
+            nested.extend_from_slice(&[0; 8]);
+            nested.extend_from_slice(&32u64.to_le_bytes());
+        }
+        std::fs::write(file.path(), &nested).unwrap();
+        assert!(!heaps_end(file.path()).unwrap());
     }
 }

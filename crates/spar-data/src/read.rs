@@ -6,14 +6,14 @@ use std::{
     thread,
 };
 
-use spar_core::{EnvId, files::sha256_file};
+use spar_core::EnvId;
 
 use crate::{
     d4rl::D4rl,
     dataset::{Dataset, Layout},
     error::DataError,
     minari::{self, Description, Episodes},
-    precheck::precheck,
+    precheck::{Scanned, precheck, scan},
     rehearsal,
     source::Source,
 };
@@ -59,9 +59,9 @@ impl Checked {
         self.length
     }
 
-    /// The hash of its bytes.
-    pub(crate) fn sha256(&self) -> Result<String, DataError> {
-        sha256_file(&self.path).map_err(|source| DataError::Io {
+    /// What all of its bytes tell.
+    pub(crate) fn scan(&self) -> Result<Scanned, DataError> {
+        scan(&self.path).map_err(|source| DataError::Io {
             path: self.path.clone(),
             doing: "read the data file",
             source,
@@ -91,12 +91,12 @@ pub(crate) fn read_file(
     let checked = Checked::at(path)?;
     // Hashing takes as long as reading, so each has a thread.
     thread::scope(|scope| {
-        let hash = scope.spawn(|| checked.sha256());
-        let hash = || hash.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let scan = scope.spawn(|| checked.scan());
+        let scanned = || scan.join().unwrap_or_else(|panic| resume_unwind(panic));
         let source = checked.open()?;
         match source.layout {
-            Layout::D4rl => D4rl::open(&source, env, parts)?.read(hash),
-            Layout::Minari => minari::read(checked.episodes(&source, env, parts)?, hash, parts),
+            Layout::D4rl => D4rl::open(&source, env, parts)?.read(scanned),
+            Layout::Minari => minari::read(checked.episodes(&source, env, parts)?, scanned, parts),
         }
     })
 }

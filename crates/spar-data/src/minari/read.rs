@@ -7,6 +7,7 @@ use crate::{
     array::Array,
     dataset::{Dataset, Ends},
     error::DataError,
+    precheck::Scanned,
     read::{Parts, check_env},
     source::{Source, damaged},
 };
@@ -222,10 +223,10 @@ impl EpisodeArrays<'_> {
     }
 }
 
-/// Reads all `episodes`; `sha256` is called last, for the hash of the file's bytes.
+/// Reads all `episodes`; `scanned` is called last.
 pub(crate) fn read(
     mut episodes: Episodes<'_>,
-    sha256: impl FnOnce() -> Result<String, DataError>,
+    scanned: impl FnOnce() -> Result<Scanned, DataError>,
     parts: Parts,
 ) -> Result<Dataset, DataError> {
     let state = || (parts == Parts::Everything).then(Vec::new);
@@ -275,7 +276,7 @@ pub(crate) fn read(
         }
     }
     data.identity.rows = data.rewards.len();
-    data.identity.sha256 = sha256()?;
+    data.identity.sha256 = scanned()?.sha256;
     episodes.about().agrees("total_steps", data.identity.rows)?;
     data.timeouts = Some(truncations);
     data.ends = Some(Ends {
