@@ -30,7 +30,7 @@ use crate::{
 /// Rows of D4RL's `medium` files: `--scale full`.
 const FULL_ROWS: usize = 1_000_000;
 
-/// Where `spar data prepare` keeps local data.
+/// Where local data are kept, by scale.
 const LOCAL: &str = "datasets/local";
 
 /// Which data to generate.
@@ -195,7 +195,8 @@ fn run(
             name: format!("data of {name}"),
             command: Box::new(move || {
                 command(&[
-                    "prepare", "--task", &name, "--data", "local", "--rows", &rows,
+                    "prepare", "--task", &name, "--data", "local", "--local", LOCAL, "--rows",
+                    &rows,
                 ])
             }),
             log: None,

@@ -2,7 +2,7 @@
 //! a simulator's are, so that they pack as real ones do: nearby rows share their high
 //! bytes and not their low ones.
 
-use std::{fs, path::Path, time::Instant};
+use std::{path::Path, time::Instant};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -82,16 +82,14 @@ pub(crate) fn load(file: &Path, core: Option<usize>) -> Result<()> {
     let (wall, cpu) = (Instant::now(), clock::cpu_seconds());
     let data = Dataset::read_training(file, ENV)?;
     let (cpu_s, wall_s) = (clock::cpu_seconds() - cpu, wall.elapsed().as_secs_f64());
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
-    let peak = peak.and_then(|l| l.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let peak = spar_core::memory::peak_bytes();
     let bytes = bytes(&data);
     let loaded = Loaded {
         rows: data.rows(),
         data_bytes: bytes.len(),
         cpu_s,
         wall_s,
-        peak_bytes: 1024 * peak.context("this system does not tell a process's peak in /proc")?,
+        peak_bytes: peak.context("this system does not tell a process's peak in /proc")?,
         sha256: sha256_hex(&bytes),
     };
     println!("{}", serde_json::to_string(&loaded)?);

@@ -59,6 +59,18 @@ pub enum CollectError {
         /// What was to be trained.
         expected: String,
     },
+    /// A number of steps is not in whole units of another.
+    #[error("{what} is {steps}, expected a positive multiple of {of}, which is {unit}")]
+    Steps {
+        /// What is counted.
+        what: &'static str,
+        /// How many steps it is.
+        steps: usize,
+        /// What it has to be a multiple of.
+        of: &'static str,
+        /// How many steps that is.
+        unit: usize,
+    },
     /// Training produced a loss that is not a number.
     #[error("SAC diverged at step {step}: a loss is not finite; train again with another seed")]
     Diverged {

@@ -78,7 +78,12 @@ pub fn read_curve(folder: &Path) -> Result<Vec<CurvePoint>, CollectError> {
     let path = folder.join(CURVE_FILE);
     let text = fs::read_to_string(&path).map_err(|e| in_file(e, &path))?;
     let points = text.lines().map(serde_json::from_str);
-    Ok(points.collect::<Result<_, _>>()?)
+    points
+        .collect::<Result<_, _>>()
+        .map_err(|e| CollectError::Policy {
+            file: path.display().to_string(),
+            why: format!("not a curve `spar behavior train` writes: {e}"),
+        })
 }
 
 /// The file of the snapshot taken at `step`.
@@ -92,19 +97,20 @@ pub fn snapshot(folder: &Path, step: usize) -> PathBuf {
 /// kind, it goes on from its last checkpoint and ends with the same bytes as one
 /// that was never interrupted.
 ///
-/// What changes with the number of steps changes at snapshots.
 /// `num_envs` environments are stepped in turn; after each round follow
 /// `gradient_steps` updates, from `start_steps` on. Terminal states are not
 /// bootstrapped, timeouts are.
 ///
 /// # Errors
-/// If the environment, a tensor operation or a file fails, if a loss stops
-/// being finite, or if `out` holds another training.
+/// If the steps are not in whole snapshots ([`SacConfig::check`]), if the
+/// environment, a tensor operation or a file fails, if a loss stops being finite, or
+/// if `out` holds another training.
 pub fn train(
     training: &Training,
     out: &Path,
     progress: &mut dyn FnMut(&CurvePoint),
 ) -> Result<(), CollectError> {
+    training.config.check()?;
     let mut trainer = Trainer::new(training)?;
     let mut curve = Vec::new();
     let about = serde_json::to_string_pretty(training)?;

@@ -34,9 +34,6 @@ use crate::{
 /// by an older recipe is not taken for a new one.
 pub const RECIPE_VERSION: u32 = 2;
 
-/// Rows of D4RL's `medium` files.
-pub const D4RL_ROWS: usize = 1_000_000;
-
 /// Finished episodes that wait to be written: some 16 MB of the widest.
 const WAITING: usize = 32;
 
@@ -67,10 +64,13 @@ pub fn metadata(
     let mut metadata = local_metadata(task);
     let mut bytes = Vec::new();
     let mut said = Vec::new();
-    for Part { name, about, file } in parts_of(task, &card, behavior) {
-        match file {
-            Some(path) => bytes.extend(fs::read(&path).map_err(|e| in_file(e, &path))?),
-            None => bytes.extend(name.bytes().chain(card.seed.to_le_bytes())),
+    for Part { name, about, .. } in parts(task, rows, &card) {
+        match name.as_str() {
+            UNIFORM | RANDOM => bytes.extend(name.bytes().chain(card.seed.to_le_bytes())),
+            stored => {
+                let path = card.policy_file(behavior, stored);
+                bytes.extend(fs::read(&path).map_err(|e| in_file(e, &path))?);
+            }
         }
         said.push(format!("{name}: {about}"));
     }
@@ -87,108 +87,90 @@ pub fn metadata(
     Ok(metadata)
 }
 
-/// One policy of a recipe, in words.
+/// Uniformly random actions.
+const UNIFORM: &str = "uniform";
+/// SAC's actor before its first update.
+const RANDOM: &str = "random";
+
+/// One policy's part in a recipe.
 struct Part {
+    /// [`UNIFORM`], [`RANDOM`], or the name of a stored policy.
     name: String,
+    /// What it is, for the file's metadata.
     about: String,
-    /// Where it is stored; none for what is made when it is needed.
-    file: Option<std::path::PathBuf>,
+    /// Rows the file has when the part is over.
+    until: usize,
+    /// What becomes of the episode that reaches them.
+    tail: Tail,
 }
 
-/// The policies that make data of `task`, in the order they act.
-fn parts_of(task: TaskId, card: &Card, behavior: &Path) -> Vec<Part> {
-    let stored = |name: &str, step: usize| Part {
+/// Who makes the data of `task` at scale `rows`, in the order they act.
+fn parts(task: TaskId, rows: usize, card: &Card) -> Vec<Part> {
+    let total = rows_of(task, rows);
+    let part = |name: &str, about: String, until, tail| Part {
         name: name.to_owned(),
-        about: format!("SAC at step {step}"),
-        file: Some(card.policy_file(behavior, name)),
+        about,
+        until,
+        tail,
     };
-    let medium = || stored("medium", card.medium.step);
-    let expert = || stored("expert", card.expert.step);
-    let replay = |until: usize| {
-        let start = Part {
-            name: "uniform".to_owned(),
-            about: format!(
-                "stand-in for the replay buffer up to step {until}, uniformly random up to step {}",
-                card.config.start_steps
-            ),
-            file: None,
-        };
-        let segments = card.replay.iter().enumerate();
-        let policies =
-            segments
-                .filter(|(_, segment)| segment.until <= until)
-                .map(|(i, segment)| {
-                    let mut part = stored(&format!("replay-{i}"), segment.step);
-                    part.about = format!("{} up to step {}", part.about, segment.until);
-                    part
-                });
-        [start].into_iter().chain(policies).collect()
+    let stored = |name: &str, step: usize, until, tail| {
+        part(name, format!("SAC at step {step}"), until, tail)
     };
+    let medium = |tail| stored("medium", card.medium.step, rows, tail);
+    let expert = || stored("expert", card.expert.step, total, Tail::Cut);
     match task.level {
-        Level::Random => vec![Part {
-            name: "random".to_owned(),
-            about: format!("SAC's actor before its first update, seed {}", card.seed),
-            file: None,
-        }],
-        Level::Medium => vec![medium()],
+        Level::Random => {
+            let about = format!("SAC's actor before its first update, seed {}", card.seed);
+            vec![part(RANDOM, about, total, Tail::Cut)]
+        }
+        Level::Medium => vec![medium(Tail::Cut)],
         Level::Expert => vec![expert()],
-        Level::MediumExpert => vec![medium(), expert()],
-        Level::MediumReplay => replay(card.medium.step),
-        Level::FullReplay => replay(card.trained_steps),
+        Level::MediumExpert => vec![medium(Tail::LeaveOut), expert()],
+        Level::MediumReplay => replay(card, card.medium.step, total),
+        Level::FullReplay => replay(card, card.trained_steps, total),
     }
 }
 
-/// The stages of `task` at scale `rows`: who acts until which row.
-fn stages(
-    task: TaskId,
-    rows: usize,
+/// The stand-in for the replay buffer after `steps` of training, in `total` rows:
+/// each stretch of training has its share of them.
+fn replay(card: &Card, steps: usize, total: usize) -> Vec<Part> {
+    let share = |until: usize| (total as u128 * until as u128 / steps.max(1) as u128) as usize;
+    let random = card.config.start_steps;
+    let start = Part {
+        name: UNIFORM.to_owned(),
+        about: format!(
+            "stand-in for the replay buffer up to step {steps}, uniformly random up to step {random}"
+        ),
+        until: share(random),
+        tail: Tail::Finish,
+    };
+    let segments = card.replay.iter().enumerate();
+    let segments = segments.filter(|(_, segment)| segment.until <= steps);
+    let policies = segments.map(|(i, segment)| Part {
+        name: format!("replay-{i}"),
+        about: format!("SAC at step {} up to step {}", segment.step, segment.until),
+        until: share(segment.until),
+        tail: Tail::Finish,
+    });
+    let mut parts: Vec<_> = [start].into_iter().chain(policies).collect();
+    if let Some(last) = parts.last_mut() {
+        (last.until, last.tail) = (total, Tail::Cut);
+    }
+    parts
+}
+
+/// The policy called `name`.
+fn policy(
+    name: &str,
+    env: EnvId,
     card: &Card,
     behavior: &Path,
-) -> Result<Vec<Stage>, CollectError> {
-    let total = rows_of(task, rows);
-    let stage = |name: &str, until: usize, tail: Tail| -> Result<Stage, CollectError> {
-        let policy: Box<dyn Policy> = match name {
-            "uniform" => Box::new(UniformPolicy(task.env)),
-            "random" => Box::new(Sac::new(card.config.clone(), task.env, card.seed)?.policy()?),
-            stored => Box::new(card.policy(behavior, stored)?),
-        };
-        Ok(Stage {
-            name: name.to_owned(),
-            policy,
-            until,
-            tail,
-        })
-    };
-    let replay = |steps: usize| -> Result<Vec<Stage>, CollectError> {
-        // Each stretch of training has its share of the rows.
-        let share = |until: usize| (total as u128 * until as u128 / steps.max(1) as u128) as usize;
-        let segments = card.replay.iter().enumerate();
-        let segments = segments.filter(|(_, segment)| segment.until <= steps);
-        let mut stages = vec![stage(
-            "uniform",
-            share(card.config.start_steps),
-            Tail::Finish,
-        )?];
-        for (i, segment) in segments {
-            let until = share(segment.until);
-            stages.push(stage(&format!("replay-{i}"), until, Tail::Finish)?);
-        }
-        if let Some(last) = stages.last_mut() {
-            (last.until, last.tail) = (total, Tail::Cut);
-        }
-        Ok(stages)
-    };
-    match task.level {
-        Level::Random => Ok(vec![stage("random", total, Tail::Cut)?]),
-        Level::Medium => Ok(vec![stage("medium", total, Tail::Cut)?]),
-        Level::Expert => Ok(vec![stage("expert", total, Tail::Cut)?]),
-        Level::MediumExpert => Ok(vec![
-            stage("medium", rows, Tail::LeaveOut)?,
-            stage("expert", total, Tail::Cut)?,
-        ]),
-        Level::MediumReplay => replay(card.medium.step),
-        Level::FullReplay => replay(card.trained_steps),
-    }
+) -> Result<Box<dyn Policy>, CollectError> {
+    Ok(match name {
+        UNIFORM => Box::new(UniformPolicy(env)),
+        RANDOM => Box::new(Sac::new(card.config.clone(), env, card.seed)?.policy()?),
+        stored => Box::new(card.policy(behavior, stored)?),
+    })
 }
 
 /// What [`generate`] made.
@@ -220,7 +202,15 @@ pub fn generate(
 ) -> Result<Generated, CollectError> {
     let card = Card::read(behavior, task.env)?;
     let metadata = metadata(task, rows, seed, behavior)?;
-    let stages = stages(task, rows, &card, behavior)?;
+    let stages = parts(task, rows, &card).into_iter().map(|part| {
+        Ok(Stage {
+            policy: policy(&part.name, task.env, &card, behavior)?,
+            name: part.name,
+            until: part.until,
+            tail: part.tail,
+        })
+    });
+    let stages = stages.collect::<Result<Vec<_>, CollectError>>()?;
     let (obs_dim, act_dim) = (task.env.obs_dim(), task.env.act_dim());
     let world = spar_env::make(task.env)?;
     let mut writer = Writer::create(out, obs_dim, act_dim, world.nq(), world.nv(), &metadata)?;

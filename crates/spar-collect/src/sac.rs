@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use spar_core::{EnvId, Stream};
 use spar_nn::{Adam, AdamConfig, Batch, Mlp, MlpShape, State, StateError, Trace, normal};
 
-use crate::gaussian::{self, GaussianPolicy};
+use crate::{
+    CollectError,
+    gaussian::{self, GaussianPolicy},
+};
 
 /// Hyper-parameters of [`Sac`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,6 +84,41 @@ impl SacConfig {
             },
             EnvId::PointMass => usual,
         }
+    }
+}
+
+impl SacConfig {
+    /// Whether steps come in whole numbers: rounds of all environments in a stretch
+    /// between snapshots, and such stretches in a training. What is interrupted could
+    /// not else go on as if it had not been.
+    ///
+    /// # Errors
+    /// [`CollectError::Steps`] naming the two numbers that do not fit.
+    pub fn check(&self) -> std::result::Result<(), CollectError> {
+        for (what, steps, of, unit) in [
+            (
+                "total_steps",
+                self.total_steps,
+                "snapshot_every",
+                self.snapshot_every,
+            ),
+            (
+                "snapshot_every",
+                self.snapshot_every,
+                "num_envs",
+                self.num_envs,
+            ),
+        ] {
+            if steps == 0 || unit == 0 || !steps.is_multiple_of(unit) {
+                return Err(CollectError::Steps {
+                    what,
+                    steps,
+                    of,
+                    unit,
+                });
+            }
+        }
+        Ok(())
     }
 }
 

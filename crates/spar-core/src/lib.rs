@@ -8,6 +8,7 @@
 
 pub mod files;
 pub mod id;
+pub mod memory;
 pub mod policy;
 pub mod record;
 pub mod rng;

@@ -24,35 +24,34 @@ pub struct Histogram<'a> {
     pub values: &'a [f64],
 }
 
-impl Histogram<'_> {
-    /// The bars: equally wide from the smallest number to the largest, as many as
-    /// the square root of the count. Each is `(from, to, count)`; the last takes
-    /// in its end.
-    pub fn bars(&self) -> Vec<(f64, f64, usize)> {
-        let low = self.values.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = self
-            .values
-            .iter()
-            .copied()
-            .fold(f64::NEG_INFINITY, f64::max);
-        // One value alone still needs a bar of some width.
-        let (low, high) = if low < high {
-            (low, high)
-        } else {
-            (low - 0.5, low + 0.5)
-        };
-        let count = ((self.values.len() as f64).sqrt().ceil() as usize).clamp(1, MAX_BARS);
-        let width = (high - low) / count as f64;
-        let mut counts = vec![0; count];
-        for value in self.values {
-            let bar = ((value - low) / width) as usize;
-            counts[bar.min(count - 1)] += 1;
-        }
-        let edge = |i: usize| low + i as f64 * width;
-        let bar = |(i, n)| (edge(i), edge(i + 1), n);
-        counts.into_iter().enumerate().map(bar).collect()
+/// The bars of a histogram of `values`, all finite: equally wide from the smallest
+/// number to the largest, as many as the square root of the count. Each is
+/// `(from, to, count)`; the last takes in its end. None without numbers.
+pub fn bars(values: &[f64]) -> Vec<(f64, f64, usize)> {
+    if values.is_empty() {
+        return Vec::new();
     }
+    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    // One value alone still needs a bar of some width.
+    let (low, high) = if low < high {
+        (low, high)
+    } else {
+        (low - 0.5, low + 0.5)
+    };
+    let count = ((values.len() as f64).sqrt().ceil() as usize).clamp(1, MAX_BARS);
+    let width = (high - low) / count as f64;
+    let mut counts = vec![0; count];
+    for value in values {
+        let bar = ((value - low) / width) as usize;
+        counts[bar.min(count - 1)] += 1;
+    }
+    let edge = |i: usize| low + i as f64 * width;
+    let bar = |(i, n)| (edge(i), edge(i + 1), n);
+    counts.into_iter().enumerate().map(bar).collect()
+}
 
+impl Histogram<'_> {
     /// The figure.
     ///
     /// # Errors
@@ -65,7 +64,7 @@ impl Histogram<'_> {
     }
 
     fn draw(&self) -> Drawn<String> {
-        let bars = self.bars();
+        let bars = bars(self.values);
         let (from, to) = match (bars.first(), bars.last()) {
             (Some(first), Some(last)) => (first.0, last.1),
             _ => (0.0, 1.0),
@@ -114,16 +113,6 @@ impl Histogram<'_> {
 mod tests {
     use super::*;
 
-    fn bars(values: &[f64]) -> Vec<(f64, f64, usize)> {
-        let figure = Histogram {
-            title: "",
-            note: "",
-            axis: "",
-            values,
-        };
-        figure.bars()
-    }
-
     #[test]
     fn each_number_is_in_one_bar() {
         // The edges are 0, 1, 2 and 3: an edge belongs to the bar above it, the
@@ -131,6 +120,7 @@ mod tests {
         let found = bars(&[0.0, 0.5, 1.0, 1.5, 1.75, 2.0, 2.5, 3.0]);
         assert_eq!(found, [(0.0, 1.0, 2), (1.0, 2.0, 3), (2.0, 3.0, 3)]);
         assert_eq!(bars(&[7.0; 3]), [(6.5, 7.0, 0), (7.0, 7.5, 3)]);
+        assert_eq!(bars(&[]), []);
         let many: Vec<f64> = (0..10_000).map(|i| f64::from(i * i)).collect();
         let found = bars(&many);
         assert_eq!(found.len(), MAX_BARS);

@@ -50,7 +50,7 @@ pub mod results;
 mod table;
 mod versus;
 
-pub use histogram::Histogram;
+pub use histogram::{Histogram, bars};
 pub use markdown::render_terminal;
 pub use results::Results;
 pub use versus::{Outcome, Row, Versus};

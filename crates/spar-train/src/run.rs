@@ -10,6 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use spar_anchor::{Anchor, AnchorTrainer};
+use spar_core::{RunRecord, Stream};
+use spar_data::{Batch, Normalizer, Sampler, Transitions};
+use spar_nn::{
+    State,
+    device::{Device, Kernels},
+};
+
 use crate::{
     config::DetachedPrecision,
     control::{Control, Phase, Progress},
@@ -19,14 +27,6 @@ use crate::{
     policy_file::Contents,
     spec::{DeviceKind, Method, RunSpec},
 };
-use spar_anchor::{Anchor, AnchorTrainer};
-use spar_core::{RunRecord, Stream};
-use spar_data::{Batch, Normalizer, Sampler, Transitions};
-use spar_nn::{
-    State,
-    device::{Device, Kernels},
-};
-
 use log::{AnchorLine, Line, lines_until};
 
 /// Updates between two lines of `metrics.jsonl`.

@@ -15,7 +15,7 @@ use spar_collect::{
 };
 use spar_core::{Origin, TaskId, files::in_file, write_atomic};
 use spar_data::Distribution;
-use spar_report::Histogram;
+use spar_report::bars;
 
 /// The card of a generated file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -93,18 +93,7 @@ impl DataCard {
         let returns: Vec<f64> = complete().map(|e| e.ret).collect();
         let lengths = complete().map(|e| e.length as f64).collect();
         let ended = |end| episodes.iter().filter(|e| e.end == end).count();
-        let bars = if returns.is_empty() {
-            Vec::new()
-        } else {
-            Histogram {
-                title: "",
-                note: "",
-                axis: "",
-                values: &returns,
-            }
-            .bars()
-        };
-        let histogram = bars
+        let histogram = bars(&returns)
             .into_iter()
             .map(|(from, to, count)| Bin { from, to, count })
             .collect();

@@ -144,7 +144,7 @@ pub(crate) fn watch(mut child: Child) -> Result<u64> {
     let mut peak = None;
     let ended = loop {
         let text = fs::read_to_string(&status).unwrap_or_default();
-        peak = peak_of(&text).or(peak);
+        peak = spar_core::memory::peak_in(&text).or(peak);
         if let Some(ended) = child.try_wait()? {
             break ended;
         }
@@ -156,24 +156,10 @@ pub(crate) fn watch(mut child: Child) -> Result<u64> {
     peak.context("this system does not tell the peak of a process in /proc")
 }
 
-/// `VmHWM` of a process's status, in bytes.
-fn peak_of(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(1024 * kilobytes)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_peak_is_read_from_a_processs_status() {
-        let status = "Name:\tspar\nVmPeak:\t  900000 kB\nVmHWM:\t   12345 kB\nVmRSS:\t 1 kB\n";
-        assert_eq!(peak_of(status), Some(12_345 * 1024));
-        assert_eq!(peak_of("Name:\tspar\n"), None);
-    }
 
     #[test]
     fn a_failed_process_has_no_peak() {

@@ -1,8 +1,9 @@
 //! Implicit Q-learning (Kostrikov, Nair and Levine 2021): values of the data's
 //! actions alone, and a policy cloned with weights that grow with the advantage.
 
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 use serde::{Deserialize, Serialize};
+use spar_critic::expectile_loss;
 use spar_nn::{Head, MlpShape, Trace};
 
 use crate::{
@@ -173,11 +174,4 @@ impl Learner for Iql {
     fn actor(&self) -> Result<Actor> {
         Actor::net(&self.actor.mean.net)
     }
-}
-
-/// `mean |expectile - 1(u < 0)| u^2`.
-fn expectile_loss(u: &Tensor, expectile: f64) -> Result<Tensor> {
-    let negative = u.detach().lt(0.0)?.to_dtype(u.dtype())?;
-    let weight = negative.affine(1.0 - 2.0 * expectile, expectile)?;
-    weight.mul(&u.sqr()?)?.mean_all()
 }

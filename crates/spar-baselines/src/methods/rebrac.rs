@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use spar_core::Stream;
 use spar_nn::{Head, Mlp, MlpShape, Trace, normal};
 
-use super::td3bc::mean_abs;
+use super::td3bc::{mean_abs, smoothed};
 use crate::{
     actor::Actor,
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
@@ -147,15 +147,13 @@ impl Learner for ReBrac {
         let (c, batch) = (&self.config, &sample.batch);
         let (s, a) = (&batch.obs, &batch.actions);
 
-        let clip = c.noise_clip as f32;
         let noise = normal(
             &mut self.noise,
             c.policy_noise as f32,
             batch.rows(),
             self.act_dim,
         )?;
-        let next = self.actor_target.forward_detached(&batch.next_obs)?;
-        let next = (next + noise.clamp(-clip, clip)?)?.clamp(-1f32, 1f32)?;
+        let next = smoothed(&self.actor_target, &batch.next_obs, &noise, c.noise_clip)?;
         let off = (&next - self.replay.next_actions(&sample.index)?)?
             .sqr()?
             .sum(D::Minus1)?;

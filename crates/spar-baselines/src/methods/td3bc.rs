@@ -122,15 +122,13 @@ impl Learner for Td3Bc {
         let (c, batch) = (&self.config, &sample.batch);
         let (s, a) = (&batch.obs, &batch.actions);
 
-        let clip = c.noise_clip as f32;
         let noise = normal(
             &mut self.noise,
             c.policy_noise as f32,
             batch.rows(),
             self.act_dim,
         )?;
-        let next = self.actor_target.forward_detached(&batch.next_obs)?;
-        let next = (next + noise.clamp(-clip, clip)?)?.clamp(-1f32, 1f32)?;
+        let next = smoothed(&self.actor_target, &batch.next_obs, &noise, c.noise_clip)?;
         let y = bellman(
             batch,
             c.discount,
@@ -169,4 +167,17 @@ impl Learner for Td3Bc {
 /// `mean |q|`, a number no gradient goes through.
 pub(crate) fn mean_abs(q: &Tensor) -> Result<f64> {
     Ok(f64::from(scalar(&q.detach().abs()?.mean_all()?)?))
+}
+
+/// `clip(pi'(s') + clip(noise))`, `[rows, act_dim]`: TD3's smoothing of the target
+/// policy's actions, without any gradient.
+pub(crate) fn smoothed(
+    target: &Mlp,
+    next_obs: &Tensor,
+    noise: &Tensor,
+    noise_clip: f64,
+) -> Result<Tensor> {
+    let clip = noise_clip as f32;
+    let next = target.forward_detached(next_obs)?;
+    (next + noise.clamp(-clip, clip)?)?.clamp(-1f32, 1f32)
 }

@@ -27,10 +27,7 @@ pub(crate) fn main() {
 
 /// Largest resident set of this process in kB; 0 where the system does not tell.
 fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
-    let kilobytes = line.and_then(|l| l.trim().strip_suffix(" kB")?.parse().ok());
-    kilobytes.unwrap_or(0)
+    spar_core::memory::peak_bytes().unwrap_or(0) / 1024
 }
 
 /// What a child said.

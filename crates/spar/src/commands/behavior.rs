@@ -1,6 +1,6 @@
 //! `spar behavior`: training the policies that local data are made of.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use spar_collect::{
@@ -80,19 +80,14 @@ struct Settings {
     #[arg(long, value_name = "N")]
     start_steps: Option<usize>,
     /// Environments stepped in turn
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N")]
     num_envs: Option<usize>,
     /// Updates after each step of all of them
     #[arg(long, value_name = "N")]
     gradient_steps: Option<usize>,
     /// Steps between two snapshots
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N")]
     snapshot_every: Option<usize>,
-}
-
-fn positive(text: &str) -> Result<usize, String> {
-    let number: NonZeroUsize = text.parse().map_err(|e| format!("{e}"))?;
-    Ok(number.get())
 }
 
 impl Settings {

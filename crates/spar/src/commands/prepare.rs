@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use serde::Serialize;
 use spar_collect::{card::Card, recipe};
-use spar_core::{DatasetIdentity, Origin, TaskId, files::in_file, sha256_file};
+use spar_core::{DatasetIdentity, Origin, TaskId, files::in_file, memory, sha256_file};
 use spar_data::{Dataset, META_ORIGIN, MetaValue, manifest};
 
 use super::training_data;
@@ -334,16 +334,8 @@ impl Recipe<'_> {
         let effort = Effort {
             seconds,
             rows_per_second: made.identity.rows as f64 / seconds,
-            peak_bytes: peak_bytes(),
+            peak_bytes: memory::peak_bytes(),
         };
         Ok((made.identity, effort))
     }
-}
-
-/// Largest resident set of this process so far, where the system tells.
-fn peak_bytes() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
-    let kilobytes: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kilobytes * 1024)
 }

@@ -376,6 +376,15 @@ fn behaviour_policies_are_trained_with_their_curve() {
             "{file}"
         );
     }
+    for (given, wrong) in [
+        ("--num-envs 2", "--num-envs 0"),
+        ("--steps 400", "--steps 300"),
+    ] {
+        folder
+            .spar(&line.replace(given, wrong).replace("sac", "never"))
+            .fails(1, &["expected a positive multiple of"]);
+        assert!(!folder.exists("never"));
+    }
     folder.spar(&line.replace("--seed 0", "--seed 1")).fails(
         1,
         &["sac holds another training", "\"seed\":0", "\"seed\":1"],
