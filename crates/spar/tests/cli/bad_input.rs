@@ -280,7 +280,7 @@ fn checkpoints_and_records_that_were_spoilt() {
 #[test]
 fn libraries_that_are_not_the_right_one() {
     let folder = Folder::new();
-    let line = "behavior train --env hopper --steps 10 --out run";
+    let line = "behavior train --env hopper --out run";
     let with = |library: &str| {
         let mut command = folder.command(line);
         Done::of(command.env("SPAR_MUJOCO_LIB", folder.path(library)))
