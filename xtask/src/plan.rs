@@ -28,6 +28,8 @@ pub(crate) struct Selection {
     pub(crate) data_rows: usize,
     /// Those of the methods whose runs grow out of their anchor's.
     pub(crate) anchored: Vec<String>,
+    /// Those of the methods that are SPAR with other settings.
+    pub(crate) variants: Vec<String>,
     /// What the suite gives every run of a task and method, named as in `spec.json`.
     pub(crate) settings: BTreeMap<(TaskId, String), Value>,
 }
@@ -79,6 +81,11 @@ impl Selection {
             anchored: methods
                 .iter()
                 .filter(|method| suite.anchored(method))
+                .cloned()
+                .collect(),
+            variants: methods
+                .iter()
+                .filter(|method| suite.variant.contains_key(*method))
                 .cloned()
                 .collect(),
             methods,
@@ -175,6 +182,7 @@ impl Run {
         let beyond: &[&[&str]] = match self.method.as_str() {
             "bc" => &[SPARS, &["updates"]],
             "spar" => &[],
+            variant if selection.variants.iter().any(|name| name == variant) => &[],
             _ if self.anchored => &[SPARS],
             _ => &[SPARS, ANCHORS],
         };

@@ -26,6 +26,7 @@ fn suite() -> Suite {
         task: Default::default(),
         bands: Vec::new(),
         method: Default::default(),
+        variant: Default::default(),
     }
 }
 
@@ -278,6 +279,19 @@ fn a_run_made_with_other_settings_does_not_fit() {
         })
     };
     let other = |method: &str, spec: &Value| of(method).other_setting(spec, &selection);
+    // A variant is SPAR with its own settings over the suite's.
+    suite.variant = toml::from_str("[patient]\nabout = ''\nupdates = 20").unwrap();
+    let variants = Selection::new(&suite, "quick", &[], &["patient".to_owned()], &[0]).unwrap();
+    assert_eq!(variants.variants, ["patient"]);
+    let patient = runs(&variants).swap_remove(0);
+    assert_eq!(patient.anchor().unwrap().method, "bc");
+    assert_eq!(patient.other_setting(&spec(3e-4, 1.0, 20), &variants), None);
+    assert_eq!(
+        patient
+            .other_setting(&spec(3e-4, 1.0, 10), &variants)
+            .unwrap(),
+        "its config.updates is 10, this plan's 20"
+    );
     for method in ["bc", "spar"] {
         assert_eq!(other(method, &spec(3e-4, 1.0, 10)), None, "{method}");
         assert_eq!(

@@ -392,15 +392,23 @@ fn rectify_asks_no_critic_for_an_action_gradient() {
     // `Trace` is spar-nn's word for the gradients of a pass. A critic only ever
     // traces its parameters, so that there is no action gradient to ask for;
     // `Both` in spar-rectify is the decoder's, whose latent comes from the encoder.
-    let critic = rust().filter(|source| source.in_crates(&["spar-critic"]));
-    let mut found = lines_where(critic, |line| {
+    // What SPAR is without has files of its own: there the gradient may be asked for.
+    let of = |name: &'static str| {
+        rust().filter(move |source| {
+            source.in_crates(&[name])
+                && source.path.contains("/src/")
+                && !source.path.ends_with("/ablation.rs")
+        })
+    };
+    let mut found = lines_where(of("spar-critic"), |line| {
         line.contains("Trace::Input") || line.contains("Trace::Both")
     });
-    let rectify = rust().filter(|source| source.in_crates(&["spar-rectify"]));
-    found.extend(lines_where(rectify, |line| line.contains("Trace::Input")));
+    found.extend(lines_where(of("spar-rectify"), |line| {
+        line.contains("Trace::Input") || line.contains("climbed")
+    }));
     assert_none(
         found,
-        "no gradient of any Q with respect to an action is ever taken",
+        "no gradient of any Q with respect to an action is taken outside ablation.rs",
     );
 }
 

@@ -56,7 +56,12 @@ impl Session<'_> {
         let task = run.task.to_string();
         let mut command = self.spar(&["train", "--preset", &self.selection.preset]);
         command.arg("--suite").arg(&self.suite_file);
-        command.args(["--task", &task, "--method", &run.method, "--seed", &seed]);
+        command.args(["--task", &task, "--seed", &seed]);
+        if self.selection.variants.contains(&run.method) {
+            command.args(["--method", "spar", "--variant", &run.method]);
+        } else {
+            command.args(["--method", &run.method]);
+        }
         if self.selection.device != "cpu" {
             command.args(["--device", &self.selection.device]);
         }

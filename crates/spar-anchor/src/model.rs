@@ -38,8 +38,12 @@ impl Anchor {
         self.net.forward_detached(obs)
     }
 
-    /// The same actions with a gradient of the parameters: for cloning only.
-    pub(crate) fn clone_act(&self, obs: &Tensor) -> Result<Tensor> {
+    /// The same actions with a gradient of the parameters: for cloning, and for the
+    /// ablation that does not freeze the anchor.
+    ///
+    /// # Errors
+    /// If the shapes do not fit.
+    pub fn trained_act(&self, obs: &Tensor) -> Result<Tensor> {
         self.net.forward(obs, Trace::Params)
     }
 

@@ -26,7 +26,7 @@ impl AnchorTrainer {
     /// # Errors
     /// If the batch's shapes do not fit.
     pub fn update(&mut self, batch: &Batch) -> Result<f32> {
-        let loss = (self.anchor.clone_act(&batch.obs)? - &batch.actions)?
+        let loss = (self.anchor.trained_act(&batch.obs)? - &batch.actions)?
             .sqr()?
             .mean_all()?;
         self.optim.step(&loss.backward()?)?;

@@ -12,7 +12,8 @@ use crate::{
     id::{Origin, TaskId},
 };
 
-/// A suite file, as in `suites/mujoco.toml`.
+/// A suite file, as in `suites/mujoco.toml`; one with `extends = "mujoco"` is laid over
+/// that file beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Suite {
@@ -37,6 +38,19 @@ pub struct Suite {
     /// Hyper-parameters of methods that have their own, by name.
     #[serde(default)]
     pub method: BTreeMap<String, MethodTable>,
+    /// SPAR with some settings changed, by the name of its column.
+    #[serde(default)]
+    pub variant: BTreeMap<String, Variant>,
+}
+
+/// The `[variant.<name>]` table of a suite file: SPAR, but for some settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Variant {
+    /// What the variant is and what its row would show, in one sentence.
+    pub about: String,
+    /// What lies over all other settings, typed by `spar-train`.
+    #[serde(flatten)]
+    pub settings: Table,
 }
 
 /// Where the scores of one method are expected to lie.
@@ -151,11 +165,15 @@ impl Suite {
     /// If the file cannot be read, does not parse, or expects scores of what it
     /// does not have.
     pub fn load(path: &Path) -> Result<Self, SuiteError> {
-        let text = fs::read_to_string(path).map_err(|e| in_file(e, path))?;
-        let suite: Self = toml::from_str(&text).map_err(|e| SuiteError::Parse {
-            path: path.display().to_string(),
-            why: parse_error(&text, &e),
-        })?;
+        let suite: Self = match Self::extension(path)? {
+            None => parse(path)?,
+            Some(table) => table
+                .try_into()
+                .map_err(|e: toml::de::Error| SuiteError::Parse {
+                    path: path.display().to_string(),
+                    why: e.message().replace('\n', " "),
+                })?,
+        };
         suite.check_bands()?;
         match suite.stray() {
             None => Ok(suite),
@@ -166,6 +184,39 @@ impl Suite {
                 expected,
             }),
         }
+    }
+
+    /// The suite at `path` laid over the one beside it that its `extends` names, without
+    /// that one's methods, variants and bands, and what it says of tasks this one does
+    /// not have; `None` if it extends none.
+    fn extension(path: &Path) -> Result<Option<Table>, SuiteError> {
+        let mut table: Table = parse(path)?;
+        let Some(name) = table.remove("extends") else {
+            return Ok(None);
+        };
+        let Some(name) = name.as_str() else {
+            return Err(SuiteError::Parse {
+                path: path.display().to_string(),
+                why: format!("`extends` is {name}, expected the name of a suite beside it"),
+            });
+        };
+        let mut merged: Table = parse(&path.with_file_name(name).with_extension("toml"))?;
+        for own in ["methods", "method", "variant", "bands"] {
+            merged.remove(own);
+        }
+        let presets = merged
+            .get_mut("presets")
+            .and_then(toml::Value::as_table_mut);
+        for (_, preset) in presets.into_iter().flatten() {
+            preset.as_table_mut().map(|preset| preset.remove("method"));
+        }
+        if let Some(tasks) = table.get("tasks").and_then(toml::Value::as_array)
+            && let Some(of_tasks) = merged.get_mut("task").and_then(toml::Value::as_table_mut)
+        {
+            of_tasks.retain(|task, _| tasks.iter().any(|kept| kept.as_str() == Some(task)));
+        }
+        overlay(&mut merged, &table);
+        Ok(Some(merged))
     }
 
     /// A table of hyper-parameters that would never be read: its name, of what it
@@ -195,13 +246,16 @@ impl Suite {
     /// Every method the suite has settings for: those of its table, then the others
     /// by name.
     pub fn all_methods(&self) -> Vec<String> {
-        let others = self.method.keys().filter(|m| !self.methods.contains(m));
+        let others = self.method.keys().chain(self.variant.keys());
+        let others = others.filter(|m| !self.methods.contains(m));
         self.methods.iter().chain(others).cloned().collect()
     }
 
     /// Whether the method's runs grow out of those of `bc`.
     pub fn anchored(&self, method: &str) -> bool {
-        method == "spar" || self.method.get(method).is_some_and(|table| table.anchored)
+        method == "spar"
+            || self.variant.contains_key(method)
+            || self.method.get(method).is_some_and(|table| table.anchored)
     }
 
     fn check_bands(&self) -> Result<(), SuiteError> {
@@ -277,7 +331,8 @@ impl Suite {
     }
 
     /// [`Self::hyper_parameters`] of one run of `method`, with the method's own, in
-    /// the same order, as `method`, where the suite has any.
+    /// the same order, as `method`, where the suite has any; those of a variant lie over
+    /// all of them.
     ///
     /// # Errors
     /// If there is no such preset.
@@ -288,6 +343,9 @@ impl Suite {
         method: &str,
     ) -> Result<Table, SuiteError> {
         let mut merged = self.hyper_parameters(preset, task)?;
+        if let Some(variant) = self.variant.get(method) {
+            overlay(&mut merged, &variant.settings);
+        }
         if let Some(table) = self.method.get(method) {
             let mut own = table.settings.clone();
             let presets = &self.preset(preset)?.method;
@@ -298,6 +356,14 @@ impl Suite {
         }
         Ok(merged)
     }
+}
+
+fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, SuiteError> {
+    let text = fs::read_to_string(path).map_err(|e| in_file(e, path))?;
+    toml::from_str(&text).map_err(|e| SuiteError::Parse {
+        path: path.display().to_string(),
+        why: parse_error(&text, &e),
+    })
 }
 
 /// One line for a parse error of the TOML file `text`, with the line it is in:
@@ -322,141 +388,5 @@ fn overlay(base: &mut Table, over: &Table) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn later_tables_lie_over_earlier_ones() {
-        let suite: Suite = toml::from_str(
-            r#"
-            name = "s"
-            tasks = ["hopper-medium"]
-            methods = ["bc"]
-            eval_seed = 1
-            [presets.quick]
-            description = "d"
-            seeds = [0]
-            eval_episodes = 2
-            data_rows = 10
-            train.batch_size = 64
-            method.td3bc.data.batch_size = 64
-            [train]
-            batch_size = 256
-            critic = { tau = 0.005, expectile = 0.7 }
-            [task.hopper-medium]
-            critic = { expectile = 0.9 }
-            [method.td3bc]
-            anchored = true
-            alpha = 2.5
-            lr = 0.1
-            data.batch_size = 256
-            [method.td3bc.task.hopper-medium]
-            alpha = 1.0
-            "#,
-        )
-        .unwrap();
-        let table = suite.hyper_parameters("quick", "hopper-medium").unwrap();
-        let expected: Table =
-            toml::from_str("batch_size = 64\ncritic = { tau = 0.005, expectile = 0.9 }").unwrap();
-        assert_eq!(table, expected);
-        let own = suite
-            .run_settings("quick", "hopper-medium", "td3bc")
-            .unwrap();
-        let expected: Table =
-            toml::from_str("alpha = 1.0\nlr = 0.1\ndata.batch_size = 64").unwrap();
-        assert_eq!(own["method"], expected.into());
-        let without = suite.run_settings("quick", "hopper-medium", "bc").unwrap();
-        assert_eq!(without, table);
-        assert_eq!(suite.all_methods(), ["bc", "td3bc"]);
-        assert!(suite.anchored("td3bc") && !suite.anchored("bc"));
-        let error = suite.hyper_parameters("slow", "x").unwrap_err().to_string();
-        assert!(error.contains("slow") && error.contains("quick"), "{error}");
-    }
-
-    #[test]
-    fn settings_that_nothing_would_read_are_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("s.toml");
-        for (more, named) in [
-            ("[task.hoper-medium]", "[task.hoper-medium] is for no task"),
-            (
-                "[method.iql.task.walker2d-medium]",
-                "[method.iql.task.walker2d-medium] is for no task",
-            ),
-            (
-                "method.ipl.lr = 1.0\n[method.iql]",
-                "[presets.p.method.ipl] is for no method",
-            ),
-        ] {
-            let text = format!(
-                "name = 's'\ntasks = ['hopper-medium']\nmethods = ['bc']\neval_seed = 1\n\
-                 train = {{}}\n[presets.p]\ndescription = ''\nseeds = [0]\n\
-                 eval_episodes = 1\ndata_rows = 1\n{more}\n"
-            );
-            fs::write(&path, text).unwrap();
-            let error = Suite::load(&path).unwrap_err().to_string();
-            assert!(error.contains(named) && !error.contains('\n'), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_broken_file_is_one_line_with_its_place() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("s.toml");
-        fs::write(&path, "name = \"s\"\ntask = 3\n").unwrap();
-        let error = Suite::load(&path).unwrap_err().to_string();
-        assert!(
-            error.contains("s.toml: line 2: ") && !error.contains('\n'),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn bands_are_of_what_the_suite_has() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("s.toml");
-        let load = |bands: &str| {
-            let suite = format!(
-                "name = \"s\"\ntasks = [\"hopper-medium\"]\nmethods = [\"bc\"]\neval_seed = 1\n\
-                 [train]\n[presets.quick]\ndescription = \"d\"\nseeds = [0]\neval_episodes = 2\n\
-                 data_rows = 10\n[[bands]]\nbasis = \"b\"\n{bands}\n"
-            );
-            fs::write(&path, suite).unwrap();
-            Suite::load(&path).map_err(|e| e.to_string())
-        };
-        let of = |preset: &str, method: &str, scores: &str| {
-            load(&format!(
-                "preset = \"{preset}\"\ndata = \"local\"\nmethod = \"{method}\"\nscores = {{ {scores} }}"
-            ))
-        };
-        let suite = of("quick", "bc", "hopper-medium = [20, 30.5]").unwrap();
-        let task = suite.tasks[0];
-        let band = |preset, origin, method| suite.band(preset, origin, method, task);
-        assert_eq!(
-            band("quick", Origin::Local, "bc"),
-            Some(([20.0, 30.5], "b"))
-        );
-        assert_eq!(band("quick", Origin::Official, "bc"), None);
-        assert_eq!(band("paper", Origin::Local, "bc"), None);
-        assert_eq!(band("quick", Origin::Local, "spar"), None);
-        for (given, expected) in [
-            (
-                of("slow", "bc", ""),
-                "bands of bc (slow): there is no preset `slow`",
-            ),
-            (of("quick", "spar", ""), "there is no method `spar`"),
-            (
-                of("quick", "bc", "hopper-expert = [1, 2]"),
-                "there is no task `hopper-expert`",
-            ),
-            (
-                of("quick", "bc", "hopper-medium = [2, 1]"),
-                "hopper-medium is [2, 1], expected a lower and a higher score",
-            ),
-        ] {
-            let error = given.unwrap_err();
-            assert!(error.contains(expected) && !error.contains('\n'), "{error}");
-        }
-    }
-}
+#[path = "suite_tests.rs"]
+mod tests;

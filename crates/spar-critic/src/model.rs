@@ -65,6 +65,19 @@ impl Critic {
         conservative_value(&self.q, self.config.conservatism(), rows)
     }
 
+    /// `min_i Q_i(s, a) - V(s)`, `[rows]`, of one action in each state, without any
+    /// gradient; in the residual form, which has no `V`, the value itself.
+    ///
+    /// # Errors
+    /// If the shapes do not fit.
+    pub fn advantage(&self, obs: &Tensor, actions: &Tensor) -> Result<Tensor> {
+        let q = self.conservative_value(obs, actions)?;
+        match &self.value {
+            Some(value) => q - value.forward_detached(obs)?.squeeze(1)?,
+            None => Ok(q),
+        }
+    }
+
     /// Chooses the precision of whatever carries no gradient: targets, the values
     /// of next states and [`Self::conservative_value`].
     pub fn set_detached_precision(&mut self, precision: Precision) {

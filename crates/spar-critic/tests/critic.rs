@@ -3,7 +3,7 @@
 
 use candle_core::{Device, Tensor, Var};
 use spar_core::Stream;
-use spar_critic::{Critic, CriticConfig, CriticForm, CriticMetrics, expectile_loss};
+use spar_critic::{Critic, CriticConfig, CriticForm, CriticMetrics, climbed, expectile_loss};
 use spar_nn::{Batch, State, normal};
 
 const OBS: usize = 3;
@@ -208,6 +208,65 @@ fn the_conservative_value_is_the_least_and_carries_no_gradient() {
     }
     // No member is the least everywhere here, so the minimum is a real one.
     assert!(!any_lower);
+}
+
+#[test]
+fn what_an_ablation_climbs_is_the_least_value_and_its_gradient() {
+    let critic = critic(CriticForm::Expectile);
+    let mut stream = Stream::new(3, "case");
+    let s = normal(&mut stream, 1.0, 8, OBS).unwrap();
+    let a = Var::from_tensor(&normal(&mut stream, 0.3, 8 * 2, ACT).unwrap()).unwrap();
+    let value = |a: &Tensor| critic.conservative_value(&s, a).unwrap();
+    let q = climbed(&critic, &s, &a).unwrap();
+    assert_eq!(
+        q.to_vec1::<f32>().unwrap(),
+        value(&a).to_vec1::<f32>().unwrap()
+    );
+    let grads = q.sum_all().unwrap().backward().unwrap();
+    let grad = grads.get(&a).unwrap().to_vec2::<f32>().unwrap();
+    let (rows, h) = (a.to_vec2::<f32>().unwrap(), 1e-2);
+    for component in 0..ACT {
+        let shifted = |by: f32| {
+            let mut rows = rows.clone();
+            rows.iter_mut().for_each(|row| row[component] += by);
+            value(&Tensor::new(rows, &Device::Cpu).unwrap())
+        };
+        let difference = (shifted(h) - shifted(-h))
+            .unwrap()
+            .to_vec1::<f32>()
+            .unwrap();
+        let close = difference.iter().zip(&grad).filter(|(difference, grad)| {
+            let got = *difference / (2.0 * h);
+            (got - grad[component]).abs() < 0.05 * (0.1 + got.abs())
+        });
+        // A row or two may cross from one piece of the networks to another.
+        assert!(close.count() >= grad.len() - 2, "component {component}");
+    }
+}
+
+#[test]
+fn an_advantage_is_the_value_above_the_states() {
+    let mut critic = critic(CriticForm::Expectile);
+    for _ in 0..300 {
+        update(&mut critic, &batch(0.0));
+    }
+    let batch = batch(0.0);
+    let rows = |x: Tensor| x.to_vec1::<f32>().unwrap();
+    let advantage = rows(critic.advantage(&batch.obs, &batch.actions).unwrap());
+    let q = rows(
+        critic
+            .conservative_value(&batch.obs, &batch.actions)
+            .unwrap(),
+    );
+    let values: Vec<f32> = q.iter().zip(&advantage).map(|(q, a)| q - a).collect();
+    // Of one state the same, whatever the action.
+    let other = (&batch.actions * 0.5).unwrap();
+    let advantage = rows(critic.advantage(&batch.obs, &other).unwrap());
+    let q = rows(critic.conservative_value(&batch.obs, &other).unwrap());
+    for (value, (q, a)) in values.iter().zip(q.iter().zip(&advantage)) {
+        assert!((value - (q - a)).abs() < 1e-4);
+    }
+    assert!(values.iter().any(|&v| v.abs() > 1e-3));
 }
 
 #[test]

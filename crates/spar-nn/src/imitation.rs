@@ -20,14 +20,7 @@ pub fn weighted_regression(
     k: usize,
     temperature: f32,
 ) -> Result<(Tensor, ImitationStats)> {
-    let (rows, act_dim) = candidates.dims2()?;
-    if rows == 0 || act_dim == 0 || k == 0 || !rows.is_multiple_of(k) || q.dims() != [rows] {
-        bail!(
-            "candidates {:?} with values {:?}, {k} to a state",
-            candidates.shape(),
-            q.shape()
-        );
-    }
+    check(candidates, q, k)?;
     let done = Arc::<Mutex<Done>>::default();
     let op = ImitationOp {
         q: q.detach().contiguous()?,
@@ -38,6 +31,47 @@ pub fn weighted_regression(
     let loss = candidates.contiguous()?.apply_op1(op)?;
     let stats = lock(&done).stats;
     Ok((loss, stats))
+}
+
+/// The target of [`weighted_regression`], `Delta* = sum_k w_k Delta_k`,
+/// `[states, act_dim]`, without any gradient, and what was measured.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn imitation_target(
+    candidates: &Tensor,
+    q: &Tensor,
+    k: usize,
+    temperature: f32,
+) -> Result<(Tensor, ImitationStats)> {
+    let (rows, act_dim) = check(candidates, q, k)?;
+    let mut imitation = Imitation::default();
+    let stats = values(&candidates.contiguous()?, |candidates| {
+        values(&q.contiguous()?, |q| {
+            Ok(value::imitation(
+                candidates,
+                q,
+                k,
+                temperature,
+                &mut imitation,
+            ))
+        })
+    })?;
+    let target = Tensor::from_slice(imitation.target(), (rows / k, act_dim), &Device::Cpu)?;
+    Ok((target, stats))
+}
+
+/// Rows and width of `candidates`, K to a state, that `q` values.
+fn check(candidates: &Tensor, q: &Tensor, k: usize) -> Result<(usize, usize)> {
+    let (rows, act_dim) = candidates.dims2()?;
+    if rows == 0 || act_dim == 0 || k == 0 || !rows.is_multiple_of(k) || q.dims() != [rows] {
+        bail!(
+            "candidates {:?} with values {:?}, {k} to a state",
+            candidates.shape(),
+            q.shape()
+        );
+    }
+    Ok((rows, act_dim))
 }
 
 #[derive(Default)]

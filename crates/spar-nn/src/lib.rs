@@ -22,7 +22,7 @@ mod state;
 pub use batch::{Batch, BatchSlices};
 pub use candle_core::{Device, Result, Tensor, Var};
 pub use ensemble::conservative_value;
-pub use imitation::weighted_regression;
+pub use imitation::{imitation_target, weighted_regression};
 pub use input::Rows;
 pub use mlp::{Mlp, MlpShape, Trace};
 pub use optim::{Adam, AdamConfig};

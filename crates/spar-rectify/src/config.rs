@@ -35,4 +35,54 @@ pub struct RectifyConfig {
     /// Polyak rate of the averaged decoder: the one that acts, and that the
     /// residual critic evaluates.
     pub tau: f32,
+    /// What is done otherwise, for the ablation table.
+    #[serde(default, skip_serializing_if = "Ablation::is_none")]
+    pub ablation: Ablation,
+}
+
+/// One part of SPAR replaced by something else, everything else as it is: a row of
+/// the ablation table. Computed on the CPU only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ablation {
+    /// SPAR itself.
+    #[default]
+    None,
+    /// No anchor: the residual is around zero, so that the support model is one of
+    /// whole actions and the search is global.
+    Global,
+    /// The decoder climbs the critics' gradient at its candidates instead of
+    /// imitating them: what the paper argues against.
+    ValueGradient,
+    /// No candidates: the fit to the data's own actions, each weighted by its
+    /// advantage.
+    AdvantageWeighted,
+    /// The decoder stays as fitted; a network without latents imitates its
+    /// candidates, and acts.
+    SeparateHead,
+    /// [`Self::SeparateHead`], with candidates around the latent of the head's own
+    /// residual instead of around zero.
+    OwnLatent,
+    /// The anchor is not frozen: the policy's loss teaches it too, once
+    /// self-imitation has begun.
+    TunedAnchor,
+}
+
+impl RectifyConfig {
+    /// Whether the fit to the data goes on beside self-imitation.
+    pub(crate) fn fits_on(&self) -> bool {
+        self.w_fit > 0.0 || self.ablation == Ablation::AdvantageWeighted
+    }
+}
+
+impl Ablation {
+    /// Whether this is SPAR itself.
+    pub fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+
+    /// Whether a network of its own acts instead of the decoder.
+    pub fn has_head(self) -> bool {
+        matches!(self, Self::SeparateHead | Self::OwnLatent)
+    }
 }

@@ -3,6 +3,7 @@
 //! start
 //! reading there. `device.rs` is the same update on a GPU.
 
+mod ablation;
 mod config;
 mod device;
 mod loss;
@@ -10,7 +11,7 @@ mod model;
 mod policy;
 mod update;
 
-pub use config::RectifyConfig;
+pub use config::{Ablation, RectifyConfig};
 pub use device::DeviceSpar;
 pub use loss::fit_loss;
 pub use model::SupportModel;

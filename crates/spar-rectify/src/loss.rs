@@ -23,20 +23,31 @@ pub fn fit_loss(
     a: &Tensor,
     posterior: &mut Stream,
 ) -> Result<(Tensor, f32, f32)> {
+    let (reconstruction, kl) = fit_rows(model, s, b, a, posterior)?;
+    let (reconstruction, kl) = (reconstruction.mean_all()?, kl.mean_all()?);
+    let parts = (reconstruction.to_scalar()?, kl.to_scalar()?);
+    let loss = (reconstruction + (kl * beta)?)?;
+    Ok((loss, parts.0, parts.1))
+}
+
+/// `|Delta(s, b, z) - r|^2` and the KL of [`fit_loss`] for each row, both `[rows]`.
+pub(crate) fn fit_rows(
+    model: &SupportModel,
+    s: &Tensor,
+    b: &Tensor,
+    a: &Tensor,
+    posterior: &mut Stream,
+) -> Result<(Tensor, Tensor)> {
     let r = (a - b)?;
     let (mean, log_std) = model.encode(s, b, &r)?;
     let noise = normal(posterior, 1.0, s.dim(0)?, model.latent_dim())?;
     let z = (&mean + log_std.exp()?.mul(&noise)?)?;
     let residual = model.decode(s, b, &z, Trace::Both)?;
-    let reconstruction = (residual - r)?.sqr()?.sum(D::Minus1)?.mean_all()?;
+    let reconstruction = (residual - r)?.sqr()?.sum(D::Minus1)?;
     // KL of diagonal Gaussians: 1/2 sum(mean^2 + std^2 - 1) - sum(log std)
     let spread = (mean.sqr()? + (&log_std * 2.0)?.exp()?)?;
-    let kl = (((spread - 1.0)? * 0.5)? - &log_std)?
-        .sum(D::Minus1)?
-        .mean_all()?;
-    let parts = (reconstruction.to_scalar()?, kl.to_scalar()?);
-    let loss = (reconstruction + (kl * beta)?)?;
-    Ok((loss, parts.0, parts.1))
+    let kl = (((spread - 1.0)? * 0.5)? - &log_std)?.sum(D::Minus1)?;
+    Ok((reconstruction, kl))
 }
 
 #[cfg(test)]
@@ -45,7 +56,7 @@ mod tests {
     use spar_nn::Mlp;
 
     use super::*;
-    use crate::config::RectifyConfig;
+    use crate::config::{Ablation, RectifyConfig};
 
     /// The gradient of the fit along random directions against central
     /// differences, through reparametrization, both networks and the KL.
@@ -64,6 +75,7 @@ mod tests {
             policy_freq: 1,
             warmup: 0,
             tau: 0.1,
+            ablation: Ablation::None,
         };
         let model = SupportModel::new(&config, 3, 2, 1).unwrap();
         let mut stream = Stream::new(1, "case");

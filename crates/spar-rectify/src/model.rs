@@ -16,7 +16,7 @@ pub(crate) const LATENT_CLIP: f32 = 2.0;
 
 /// How much smaller than PyTorch's default the decoder's last layer starts, so
 /// that the policy starts at the anchor.
-const INITIAL_OUTPUT_SCALE: f32 = 1e-2;
+pub(crate) const INITIAL_OUTPUT_SCALE: f32 = 1e-2;
 
 /// Encoder `q(z | s, b, r)` and decoder `Delta(s, b, z) = rho tanh(net(s, b, z))`
 /// with latents `z` twice as wide as actions.

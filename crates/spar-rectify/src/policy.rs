@@ -6,7 +6,7 @@ use candle_core::Result;
 use spar_core::{Policy, Stream};
 use spar_nn::{Conservatism, RowMlp, RowWork, conservative};
 
-use crate::{model::LATENT_CLIP, update::Spar};
+use crate::{ablation::Ablated, model::LATENT_CLIP, update::Spar};
 
 /// The deterministic policy `clip(b + Delta(s, b, 0))` with `b = pi_base(s)`,
 /// on observations in the environment's own units; or, if asked for, the best of
@@ -55,18 +55,23 @@ impl SparPolicy {
     /// Only if candle cannot read the parameters.
     pub fn of(spar: &Spar, obs_mean: Vec<f32>, obs_std: Vec<f32>) -> Result<Self> {
         let config = spar.config();
-        Ok(Self {
-            obs_mean,
-            obs_std,
-            anchor: spar.anchor.rows()?,
-            residual: Some(Residual {
+        let head = spar.ablated.as_ref().and_then(Ablated::acting_head);
+        let residual = match head {
+            Some(head) => Residual::fixed(RowMlp::of(head)?, config.rho as f32),
+            None => Residual {
                 decoder: RowMlp::of(&spar.decoder_average)?,
                 rho: config.rho as f32,
                 critics: spar.critic.rows()?,
                 conservatism: spar.critic.config().conservatism(),
                 sigma_z: config.sigma_z,
                 best_of: NonZeroUsize::MIN,
-            }),
+            },
+        };
+        Ok(Self {
+            obs_mean,
+            obs_std,
+            anchor: spar.anchor.rows()?,
+            residual: Some(residual),
         })
     }
 }

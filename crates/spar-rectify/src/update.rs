@@ -9,7 +9,7 @@
 //! This is the definition; `device.rs` is the same update on a GPU, tested equal
 //! to it.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, backprop::GradStore};
 use serde::{Deserialize, Serialize};
 use spar_anchor::Anchor;
 use spar_core::Stream;
@@ -20,6 +20,7 @@ use spar_nn::{
 };
 
 use crate::{
+    ablation::Ablated,
     config::RectifyConfig,
     loss::fit_loss,
     model::{SupportModel, decode_detached},
@@ -34,14 +35,16 @@ pub struct Spar {
     pub critic: Critic,
     /// The residual policy and the model of its support.
     pub model: SupportModel,
-    config: RectifyConfig,
+    pub(crate) config: RectifyConfig,
     /// Polyak average of the decoder: the one that acts.
     pub(crate) decoder_average: Mlp,
     encoder_optim: Adam,
     decoder_optim: Adam,
-    latents: Stream,
-    posterior: Stream,
+    pub(crate) latents: Stream,
+    pub(crate) posterior: Stream,
     updates: u64,
+    /// What is done otherwise in a row of the ablation table.
+    pub(crate) ablated: Option<Ablated>,
 }
 
 /// What one update measured. Policy entries are those of the last update in
@@ -105,6 +108,7 @@ impl Spar {
             critic: Critic::new(critic, obs_dim, act_dim, seed)?,
             latents: Stream::new(seed, "rectify/latents"),
             posterior: Stream::new(seed, "rectify/posterior"),
+            ablated: Ablated::new(&config, &anchor, (obs_dim, act_dim), seed)?,
             anchor,
             model,
             config,
@@ -144,23 +148,14 @@ impl Spar {
         })?;
 
         if self.updates.is_multiple_of(config.policy_freq) {
-            let b = anchor.act(s)?;
-            let (fit, reconstruction, kl) =
-                fit_loss(model, config.beta, s, &b, a, &mut self.posterior)?;
-            (metrics.reconstruction, metrics.kl) = (reconstruction, kl);
-            let loss = if self.updates < config.warmup {
-                fit
-            } else {
-                let imitation = self.self_imitation(s, &b, metrics)?;
-                ((imitation * self.config.lambda)? + (fit * self.config.w_fit)?)?
-            };
-            let grads = loss.backward()?;
-            // Only the fit teaches the encoder, and candle gives no gradient
-            // at all to what is multiplied by zero.
-            if self.updates < self.config.warmup || self.config.w_fit > 0.0 {
-                self.encoder_optim.step(&grads)?;
+            match self.ablated.take() {
+                None => self.learn(s, a, metrics)?,
+                Some(mut ablated) => {
+                    let done = self.learn_otherwise(&mut ablated, s, a, metrics);
+                    self.ablated = Some(ablated);
+                    done?;
+                }
             }
-            self.decoder_optim.step(&grads)?;
             self.decoder_average
                 .track(&self.model.decoder, self.config.tau)?;
         }
@@ -168,6 +163,40 @@ impl Spar {
         self.critic.polyak()?;
         self.updates += 1;
         Ok(())
+    }
+
+    /// The policy's step: `lambda L_lsi + w_fit L_fit` after a warm-up of `L_fit`
+    /// alone.
+    fn learn(&mut self, s: &Tensor, a: &Tensor, metrics: &mut SparMetrics) -> Result<()> {
+        let b = self.anchor.act(s)?;
+        let fit = self.fit(s, &b, a, metrics)?;
+        let loss = if self.imitates() {
+            let imitation = self.self_imitation(s, &b, metrics)?;
+            ((imitation * self.config.lambda)? + (fit * self.config.w_fit)?)?
+        } else {
+            fit
+        };
+        self.step(&loss)?;
+        Ok(())
+    }
+
+    /// Whether the warm-up is over.
+    pub(crate) fn imitates(&self) -> bool {
+        self.updates >= self.config.warmup
+    }
+
+    /// Residual regression onto the data: [`fit_loss`].
+    pub(crate) fn fit(
+        &mut self,
+        s: &Tensor,
+        b: &Tensor,
+        a: &Tensor,
+        metrics: &mut SparMetrics,
+    ) -> Result<Tensor> {
+        let beta = self.config.beta;
+        let (fit, reconstruction, kl) = fit_loss(&self.model, beta, s, b, a, &mut self.posterior)?;
+        (metrics.reconstruction, metrics.kl) = (reconstruction, kl);
+        Ok(fit)
     }
 
     /// Latent Self-Imitation: with candidates `Delta_k = Delta(s, b, z_k)`,
@@ -184,16 +213,33 @@ impl Spar {
         b: &Tensor,
         metrics: &mut SparMetrics,
     ) -> Result<Tensor> {
-        let config = &self.config;
-        let (rows, k) = (s.dim(0)?, config.candidates);
-        let (latents, sigma_z) = (&mut self.latents, config.sigma_z);
-        let z = self.model.draw_latents(latents, sigma_z, rows * k)?;
-        let candidates = self.model.decode(s, b, &z, Trace::Params)?;
+        let candidates = self.candidates(s, b)?;
+        let (k, temperature) = (self.config.candidates, self.config.temperature as f32);
         let actions = (repeat_rows(b, k)? + candidates.detach())?.clamp(-1f32, 1f32)?;
         let q = self.critic.conservative_value(s, &actions)?;
-        let (loss, stats) = weighted_regression(&candidates, &q, k, config.temperature as f32)?;
+        let (loss, stats) = weighted_regression(&candidates, &q, k, temperature)?;
         metrics.imitated(stats);
         Ok(loss)
+    }
+
+    /// `Delta_k = Delta(s, b, z_k)`, `[rows * K, act_dim]`, of drawn latents.
+    pub(crate) fn candidates(&mut self, s: &Tensor, b: &Tensor) -> Result<Tensor> {
+        let (rows, k) = (s.dim(0)?, self.config.candidates);
+        let (latents, sigma_z) = (&mut self.latents, self.config.sigma_z);
+        let z = self.model.draw_latents(latents, sigma_z, rows * k)?;
+        self.model.decode(s, b, &z, Trace::Params)
+    }
+
+    /// One step of encoder and decoder down `loss`.
+    pub(crate) fn step(&mut self, loss: &Tensor) -> Result<GradStore> {
+        let grads = loss.backward()?;
+        // Only the fit teaches the encoder, and candle gives no gradient at all to
+        // what is multiplied by zero.
+        if !self.imitates() || self.config.fits_on() {
+            self.encoder_optim.step(&grads)?;
+        }
+        self.decoder_optim.step(&grads)?;
+        Ok(grads)
     }
 
     /// Hyper-parameters.
@@ -219,6 +265,9 @@ impl Spar {
             .save("rectify.decoder_average", state)?;
         self.encoder_optim.save("rectify.encoder", state);
         self.decoder_optim.save("rectify.decoder", state);
+        if let Some(ablated) = &self.ablated {
+            ablated.save(state)?;
+        }
         state.insert_count("rectify.updates", self.updates);
         state.insert_stream("rectify.latents", &self.latents);
         state.insert_stream("rectify.posterior", &self.posterior);
@@ -238,6 +287,9 @@ impl Spar {
             .load("rectify.decoder_average", state)?;
         self.encoder_optim.load("rectify.encoder", state)?;
         self.decoder_optim.load("rectify.decoder", state)?;
+        if let Some(ablated) = &mut self.ablated {
+            ablated.load(state)?;
+        }
         self.updates = state.get_count("rectify.updates")?;
         self.latents = state.get_stream("rectify.latents")?;
         self.posterior = state.get_stream("rectify.posterior")?;
@@ -246,7 +298,7 @@ impl Spar {
 }
 
 /// Each row of `x`, `[rows, width]`, `k` times in a row: `[rows * k, width]`.
-fn repeat_rows(x: &Tensor, k: usize) -> Result<Tensor> {
+pub(crate) fn repeat_rows(x: &Tensor, k: usize) -> Result<Tensor> {
     let (rows, width) = x.dims2()?;
     x.unsqueeze(1)?
         .expand((rows, k, width))?

@@ -9,7 +9,7 @@ use spar_core::{Policy, Stream};
 use spar_critic::{CriticConfig, CriticForm};
 use spar_kernels::counting::{Counting, allocations};
 use spar_nn::Batch;
-use spar_rectify::{RectifyConfig, Spar, SparMetrics, SparPolicy};
+use spar_rectify::{Ablation, RectifyConfig, Spar, SparMetrics, SparPolicy};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -47,6 +47,7 @@ fn spar() -> Spar {
         policy_freq: 2,
         warmup: 0,
         tau: 0.005,
+        ablation: Ablation::None,
     };
     let anchor = Anchor::new(&anchor, OBS, ACT, &mut Stream::new(0, "anchor")).unwrap();
     Spar::new(rectify, critic, anchor, OBS, ACT, 0).unwrap()

@@ -14,7 +14,7 @@ use spar_anchor::{Anchor, AnchorConfig};
 use spar_core::Stream;
 use spar_critic::{CriticConfig, CriticForm};
 use spar_nn::{Batch, BatchSlices, State, device::Kernels};
-use spar_rectify::{DeviceSpar, RectifyConfig, Spar, SparMetrics};
+use spar_rectify::{Ablation, DeviceSpar, RectifyConfig, Spar, SparMetrics};
 
 use crate::shim::Shim;
 
@@ -39,6 +39,7 @@ fn spar(form: CriticForm, w_fit: f64) -> Spar {
         policy_freq: 2,
         warmup: WARMUP,
         tau: 0.05,
+        ablation: Ablation::None,
     };
     let critic = CriticConfig {
         form,

@@ -6,7 +6,7 @@ use spar_anchor::{Anchor, AnchorConfig, AnchorTrainer};
 use spar_core::{Policy, Stream};
 use spar_critic::{CriticConfig, CriticForm};
 use spar_nn::Batch;
-use spar_rectify::{RectifyConfig, Spar, SparMetrics, SparPolicy};
+use spar_rectify::{Ablation, RectifyConfig, Spar, SparMetrics, SparPolicy};
 
 const ROWS: usize = 64;
 
@@ -88,6 +88,7 @@ fn spar_beats_its_anchor_on_mixed_behaviour() {
         policy_freq: 1,
         warmup: 2000,
         tau: 0.005,
+        ablation: Ablation::None,
     };
     let mut spar = Spar::new(rectify, critic, trainer.freeze(), 1, 1, 1).unwrap();
     let mut metrics = SparMetrics::default();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use spar_eval::stats::{Bootstrap, Pair, paired_difference};
 
 use crate::{
-    ReportError, ReportRequest, aggregate, bands, published,
+    ReportError, ReportRequest, aggregate, bands, differences, published,
     read::Run,
     results::{Cell, Comparison, Missing, Results, SCHEMA, TaskComparison, Verdict},
     table,
@@ -45,6 +45,7 @@ pub(crate) fn results(request: &ReportRequest, runs: &[Run]) -> Result<Results, 
         missing,
         summary: Vec::new(),
         comparison: None,
+        differences: Vec::new(),
         best: Vec::new(),
         flags: Vec::new(),
         profiles: None,
@@ -59,7 +60,12 @@ pub(crate) fn results(request: &ReportRequest, runs: &[Run]) -> Result<Results, 
     results.flags = bands::flags(&request.suite, &results);
     let has = |name: &str| results.methods.iter().any(|method| method == name);
     if has(METHOD) && has(ANCHOR) {
-        results.comparison = Some(comparison(&results, &plan)?);
+        let mut found = comparison(&results, METHOD, ANCHOR, &plan)?;
+        found.sentence = sentence(&results, &found);
+        results.comparison = Some(found);
+    }
+    if has(METHOD) {
+        results.differences = differences::of(&request.suite, &results, &plan)?;
     }
     Ok(results)
 }
@@ -98,14 +104,20 @@ pub(crate) fn scores(results: &Results, task: spar_core::TaskId, method: &str) -
         .collect()
 }
 
-fn comparison(results: &Results, plan: &Bootstrap) -> Result<Comparison, ReportError> {
+/// `name` against `other`, without a sentence.
+pub(crate) fn comparison(
+    results: &Results,
+    name: &str,
+    other: &str,
+    plan: &Bootstrap,
+) -> Result<Comparison, ReportError> {
     let episodes: Vec<Vec<(Vec<f64>, Vec<f64>)>> = results
         .tasks
         .iter()
         .map(|&task| {
-            let anchor = |seed| results.cells_of(task, ANCHOR).find(|c| c.seed == seed);
+            let anchor = |seed| results.cells_of(task, other).find(|c| c.seed == seed);
             results
-                .cells_of(task, METHOD)
+                .cells_of(task, name)
                 .filter_map(|cell| Some((episode_scores(cell), episode_scores(anchor(cell.seed)?))))
                 .collect()
         })
@@ -143,9 +155,9 @@ fn comparison(results: &Results, plan: &Bootstrap) -> Result<Comparison, ReportE
     let overall = found.as_ref().map(|found| found.overall);
     let pairs = tasks.iter().map(|task| task.pairs).sum();
     let pairs_expected = results.tasks.len() * results.seeds.len();
-    let mut comparison = Comparison {
-        method: METHOD.to_owned(),
-        anchor: ANCHOR.to_owned(),
+    Ok(Comparison {
+        method: name.to_owned(),
+        anchor: other.to_owned(),
         scheme: "percentile bootstrap: seeds within tasks, then paired episodes within seeds"
             .to_owned(),
         confidence: plan.confidence,
@@ -165,9 +177,7 @@ fn comparison(results: &Results, plan: &Bootstrap) -> Result<Comparison, ReportE
             _ => Verdict::Inconclusive,
         },
         sentence: String::new(),
-    };
-    comparison.sentence = sentence(results, &comparison);
-    Ok(comparison)
+    })
 }
 
 pub(crate) fn episode_scores(cell: &Cell) -> Vec<f64> {

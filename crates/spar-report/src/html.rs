@@ -8,7 +8,7 @@ use crate::{
     ReportError, Results,
     chart::Look,
     curves::{self, TaskCurves},
-    figures,
+    differences, figures,
     published::{self, Source},
     render as render_error,
     results::Cell,
@@ -30,6 +30,8 @@ struct Page {
     marks_note: Option<String>,
     note: &'static str,
     scores: TableView,
+    differences: Option<TableView>,
+    differences_lines: Vec<String>,
     aggregates: TableView,
     intervals: Vec<String>,
     profiles: Option<String>,
@@ -125,7 +127,11 @@ pub(crate) fn render(results: &Results, curves: &[TaskCurves]) -> Result<String,
     remarks.extend(table::remarks(results));
     let published = (!results.published.is_empty()).then(|| published_table(results));
     let profiles = of(figures::Kind::Profiles).next();
-    let mut sections = vec![("scores", "Scores"), ("aggregates", "Aggregates")];
+    let mut sections = vec![("scores", "Scores")];
+    if !results.differences.is_empty() {
+        sections.push(("differences", "Variants"));
+    }
+    sections.push(("aggregates", "Aggregates"));
     if profiles.is_some() {
         sections.push(("comparison", "Distributions"));
     }
@@ -155,6 +161,8 @@ pub(crate) fn render(results: &Results, curves: &[TaskCurves]) -> Result<String,
         marks_note: table::marks_note(results, "Bold"),
         note: figures::note(results),
         scores: scores_table(results),
+        differences: differences::grid(results).map(|grid| plain("Variants against SPAR", grid)),
+        differences_lines: differences::lines(results).collect(),
         aggregates: plain("Aggregates over all tasks", table::aggregates_grid(results)),
         intervals: of(figures::Kind::Interval).collect(),
         profiles,

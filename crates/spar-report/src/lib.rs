@@ -38,6 +38,7 @@ mod chart;
 mod compare;
 mod csv_table;
 mod curves;
+mod differences;
 mod figures;
 mod histogram;
 mod html;

@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, Table, TableStyle, presets};
 
 use crate::{
-    Report, Results,
+    Report, Results, differences,
     published::{self, Source},
     table::{self, Grid, Mark},
 };
@@ -27,6 +27,12 @@ pub(crate) fn render(results: &Results) -> String {
     parts.extend(table::missing(results).map(|line| format!("{}.", escape(&line))));
     parts.extend(table::remarks(results).map(|line| format!("> {}.", escape(&line))));
     parts.extend(table::marks_note(results, "Bold").map(|note| format!("{note}.")));
+    if let Some(grid) = differences::grid(results) {
+        parts.push("## Variants against SPAR".to_owned());
+        parts.push(markdown(&grid));
+        let lines = differences::lines(results).map(|line| format!("- {}", escape(&line)));
+        parts.push(lines.collect::<Vec<_>>().join("\n"));
+    }
     parts.push("## Aggregates".to_owned());
     parts.push(markdown(&table::aggregates_grid(results)));
     parts.push("## Mean returns".to_owned());
@@ -82,6 +88,7 @@ pub fn render_terminal(report: &Report) -> String {
     ));
     parts.extend(table::marks_note(results, "*"));
     parts.extend(verdict(results));
+    parts.extend(differences::lines(results));
     parts.extend(table::missing(results));
     parts.extend(table::remarks(results).map(|line| format!("note: {line}")));
     parts.join("\n") + "\n"

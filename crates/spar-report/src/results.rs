@@ -37,6 +37,9 @@ pub struct Results {
     pub summary: Vec<Summary>,
     /// SPAR against its anchor; `null` unless both were asked for.
     pub comparison: Option<Comparison>,
+    /// Each variant of SPAR in the report against SPAR itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<Difference>,
     /// The best method of each row of the table that two methods or more are
     /// complete in.
     #[serde(default)]
@@ -310,6 +313,16 @@ pub struct Comparison {
     pub verdict: Verdict,
     /// The verdict in words, with its numbers.
     pub sentence: String,
+}
+
+/// A variant of SPAR against SPAR.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    /// What the variant is, in the suite's words.
+    pub about: String,
+    /// The variant as the method judged, SPAR as what it is judged against.
+    #[serde(flatten)]
+    pub comparison: Comparison,
 }
 
 /// One task of a [`Comparison`].

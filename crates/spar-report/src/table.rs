@@ -256,7 +256,7 @@ fn spread(values: &[f64], expected: usize) -> String {
     with_part(text, values.len(), expected, "seeds")
 }
 
-fn with_part(text: String, done: usize, expected: usize, of: &str) -> String {
+pub(crate) fn with_part(text: String, done: usize, expected: usize, of: &str) -> String {
     match done {
         0 => text,
         done if done == expected => text,
@@ -266,12 +266,17 @@ fn with_part(text: String, done: usize, expected: usize, of: &str) -> String {
 
 /// Whether a positive number carries a plus: differences do, scores do not.
 #[derive(Clone, Copy, PartialEq)]
-enum Sign {
+pub(crate) enum Sign {
     Shown,
     Plain,
 }
 
-fn estimate(value: Option<f64>, low: Option<f64>, high: Option<f64>, sign: Sign) -> String {
+pub(crate) fn estimate(
+    value: Option<f64>,
+    low: Option<f64>,
+    high: Option<f64>,
+    sign: Sign,
+) -> String {
     let number = |x: f64| match sign {
         Sign::Shown => format!("{x:+.1}"),
         Sign::Plain => format!("{x:.1}"),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use spar_anchor::{Anchor, AnchorConfig};
-use spar_critic::CriticConfig;
+use spar_critic::{CriticConfig, CriticForm};
 use spar_rectify::{RectifyConfig, Spar};
 
 use crate::{error::TrainError, spec::Method};
@@ -205,6 +205,13 @@ impl TrainConfig {
                 return wrong(field, &value, "a number between 0 and 1");
             }
         }
+        if rectify.ablation.has_head() && critic.form == CriticForm::Residual {
+            return wrong(
+                "critic.form",
+                &"residual",
+                "expectile: what a separate head does next, no residual critic evaluates",
+            );
+        }
         Ok(())
     }
 }
@@ -234,6 +241,29 @@ mod tests {
             {
                 let table = suite.run_settings(preset, &task.to_string(), method.name());
                 TrainConfig::for_method(table.unwrap(), method).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn every_variant_of_the_ablation_suite_configures_another_run() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../suites/ablation.toml");
+        let suite = spar_core::Suite::load(path.as_ref()).unwrap();
+        let mujoco: spar_core::Suite = toml::from_str(DEFAULTS).unwrap();
+        assert!(suite.variant.len() > 8);
+        for (preset, task) in suite
+            .presets
+            .keys()
+            .flat_map(|preset| suite.tasks.iter().map(move |task| (preset, task)))
+        {
+            let settings = |suite: &spar_core::Suite, column: &str| {
+                let table = suite.run_settings(preset, &task.to_string(), column);
+                TrainConfig::for_method(table.unwrap(), Method::Spar).unwrap()
+            };
+            let spar = settings(&suite, "spar");
+            assert_eq!(spar, settings(&mujoco, "spar"));
+            for name in suite.variant.keys() {
+                assert_ne!(settings(&suite, name), spar, "{name} of {preset}, {task}");
             }
         }
     }

@@ -17,6 +17,7 @@ use spar_nn::{
     State,
     device::{Device, Kernels},
 };
+use spar_rectify::Ablation;
 
 use crate::{
     config::DetachedPrecision,
@@ -84,11 +85,14 @@ pub(crate) fn check<B: Backend>(_backend: &B, spec: &RunSpec) -> Result<(), Trai
             B::KIND.name()
         )));
     }
-    // Nothing of it reaches an anchor's training.
-    if spec.device != DeviceKind::Cpu
-        && spec.method == Method::Spar
-        && spec.config.detached_precision != DetachedPrecision::F32
-    {
+    // Nothing of what follows reaches an anchor's training.
+    if spec.device == DeviceKind::Cpu || spec.method != Method::Spar {
+        return Ok(());
+    }
+    if !spec.config.rectify.ablation.is_none() {
+        return Err(TrainError::CpuOnly("spar with an ablation"));
+    }
+    if spec.config.detached_precision != DetachedPrecision::F32 {
         return Err(TrainError::Config(format!(
             "`detached_precision` is bf16, expected f32: only the CPU has it, and the device is {}",
             spec.device.name()
@@ -326,7 +330,7 @@ impl<'a> Session<'a> {
         }
         let spar = spar.spar()?;
         let got = spar.anchor.fingerprint()?;
-        if got != frozen {
+        if got != frozen && config.rectify.ablation != Ablation::TunedAnchor {
             return Err(TrainError::AnchorMoved {
                 expected: frozen,
                 got,

@@ -135,6 +135,10 @@ pub struct RunSpec {
     pub task: String,
     /// What is trained.
     pub method: Method,
+    /// The suite's name for SPAR with some settings changed; absent for a method as
+    /// it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
     /// Training seed.
     pub seed: u64,
     /// Where the policy is judged.
@@ -153,6 +157,11 @@ pub struct RunSpec {
 }
 
 impl RunSpec {
+    /// The name in tables: the variant's, else the method's.
+    pub fn label(&self) -> &str {
+        self.variant.as_deref().unwrap_or(self.method.name())
+    }
+
     /// Updates of the method's own networks: SPAR's, or the anchor's for `bc`.
     pub fn updates(&self) -> u64 {
         match self.method {

@@ -10,7 +10,7 @@ use spar_anchor::{Anchor, AnchorConfig};
 use spar_core::Stream;
 use spar_critic::{CriticConfig, CriticForm};
 use spar_nn::{Batch, State};
-use spar_rectify::{RectifyConfig, Spar};
+use spar_rectify::{Ablation, RectifyConfig, Spar};
 
 pub(crate) const FORMS: [(&str, CriticForm); 2] = [
     ("expectile", CriticForm::Expectile),
@@ -64,6 +64,7 @@ fn rectify_config() -> RectifyConfig {
         policy_freq: 1,
         warmup: 1,
         tau: 0.02,
+        ablation: Ablation::None,
     }
 }
 

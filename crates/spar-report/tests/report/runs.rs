@@ -2,7 +2,10 @@
 
 use std::{fmt::Write, fs, path::PathBuf};
 
-use spar_core::{DatasetIdentity, Origin, RunRecord, Stream, TaskId, sha256_hex, suite::Bands};
+use spar_core::{
+    DatasetIdentity, Origin, RunRecord, Stream, TaskId, sha256_hex,
+    suite::{Bands, Variant},
+};
 use spar_report::ReportRequest;
 use tempfile::TempDir;
 
@@ -56,6 +59,36 @@ impl Runs {
                 }
             }
         }
+        runs
+    }
+
+    /// Three tasks, SPAR and two variants of it: one worse by `gain` returns, one that
+    /// only wobbles and lacks a run.
+    pub(crate) fn with_variants(loss: f64) -> Self {
+        let tasks = ["halfcheetah-medium", "hopper-medium", "walker2d-medium"];
+        let mut runs = Self::of(&tasks, &["spar", "no-fit", "k-2"], &[0, 1]);
+        for name in ["no-fit", "k-2"] {
+            let variant = Variant {
+                about: format!("what `{name}` is"),
+                settings: Default::default(),
+            };
+            runs.request.suite.variant.insert(name.to_owned(), variant);
+        }
+        for &task in &runs.request.tasks {
+            for (change, method) in [(0.0, "spar"), (-loss, "no-fit"), (0.0, "k-2")] {
+                for seed in 0..2 {
+                    runs.finish(task, method, seed, 1500.0 + change);
+                }
+            }
+        }
+        for task in tasks {
+            runs.change(task, "k-2", 0, |r| {
+                for (e, x) in r.returns.iter_mut().enumerate() {
+                    *x += if e % 2 == 0 { 50.0 } else { -50.0 };
+                }
+            });
+        }
+        runs.remove("hopper-medium", "k-2", 1);
         runs
     }
 

@@ -181,3 +181,33 @@ fn one_seed_claims_no_spread() {
         "#]],
     );
 }
+
+#[test]
+fn each_variant_stands_against_spar_with_what_follows() {
+    let runs = Runs::with_variants(300.0);
+    let report = Report::build(&runs.request).unwrap();
+    let text = file(&report, "table.md");
+    let (_, section) = text.split_once("## Variants against SPAR\n\n").unwrap();
+    let (section, _) = section.split_once("\n\n## Aggregates").unwrap();
+    check(
+        section,
+        expect![[r#"
+        | minus SPAR | halfcheetah-medium |                 hopper-medium |   walker2d-medium |                    mean [95%] |
+        |------------|--------------------|-------------------------------|-------------------|-------------------------------|
+        | no-fit     |  -2.5 [-2.5, -2.4] |             -9.4 [-9.6, -9.2] | -6.7 [-6.8, -6.5] |             -6.2 [-6.3, -6.1] |
+        | k-2        |  +0.0 [-0.2, +0.2] | +0.0 [-1.5, +1.5] (1/2 seeds) | -0.0 [-0.5, +0.5] | -0.0 [-0.5, +0.5] (5/6 pairs) |
+
+        - no-fit: -6.2 [-6.3, -6.1] against SPAR over 3 tasks: SPAR is better (what \`no-fit\` is)
+        - k-2: -0.0 [-0.5, +0.5] against SPAR over 3 tasks: they cannot be told apart (1 of 6 pairs missing) (what \`k-2\` is)"#]],
+    );
+    let page = file(&report, "report.html");
+    for difference in &report.results.differences {
+        assert!(page.contains(&difference.comparison.sentence));
+    }
+    // Without variants nothing is said of them.
+    let text = file(
+        &Report::build(&Runs::complete().request).unwrap(),
+        "table.md",
+    );
+    assert!(!text.contains("Variants"));
+}

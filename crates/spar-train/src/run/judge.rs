@@ -62,7 +62,7 @@ impl Session<'_> {
     pub(super) fn finish(mut self, policy: &Contents) -> Result<RunRecord, TrainError> {
         let spec = self.spec;
         let about = policy_file::About {
-            method: spec.method.name().to_owned(),
+            method: spec.label().to_owned(),
             env: spec.env,
             task: spec.task.clone(),
             dataset: spec.dataset.clone(),
@@ -80,7 +80,7 @@ impl Session<'_> {
             suite: spec.suite.clone(),
             preset: spec.preset.clone(),
             task: spec.task.clone(),
-            method: spec.method.name().to_owned(),
+            method: spec.label().to_owned(),
             seed: spec.seed,
             env: spec.env,
             dataset: spec.dataset.clone(),

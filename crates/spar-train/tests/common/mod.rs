@@ -93,6 +93,7 @@ pub(crate) fn spec(method: Method, data: &Transitions) -> RunSpec {
         preset: "none".into(),
         task: "pointmass.hdf5".into(),
         method,
+        variant: None,
         seed: 3,
         env: EnvId::PointMass,
         dataset: data.dataset().identity.clone(),

@@ -74,6 +74,15 @@ pub(crate) struct Args {
     #[arg(long, requires = "suite", help_heading = "A run of a suite")]
     task: Option<TaskId>,
 
+    /// Variant of spar the suite has, as in `no-fit`
+    #[arg(
+        long,
+        requires = "suite",
+        value_name = "NAME",
+        help_heading = "A run of a suite"
+    )]
+    variant: Option<String>,
+
     #[command(flatten)]
     single: Single,
 
@@ -176,6 +185,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 struct Plan {
     suite: String,
     preset: String,
+    variant: Option<String>,
     task: Option<TaskId>,
     env: EnvId,
     eval_seed: u64,
@@ -187,15 +197,40 @@ impl Plan {
     fn new(args: &Args) -> Result<Self> {
         match (&args.suite, &args.preset, args.task) {
             (Some(suite), Some(preset), Some(task)) => {
-                Self::of_suite(suite, preset, task, args.method)
+                Self::of_suite(suite, preset, task, args.method, args.variant.as_deref())
             }
             _ => Self::single(args),
         }
     }
 
-    fn of_suite(file: &Path, preset: &str, task: TaskId, method: Method) -> Result<Self> {
+    fn of_suite(
+        file: &Path,
+        preset: &str,
+        task: TaskId,
+        method: Method,
+        variant: Option<&str>,
+    ) -> Result<Self> {
         let suite = Suite::load(file)?;
-        let table = suite.run_settings(preset, &task.to_string(), method.name())?;
+        if let Some(name) = variant {
+            if !suite.variant.contains_key(name) {
+                let known: Vec<_> = suite.variant.keys().map(String::as_str).collect();
+                return Err(Usage(format!(
+                    "suite `{}` has no variant `{name}`; expected one of: {}",
+                    suite.name,
+                    known.join(", ")
+                ))
+                .into());
+            }
+            if method != Method::Spar {
+                return Err(Usage(format!(
+                    "--variant {name} is one of spar, but --method is {}",
+                    method.name()
+                ))
+                .into());
+            }
+        }
+        let column = variant.unwrap_or(method.name());
+        let table = suite.run_settings(preset, &task.to_string(), column)?;
         if !suite.tasks.contains(&task) {
             let known: Vec<_> = suite.tasks.iter().map(TaskId::to_string).collect();
             return Err(Usage(format!(
@@ -213,6 +248,7 @@ impl Plan {
             config: TrainConfig::for_method(table, method)?,
             suite: suite.name,
             preset: preset.to_owned(),
+            variant: variant.map(str::to_owned),
         })
     }
 
@@ -247,6 +283,7 @@ impl Plan {
         Ok(Self {
             suite: NONE.to_owned(),
             preset: NONE.to_owned(),
+            variant: None,
             task: None,
             env,
             eval_seed: single.eval_seed.unwrap_or(EVAL_SEED),
@@ -283,6 +320,7 @@ impl Plan {
             preset: self.preset,
             task: task.map_or_else(|| dataset.id.clone(), |task| task.to_string()),
             method: args.method,
+            variant: self.variant,
             seed: args.seed,
             env: self.env,
             dataset,

@@ -1,0 +1,192 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+#[test]
+fn later_tables_lie_over_earlier_ones() {
+    let suite: Suite = toml::from_str(
+        r#"
+        name = "s"
+        tasks = ["hopper-medium"]
+        methods = ["bc"]
+        eval_seed = 1
+        [presets.quick]
+        description = "d"
+        seeds = [0]
+        eval_episodes = 2
+        data_rows = 10
+        train.batch_size = 64
+        method.td3bc.data.batch_size = 64
+        [train]
+        batch_size = 256
+        critic = { tau = 0.005, expectile = 0.7 }
+        [task.hopper-medium]
+        critic = { expectile = 0.9 }
+        [method.td3bc]
+        anchored = true
+        alpha = 2.5
+        lr = 0.1
+        data.batch_size = 256
+        [method.td3bc.task.hopper-medium]
+        alpha = 1.0
+        [variant.patient]
+        about = "slower targets"
+        critic.tau = 0.001
+        "#,
+    )
+    .unwrap();
+    let table = suite.hyper_parameters("quick", "hopper-medium").unwrap();
+    let expected: Table =
+        toml::from_str("batch_size = 64\ncritic = { tau = 0.005, expectile = 0.9 }").unwrap();
+    assert_eq!(table, expected);
+    let own = suite
+        .run_settings("quick", "hopper-medium", "td3bc")
+        .unwrap();
+    let expected: Table = toml::from_str("alpha = 1.0\nlr = 0.1\ndata.batch_size = 64").unwrap();
+    assert_eq!(own["method"], expected.into());
+    let variant = suite
+        .run_settings("quick", "hopper-medium", "patient")
+        .unwrap();
+    let expected: Table =
+        toml::from_str("batch_size = 64\ncritic = { tau = 0.001, expectile = 0.9 }").unwrap();
+    assert_eq!(variant, expected);
+    let without = suite.run_settings("quick", "hopper-medium", "bc").unwrap();
+    assert_eq!(without, table);
+    assert_eq!(suite.all_methods(), ["bc", "td3bc", "patient"]);
+    assert!(suite.anchored("td3bc") && suite.anchored("patient") && !suite.anchored("bc"));
+    let error = suite.hyper_parameters("slow", "x").unwrap_err().to_string();
+    assert!(error.contains("slow") && error.contains("quick"), "{error}");
+}
+
+#[test]
+fn a_suite_may_extend_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = "name = 'base'\ntasks = ['hopper-medium', 'walker2d-medium']\n\
+                methods = ['bc', 'iql']\neval_seed = 7\n\
+                [train]\nupdates = 10\nrectify = { w_fit = 0.5, beta = 0.1 }\n\
+                [task.walker2d-medium]\nupdates = 5\n[method.iql]\nlr = 1.0\n[presets.quick]\ndescription = 'd'\nseeds = [0]\n\
+                eval_episodes = 2\ndata_rows = 10\nmethod.iql.lr = 2.0\n\
+                [[bands]]\npreset = 'quick'\ndata = 'local'\nmethod = 'iql'\nbasis = ''\n\
+                scores = {}\n";
+    fs::write(dir.path().join("base.toml"), base).unwrap();
+    let path = dir.path().join("more.toml");
+    let load = |text: &str| {
+        fs::write(&path, text).unwrap();
+        Suite::load(&path).map_err(|e| e.to_string())
+    };
+    let suite = load(
+        "name = 'more'\nextends = 'base'\ntasks = ['hopper-medium']\n\
+         methods = ['spar', 'no-fit']\n[variant.no-fit]\nabout = 'without the fit'\n\
+         rectify.w_fit = 0.0\n",
+    )
+    .unwrap();
+    assert_eq!((suite.name.as_str(), suite.eval_seed), ("more", 7));
+    assert_eq!(suite.all_methods(), ["spar", "no-fit"]);
+    let table = suite
+        .run_settings("quick", "hopper-medium", "no-fit")
+        .unwrap();
+    let expected: Table =
+        toml::from_str("updates = 10\nrectify = { w_fit = 0.0, beta = 0.1 }").unwrap();
+    assert_eq!(table, expected);
+    assert!(
+        load("extends = 'none'\n")
+            .unwrap_err()
+            .contains("none.toml")
+    );
+    assert!(
+        load("extends = 3\n")
+            .unwrap_err()
+            .contains("`extends` is 3")
+    );
+    let error = load("name = 'x'\nextends = 'base'\nmethod_s = 1\n").unwrap_err();
+    assert!(
+        error.contains("more.toml") && !error.contains('\n'),
+        "{error}"
+    );
+}
+
+#[test]
+fn settings_that_nothing_would_read_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.toml");
+    for (more, named) in [
+        ("[task.hoper-medium]", "[task.hoper-medium] is for no task"),
+        (
+            "[method.iql.task.walker2d-medium]",
+            "[method.iql.task.walker2d-medium] is for no task",
+        ),
+        (
+            "method.ipl.lr = 1.0\n[method.iql]",
+            "[presets.p.method.ipl] is for no method",
+        ),
+    ] {
+        let text = format!(
+            "name = 's'\ntasks = ['hopper-medium']\nmethods = ['bc']\neval_seed = 1\n\
+             train = {{}}\n[presets.p]\ndescription = ''\nseeds = [0]\n\
+             eval_episodes = 1\ndata_rows = 1\n{more}\n"
+        );
+        fs::write(&path, text).unwrap();
+        let error = Suite::load(&path).unwrap_err().to_string();
+        assert!(error.contains(named) && !error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn a_broken_file_is_one_line_with_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.toml");
+    fs::write(&path, "name = \"s\"\ntask = 3\n").unwrap();
+    let error = Suite::load(&path).unwrap_err().to_string();
+    assert!(
+        error.contains("s.toml: line 2: ") && !error.contains('\n'),
+        "{error}"
+    );
+}
+
+#[test]
+fn bands_are_of_what_the_suite_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.toml");
+    let load = |bands: &str| {
+        let suite = format!(
+            "name = \"s\"\ntasks = [\"hopper-medium\"]\nmethods = [\"bc\"]\neval_seed = 1\n\
+             [train]\n[presets.quick]\ndescription = \"d\"\nseeds = [0]\neval_episodes = 2\n\
+             data_rows = 10\n[[bands]]\nbasis = \"b\"\n{bands}\n"
+        );
+        fs::write(&path, suite).unwrap();
+        Suite::load(&path).map_err(|e| e.to_string())
+    };
+    let of = |preset: &str, method: &str, scores: &str| {
+        load(&format!(
+            "preset = \"{preset}\"\ndata = \"local\"\nmethod = \"{method}\"\nscores = {{ {scores} }}"
+        ))
+    };
+    let suite = of("quick", "bc", "hopper-medium = [20, 30.5]").unwrap();
+    let task = suite.tasks[0];
+    let band = |preset, origin, method| suite.band(preset, origin, method, task);
+    assert_eq!(
+        band("quick", Origin::Local, "bc"),
+        Some(([20.0, 30.5], "b"))
+    );
+    assert_eq!(band("quick", Origin::Official, "bc"), None);
+    assert_eq!(band("paper", Origin::Local, "bc"), None);
+    assert_eq!(band("quick", Origin::Local, "spar"), None);
+    for (given, expected) in [
+        (
+            of("slow", "bc", ""),
+            "bands of bc (slow): there is no preset `slow`",
+        ),
+        (of("quick", "spar", ""), "there is no method `spar`"),
+        (
+            of("quick", "bc", "hopper-expert = [1, 2]"),
+            "there is no task `hopper-expert`",
+        ),
+        (
+            of("quick", "bc", "hopper-medium = [2, 1]"),
+            "hopper-medium is [2, 1], expected a lower and a higher score",
+        ),
+    ] {
+        let error = given.unwrap_err();
+        assert!(error.contains(expected) && !error.contains('\n'), "{error}");
+    }
+}

@@ -1,0 +1,96 @@
+//! The variants of SPAR a suite holds, each against SPAR itself: the ablation table.
+
+use std::collections::BTreeMap;
+
+use spar_core::Suite;
+use spar_eval::stats::Bootstrap;
+
+use crate::{
+    ReportError, Results,
+    compare::{METHOD, comparison},
+    results::{Comparison, Difference},
+    table::{self, Grid, Sign, estimate, with_part},
+};
+
+/// Each variant of the suite in the report against SPAR.
+pub(crate) fn of(
+    suite: &Suite,
+    results: &Results,
+    plan: &Bootstrap,
+) -> Result<Vec<Difference>, ReportError> {
+    let variants = results
+        .methods
+        .iter()
+        .filter_map(|name| Some((name, suite.variant.get(name)?)));
+    variants
+        .map(|(name, variant)| {
+            let mut comparison = comparison(results, name, METHOD, plan)?;
+            comparison.sentence = sentence(results, &comparison);
+            let about = variant.about.clone();
+            Ok(Difference { about, comparison })
+        })
+        .collect()
+}
+
+/// What a variant's row supports, in one sentence.
+fn sentence(results: &Results, found: &Comparison) -> String {
+    let (name, full) = (table::short(&found.method), table::short(&found.anchor));
+    let (Some(difference), Some(low), Some(high)) = (found.mean_difference, found.low, found.high)
+    else {
+        return format!("{name}: not finished, nothing follows");
+    };
+    let told = match (low, high) {
+        (low, _) if low > 0.0 => format!("{name} is better than {full}"),
+        (_, high) if high < 0.0 => format!("{full} is better"),
+        _ => "they cannot be told apart".to_owned(),
+    };
+    let mut text = format!(
+        "{name}: {difference:+.1} [{low:+.1}, {high:+.1}] against {full} over {} tasks: {told}",
+        found.tasks_compared
+    );
+    if found.pairs < found.pairs_expected {
+        let absent = found.pairs_expected - found.pairs;
+        text += &format!(" ({absent} of {} pairs missing)", found.pairs_expected);
+    }
+    if results.seeds.len() == 1 {
+        text += " as far as evaluation episodes go (one seed)";
+    }
+    text
+}
+
+/// One row a variant, one column a task; nothing where the suite has no variants.
+pub(crate) fn grid(results: &Results) -> Option<Grid> {
+    if results.differences.is_empty() {
+        return None;
+    }
+    let mut header = vec![format!("minus {}", table::short(METHOD))];
+    header.extend(results.tasks.iter().map(ToString::to_string));
+    header.push("mean [95%]".to_owned());
+    let row = |Difference {
+                   comparison: found, ..
+               }: &Difference| {
+        let mut row = vec![table::short(&found.method)];
+        row.extend(found.tasks.iter().map(|t| {
+            let text = estimate(t.difference, t.low, t.high, Sign::Shown);
+            with_part(text, t.pairs, results.seeds.len(), "seeds")
+        }));
+        let mean = estimate(found.mean_difference, found.low, found.high, Sign::Shown);
+        row.push(with_part(mean, found.pairs, found.pairs_expected, "pairs"));
+        row
+    };
+    Some(Grid {
+        header,
+        rows: results.differences.iter().map(row).collect(),
+        numbers: true,
+        aggregates: 0,
+        marks: BTreeMap::new(),
+    })
+}
+
+/// What each row supports, with what the variant is.
+pub(crate) fn lines(results: &Results) -> impl Iterator<Item = String> {
+    let line = |Difference { about, comparison }: &Difference| {
+        format!("{} ({about})", comparison.sentence)
+    };
+    results.differences.iter().map(line)
+}
