@@ -14,6 +14,7 @@ use spar_core::{EnvId, Policy, RunRecord, Stream};
 use spar_data::Transitions;
 use spar_eval::{rollout, rollout_in_step};
 use spar_nn::device::{Device, Kernels};
+use spar_rectify::Ablation;
 use spar_train::{
     Control, DetachedPrecision, DeviceKind, DevicePolicy, Method, RunSpec, TrainError, policy_file,
     run_on, throughput_on,
@@ -184,6 +185,9 @@ fn a_device_is_a_setting_of_the_run() {
     let mut rounded = spec.clone();
     rounded.config.detached_precision = DetachedPrecision::Bf16;
     refused(&rounded, "`detached_precision` is bf16");
+    let mut ablated = short(Method::Spar, &data);
+    ablated.config.rectify.ablation = Ablation::Global;
+    refused(&ablated, "spar with an ablation is trained on the CPU only");
     let error = train(&spec, &data, &out).unwrap_err();
     assert!(error.to_string().contains("`device` is cuda"), "{error}");
 

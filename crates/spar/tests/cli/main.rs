@@ -11,3 +11,4 @@ mod plain_policies;
 mod report;
 mod support;
 mod train;
+mod variants;
