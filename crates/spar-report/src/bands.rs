@@ -6,8 +6,8 @@ use spar_eval::stats::mean;
 
 use crate::{
     compare::scores,
+    names,
     results::{Flag, Results},
-    table,
 };
 
 /// A flag for every cell, finished in part or whole, that lies outside its band.
@@ -29,7 +29,7 @@ pub(crate) fn flags(suite: &Suite, results: &Results) -> Vec<Flag> {
                 score if score > high => "above",
                 _ => continue,
             };
-            let name = table::short(method);
+            let name = names::short(method);
             flags.push(Flag {
                 task,
                 method: method.clone(),

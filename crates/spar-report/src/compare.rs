@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 use spar_eval::stats::{Bootstrap, Pair, paired_difference};
 
 use crate::{
-    ReportError, ReportRequest, aggregate, bands, differences, published,
+    ReportError, ReportRequest, aggregate, bands, differences, names, published,
     read::Run,
     results::{Cell, Comparison, Missing, Results, SCHEMA, TaskComparison, Verdict},
-    table,
 };
 
 /// The method the suite exists for, and the anchor it grows out of.
@@ -186,7 +185,7 @@ pub(crate) fn episode_scores(cell: &Cell) -> Vec<f64> {
 }
 
 fn sentence(results: &Results, found: &Comparison) -> String {
-    let (method, asked) = (table::short(&found.method), results.tasks.len());
+    let (method, asked) = (names::short(&found.method), results.tasks.len());
     let verdict = found.verdict.name();
     let (Some(difference), Some(low), Some(high)) = (found.mean_difference, found.low, found.high)
     else {

@@ -11,8 +11,9 @@ use crate::{
     chart::{Area, Axes, Drawn, GREY, Look, RED_INK, builder, svg, text, title, whole},
     compare::ANCHOR,
     legend::Legend,
+    names,
     read::{Finished, Run},
-    render as render_error, table,
+    render as render_error,
 };
 
 /// The curves of one task.
@@ -58,7 +59,7 @@ pub(crate) fn collect(request: &ReportRequest, runs: &[Run]) -> Vec<TaskCurves> 
             drawn.retain(|run| !run.curve.is_empty());
         }
         Curve {
-            label: table::label(method),
+            label: names::label(method),
             look: Look::of(&request.methods, method),
             level,
             seeds: drawn.len(),

@@ -8,8 +8,9 @@ use spar_eval::stats::Bootstrap;
 use crate::{
     ReportError, Results,
     compare::{METHOD, comparison},
+    names,
     results::{Comparison, Difference},
-    table::{self, Grid, Sign, estimate, with_part},
+    table::{Grid, Sign, estimate, with_part},
 };
 
 /// Each variant of the suite in the report against SPAR.
@@ -34,7 +35,7 @@ pub(crate) fn of(
 
 /// What a variant's row supports, in one sentence.
 fn sentence(results: &Results, found: &Comparison) -> String {
-    let (name, full) = (table::short(&found.method), table::short(&found.anchor));
+    let (name, full) = (names::short(&found.method), names::short(&found.anchor));
     let (Some(difference), Some(low), Some(high)) = (found.mean_difference, found.low, found.high)
     else {
         return format!("{name}: not finished, nothing follows");
@@ -63,13 +64,13 @@ pub(crate) fn grid(results: &Results) -> Option<Grid> {
     if results.differences.is_empty() {
         return None;
     }
-    let mut header = vec![format!("minus {}", table::short(METHOD))];
+    let mut header = vec![format!("minus {}", names::short(METHOD))];
     header.extend(results.tasks.iter().map(ToString::to_string));
     header.push("mean [95%]".to_owned());
     let row = |Difference {
                    comparison: found, ..
                }: &Difference| {
-        let mut row = vec![table::short(&found.method)];
+        let mut row = vec![names::short(&found.method)];
         row.extend(found.tasks.iter().map(|t| {
             let text = estimate(t.difference, t.low, t.high, Sign::Shown);
             with_part(text, t.pairs, results.seeds.len(), "seeds")

@@ -7,7 +7,7 @@ use crate::{
     ReportError,
     chart::{Area, Axes, COLORS, Drawn, GREY, Look, RED_INK, builder, svg, text, title, whole},
     legend::Legend,
-    render as render_error,
+    names, render as render_error,
     results::{Aggregates, Bounded, Profiles, Results},
     table,
 };
@@ -154,7 +154,7 @@ fn with_legend(
 pub(crate) fn legend(results: &Results) -> Vec<(String, Look)> {
     let methods = aggregated(results).into_iter();
     methods
-        .map(|(name, _)| (table::label(name), Look::of(&results.methods, name)))
+        .map(|(name, _)| (names::label(name), Look::of(&results.methods, name)))
         .collect()
 }
 
@@ -214,7 +214,7 @@ fn draw_intervals(area: &Area<'_>, results: &Results, aggregate: &Aggregate) -> 
         let y = row as f64;
         let name = EmptyElement::at((left, y))
             + Text::new(
-                table::label(method),
+                names::label(method),
                 (-10, 0),
                 text(15.0, BLACK, HPos::Right),
             );
@@ -266,7 +266,7 @@ fn draw_profiles(area: &Area<'_>, results: &Results, profiles: &Profiles) -> Dra
 /// 7 pixels a character are ample.
 fn names_width(results: &Results) -> u32 {
     let methods = aggregated(results).into_iter();
-    let characters = methods.map(|(method, _)| table::label(method).chars().count());
+    let characters = methods.map(|(method, _)| names::label(method).chars().count());
     16 + 7 * characters.max().unwrap_or(0) as u32
 }
 
@@ -287,7 +287,7 @@ fn draw_matrix(area: &Area<'_>, results: &Results) -> Drawn<()> {
     let (left, top) = (names + spare / 2, names + 30);
     let middle = |start: i32, i: usize| start + side * i as i32 + side / 2;
     for (i, method) in methods.iter().enumerate() {
-        let name = table::label(method);
+        let name = names::label(method);
         let place = (left - 8, middle(top, i));
         area.draw(&Text::new(
             name.clone(),

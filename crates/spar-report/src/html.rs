@@ -8,7 +8,7 @@ use crate::{
     ReportError, Results,
     chart::Look,
     curves::{self, TaskCurves},
-    differences, figures,
+    differences, figures, names,
     published::{self, Source},
     render as render_error,
     results::Cell,
@@ -280,8 +280,8 @@ fn scores_table(results: &Results) -> TableView {
 fn improvements_table(results: &Results) -> Option<TableView> {
     let row = |i: &crate::results::Improvement| {
         vec![
-            table::label(&i.method),
-            table::label(&i.over),
+            names::label(&i.method),
+            names::label(&i.over),
             table::probability(&i.probability),
         ]
     };
@@ -344,7 +344,7 @@ fn runs(results: &Results) -> Vec<TaskView> {
             let missing = missing.map(|m| format!("seed {} ({})", m.seed, m.reason.name()));
             MethodView {
                 id: anchor(i, j),
-                name: table::label(method),
+                name: names::label(method),
                 missing: table::list(missing),
                 runs: results.cells_of(task, method).map(run).collect(),
             }

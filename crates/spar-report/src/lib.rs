@@ -45,6 +45,7 @@ mod html;
 mod latex;
 mod legend;
 mod markdown;
+mod names;
 mod published;
 mod read;
 pub mod results;
@@ -53,6 +54,7 @@ mod versus;
 
 pub use histogram::{Histogram, bars};
 pub use markdown::render_terminal;
+pub use names::short as title;
 pub use results::Results;
 pub use versus::{Outcome, Row, Versus};
 

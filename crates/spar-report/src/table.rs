@@ -10,7 +10,8 @@ use spar_core::{Origin, TaskId};
 use spar_eval::stats::{Bootstrap, mean, std};
 
 use crate::{
-    compare::{ANCHOR, METHOD, scores},
+    compare::{ANCHOR, scores},
+    names::{label, short},
     results::{Bounded, Cell, Results, Summary},
 };
 
@@ -69,23 +70,6 @@ pub(crate) fn marks_note(results: &Results, bold: &str) -> Option<String> {
             "{bold}: the highest mean of its row, and every mean not below the lower end of that one's 95% interval (hierarchical bootstrap over seeds, then episodes)"
         )
     })
-}
-
-/// A method's name in a sentence.
-pub(crate) fn short(method: &str) -> String {
-    match method {
-        METHOD => "SPAR".to_owned(),
-        ANCHOR => "BC".to_owned(),
-        other => other.to_owned(),
-    }
-}
-
-/// A method's name above a column.
-pub(crate) fn label(method: &str) -> String {
-    match method {
-        ANCHOR => "BC (anchor)".to_owned(),
-        other => short(other),
-    }
 }
 
 /// Normalized scores, with the difference to the anchor and the aggregates.

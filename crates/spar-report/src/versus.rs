@@ -17,6 +17,7 @@ use spar_eval::stats::{
 use crate::{
     ReportError,
     markdown::draw,
+    names,
     read::{Finished, Run, find, refuse_mixtures},
     results::Bounded,
     table::{self, Grid},
@@ -155,8 +156,8 @@ impl Versus {
         let header = ["", "A", "B", "B − A [95%]", "P(B above A)", "seeds"];
         let row = |row: &Row| {
             let name = match row.task {
-                Some(task) => format!("{task} {}", table::short(&row.method)),
-                None => format!("mean {}", table::short(&row.method)),
+                Some(task) => format!("{task} {}", names::short(&row.method)),
+                None => format!("mean {}", names::short(&row.method)),
             };
             let (d, p) = (&row.difference, &row.improvement);
             let interval = d.interval;
@@ -284,7 +285,7 @@ fn verdict(rows: &[Row]) -> Option<String> {
     let Estimate { value, interval } = all.difference;
     let mut line = format!(
         "{}: B is above A on {above} of {} tasks; mean difference {value:+.1} [{:+.1}, {:+.1}] (95% paired interval, hierarchical bootstrap): {}",
-        table::short(&all.method),
+        names::short(&all.method),
         tasks.len(),
         interval.low,
         interval.high,
@@ -303,7 +304,7 @@ fn notes(a: &[Run], b: &[Run], shared: &[Shared<'_>]) -> Vec<String> {
         let left_out = |wanted: fn(&Run, Option<&Run>) -> bool| {
             let runs = runs.iter().filter(|run| wanted(run, twin(run, others)));
             table::list(
-                runs.map(|r| format!("{} {} seed {}", r.task, table::short(&r.method), r.seed)),
+                runs.map(|r| format!("{} {} seed {}", r.task, names::short(&r.method), r.seed)),
             )
         };
         let unfinished = left_out(|run, _| run.outcome.is_err());
@@ -347,7 +348,7 @@ fn different(
     let mut by_values: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for ((task, method), [a, b]) in unlike {
         let values = format!("A {}, B {}", table::list(a.iter()), table::list(b.iter()));
-        let name = format!("{task} {}", table::short(method));
+        let name = format!("{task} {}", names::short(method));
         by_values.entry(values).or_default().push(name);
     }
     let words = by_values.iter().map(|(values, rows)| match rows.len() {

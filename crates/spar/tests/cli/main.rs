@@ -7,6 +7,7 @@ mod data;
 mod fetch;
 mod hostile;
 mod minari;
+mod names;
 mod plain_policies;
 mod report;
 mod support;
