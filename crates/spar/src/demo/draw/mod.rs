@@ -15,12 +15,13 @@ use super::{
     train::{self, Course, Stage},
 };
 
+/// Ink of what is to be read first, of the rest, and of lines.
 pub(super) const INK: &str = "#1b1b1b";
 pub(super) const QUIET: &str = "#5f5f5f";
 pub(super) const HAIR: &str = "#c9c9c9";
 
 const WIDTH: u32 = 1080;
-const HEIGHT: u32 = 700;
+const HEIGHT: u32 = 704;
 
 /// How a policy's marker looks: told apart without colours too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,6 +165,6 @@ fn footer(sheet: &mut Sheet, demo: &Demo) {
         ),
     ];
     for (i, line) in lines.iter().enumerate() {
-        sheet.text(LEFT, 664.0 + 20.0 * i as f64, set, line);
+        sheet.text(LEFT, 668.0 + 19.0 * i as f64, set, line);
     }
 }

@@ -28,20 +28,22 @@ const SMALL: Type<'static> = Type {
 pub(super) fn draw(sheet: &mut Sheet, actors: &[Actor<'_>], stages: usize) {
     names(sheet, actors, stages);
     let value = |stage: &Stage| stage.value;
-    chart(sheet, actors, stages, TOPS[0], "true value", 0.9, &value);
+    chart(
+        sheet,
+        actors,
+        stages,
+        TOPS[0],
+        "true value by update",
+        0.9,
+        &value,
+    );
     let distance = |stage: &Stage| stage.distance;
     let far = actors
         .iter()
         .flat_map(|a| (0..stages).map(|i| a.stage(i).distance));
     let top = (10.0 * far.fold(0.1, f64::max)).ceil() / 10.0;
-    let title = "distance to the manifold";
+    let title = "distance to the manifold by update";
     chart(sheet, actors, stages, TOPS[1], title, top, &distance);
-    let set = Type {
-        side: Side::Middle,
-        ..SMALL
-    };
-    let below = TOPS[1] + CHART_HEIGHT + 30.0;
-    sheet.text(CHART + 0.5 * CHART_WIDTH, below, set, "updates");
 }
 
 /// The heights of labels wished for at `wishes`, rising, at least [`SPACE`] apart and
@@ -102,7 +104,7 @@ fn names(sheet: &mut Sheet, actors: &[Actor<'_>], stages: usize) {
         };
         sheet.text(SIGNS + 16.0, y - 9.0, bold, actor.name);
         let last = actor.last;
-        let words = format!("value {:.2}, off by {:.2}", last.value, last.distance);
+        let words = format!("end: value {:.2}, off {:.2}", last.value, last.distance);
         sheet.text(SIGNS + 16.0, y + 9.0, SMALL, &words);
     }
 }

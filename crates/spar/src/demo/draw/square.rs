@@ -17,6 +17,8 @@ use crate::demo::{
 pub(super) const TOP: f64 = 100.0;
 pub(super) const SIDE: f64 = 480.0;
 
+/// Colour of all that is worth nothing.
+const GROUND: &str = "#f3f3f3";
 /// Logged actions that are drawn.
 const DOTS: usize = 400;
 /// Pieces the ledge is coloured in.
@@ -64,7 +66,7 @@ fn ground(sheet: &mut Sheet) {
             ("y", &y),
             ("width", &side),
             ("height", &side),
-            ("fill", &"#f3f3f3"),
+            ("fill", &GROUND),
         ],
     );
     let first = problem::USUAL - problem::ANGLE_REACH;
@@ -211,8 +213,14 @@ fn frame(sheet: &mut Sheet) {
         |_| {},
     );
     let (x, y) = place([-0.45, -0.55]);
-    sheet.text(x, y - 9.0, SMALL, "no data here:");
-    sheet.text(x, y + 9.0, SMALL, "off the ledge the true value is 0");
+    halo(sheet, x, y - 9.0, SMALL, "no data here:");
+    halo(
+        sheet,
+        x,
+        y + 9.0,
+        SMALL,
+        "off the ledge the true value is 0",
+    );
 }
 
 fn goal(sheet: &mut Sheet) {
@@ -242,7 +250,7 @@ fn goal(sheet: &mut Sheet) {
 /// A text that stays legible over lines.
 fn halo(sheet: &mut Sheet, x: f64, y: f64, set: Type<'_>, words: &str) {
     let more: [(&str, &dyn std::fmt::Display); 4] = [
-        ("stroke", &"#ffffff"),
+        ("stroke", &GROUND),
         ("stroke-width", &3.5),
         ("stroke-linejoin", &"round"),
         ("paint-order", &"stroke"),
@@ -373,30 +381,35 @@ pub(super) fn shape(sheet: &mut Sheet, actor: &Actor<'_>, x: f64, y: f64) {
     }
 }
 
-/// What the signs are that no policy has, below the square.
+/// What the signs are that no policy has, in two rows below the square.
 fn legend(sheet: &mut Sheet, k: usize) {
-    let y = TOP + SIDE + 38.0;
     let set = Type {
         side: Side::Start,
         ..SMALL
     };
-    let (row, mut x) = (px(y), LEFT);
-    let mut entry = |sheet: &mut Sheet, words: &str, width: f64| {
-        sheet.text(x + 22.0, y, set, words);
-        let here = x;
-        x += width;
-        px(here + 9.0)
+    let rows = [TOP + SIDE + 38.0, TOP + SIDE + 60.0];
+    let columns = [LEFT, LEFT + 130.0];
+    let mut words = |column: usize, row: usize, words: &str| {
+        sheet.text(columns[column] + 24.0, rows[row], set, words);
     };
-    let at = entry(sheet, "logged actions", 122.0);
-    for (dx, dy) in [(-5.0, 2.0), (0.0, -3.0), (4.0, 3.0)] {
-        let (cx, cy) = (px(LEFT + 9.0 + dx), px(y + dy));
-        let dot: [(&str, &dyn std::fmt::Display); 4] =
-            [("cx", &cx), ("cy", &cy), ("r", &1.6), ("fill", &"#4d4536")];
-        sheet.leaf("circle", &dot);
-    }
-    let _ = at;
-    let at = entry(sheet, "ledge, deeper: worth more", 190.0);
-    let (left, top) = (px(at.parse::<f64>().unwrap_or(0.0) - 8.0), px(y - 6.0));
+    words(0, 0, "logged action");
+    words(0, 1, "ledge");
+    let draws = train::SETS;
+    let of = format!("SPAR's candidates in one context, {draws} draws of {k}; area: weight");
+    words(1, 0, &of);
+    words(
+        1,
+        1,
+        "equal value, lines 0.1 apart, as TD3+BC's critic guesses it",
+    );
+
+    let [x, right] = columns.map(|x| x + 9.0);
+    let (dot, y) = (px(x), px(rows[0]));
+    sheet.leaf(
+        "circle",
+        &[("cx", &dot), ("cy", &y), ("r", &2), ("fill", &"#4d4536")],
+    );
+    let (left, top) = (px(x - 8.0), px(rows[1] - 6.0));
     sheet.leaf(
         "rect",
         &[
@@ -407,36 +420,26 @@ fn legend(sheet: &mut Sheet, k: usize) {
             ("fill", &sand(0.8)),
         ],
     );
-    let words = format!(
-        "SPAR's candidates, {} draws of {k}; area: weight",
-        train::SETS
-    );
-    let at = entry(sheet, &words, 306.0);
+    let middle = px(right);
     sheet.leaf(
         "circle",
         &[
-            ("cx", &at),
-            ("cy", &row),
+            ("cx", &middle),
+            ("cy", &y),
             ("r", &6),
             ("fill", &"#56b4e9"),
             ("fill-opacity", &0.55),
             ("stroke", &"#0072b2"),
         ],
     );
-    let at = entry(
-        sheet,
-        "lines of equal value, 0.1 apart, as TD3+BC's critic guesses them",
-        0.0,
-    );
-    let from = px(at.parse::<f64>().unwrap_or(0.0) - 9.0);
-    let to = px(at.parse::<f64>().unwrap_or(0.0) + 9.0);
+    let (from, to, y) = (px(right - 9.0), px(right + 9.0), px(rows[1]));
     sheet.leaf(
         "line",
         &[
             ("x1", &from),
-            ("y1", &row),
+            ("y1", &y),
             ("x2", &to),
-            ("y2", &row),
+            ("y2", &y),
             ("stroke", &"#d55e00"),
             ("stroke-width", &1.4),
             ("stroke-opacity", &0.7),
