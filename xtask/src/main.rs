@@ -7,6 +7,7 @@
 mod behavior;
 mod bench;
 mod cargo;
+mod demo;
 mod execute;
 mod fetch;
 mod generate;
@@ -43,8 +44,11 @@ use crate::{
 #[command(bin_name = "cargo xtask")]
 enum Command {
     /// Fetch the native parts (MuJoCo, its models, cmake where missing) into
-    /// `.spar/native`; every other command does it by itself.
+    /// `.spar/native`; every other command does what it needs of it by itself.
     Setup,
+    /// Build `spar` and let it draw the idea: SPAR, TD3+BC and AWR on data along a
+    /// curve, in seconds. Needs no MuJoCo and no data.
+    Demo(demo::Options),
     /// Run every test; ARGS go to `cargo test`.
     Test {
         /// Arguments of `cargo test`, as in `-p spar-core -- --nocapture`.
@@ -129,6 +133,11 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Lint => provisioned()?.lint(),
         // Nothing the kernels are made of needs a native part.
         Command::Sanitize => sanitize::sanitize(root, &Cargo::new(root, None)),
+        // It plays no environment: nothing but cmake may be missing.
+        Command::Demo(options) => demo::demo(&options, || {
+            let cmake = Setup::here(root).build_tools()?;
+            Ok(Cargo::new(root, cmake))
+        }),
         Command::Reproduce(options) => reproduce::reproduce(root, &options, provisioned),
         Command::Bench(options) => bench::bench(root, &options, provisioned),
         Command::Data(Data::Generate(options)) => generate::generate(root, &options, provisioned),

@@ -201,6 +201,15 @@ impl Setup {
             None => self.provide(&MUJOCO)?,
         }
         self.provide(&MODELS)?;
+        self.build_tools()
+    }
+
+    /// Provides only what compiling needs: enough for commands that play no
+    /// environment. Returns what [`Self::run`] does.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(crate) fn build_tools(&self) -> Result<Option<PathBuf>> {
         if self.has_cmake {
             return Ok(None);
         }

@@ -271,6 +271,14 @@ pub enum WriteError {
     Write(#[from] io::Error),
 }
 
+/// The colour of `method` in every figure that compares `methods`, as `#rrggbb`: told
+/// apart by colour-blind readers, and the same for SPAR and its anchor everywhere.
+/// Methods are named as in a suite file.
+pub fn method_color(methods: &[String], method: &str) -> String {
+    let plotters::style::RGBColor(red, green, blue) = chart::Look::of(methods, method).color;
+    format!("#{red:02x}{green:02x}{blue:02x}")
+}
+
 fn render(what: &str, why: impl std::fmt::Display) -> ReportError {
     ReportError::Render {
         what: what.to_owned(),

@@ -29,6 +29,8 @@
 //! # }
 //! ```
 
+pub mod demo;
+
 pub use spar_anchor as anchor;
 pub use spar_baselines as baselines;
 pub use spar_collect as collect;

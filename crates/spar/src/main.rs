@@ -36,6 +36,8 @@ enum Command {
     /// Train behaviour policies, of which local data are made
     #[command(subcommand)]
     Behavior(commands::behavior::Command),
+    /// See the idea: three methods on data along a curve, trained and drawn in seconds
+    Demo(commands::demo::Args),
     /// Make tables and curves of finished runs
     Report(commands::report::Args),
 }
@@ -64,6 +66,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Eval(args) => commands::eval::run(&args),
         Command::Data(command) => commands::data::run(&command),
         Command::Behavior(command) => commands::behavior::run(&command),
+        Command::Demo(args) => commands::demo::run(&args),
         Command::Report(args) => commands::report::run(&args),
     }
     .map(|()| ExitCode::SUCCESS)

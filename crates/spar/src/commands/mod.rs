@@ -3,6 +3,7 @@
 pub(crate) mod behavior;
 mod convert;
 pub(crate) mod data;
+pub(crate) mod demo;
 pub(crate) mod eval;
 mod fetch;
 mod head;

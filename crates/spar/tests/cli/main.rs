@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod data;
+mod demo;
 mod fetch;
 mod hostile;
 mod minari;
