@@ -43,6 +43,7 @@ mod histogram;
 mod html;
 mod latex;
 mod legend;
+mod loglog;
 mod markdown;
 mod published;
 mod read;
@@ -51,6 +52,7 @@ mod table;
 mod versus;
 
 pub use histogram::{Histogram, bars};
+pub use loglog::{LogLine, LogLog};
 pub use markdown::render_terminal;
 pub use results::Results;
 pub use versus::{Outcome, Row, Versus};
