@@ -15,6 +15,7 @@ mod progress;
 mod reproduce;
 mod sanitize;
 mod setup;
+mod theory;
 #[cfg(test)]
 mod tidy;
 mod train;

@@ -469,3 +469,63 @@ fn fetching_is_handed_on_with_paths_that_hold_in_the_root() {
     );
     assert_eq!(place.calls(), [expected]);
 }
+
+/// `--suite theory` in the checkout itself, whose suite `mujoco` it looks at.
+fn theory(place: &Place, more: &[&str], env: &[(&str, &str)]) -> Output {
+    let spar = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake-spar.sh");
+    Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["reproduce", "--suite", "theory", "--out", "theory"])
+        .args(more)
+        .current_dir(place.dir.path())
+        .env("SPAR_BIN", spar)
+        .env("FAKE", place.dir.path())
+        .envs(env.iter().copied())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn the_theory_gets_the_runs_that_are_there_and_their_data() {
+    let place = Place::new();
+    let (runs, out) = (
+        place.dir.path().join("runs"),
+        place.dir.path().join("theory"),
+    );
+    fs::create_dir_all(runs.join("hopper-medium/bc/seed-0")).unwrap();
+    let output = theory(&place, &["--runs", "runs", "--preset", "smoke"], &[]);
+    assert_code(&output, 0);
+    let calls = place.take_calls();
+    assert!(
+        calls[0].starts_with("data hopper-medium auto "),
+        "{calls:?}"
+    );
+    let (out, runs) = (out.display(), runs.display());
+    let expected = format!(
+        "theory --out {out} --smoke --runs {runs} --data hopper-medium=data/hopper-medium.hdf5"
+    );
+    assert_eq!(calls[1..], [expected]);
+    // What the program says of a claim's controls is what this one says.
+    let output = theory(&place, &["--runs", "runs"], &[("FAKE_CODE", "1")]);
+    assert_code(&output, 1);
+}
+
+#[test]
+fn the_theory_has_no_methods_and_no_runs_of_its_own() {
+    let place = Place::new();
+    for (words, why) in [
+        (["--methods", "bc"], "has claims, not methods"),
+        (["--runs", "nowhere"], "no run of a task of `mujoco` there"),
+    ] {
+        let output = theory(&place, &words, &[]);
+        assert_code(&output, 2);
+        assert!(
+            text(&output.stderr).contains(why),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+    let output = place.reproduce(&["--runs", "runs"], &[]);
+    assert_code(&output, 2);
+    assert!(text(&output.stderr).contains("--runs is for --suite theory"));
+    assert_eq!(place.calls(), [""; 0]);
+}

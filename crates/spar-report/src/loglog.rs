@@ -58,7 +58,12 @@ impl LogLog<'_> {
             .zip(&lines)
             .map(|(line, points)| guide(line.slope?, points))
             .collect();
-        let all = || lines.iter().flatten().chain(guides.iter().flatten().flatten());
+        let all = || {
+            lines
+                .iter()
+                .flatten()
+                .chain(guides.iter().flatten().flatten())
+        };
         let (left, right) = range(all().map(|p| p.0));
         let (low, high) = range(all().map(|p| p.1));
         let legend = 40 + ENTRY * lines.len() as i32;
@@ -99,7 +104,9 @@ impl LogLog<'_> {
                     broken.line(&mut chart, guide)?;
                 }
                 look(i).line(&mut chart, points)?;
-                let dots = points.iter().map(|&p| Circle::new(p, 4, look(i).color.filled()));
+                let dots = points
+                    .iter()
+                    .map(|&p| Circle::new(p, 4, look(i).color.filled()));
                 chart.draw_series(dots)?;
             }
             Ok(())

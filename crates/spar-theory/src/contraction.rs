@@ -41,7 +41,8 @@ use spar_core::Stream;
 use spar_eval::stats::{Bootstrap, Estimate, Interval, Scores, mean, stratified_bootstrap_all};
 
 use crate::{
-    Claim, Control, Figure, Finding, Line, Sizes, TheoryError, Verdict, fit::least_squares,
+    Claim, Control, Figure, Finding, Line, Sizes, TheoryError, Verdict,
+    fit::least_squares,
     manifold::{gaussian, unit},
 };
 
@@ -170,7 +171,11 @@ struct Compared {
     verdict: Verdict,
 }
 
-fn compare(whole: &[Vec<Search>], near: &[Vec<Search>], seed: u64) -> Result<Compared, TheoryError> {
+fn compare(
+    whole: &[Vec<Search>],
+    near: &[Vec<Search>],
+    seed: u64,
+) -> Result<Compared, TheoryError> {
     let data = |searches: &[Vec<Search>]| -> Vec<Vec<f64>> {
         let of = |of: &Vec<Search>| of.iter().map(|s| s.data).collect();
         searches.iter().map(of).collect()
@@ -264,8 +269,16 @@ pub fn contraction(sizes: &Sizes, seed: u64) -> Result<Claim, TheoryError> {
             &format!("above 0; by volumes {expected:.3}"),
         )
         .judged(found.verdict),
-        Finding::estimate("share of searches that succeeded, box", &found.success[0], ">= 0.95"),
-        Finding::estimate("share of searches that succeeded, ball", &found.success[1], ">= 0.95"),
+        Finding::estimate(
+            "share of searches that succeeded, box",
+            &found.success[0],
+            ">= 0.95",
+        ),
+        Finding::estimate(
+            "share of searches that succeeded, ball",
+            &found.success[1],
+            ">= 0.95",
+        ),
     ];
     for (i, (whole, ball)) in of_whole.iter().zip(&of_ball).enumerate() {
         let what = format!("data in the box / data in the ball, d = {}", i + 1);
@@ -285,7 +298,11 @@ pub fn contraction(sizes: &Sizes, seed: u64) -> Result<Claim, TheoryError> {
     let off = (found.ratio.value - expected).abs();
     let allowed = (found.ratio.interval.high - found.ratio.interval.low).max(0.15);
     let controls = vec![
-        Control::refused("a neighbourhood that is the whole box", same.verdict, &slope(&same)),
+        Control::refused(
+            "a neighbourhood that is the whole box",
+            same.verdict,
+            &slope(&same),
+        ),
         Control::denied(
             "an optimum outside of the neighbourhood",
             far.verdict,
@@ -321,7 +338,10 @@ pub fn contraction(sizes: &Sizes, seed: u64) -> Result<Claim, TheoryError> {
             title: "Observations to find an epsilon-optimal action".to_owned(),
             x: "dimension".to_owned(),
             y: "mean observations".to_owned(),
-            lines: vec![line("whole box", &of_whole), line("ball of radius 0.5", &of_ball)],
+            lines: vec![
+                line("whole box", &of_whole),
+                line("ball of radius 0.5", &of_ball),
+            ],
         }],
     }
     .concluded())

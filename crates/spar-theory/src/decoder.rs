@@ -143,7 +143,10 @@ fn measure(sizes: &Sizes, seed: u64, into: &mut Found) -> Result<(), TheoryError
     let s = Tensor::from_vec(s, (rows, 1), &Device::Cpu)?;
     let b = spar.anchor.act(&s)?;
     let z = normal(&mut stream, BASES, rows, model.latent_dim())?;
-    let splits: Vec<Split> = jacobians(model, &s, &b, &z)?.iter().map(Split::of).collect();
+    let splits: Vec<Split> = jacobians(model, &s, &b, &z)?
+        .iter()
+        .map(Split::of)
+        .collect();
     let base = vectors(&model.decode(&s, &b, &z, Trace::Params)?.detach())?;
     let anchors = vectors(&b)?;
     let off = |i: usize, residual: &DVector<f64>| ((&anchors[i] + residual).norm() - RADIUS).abs();
@@ -228,7 +231,11 @@ pub fn decoder(sizes: &Sizes, seed: u64) -> Result<Claim, TheoryError> {
     let target = stats(&found.off[SPREADS.len() - 1], seed)?;
     let share = |levels: &Levels| {
         let means = |levels: &Levels| levels.means().iter().map(|m| m.1).collect::<Vec<f64>>();
-        means(levels).into_iter().zip(means(&tangent)).map(|(n, t)| n / t).collect::<Vec<f64>>()
+        means(levels)
+            .into_iter()
+            .zip(means(&tangent))
+            .map(|(n, t)| n / t)
+            .collect::<Vec<f64>>()
     };
     let parts = share(&normal);
     Ok(Claim {

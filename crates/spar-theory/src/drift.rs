@@ -136,7 +136,11 @@ pub fn distances(
             })
             .collect(),
         Updater::Imitation | Updater::Drifting => {
-            let off = if updater == Updater::Drifting { step } else { 0.0 };
+            let off = if updater == Updater::Drifting {
+                step
+            } else {
+                0.0
+            };
             let (mut candidates, mut q) = (Vec::new(), Vec::new());
             for base in bases {
                 for _ in 0..CANDIDATES {

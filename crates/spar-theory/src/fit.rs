@@ -113,6 +113,9 @@ mod tests {
             measured: vec![vec![1.0], vec![0.0]],
         };
         let error = exponent("nothing", &levels, 0).unwrap_err().to_string();
-        assert_eq!(error, "cannot fit a slope to nothing: a mean is not positive");
+        assert_eq!(
+            error,
+            "cannot fit a slope to nothing: a mean is not positive"
+        );
     }
 }

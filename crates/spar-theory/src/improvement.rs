@@ -120,7 +120,10 @@ pub fn improvement(
     ));
     let mut sentence = format!("on synthetic tasks {}", words(&found.overall));
     match results {
-        None => findings.push(Finding::missing("runs of a suite", "missing: none was given")),
+        None => findings.push(Finding::missing(
+            "runs of a suite",
+            "missing: none was given",
+        )),
         Some(results) => {
             findings.extend(of_suite(results));
             if let Some(found) = &results.comparison {
@@ -169,7 +172,11 @@ fn controls(
     let mut stream = Stream::new(seed, "theory/improvement/exchange");
     let exchanged: Vec<Vec<Paid>> = paid
         .iter()
-        .map(|task| task.iter().map(|paid| exchanged(paid, &mut stream)).collect())
+        .map(|task| {
+            task.iter()
+                .map(|paid| exchanged(paid, &mut stream))
+                .collect()
+        })
         .collect();
     let by_chance = compare(&exchanged, seed)?;
     Ok(vec![

@@ -200,11 +200,7 @@ impl Surface {
             Self::Sphere(r) => p.iter().map(|x| r * x).collect(),
             Self::Torus(major, minor) => {
                 let around = major + minor * p[1].cos();
-                vec![
-                    around * p[0].cos(),
-                    around * p[0].sin(),
-                    minor * p[1].sin(),
-                ]
+                vec![around * p[0].cos(), around * p[0].sin(), minor * p[1].sin()]
             }
             Self::Graph(waves) => {
                 let mut at = vec![p[0], p[1], 0.0, 0.0];
@@ -355,7 +351,11 @@ mod tests {
             let (_, normal) = manifold.directions(point, stream);
             let off = 0.3 / manifold.curvature();
             let moved = &point.at + normal * off;
-            assert!((manifold.distance(&moved) - off).abs() < 1e-10, "{}", manifold.name);
+            assert!(
+                (manifold.distance(&moved) - off).abs() < 1e-10,
+                "{}",
+                manifold.name
+            );
             assert!((manifold.nearest(&moved).at - &point.at).norm() < 1e-9);
             assert!(manifold.distance(&point.at) < 1e-12);
         });

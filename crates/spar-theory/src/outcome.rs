@@ -169,7 +169,7 @@ impl Figure {
 
 /// The verdict of several: one `not supported` decides, then one `inconclusive`.
 /// Of none, `inconclusive`.
-pub fn all_of(verdicts: impl IntoIterator<Item = Verdict>) -> Verdict {
+pub(crate) fn all_of(verdicts: impl IntoIterator<Item = Verdict>) -> Verdict {
     let mut all = None;
     for verdict in verdicts {
         all = Some(match (all, verdict) {

@@ -28,7 +28,11 @@ pub fn terminal(claims: &[Claim]) -> String {
     let mut out = verdicts(claims, presets::UTF8_FULL_CONDENSED);
     for claim in claims {
         for control in &claim.controls {
-            let mark = if control.caught { "caught" } else { "NOT CAUGHT" };
+            let mark = if control.caught {
+                "caught"
+            } else {
+                "NOT CAUGHT"
+            };
             let Claim { id, .. } = claim;
             let (what, found) = (&control.what, &control.found);
             // Writing to a string cannot fail.
@@ -68,9 +72,16 @@ pub fn markdown(claims: &[Claim], notes: &[String]) -> String {
         }
         let _ = writeln!(out, "{}\n", table.trim_fmt());
         for control in &claim.controls {
-            let mark = if control.caught { "caught" } else { "**NOT caught**" };
+            let mark = if control.caught {
+                "caught"
+            } else {
+                "**NOT caught**"
+            };
             let (what, expected, found) = (&control.what, &control.expected, &control.found);
-            let _ = writeln!(out, "- control: {what}; expected {expected}; {found}: {mark}");
+            let _ = writeln!(
+                out,
+                "- control: {what}; expected {expected}; {found}: {mark}"
+            );
         }
         for figure in &claim.figures {
             let _ = writeln!(out, "\n![{}]({}.svg)", figure.title, figure.name);

@@ -84,12 +84,26 @@ impl Cloud {
         limit: usize,
     ) -> Result<Self, TheoryError> {
         let rows = obs.len() / obs_dim;
-        let shape = |what, got, expected| Err(TheoryError::Shape { what, got, expected });
+        let shape = |what, got, expected| {
+            Err(TheoryError::Shape {
+                what,
+                got,
+                expected,
+            })
+        };
         if actions.len() != rows * act_dim {
-            return shape("numbers in a data set's actions", actions.len(), rows * act_dim);
+            return shape(
+                "numbers in a data set's actions",
+                actions.len(),
+                rows * act_dim,
+            );
         }
         if rows.min(limit) < 2 * NEIGHBOURS {
-            return shape("rows to search neighbours among", rows.min(limit), 2 * NEIGHBOURS);
+            return shape(
+                "rows to search neighbours among",
+                rows.min(limit),
+                2 * NEIGHBOURS,
+            );
         }
         let stride = rows.div_ceil(limit);
         let kept: Vec<usize> = (0..rows).step_by(stride).collect();
@@ -150,7 +164,8 @@ impl Cloud {
     /// If an action is not finite.
     pub fn normal(&self, rows: &[usize], actions: &[f32]) -> Result<Vec<f64>, TheoryError> {
         let each = rows.iter().zip(actions.chunks_exact(self.act_dim));
-        each.map(|(&row, action)| self.normal_of(row, action)).collect()
+        each.map(|(&row, action)| self.normal_of(row, action))
+            .collect()
     }
 
     fn normal_of(&self, row: usize, action: &[f32]) -> Result<f64, TheoryError> {
@@ -246,7 +261,10 @@ pub fn support(suites: &[Suite<'_>], sizes: &Sizes, seed: u64) -> Result<Claim, 
         on_suite(suite, sizes, seed, &mut findings)?;
     }
     if suites.is_empty() {
-        findings.push(Finding::missing("runs of a suite", "missing: none was given"));
+        findings.push(Finding::missing(
+            "runs of a suite",
+            "missing: none was given",
+        ));
     }
     Ok(Claim {
         id: "4-support".to_owned(),
@@ -317,16 +335,19 @@ fn synthetic(
         };
         let what = format!("{}: normal component, {words}", task.name());
         let exact = format!("true distance from the arc {:.4}", mean(off));
-        findings.push(Finding::estimate(what, &stats(&all.concat(), seed)?, &exact));
+        findings.push(Finding::estimate(
+            what,
+            &stats(&all.concat(), seed)?,
+            &exact,
+        ));
     }
     let none = || spar_eval::stats::StatsError::Empty("a method".to_owned());
     let all = |name| of(name).map(|found| &found.1).ok_or_else(none);
     let (spar, anchor) = (all("spar")?, all("bc")?);
     let (difference, verdict) = compared(spar, anchor, seed)?;
     let what = format!("{}: SPAR less its anchor", task.name());
-    findings.push(
-        Finding::estimate(what, &difference, "at most 5% of the anchor's").judged(verdict),
-    );
+    findings
+        .push(Finding::estimate(what, &difference, "at most 5% of the anchor's").judged(verdict));
     let (pushed, denied) = compared(all("pushed")?, anchor, seed)?;
     controls.push(Control::denied(
         "SPAR's actions pushed outwards by 0.5",

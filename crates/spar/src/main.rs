@@ -38,6 +38,8 @@ enum Command {
     Behavior(commands::behavior::Command),
     /// Make tables and curves of finished runs
     Report(commands::report::Args),
+    /// Put the paper's claims to the test
+    Theory(commands::theory::Args),
 }
 
 /// How many threads rayon starts, and with it candle.
@@ -65,6 +67,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Data(command) => commands::data::run(&command),
         Command::Behavior(command) => commands::behavior::run(&command),
         Command::Report(args) => commands::report::run(&args),
+        Command::Theory(args) => commands::theory::run(&args),
     }
     .map(|()| ExitCode::SUCCESS)
 }
