@@ -38,7 +38,9 @@
 //!
 //! # Verdict
 //! `supported` if the largest ratio of left to right side is at most `1 + 1e-9`, else
-//! `not supported`, with the set that breaks it. The exponent: its interval within
+//! `not supported`, with the set that breaks it. Distances from the manifold are
+//! differences of numbers near one: 1e-14 of each is taken for rounding, or two
+//! points that all but coincide would break any bound. The exponent: its interval within
 //! `[1.8, 2.2]`.
 //!
 //! # Controls
@@ -63,6 +65,8 @@ const COUNTS: [usize; 2] = [2, 8];
 const SPREADS: [f64; 5] = [0.03, 0.06, 0.12, 0.24, 0.48];
 /// What rounding may add to a ratio of one.
 const TOLERANCE: f64 = 1e-9;
+/// What rounding may add to a distance.
+const ROUNDING: f64 = 1e-14;
 
 /// Points of a manifold and the weights they are combined with.
 #[derive(Clone, Debug)]
@@ -95,14 +99,19 @@ impl CandidateSet {
         parts.map(|(x, w)| w * (x - &p).norm_squared()).sum()
     }
 
+    /// `d` less what may be rounding.
+    fn distance(&self, manifold: &Manifold) -> f64 {
+        (manifold.distance(&self.target()) - ROUNDING).max(0.0)
+    }
+
     /// `d / (kappa/8 D^2)`: the literal bound holds if it is at most one.
     pub fn literal_ratio(&self, manifold: &Manifold, kappa: f64) -> f64 {
-        manifold.distance(&self.target()) / (kappa / 8.0 * self.diameter().powi(2))
+        self.distance(manifold) / (kappa / 8.0 * self.diameter().powi(2))
     }
 
     /// `d (2 tau - d) / V` with `tau = 1 / kappa`: the theorem says at most one.
     pub fn ratio(&self, manifold: &Manifold, kappa: f64) -> f64 {
-        let d = manifold.distance(&self.target());
+        let d = self.distance(manifold);
         d * (2.0 / kappa - d) / self.variance()
     }
 }

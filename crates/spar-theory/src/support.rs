@@ -9,10 +9,10 @@
 //! deviation, actions as they are ([`Cloud`]). For a logged state `s` and the action a
 //! policy takes there, the k = 50 nearest points to `(s, pi(s))` are found (the row
 //! that gave `s` left out), their principal directions that carry 95% of their
-//! variance are called tangent, and what is left of `(s, pi(s))` less their mean is the
-//! normal component. It is in units of actions, as states agree by construction.
-//! A cloud is thick: the same number for the data's own actions is the floor to
-//! compare with.
+//! variance are called tangent, and of what is left of `(s, pi(s))` less their mean the
+//! action part is the normal component. (The state part says how thinly the states lie
+//! there, which no policy has a choice in; on locomotion data it is the larger.) A
+//! cloud is thick: the same number for the data's own actions is what to compare with.
 //!
 //! Where runs of a suite are given, each policy file is asked on its own data file, at most
 //! [`Sizes::rows`] of its rows; a run that is not there is a row that says so. Without any, and beside
@@ -30,7 +30,9 @@
 //! # Verdict
 //! Of each task: `supported` if the interval's upper end is at most 5% of the anchor's
 //! mean (no larger, with that margin); else `not supported` if its lower end is above
-//! zero; else `inconclusive`. The claim is the worst of them.
+//! zero; else `inconclusive`, as is a task of the suite without data or without a pair of
+//! runs. The claim is the worst of them. Where no suite is given it speaks of the
+//! synthetic task alone.
 //!
 //! # Controls
 //! SPAR's actions pushed outwards by 0.5 must not be supported; and data actions
@@ -198,7 +200,7 @@ impl Cloud {
             let direction = found.eigenvectors.column(i);
             off -= direction * direction.dot(&off);
         }
-        Ok(off.norm())
+        Ok(off.rows(self.obs_dim, self.act_dim).norm())
     }
 }
 
@@ -389,7 +391,8 @@ fn on_suite(
     let cloud = match &suite.cloud {
         Ok(cloud) => cloud,
         Err(why) => {
-            findings.push(Finding::missing(task.clone(), &format!("missing: {why}")));
+            let missing = Finding::missing(task.clone(), &format!("missing: {why}"));
+            findings.push(missing.judged(Verdict::Inconclusive));
             return Ok(());
         }
     };
@@ -430,7 +433,8 @@ fn on_suite(
     let (spar, anchor): (Vec<_>, Vec<_>) = pairs.unzip();
     let what = format!("{task}: SPAR less its anchor");
     if spar.is_empty() {
-        findings.push(Finding::missing(what, "missing: no seed has both runs"));
+        let missing = Finding::missing(what, "missing: no seed has both runs");
+        findings.push(missing.judged(Verdict::Inconclusive));
         return Ok(());
     }
     let (difference, verdict) = compared(&spar, &anchor, seed)?;

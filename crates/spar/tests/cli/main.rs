@@ -10,4 +10,5 @@ mod minari;
 mod plain_policies;
 mod report;
 mod support;
+mod theory;
 mod train;
