@@ -273,6 +273,23 @@ pub fn chord(sizes: &Sizes, seed: u64) -> Result<Claim, TheoryError> {
     .concluded())
 }
 
+/// Three points of `sphere` an angle `small` around a fourth, equally far from each other
+/// and equally weighted: 4/3 of the literal bound to leading order.
+pub fn triangle(sphere: &Manifold, small: f64, stream: &mut Stream) -> CandidateSet {
+    let middle = sphere.sample(stream);
+    let tangent = sphere.tangent(&middle);
+    let corner = |i: usize| {
+        // The sphere's centre is the origin.
+        let angle = std::f64::consts::TAU * i as f64 / 3.0;
+        let aside = DVector::from_vec(vec![angle.cos(), angle.sin()]);
+        &middle.at * small.cos() + &tangent * aside * (small.sin() / sphere.curvature())
+    };
+    CandidateSet {
+        points: (0..3).map(corner).collect(),
+        weights: vec![1.0 / 3.0; 3],
+    }
+}
+
 /// Puts the literal `d <= kappa/8 D^2` to the test, `D` the candidates' diameter; see
 /// the module's documentation.
 pub fn literal(sizes: &Sizes, seed: u64) -> Claim {
@@ -302,6 +319,15 @@ pub fn literal(sizes: &Sizes, seed: u64) -> Claim {
             controls.push((bounded(halved), format!("{name}, K = {k}: {halved:.3}")));
         }
     }
+    let sphere = &Manifold::all(AMBIENT, seed)[1];
+    let small = triangle(
+        sphere,
+        0.01,
+        &mut Stream::new(seed, "theory/chord/triangle"),
+    );
+    let ratio = small.literal_ratio(sphere, sphere.curvature());
+    let what = "sphere, K = 3: d / (kappa/8 D^2) of a small equilateral triangle";
+    findings.push(Finding::value(what, ratio, "at most 1; by formula 4/3").judged(bounded(ratio)));
     let halved = all_of(controls.iter().map(|(verdict, _)| *verdict));
     let numbers: Vec<String> = controls.into_iter().map(|(_, numbers)| numbers).collect();
     Claim {
@@ -318,7 +344,11 @@ pub fn literal(sizes: &Sizes, seed: u64) -> Claim {
             &numbers.join(", "),
         )],
         verdict: Verdict::Inconclusive,
-        sentence: format!("the largest ratio is {:.3} ({})", worst.0, worst.1),
+        sentence: format!(
+            "the largest ratio drawn is {:.3} ({}); a small equilateral triangle on a sphere has \
+             {ratio:.3}",
+            worst.0, worst.1
+        ),
         figures: Vec::new(),
     }
     .concluded()
