@@ -51,7 +51,7 @@ pub enum TheoryError {
     Tensor(#[from] candle_core::Error),
     /// Data of a synthetic task that are none.
     #[error(transparent)]
-    Data(#[from] spar_data::DataError),
+    Data(Box<spar_data::DataError>),
     /// The neighbour search refused a point.
     #[error("cannot search for neighbours: {0}")]
     Neighbours(#[from] kdtree::ErrorKind),
@@ -68,7 +68,10 @@ pub enum TheoryError {
     /// Numbers without a logarithm.
     #[error("cannot fit a slope to {0}: a mean is not positive")]
     NotPositive(String),
-    /// A figure that cannot be drawn.
-    #[error(transparent)]
-    Report(#[from] spar_report::ReportError),
+}
+
+impl From<spar_data::DataError> for TheoryError {
+    fn from(error: spar_data::DataError) -> Self {
+        Self::Data(Box::new(error))
+    }
 }

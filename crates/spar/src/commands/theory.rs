@@ -241,9 +241,11 @@ struct Found {
 struct FoundTask {
     task: TaskId,
     data: Result<PathBuf, String>,
-    /// Method, seed, and the policy where there is one.
-    runs: Vec<(String, u64, Option<Box<dyn Policy>>)>,
+    runs: Vec<FoundRun>,
 }
+
+/// Method, seed, and the policy where the run is finished.
+type FoundRun = (String, u64, Option<Box<dyn Policy>>);
 
 impl Found {
     fn read(runs: &Path, data: &[(TaskId, PathBuf)]) -> Result<Self> {
@@ -284,7 +286,7 @@ impl Found {
             .ok()
             .map(|path| sha256_file(path))
             .transpose()?;
-        let mut policies: Vec<(String, u64, Option<Box<dyn Policy>>)> = Vec::new();
+        let mut policies: Vec<FoundRun> = Vec::new();
         for method in METHODS {
             for name in folders(&folder.join(method)).unwrap_or_default() {
                 let Some(seed) = name.strip_prefix("seed-").and_then(|n| n.parse().ok()) else {
