@@ -14,6 +14,10 @@
 //! there, which no policy has a choice in; on locomotion data it is the larger.) A
 //! cloud is thick: the same number for the data's own actions is what to compare with.
 //!
+//! What it cannot see: a policy that averages lies nearer to the middle of a thick cloud
+//! than the data themselves do, and so may have less than the floor. A small number says
+//! that an action lies where data are, not that it is one of theirs.
+//!
 //! Where runs of a suite are given, each policy file is asked on its own data file, at most
 //! [`Sizes::rows`] of its rows; a run that is not there is a row that says so. Without any, and beside
 //! them, the suite trains the anchor, SPAR, TD3+BC, IQL and a value-gradient policy on [`Task::Arc`],
