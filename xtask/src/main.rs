@@ -16,6 +16,7 @@ mod progress;
 mod reproduce;
 mod sanitize;
 mod setup;
+mod theory;
 #[cfg(test)]
 mod tidy;
 mod train;

@@ -27,6 +27,7 @@ use crate::{
     execute::{self, Job, Outcome},
     plan::{Schedule, Selection},
     progress::Screen,
+    theory,
 };
 
 /// What to make.
@@ -47,17 +48,22 @@ pub(crate) struct Options {
     /// Folder of the runs [default: runs/SUITE-PRESET, or runs/SUITE-PRESET-cuda]
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Of `--suite theory`: runs of the suite `mujoco` to put claims to the test on
+    /// [default: runs/mujoco-PRESET]
+    #[arg(long)]
+    runs: Option<PathBuf>,
 }
 
 /// Which data to make.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct DataOptions {
-    /// Suite, as in `mujoco`, or the path of a suite file
+    /// Suite, as in `mujoco`, or the path of a suite file; `theory` puts the paper's
+    /// claims to the test
     #[arg(long)]
-    suite: String,
+    pub(crate) suite: String,
     /// How much of everything: a preset of the suite
     #[arg(long, default_value = "quick")]
-    preset: String,
+    pub(crate) preset: String,
     /// Only these tasks, as in `hopper-medium,walker2d-medium`
     #[arg(long, value_delimiter = ',')]
     tasks: Vec<String>,
@@ -134,7 +140,20 @@ pub(crate) fn reproduce(
         seeds,
         device,
         out,
+        runs,
     } = options;
+    if data.suite == theory::SUITE {
+        if !methods.is_empty() || !seeds.is_empty() || *device != DeviceChoice::Cpu {
+            let why = "the suite `theory` has claims, not methods: \
+                       leave out --methods, --seeds and --device";
+            return Err(Usage(why.to_owned()).into());
+        }
+        return theory::theory(root, data, runs.as_deref(), out.as_deref(), provisioned);
+    }
+    if runs.is_some() {
+        let why = "--runs is for --suite theory; --out says where runs are made";
+        return Err(Usage(why.to_owned()).into());
+    }
     let mut session = Session::new(root, data, methods, seeds, out.as_deref(), provisioned)?;
     session.train_on(*device, data.jobs, out.is_none());
     let out = session.root.join(&session.out);
@@ -180,7 +199,7 @@ pub(crate) fn reproduce(
 }
 
 impl<'a> Session<'a> {
-    fn new(
+    pub(crate) fn new(
         root: &'a Path,
         options: &DataOptions,
         methods: &[String],
@@ -232,7 +251,7 @@ impl<'a> Session<'a> {
         self.stop.load(Ordering::SeqCst)
     }
 
-    fn interrupted(&self) -> ExitCode {
+    pub(crate) fn interrupted(&self) -> ExitCode {
         eprintln!("interrupted; the same command goes on from the last checkpoints");
         ExitCode::from(INTERRUPTED)
     }
@@ -248,7 +267,7 @@ impl<'a> Session<'a> {
     }
 
     /// Prepares the data of every task; the second part names the failures.
-    fn data(&self) -> Result<(BTreeMap<TaskId, Prepared>, Vec<String>)> {
+    pub(crate) fn data(&self) -> Result<(BTreeMap<TaskId, Prepared>, Vec<String>)> {
         let tasks = &self.selection.tasks;
         let names: Vec<_> = tasks.iter().map(|task| format!("data of {task}")).collect();
         let rows = self.selection.data_rows.to_string();
@@ -362,6 +381,7 @@ pub(crate) fn suite_file(root: &Path, name: &str) -> Result<PathBuf> {
             name.strip_suffix(".toml").map(str::to_owned)
         })
         .collect();
+    known.push(theory::SUITE.to_owned());
     known.sort();
     Err(Usage(format!(
         "unknown suite `{name}`; expected one of: {}",

@@ -44,6 +44,7 @@ mod histogram;
 mod html;
 mod latex;
 mod legend;
+mod loglog;
 mod markdown;
 mod names;
 mod published;
@@ -53,6 +54,7 @@ mod table;
 mod versus;
 
 pub use histogram::{Histogram, bars};
+pub use loglog::{LogLine, LogLog};
 pub use markdown::render_terminal;
 pub use names::short as title;
 pub use results::Results;

@@ -40,6 +40,8 @@ enum Command {
     Demo(commands::demo::Args),
     /// Make tables and curves of finished runs
     Report(commands::report::Args),
+    /// Put the paper's claims to the test
+    Theory(commands::theory::Args),
 }
 
 /// How many threads rayon starts, and with it candle.
@@ -68,6 +70,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Behavior(command) => commands::behavior::run(&command),
         Command::Demo(args) => commands::demo::run(&args),
         Command::Report(args) => commands::report::run(&args),
+        Command::Theory(args) => commands::theory::run(&args),
     }
     .map(|()| ExitCode::SUCCESS)
 }

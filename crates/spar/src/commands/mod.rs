@@ -11,6 +11,7 @@ mod plot;
 mod prepare;
 pub(crate) mod report;
 mod stats;
+pub(crate) mod theory;
 pub(crate) mod train;
 
 use std::{path::Path, sync::Arc};

@@ -12,5 +12,6 @@ mod names;
 mod plain_policies;
 mod report;
 mod support;
+mod theory;
 mod train;
 mod variants;

@@ -1,0 +1,233 @@
+//! Training on synthetic tasks: the project's own anchor, SPAR and baselines, at sizes
+//! that take seconds. Settings are those of `spar-rectify`'s learning test, chosen
+//! before and not for these claims.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use spar_anchor::{Anchor, AnchorConfig, AnchorTrainer};
+use spar_baselines::{
+    Actor, Baseline, DataConfig, Feed, Replay, Sample, Start, States,
+    methods::{iql, td3bc},
+};
+use spar_core::{DatasetIdentity, Origin, Stream};
+use spar_critic::{CriticConfig, CriticForm};
+use spar_data::{Dataset, Transitions};
+use spar_nn::RowMlp;
+use spar_rectify::{Ablation, RectifyConfig, Spar, SparMetrics, SparPolicy};
+
+use crate::{TheoryError, toy::Data};
+
+const HIDDEN: [usize; 2] = [32, 32];
+const ROWS: usize = 64;
+const LR: f32 = 1e-3;
+
+/// SPAR after `updates` updates, two thirds of them warm-up, on its anchor of half as
+/// many. The anchor alone is the same policy without its residual.
+pub(crate) fn spar(data: &Data, updates: u64, seed: u64) -> Result<SparPolicy, TheoryError> {
+    let spar = train(data, updates, updates / 3 * 2, 0.1, seed)?;
+    Ok(SparPolicy::of(&spar, vec![0.0], vec![1.0])?)
+}
+
+/// SPAR after `updates` updates of fitting alone, with `beta` the weight of its KL.
+pub(crate) fn fitted(data: &Data, updates: u64, beta: f64, seed: u64) -> Result<Spar, TheoryError> {
+    train(data, updates, updates, beta, seed)
+}
+
+/// `policy` without its residual.
+pub(crate) fn anchor_of(policy: &SparPolicy) -> SparPolicy {
+    SparPolicy {
+        residual: None,
+        ..policy.clone()
+    }
+}
+
+fn train(
+    data: &Data,
+    updates: u64,
+    warmup: u64,
+    beta: f64,
+    seed: u64,
+) -> Result<Spar, TheoryError> {
+    let hidden = HIDDEN.to_vec();
+    let config = AnchorConfig {
+        hidden: hidden.clone(),
+        lr: LR,
+        updates: updates / 2,
+    };
+    let mut init = Stream::new(seed, "theory/toy/anchor");
+    let mut batches = Stream::new(seed, "theory/toy/sampler");
+    let anchor = Anchor::new(&config, 1, data.act_dim, &mut init)?;
+    let mut trainer = AnchorTrainer::new(anchor, &config);
+    for _ in 0..config.updates {
+        trainer.update(&data.batch(ROWS, &mut batches)?.0)?;
+    }
+    let critic = CriticConfig {
+        form: CriticForm::Expectile,
+        hidden: hidden.clone(),
+        n_critics: 2,
+        lr: LR,
+        discount: 0.99,
+        tau: 0.005,
+        expectile: 0.7,
+        deviations: None,
+    };
+    let rectify = RectifyConfig {
+        hidden,
+        lr: LR,
+        beta,
+        rho: 1.0,
+        w_fit: 0.02,
+        lambda: 1.0,
+        candidates: 8,
+        temperature: 0.3,
+        sigma_z: 1.0,
+        policy_freq: 1,
+        warmup,
+        tau: 0.005,
+        ablation: Ablation::None,
+    };
+    let mut spar = Spar::new(rectify, critic, trainer.freeze(), 1, data.act_dim, seed)?;
+    let mut metrics = SparMetrics::default();
+    for _ in 0..updates {
+        spar.update(&data.batch(ROWS, &mut batches)?.0, &mut metrics)?;
+    }
+    Ok(spar)
+}
+
+/// A method beside SPAR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beside {
+    /// TD3+BC as its authors weigh it.
+    Td3Bc,
+    /// IQL.
+    Iql,
+    /// TD3+BC with a value that outweighs cloning a thousandfold: what is left is a
+    /// policy that follows the value's gradient.
+    ValueGradient,
+}
+
+impl Beside {
+    pub(crate) const ALL: [Self; 3] = [Self::Td3Bc, Self::Iql, Self::ValueGradient];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Td3Bc => "td3bc",
+            Self::Iql => "iql",
+            Self::ValueGradient => "value gradient (td3bc, alpha 1000)",
+        }
+    }
+
+    /// Its policy after `updates` updates.
+    pub(crate) fn train(
+        self,
+        data: &Data,
+        updates: u64,
+        seed: u64,
+    ) -> Result<SparPolicy, TheoryError> {
+        match self {
+            Self::Td3Bc | Self::ValueGradient => {
+                let config = td3bc::Config {
+                    data: feed(),
+                    hidden: HIDDEN.to_vec(),
+                    actor_lr: f64::from(LR),
+                    critic_lr: f64::from(LR),
+                    alpha: if self == Self::Td3Bc { 2.5 } else { 1000.0 },
+                    ..td3bc::Config::default()
+                };
+                learn::<td3bc::Td3Bc>(config, data, updates, seed)
+            }
+            Self::Iql => {
+                let config = iql::Config {
+                    data: feed(),
+                    hidden: HIDDEN.to_vec(),
+                    actor_lr: f64::from(LR),
+                    critic_lr: f64::from(LR),
+                    decay_updates: updates,
+                    ..iql::Config::default()
+                };
+                learn::<iql::Iql>(config, data, updates, seed)
+            }
+        }
+    }
+}
+
+fn feed() -> DataConfig {
+    DataConfig {
+        batch_size: ROWS,
+        states: States::Raw,
+        ..DataConfig::default()
+    }
+}
+
+fn learn<M: Baseline>(
+    config: M::Config,
+    data: &Data,
+    updates: u64,
+    seed: u64,
+) -> Result<SparPolicy, TheoryError> {
+    let start = Start {
+        obs_dim: 1,
+        act_dim: data.act_dim,
+        seed,
+        replay: Arc::new(replay(data)?),
+        anchor: None,
+    };
+    let mut learner = M::new(config, start)?;
+    let mut batches = Stream::new(seed, "theory/toy/sampler");
+    for step in 1..=updates {
+        let (batch, index) = data.batch(ROWS, &mut batches)?;
+        learner.update(step, &Sample { batch, index })?;
+    }
+    Ok(plain(network(learner.actor()?)?))
+}
+
+fn network(actor: Actor) -> Result<RowMlp, TheoryError> {
+    match actor {
+        Actor::Net(net) => Ok(net),
+        Actor::Residual { .. } | Actor::Latent(_) => Err(candle_core::Error::Msg(
+            "a baseline of this suite acts by one network".to_owned(),
+        )
+        .into()),
+    }
+}
+
+/// A policy that is one network on raw states.
+fn plain(net: RowMlp) -> SparPolicy {
+    SparPolicy {
+        obs_mean: vec![0.0],
+        obs_std: vec![1.0],
+        anchor: net,
+        residual: None,
+    }
+}
+
+/// The data as baselines are handed them.
+fn replay(data: &Data) -> Result<Replay, TheoryError> {
+    let rows = data.rows();
+    let set = Dataset {
+        obs_dim: 1,
+        act_dim: data.act_dim,
+        observations: data.obs.clone(),
+        actions: data.actions.clone(),
+        rewards: data.rewards.clone(),
+        terminals: vec![true; rows],
+        timeouts: Some(vec![false; rows]),
+        next_observations: None,
+        ends: None,
+        qpos: None,
+        qvel: None,
+        metadata: BTreeMap::new(),
+        identity: DatasetIdentity {
+            id: "synthetic".to_owned(),
+            origin: Origin::User,
+            sha256: String::new(),
+            rows,
+        },
+        notes: Vec::new(),
+    };
+    let feed = Feed {
+        data: feed(),
+        discount: 1.0,
+    };
+    Ok(Replay::new(&Transitions::new(Arc::new(set), 1)?, &feed, 1)?)
+}
