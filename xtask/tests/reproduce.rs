@@ -3,6 +3,8 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::{
     fs,
     path::PathBuf,
@@ -11,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use common::{assert_code, text};
 use tempfile::TempDir;
 
 const SUITE: &str = r#"
@@ -44,15 +47,8 @@ impl Place {
     }
 
     fn command(&self, words: &[&str], env: &[(&str, &str)]) -> Command {
-        let spar = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake-spar.sh");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command
-            .args(words)
-            .args(["--suite", "suite.toml"])
-            .current_dir(self.dir.path())
-            .env("SPAR_BIN", spar)
-            .env("FAKE", self.dir.path())
-            .envs(env.iter().copied());
+        let mut command = common::xtask(self.dir.path(), words, env);
+        command.args(["--suite", "suite.toml"]);
         command
     }
 
@@ -88,8 +84,7 @@ impl Place {
     }
 
     fn calls(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.dir.path().join("calls")).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
+        common::calls(self.dir.path())
     }
 
     /// The calls since then, which are forgotten.
@@ -98,15 +93,6 @@ impl Place {
         fs::write(self.dir.path().join("calls"), "").unwrap();
         calls
     }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-#[track_caller]
-fn assert_code(output: &Output, code: i32) {
-    assert_eq!(output.status.code(), Some(code), "{}", text(&output.stderr));
 }
 
 #[test]

@@ -2,44 +2,22 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
-use std::{
-    fs,
-    process::{Command, Output},
-};
+mod common;
 
+use std::{fs, process::Output};
+
+use common::{assert_code, calls, text};
 use tempfile::TempDir;
 
 /// `--suite theory` in the checkout itself, whose suite `mujoco` it looks at.
 fn theory(place: &TempDir, more: &[&str], env: &[(&str, &str)]) -> Output {
     let words = [&["--suite", "theory", "--out", "theory"], more].concat();
-    xtask(place, &words, env)
+    reproduce(place, &words, env)
 }
 
-fn xtask(place: &TempDir, words: &[&str], env: &[(&str, &str)]) -> Output {
-    let spar = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fake-spar.sh");
-    Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .arg("reproduce")
-        .args(words)
-        .current_dir(place.path())
-        .env("SPAR_BIN", spar)
-        .env("FAKE", place.path())
-        .envs(env.iter().copied())
-        .output()
-        .unwrap()
-}
-
-fn calls(place: &TempDir) -> Vec<String> {
-    let text = fs::read_to_string(place.path().join("calls")).unwrap_or_default();
-    text.lines().map(str::to_owned).collect()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-#[track_caller]
-fn assert_code(output: &Output, code: i32) {
-    assert_eq!(output.status.code(), Some(code), "{}", text(&output.stderr));
+fn reproduce(place: &TempDir, words: &[&str], env: &[(&str, &str)]) -> Output {
+    let words = [&["reproduce"], words].concat();
+    common::xtask(place.path(), &words, env).output().unwrap()
 }
 
 #[test]
@@ -49,7 +27,7 @@ fn the_theory_gets_the_runs_that_are_there_and_their_data() {
     fs::create_dir_all(runs.join("hopper-medium/bc/seed-0")).unwrap();
     let output = theory(&place, &["--runs", "runs", "--preset", "smoke"], &[]);
     assert_code(&output, 0);
-    let calls = calls(&place);
+    let calls = calls(place.path());
     assert!(
         calls[0].starts_with("data hopper-medium auto "),
         "{calls:?}"
@@ -79,8 +57,8 @@ fn the_theory_has_no_methods_and_no_runs_of_its_own() {
             text(&output.stderr)
         );
     }
-    let output = xtask(&place, &["--suite", "mujoco", "--runs", "runs"], &[]);
+    let output = reproduce(&place, &["--suite", "mujoco", "--runs", "runs"], &[]);
     assert_code(&output, 2);
     assert!(text(&output.stderr).contains("--runs is for --suite theory"));
-    assert_eq!(calls(&place), [""; 0]);
+    assert_eq!(calls(place.path()), [""; 0]);
 }

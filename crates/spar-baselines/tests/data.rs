@@ -1,11 +1,11 @@
 //! What a method sees of the data, and what becomes of its settings.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use spar_baselines::{Replay, SettingsError, find};
-use spar_core::{DatasetIdentity, Origin, Stream};
-use spar_data::{Batch, Dataset, Transitions};
+use spar_core::Stream;
+use spar_data::{Batch, Dataset, Steps, Transitions};
 use toml::Table;
 
 /// Three trajectories of returns 3, 30 and 12 by the rewards' sums: of three rows,
@@ -14,27 +14,14 @@ fn data() -> Transitions {
     let rewards = vec![1.0, 1.0, 1.0, 10.0, 10.0, 10.0, 3.0, 3.0, 3.0, 3.0];
     let rows = rewards.len();
     let flag = |at: &[usize]| (0..rows).map(|i| at.contains(&i)).collect::<Vec<_>>();
-    let set = Dataset {
-        obs_dim: 1,
-        act_dim: 1,
+    let steps = Steps {
         observations: (0..rows).map(|i| i as f32).collect(),
         actions: (0..rows).map(|i| 0.1 * i as f32).collect(),
         rewards,
         terminals: flag(&[2, 9]),
-        timeouts: Some(flag(&[5])),
-        next_observations: None,
-        ends: None,
-        qpos: None,
-        qvel: None,
-        metadata: BTreeMap::new(),
-        identity: DatasetIdentity {
-            id: "three".into(),
-            origin: Origin::User,
-            sha256: String::new(),
-            rows,
-        },
-        notes: Vec::new(),
+        timeouts: flag(&[5]),
     };
+    let set = Dataset::in_memory("three", 1, 1, steps).unwrap();
     Transitions::new(Arc::new(set), 1000).unwrap()
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops, path::Path};
 
-use spar_core::{DatasetIdentity, EnvId};
+use spar_core::{DatasetIdentity, EnvId, Origin};
 
 use crate::{
     error::DataError,
@@ -106,7 +106,73 @@ pub enum EpisodeEnd {
     Unfinished,
 }
 
+/// Steps of a data set that comes from no file, in order: what
+/// [`Dataset::in_memory`] is made of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Steps {
+    /// `[rows, obs_dim]`: the observation before the step.
+    pub observations: Vec<f32>,
+    /// `[rows, act_dim]`.
+    pub actions: Vec<f32>,
+    /// `[rows]`.
+    pub rewards: Vec<f32>,
+    /// `[rows]`: the environment ended the episode in this step.
+    pub terminals: Vec<bool>,
+    /// `[rows]`: the episode was cut after this step.
+    pub timeouts: Vec<bool>,
+}
+
 impl Dataset {
+    /// The data set called `id` of `steps` whose observations are `obs_dim` and whose
+    /// actions `act_dim` wide: a user's, with no hash, since there are no bytes.
+    ///
+    /// # Errors
+    /// [`DataError::Shape`] if an array is not as long as `rewards` and its width say.
+    pub fn in_memory(
+        id: &str,
+        obs_dim: usize,
+        act_dim: usize,
+        steps: Steps,
+    ) -> Result<Self, DataError> {
+        let rows = steps.rewards.len();
+        for (key, got, expected) in [
+            ("observations", steps.observations.len(), rows * obs_dim),
+            ("actions", steps.actions.len(), rows * act_dim),
+            ("terminals", steps.terminals.len(), rows),
+            ("timeouts", steps.timeouts.len(), rows),
+        ] {
+            if got != expected {
+                return Err(DataError::Shape {
+                    path: id.into(),
+                    key: key.to_owned(),
+                    expected: format!("{expected} numbers for {rows} rewards"),
+                    got: got.to_string(),
+                });
+            }
+        }
+        Ok(Self {
+            obs_dim,
+            act_dim,
+            observations: steps.observations,
+            actions: steps.actions,
+            rewards: steps.rewards,
+            terminals: steps.terminals,
+            timeouts: Some(steps.timeouts),
+            next_observations: None,
+            ends: None,
+            qpos: None,
+            qvel: None,
+            metadata: BTreeMap::new(),
+            identity: DatasetIdentity {
+                id: id.to_owned(),
+                origin: Origin::User,
+                sha256: String::new(),
+                rows,
+            },
+            notes: Vec::new(),
+        })
+    }
+
     /// Reads and checks every part of the data at `path`: a file in D4RL's or
     /// Minari's layout, the folder of a Minari data set, or such a data set's id,
     /// as in `mujoco/hopper/medium-v0`, which is looked for in
@@ -232,4 +298,40 @@ pub(crate) fn episodes(
         start = stop;
         Some(Episode { rows, end })
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_in_memory_are_a_data_set_if_they_fit() {
+        let steps = Steps {
+            observations: vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0],
+            actions: vec![0.1, 0.2, 0.3],
+            rewards: vec![1.0, 2.0, 4.0],
+            terminals: vec![false, true, false],
+            timeouts: vec![false, false, true],
+        };
+        let set = Dataset::in_memory("mine", 2, 1, steps.clone()).unwrap();
+        assert_eq!(set.returns(1000), [3.0, 4.0]);
+        assert_eq!((set.identity.origin, set.identity.rows), (Origin::User, 3));
+        for (obs_dim, act_dim, named) in [(3, 1, "observations"), (2, 2, "actions")] {
+            let error = Dataset::in_memory("mine", obs_dim, act_dim, steps.clone()).unwrap_err();
+            assert!(
+                matches!(&error, DataError::Shape { key, .. } if key == named),
+                "{error}"
+            );
+        }
+        let short = Steps {
+            timeouts: vec![false],
+            ..steps
+        };
+        let error = Dataset::in_memory("mine", 2, 1, short).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "mine: key `timeouts` has shape 1, expected 3 numbers for 3 rewards"
+        );
+    }
 }

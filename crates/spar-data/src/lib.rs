@@ -54,7 +54,7 @@ mod transitions;
 mod writer;
 
 pub use convert::{Conversion, Converted};
-pub use dataset::{Dataset, Ends, Episode, EpisodeEnd, Layout};
+pub use dataset::{Dataset, Ends, Episode, EpisodeEnd, Layout, Steps};
 pub use error::DataError;
 pub use info::{Info, Returns, Span, horizon_of, info};
 pub use minari::{minari_id, minari_root};

@@ -163,10 +163,10 @@ impl Spar {
         b: &Tensor,
         metrics: &mut SparMetrics,
     ) -> Result<Tensor> {
+        let candidates = self.candidates(s, b)?;
+        let q = self.values(s, b, &candidates)?;
         let (k, temperature) = (self.config.candidates, self.config.temperature as f32);
-        let actions = (repeat_rows(b, k)? + self.candidates(s, b)?)?;
-        let clipped = actions.detach().clamp(-1f32, 1f32)?;
-        let q = self.critic.conservative_value(s, &clipped)?;
+        let actions = (repeat_rows(b, k)? + candidates)?;
         let (loss, stats) = weighted_regression(&actions, &q, k, temperature)?;
         metrics.imitated(stats);
         Ok(loss)
@@ -244,8 +244,7 @@ impl Spar {
             z = (z + repeat_rows(&mean.detach(), k)?)?.clamp(-LATENT_CLIP, LATENT_CLIP)?;
         }
         let candidates = decode_detached(&self.model.decoder, self.config.rho, s, b, &z)?;
-        let actions = (repeat_rows(b, k)? + &candidates)?.clamp(-1f32, 1f32)?;
-        let q = self.critic.conservative_value(s, &actions)?;
+        let q = self.values(s, b, &candidates)?;
         let temperature = self.config.temperature as f32;
         let (target, stats) = imitation_target(&candidates, &q, k, temperature)?;
         metrics.imitated(stats);

@@ -58,7 +58,8 @@ pub struct SparMetrics {
     pub reconstruction: f32,
     /// KL of the posterior to the prior.
     pub kl: f32,
-    /// `(1/K) sum_k |Delta_k - Delta*|^2`.
+    /// `(1/K) sum_k |Delta_k - Delta*|^2`; in an ablation, whatever loss stands in its
+    /// place.
     pub self_imitation: f32,
     /// Largest weight among a state's candidates, mean over the batch:
     /// `1/K` when the critic sees no difference.
@@ -214,9 +215,8 @@ impl Spar {
         metrics: &mut SparMetrics,
     ) -> Result<Tensor> {
         let candidates = self.candidates(s, b)?;
+        let q = self.values(s, b, &candidates)?;
         let (k, temperature) = (self.config.candidates, self.config.temperature as f32);
-        let actions = (repeat_rows(b, k)? + candidates.detach())?.clamp(-1f32, 1f32)?;
-        let q = self.critic.conservative_value(s, &actions)?;
         let (loss, stats) = weighted_regression(&candidates, &q, k, temperature)?;
         metrics.imitated(stats);
         Ok(loss)
@@ -228,6 +228,13 @@ impl Spar {
         let (latents, sigma_z) = (&mut self.latents, self.config.sigma_z);
         let z = self.model.draw_latents(latents, sigma_z, rows * k)?;
         self.model.decode(s, b, &z, Trace::Params)
+    }
+
+    /// `q_k = min_i Q_i(s, clip(b + Delta_k))`, `[rows * K]`, without any gradient.
+    pub(crate) fn values(&self, s: &Tensor, b: &Tensor, candidates: &Tensor) -> Result<Tensor> {
+        let base = repeat_rows(b, self.config.candidates)?;
+        let actions = (base + candidates)?.detach().clamp(-1f32, 1f32)?;
+        self.critic.conservative_value(s, &actions)
     }
 
     /// One step of encoder and decoder down `loss`.

@@ -46,8 +46,8 @@ fn sentence(results: &Results, found: &Comparison) -> String {
         _ => "they cannot be told apart".to_owned(),
     };
     let mut text = format!(
-        "{name}: {difference:+.1} [{low:+.1}, {high:+.1}] against {full} over {} tasks: {told}",
-        found.tasks_compared
+        "{name}: {difference:+.1} [{low:+.1}, {high:+.1}] against {full} over {}: {told}",
+        tasks(found.tasks_compared)
     );
     if found.pairs < found.pairs_expected {
         let absent = found.pairs_expected - found.pairs;
@@ -57,6 +57,13 @@ fn sentence(results: &Results, found: &Comparison) -> String {
         text += " as far as evaluation episodes go (one seed)";
     }
     text
+}
+
+fn tasks(n: usize) -> String {
+    match n {
+        1 => "1 task".to_owned(),
+        n => format!("{n} tasks"),
+    }
 }
 
 /// One row a variant, one column a task; nothing where the suite has no variants.

@@ -2,16 +2,16 @@
 //! that take seconds. Settings are those of `spar-rectify`'s learning test, chosen
 //! before and not for these claims.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use spar_anchor::{Anchor, AnchorConfig, AnchorTrainer};
 use spar_baselines::{
     Actor, Baseline, DataConfig, Feed, Replay, Sample, Start, States,
     methods::{iql, td3bc},
 };
-use spar_core::{DatasetIdentity, Origin, Stream};
+use spar_core::Stream;
 use spar_critic::{CriticConfig, CriticForm};
-use spar_data::{Dataset, Transitions};
+use spar_data::{Dataset, Steps, Transitions};
 use spar_nn::RowMlp;
 use spar_rectify::{Ablation, RectifyConfig, Spar, SparMetrics, SparPolicy};
 
@@ -24,13 +24,23 @@ const LR: f32 = 1e-3;
 /// SPAR after `updates` updates, two thirds of them warm-up, on its anchor of half as
 /// many. The anchor alone is the same policy without its residual.
 pub(crate) fn spar(data: &Data, updates: u64, seed: u64) -> Result<SparPolicy, TheoryError> {
-    let spar = train(data, updates, updates / 3 * 2, 0.1, seed)?;
+    ablated(data, updates, Ablation::None, seed)
+}
+
+/// [`spar`] with one part replaced.
+fn ablated(
+    data: &Data,
+    updates: u64,
+    ablation: Ablation,
+    seed: u64,
+) -> Result<SparPolicy, TheoryError> {
+    let spar = train(data, updates, updates / 3 * 2, 0.1, ablation, seed)?;
     Ok(SparPolicy::of(&spar, vec![0.0], vec![1.0])?)
 }
 
 /// SPAR after `updates` updates of fitting alone, with `beta` the weight of its KL.
 pub(crate) fn fitted(data: &Data, updates: u64, beta: f64, seed: u64) -> Result<Spar, TheoryError> {
-    train(data, updates, updates, beta, seed)
+    train(data, updates, updates, beta, Ablation::None, seed)
 }
 
 /// `policy` without its residual.
@@ -46,6 +56,7 @@ fn train(
     updates: u64,
     warmup: u64,
     beta: f64,
+    ablation: Ablation,
     seed: u64,
 ) -> Result<Spar, TheoryError> {
     let hidden = HIDDEN.to_vec();
@@ -84,7 +95,7 @@ fn train(
         policy_freq: 1,
         warmup,
         tau: 0.005,
-        ablation: Ablation::None,
+        ablation,
     };
     let mut spar = Spar::new(rectify, critic, trainer.freeze(), 1, data.act_dim, seed)?;
     let mut metrics = SparMetrics::default();
@@ -101,8 +112,8 @@ pub(crate) enum Beside {
     Td3Bc,
     /// IQL.
     Iql,
-    /// TD3+BC with a value that outweighs cloning a thousandfold: what is left is a
-    /// policy that follows the value's gradient.
+    /// SPAR whose decoder climbs the critics' gradient instead of imitating candidates:
+    /// the ablation.
     ValueGradient,
 }
 
@@ -113,7 +124,7 @@ impl Beside {
         match self {
             Self::Td3Bc => "td3bc",
             Self::Iql => "iql",
-            Self::ValueGradient => "value gradient (td3bc, alpha 1000)",
+            Self::ValueGradient => "value-gradient",
         }
     }
 
@@ -125,13 +136,14 @@ impl Beside {
         seed: u64,
     ) -> Result<SparPolicy, TheoryError> {
         match self {
-            Self::Td3Bc | Self::ValueGradient => {
+            Self::ValueGradient => ablated(data, updates, Ablation::ValueGradient, seed),
+            Self::Td3Bc => {
                 let config = td3bc::Config {
                     data: feed(),
                     hidden: HIDDEN.to_vec(),
                     actor_lr: f64::from(LR),
                     critic_lr: f64::from(LR),
-                    alpha: if self == Self::Td3Bc { 2.5 } else { 1000.0 },
+                    alpha: 2.5,
                     ..td3bc::Config::default()
                 };
                 learn::<td3bc::Td3Bc>(config, data, updates, seed)
@@ -204,27 +216,14 @@ fn plain(net: RowMlp) -> SparPolicy {
 /// The data as baselines are handed them.
 fn replay(data: &Data) -> Result<Replay, TheoryError> {
     let rows = data.rows();
-    let set = Dataset {
-        obs_dim: 1,
-        act_dim: data.act_dim,
+    let steps = Steps {
         observations: data.obs.clone(),
         actions: data.actions.clone(),
         rewards: data.rewards.clone(),
         terminals: vec![true; rows],
-        timeouts: Some(vec![false; rows]),
-        next_observations: None,
-        ends: None,
-        qpos: None,
-        qvel: None,
-        metadata: BTreeMap::new(),
-        identity: DatasetIdentity {
-            id: "synthetic".to_owned(),
-            origin: Origin::User,
-            sha256: String::new(),
-            rows,
-        },
-        notes: Vec::new(),
+        timeouts: vec![false; rows],
     };
+    let set = Dataset::in_memory("synthetic", 1, data.act_dim, steps)?;
     let feed = Feed {
         data: feed(),
         discount: 1.0,

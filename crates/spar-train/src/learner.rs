@@ -151,7 +151,9 @@ impl AnchorLearner for CpuAnchor {
     const AT_HAND: bool = true;
 
     fn update(&mut self, batch: &Batch) -> Result<(), TrainError> {
-        self.loss = self.trainer.update(&spar_nn::Batch::of(&slices(batch))?)?;
+        self.loss = self
+            .trainer
+            .update(&spar_nn::Batch::of(&batch_slices(batch))?)?;
         Ok(())
     }
 
@@ -180,7 +182,7 @@ impl<D: Device> AnchorLearner for Mirrored<DeviceAnchorTrainer<'_, D>, AnchorTra
     const AT_HAND: bool = false;
 
     fn update(&mut self, batch: &Batch) -> Result<(), TrainError> {
-        Ok(self.learner.update(&slices(batch))?)
+        Ok(self.learner.update(&batch_slices(batch))?)
     }
 
     fn loss(&self) -> Result<f32, TrainError> {
@@ -216,7 +218,7 @@ impl SparLearner for CpuSpar {
     }
 
     fn update(&mut self, batch: &Batch) -> Result<(), TrainError> {
-        let batch = spar_nn::Batch::of(&slices(batch))?;
+        let batch = spar_nn::Batch::of(&batch_slices(batch))?;
         Ok(self.spar.update(&batch, &mut self.metrics)?)
     }
 
@@ -246,7 +248,7 @@ impl<D: Device> SparLearner for Mirrored<DeviceSpar<'_, D>, Spar> {
     }
 
     fn update(&mut self, batch: &Batch) -> Result<(), TrainError> {
-        Ok(self.learner.update(&slices(batch))?)
+        Ok(self.learner.update(&batch_slices(batch))?)
     }
 
     fn metrics(&mut self) -> Result<SparMetrics, TrainError> {
@@ -270,7 +272,8 @@ impl<D: Device> SparLearner for Mirrored<DeviceSpar<'_, D>, Spar> {
     }
 }
 
-pub(crate) fn slices(batch: &Batch) -> BatchSlices<'_> {
+/// What the sampler drew as an update takes it: the same numbers, borrowed.
+pub fn batch_slices(batch: &Batch) -> BatchSlices<'_> {
     BatchSlices {
         rows: batch.size,
         obs: &batch.obs,

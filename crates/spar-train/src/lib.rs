@@ -24,6 +24,7 @@ pub use config::{DetachedPrecision, TrainConfig};
 pub use control::{Control, Phase, Progress};
 pub use device_policy::DevicePolicy;
 pub use error::TrainError;
+pub use learner::batch_slices;
 pub use run::{run, run_on};
 pub use spec::{DeviceKind, Method, RunSpec};
 pub use throughput::{Throughput, throughput, throughput_on};

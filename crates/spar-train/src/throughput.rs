@@ -11,7 +11,7 @@ use spar_nn::device::{Device, Kernels};
 
 use crate::{
     error::TrainError,
-    learner::{AnchorLearner, Backend, Cpu, OnDevice, SparLearner, slices},
+    learner::{AnchorLearner, Backend, Cpu, OnDevice, SparLearner, batch_slices},
     run::check,
     spec::{Method, RunSpec},
 };
@@ -140,7 +140,7 @@ fn throughput_of(
         while updates == 0 || start.elapsed().as_secs_f64() < seconds / 2.0 {
             let mut index = Vec::new();
             replay.draw(&mut stream, &mut batch, &mut index);
-            let batch = spar_nn::Batch::of(&slices(&batch))?;
+            let batch = spar_nn::Batch::of(&batch_slices(&batch))?;
             updates += 1;
             update(updates, &Sample { batch, index })?;
         }

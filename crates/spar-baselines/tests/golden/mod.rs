@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use spar_anchor::{Anchor, AnchorConfig};
 use spar_baselines::{Entry, Learner, Part, Replay, Sample, Start};
-use spar_core::{DatasetIdentity, Origin, Stream};
-use spar_data::{Dataset, Transitions};
+use spar_core::Stream;
+use spar_data::{Dataset, Steps, Transitions};
 use spar_nn::Batch;
 use toml::Table;
 
@@ -229,27 +229,14 @@ fn dataset() -> Dataset {
     let mut arrays = file_arrays();
     let mut take = |name: &str| arrays.remove(name).unwrap();
     let flags = |v: Vec<f32>| v.into_iter().map(|x| x == 1.0).collect::<Vec<bool>>();
-    Dataset {
-        obs_dim: OBS,
-        act_dim: ACT,
+    let steps = Steps {
         observations: take("observations"),
         actions: take("actions"),
         rewards: take("rewards"),
         terminals: flags(take("terminals")),
-        timeouts: Some(flags(take("timeouts"))),
-        next_observations: None,
-        ends: None,
-        qpos: None,
-        qvel: None,
-        metadata: BTreeMap::new(),
-        identity: DatasetIdentity {
-            id: "golden".into(),
-            origin: Origin::User,
-            sha256: String::new(),
-            rows: FILE_ROWS,
-        },
-        notes: Vec::new(),
-    }
+        timeouts: flags(take("timeouts")),
+    };
+    Dataset::in_memory("golden", OBS, ACT, steps).unwrap()
 }
 
 fn draw(name: &str, std: f32, n: usize) -> Vec<f32> {

@@ -11,7 +11,7 @@ use spar_rectify::{Residual, SparPolicy};
 
 use super::{Session, log::Line};
 use crate::{
-    baseline_policy::LatentPolicy, control::Phase, error::TrainError, learner::slices,
+    baseline_policy::LatentPolicy, control::Phase, error::TrainError, learner::batch_slices,
     plain_policy::PlainPolicy, policy_file::Contents,
 };
 
@@ -52,7 +52,7 @@ impl Session<'_> {
         while update < config.updates {
             replay.draw(&mut stream, &mut self.batch, &mut index);
             let sample = Sample {
-                batch: spar_nn::Batch::of(&slices(&self.batch))?,
+                batch: spar_nn::Batch::of(&batch_slices(&self.batch))?,
                 index: std::mem::take(&mut index),
             };
             update += 1;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use spar_core::{Suite, TaskId};
 use spar_report::{Report, ReportRequest, Versus, render_terminal};
-use spar_train::Method;
+use spar_train::{Method, TrainError};
 
 use crate::{failure::Usage, output};
 
@@ -58,9 +58,9 @@ struct TableArgs {
     /// Only these tasks
     #[arg(long, value_delimiter = ',')]
     tasks: Vec<TaskId>,
-    /// Only these methods
+    /// Only these methods, or variants of the suite
     #[arg(long, value_delimiter = ',')]
-    methods: Vec<Method>,
+    methods: Vec<String>,
     /// These seeds instead of the preset's
     #[arg(long, value_delimiter = ',')]
     seeds: Vec<u64>,
@@ -103,7 +103,13 @@ fn report(args: &TableArgs) -> Result<()> {
         methods: if args.methods.is_empty() {
             suite.methods.clone()
         } else {
-            args.methods.iter().map(|m| m.name().to_owned()).collect()
+            let of_suite = |name: &String| match suite.variant.contains_key(name) {
+                true => Ok(name.clone()),
+                false => name.parse().map(|m: Method| m.name().to_owned()),
+            };
+            let names = args.methods.iter().map(of_suite);
+            let names: Result<_, TrainError> = names.collect();
+            names.map_err(|e| Usage(e.to_string()))?
         },
         seeds: or(&args.seeds, &preset.seeds),
         suite,

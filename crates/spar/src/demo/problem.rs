@@ -5,10 +5,10 @@
 //! what no benchmark offers: here one can say how far an action is from the data's
 //! manifold, and what it is truly worth there and elsewhere.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use spar_core::{DatasetIdentity, Origin, Stream};
-use spar_data::{DataError, Dataset, Transitions};
+use spar_core::Stream;
+use spar_data::{DataError, Dataset, Steps, Transitions};
 
 /// A point of the action square `[-1, 1]^2`.
 pub type Point = [f64; 2];
@@ -107,7 +107,7 @@ pub fn draws(seed: u64) -> impl Iterator<Item = (f64, Point)> {
 /// reward is the action's true worth.
 ///
 /// # Errors
-/// Never in practice: the data hold transitions.
+/// Never in practice: the arrays fit and hold transitions.
 pub fn logged(seed: u64) -> Result<Transitions, DataError> {
     let (mut contexts, mut actions, mut rewards) = (Vec::new(), Vec::new(), Vec::new());
     // D4RL's layout makes no transition of a file's last row.
@@ -117,27 +117,14 @@ pub fn logged(seed: u64) -> Result<Transitions, DataError> {
         rewards.push(value(s, a) as f32);
     }
     let rows = rewards.len();
-    let data = Dataset {
-        obs_dim: 1,
-        act_dim: 2,
+    let steps = Steps {
         observations: contexts,
         actions,
         rewards,
         terminals: vec![true; rows],
-        timeouts: Some(vec![false; rows]),
-        next_observations: None,
-        ends: None,
-        qpos: None,
-        qvel: None,
-        metadata: BTreeMap::new(),
-        identity: DatasetIdentity {
-            id: "demo".to_owned(),
-            origin: Origin::User,
-            sha256: String::new(),
-            rows,
-        },
-        notes: Vec::new(),
+        timeouts: vec![false; rows],
     };
+    let data = Dataset::in_memory("demo", 1, 2, steps)?;
     Transitions::new(Arc::new(data), 1)
 }
 

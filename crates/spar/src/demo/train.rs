@@ -9,9 +9,9 @@ use spar_baselines::{Actor, Learner, Part, Replay, Sample, Start, find};
 use spar_core::{Policy, Stream};
 use spar_data::{Batch, Normalizer, Sampler, Transitions};
 use spar_kernels::value::{Imitation, imitation};
-use spar_nn::{BatchSlices, Device, RowMlp, RowWork, State, Trace};
+use spar_nn::{Device, RowMlp, RowWork, State, Trace};
 use spar_rectify::{Spar, SparMetrics, SparPolicy};
-use spar_train::TrainConfig;
+use spar_train::{TrainConfig, batch_slices};
 use toml::Table;
 
 use super::{
@@ -169,7 +169,7 @@ pub fn baseline(
     for update in 1..=UPDATES {
         replay.draw(&mut stream, &mut batch, &mut index);
         let sample = Sample {
-            batch: tensors(&batch)?,
+            batch: spar_nn::Batch::of(&batch_slices(&batch))?,
             index: std::mem::take(&mut index),
         };
         let metrics = learner.update(update, &sample)?;
@@ -246,7 +246,7 @@ impl Feed<'_> {
     fn next(&mut self) -> candle_core::Result<spar_nn::Batch> {
         self.sampler
             .next(self.data, &self.normalizer, &mut self.batch);
-        tensors(&self.batch)
+        spar_nn::Batch::of(&batch_slices(&self.batch))
     }
 
     /// The anchor as a policy.
@@ -413,16 +413,5 @@ fn candidates(
         update,
         actions: actions.collect(),
         weights: weights.map(f64::from).collect(),
-    })
-}
-
-fn tensors(batch: &Batch) -> candle_core::Result<spar_nn::Batch> {
-    spar_nn::Batch::of(&BatchSlices {
-        rows: batch.size,
-        obs: &batch.obs,
-        actions: &batch.actions,
-        rewards: &batch.rewards,
-        next_obs: &batch.next_obs,
-        not_terminal: &batch.not_terminal,
     })
 }

@@ -52,26 +52,58 @@ fn what_cannot_be_reported_is_refused() {
     assert!(!folder.exists("report"));
 }
 
+/// The record of a finished run.
+fn record(suite: &str, method: &str, seed: u64, gain: f64) -> serde_json::Value {
+    let returns: Vec<f64> = (0..5)
+        .map(|e| 500.0 + gain + f64::from(e) * 10.0 + seed as f64)
+        .collect();
+    serde_json::json!({
+        "suite": suite, "preset": "quick", "task": "hopper-medium", "method": method,
+        "seed": seed, "env": "hopper", "returns": returns, "eval_seed": 42,
+        "dataset": { "id": "hopper-medium-local", "origin": "local", "sha256": "00", "rows": 9 },
+        "updates": 10, "anchor_updates": 10, "wall_s": 1.0, "commit": "abc",
+        "mujoco_version": "3.17.0", "threads": 1, "device": "cpu", "command": "spar train",
+    })
+}
+
+/// The suites as they are, one extending the other.
+#[test]
+fn variants_of_a_suite_are_reported_on_by_name() {
+    let folder = prepared();
+    let suites = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../suites"));
+    for suite in ["mujoco.toml", "ablation.toml"] {
+        std::fs::copy(suites.join(suite), folder.path(suite)).unwrap();
+    }
+    for (method, gain) in [("spar", 100.0), ("no-fit", 0.0)] {
+        for seed in [0, 1] {
+            let run = folder.path(&format!("runs/hopper-medium/{method}/seed-{seed}"));
+            std::fs::create_dir_all(&run).unwrap();
+            let text = record("ablation", method, seed, gain).to_string();
+            std::fs::write(run.join("DONE"), text).unwrap();
+        }
+    }
+    let report = |methods: &str| {
+        folder.spar(&format!(
+            "report --suite ablation.toml --preset quick --runs runs --out report \
+             --tasks hopper-medium --methods {methods}"
+        ))
+    };
+    let text = report("spar,no-fit").ok();
+    assert!(
+        text.contains("no-fit: -3.1 [-3.1, -3.1] against SPAR over 1 task: SPAR is better"),
+        "{text}"
+    );
+    report("spar,no-fitt").fails(2, &["unknown method `no-fitt`"]);
+}
+
 #[test]
 fn two_folders_of_runs_are_compared() {
     let folder = prepared();
-    let record = |method: &str, seed: u64, gain: f64| {
-        let returns: Vec<f64> = (0..5)
-            .map(|e| 500.0 + gain + f64::from(e) * 10.0 + seed as f64)
-            .collect();
-        serde_json::json!({
-            "suite": "mujoco", "preset": "quick", "task": "hopper-medium", "method": method,
-            "seed": seed, "env": "hopper", "returns": returns, "eval_seed": 42,
-            "dataset": { "id": "hopper-medium-local", "origin": "local", "sha256": "00", "rows": 9 },
-            "updates": 10, "anchor_updates": 10, "wall_s": 1.0, "commit": "abc",
-            "mujoco_version": "3.17.0", "threads": 1, "device": "cpu", "command": "spar train",
-        })
-    };
     for (runs, gain) in [("old", 0.0), ("new", 100.0)] {
         for seed in [0, 1] {
             let run = folder.path(&format!("{runs}/hopper-medium/spar/seed-{seed}"));
             std::fs::create_dir_all(&run).unwrap();
-            let text = record("spar", seed, gain).to_string();
+            let text = record("mujoco", "spar", seed, gain).to_string();
             std::fs::write(run.join("DONE"), text).unwrap();
         }
     }
