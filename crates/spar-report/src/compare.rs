@@ -8,6 +8,7 @@ use crate::{
     ReportError, ReportRequest, aggregate, bands, differences, names, published,
     read::Run,
     results::{Cell, Comparison, Missing, Results, SCHEMA, TaskComparison, Verdict},
+    sweeps,
 };
 
 /// The method the suite exists for, and the anchor it grows out of.
@@ -45,6 +46,7 @@ pub(crate) fn results(request: &ReportRequest, runs: &[Run]) -> Result<Results, 
         summary: Vec::new(),
         comparison: None,
         differences: Vec::new(),
+        sweeps: Vec::new(),
         best: Vec::new(),
         flags: Vec::new(),
         profiles: None,
@@ -65,6 +67,7 @@ pub(crate) fn results(request: &ReportRequest, runs: &[Run]) -> Result<Results, 
     }
     if has(METHOD) {
         results.differences = differences::of(&request.suite, &results, &plan)?;
+        results.sweeps = sweeps::of(&request.suite, &results)?;
     }
     Ok(results)
 }

@@ -5,6 +5,7 @@ use spar_eval::stats::{mean, std};
 
 use crate::{
     ReportError, Results, render as render_error,
+    results::Comparison,
     table::{self, Mark},
 };
 
@@ -13,7 +14,7 @@ use crate::{
 struct Line {
     /// Task, or `mean` over all of them.
     task: String,
-    /// Method, or `spar-minus-bc`.
+    /// Method, or one minus another, as in `spar-minus-bc`.
     method: String,
     /// `complete`, `partial` or `missing`.
     status: &'static str,
@@ -120,32 +121,39 @@ fn lines(results: &Results) -> Vec<Line> {
             ..Line::default()
         });
     }
-    if let Some(found) = &results.comparison {
-        let method = format!("{}-minus-{}", found.method, found.anchor);
-        lines.extend(found.tasks.iter().map(|t| Line {
-            task: t.task.to_string(),
-            method: method.clone(),
-            status: status(t.pairs, expected),
-            seeds: t.pairs,
-            seeds_expected: expected,
-            score: t.difference,
-            low: t.low,
-            high: t.high,
-            ..Line::default()
-        }));
-        lines.push(Line {
-            task: "mean".to_owned(),
-            status: status(found.pairs, found.pairs_expected),
-            method,
-            seeds: found.pairs,
-            seeds_expected: found.pairs_expected,
-            score: found.mean_difference,
-            low: found.low,
-            high: found.high,
-            ..Line::default()
-        });
+    let variants = results.differences.iter().map(|d| &d.comparison);
+    for found in results.comparison.iter().chain(variants) {
+        lines.extend(differences(found, expected));
     }
     lines
+}
+
+/// One line per task of the one method minus the other, and one of their mean.
+fn differences(found: &Comparison, seeds: usize) -> impl Iterator<Item = Line> {
+    let method = format!("{}-minus-{}", found.method, found.anchor);
+    let mean = Line {
+        task: "mean".to_owned(),
+        method: method.clone(),
+        status: status(found.pairs, found.pairs_expected),
+        seeds: found.pairs,
+        seeds_expected: found.pairs_expected,
+        score: found.mean_difference,
+        low: found.low,
+        high: found.high,
+        ..Line::default()
+    };
+    let tasks = found.tasks.iter().map(move |t| Line {
+        task: t.task.to_string(),
+        method: method.clone(),
+        status: status(t.pairs, seeds),
+        seeds: t.pairs,
+        seeds_expected: seeds,
+        score: t.difference,
+        low: t.low,
+        high: t.high,
+        ..Line::default()
+    });
+    tasks.chain([mean])
 }
 
 /// Nothing for one seed: a spread of zero would pass for certainty.

@@ -13,6 +13,9 @@ use crate::{
     table::{Grid, Sign, estimate, with_part},
 };
 
+/// What the numbers of [`grid`] are.
+pub(crate) const NOTE: &str = "SPAR with one thing changed, minus SPAR: points of normalized score, with 95% paired intervals (seeds within tasks, then paired episodes within seeds).";
+
 /// Each variant of the suite in the report against SPAR.
 pub(crate) fn of(
     suite: &Suite,

@@ -9,7 +9,7 @@ use crate::{
     legend::Legend,
     names, render as render_error,
     results::{Aggregates, Bounded, Profiles, Results},
-    table,
+    sweeps, table,
 };
 
 /// What a figure shows.
@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     Profiles,
     /// How probably each method is better than each other.
     Matrix,
+    /// A number of SPAR's settings at several values.
+    Sweep,
 }
 
 /// A figure for a page: what it is called there, and its SVG.
@@ -87,6 +89,10 @@ pub(crate) fn panels(results: &Results) -> Result<Vec<Figure>, ReportError> {
         let drawn = svg(matrix_size(results), |root| draw_matrix(root, results));
         add(Kind::Matrix, "probability of improvement", drawn)?;
     }
+    for sweep in sweeps::drawable(results) {
+        let drawn = svg(sweeps::PANEL, |root| sweeps::draw(root, results, sweep));
+        add(Kind::Sweep, &format!("sweep of {}", sweep.setting), drawn)?;
+    }
     Ok(figures)
 }
 
@@ -102,7 +108,7 @@ pub(crate) fn render(results: &Results) -> Result<Vec<(String, String)>, ReportE
     let rows = aggregated(results).len() as u32;
     if rows > 0 {
         let sheet = (880, 2 * (AROUND + ROW * rows));
-        let drawn = with_legend(results, Vec::new(), sheet, |below| {
+        let drawn = with_legend(results, Vec::new(), note(results), sheet, |below| {
             for (area, aggregate) in below.split_evenly((2, 2)).iter().zip(&AGGREGATES) {
                 draw_intervals(area, results, aggregate)?;
             }
@@ -114,13 +120,35 @@ pub(crate) fn render(results: &Results) -> Result<Vec<(String, String)>, ReportE
         let draw = |below: &Area<'_>| draw_profiles(below, results, profiles);
         add(
             "profiles",
-            with_legend(results, legend(results), (720, 420), draw),
+            with_legend(results, legend(results), note(results), (720, 420), draw),
         )?;
     }
     if !results.improvements.is_empty() {
         let size = matrix_size(results);
         let draw = |below: &Area<'_>| draw_matrix(below, results);
-        add("improvement", with_legend(results, Vec::new(), size, draw))?;
+        add(
+            "improvement",
+            with_legend(results, Vec::new(), note(results), size, draw),
+        )?;
+    }
+    let swept = sweeps::drawable(results);
+    if !swept.is_empty() {
+        let (width, height) = sweeps::PANEL;
+        let columns = swept.len().min(2);
+        let rows = swept.len().div_ceil(columns);
+        // Wide enough for the note.
+        let sheet = ((width * columns as u32).max(800), height * rows as u32);
+        let draw = |below: &Area<'_>| {
+            for (area, sweep) in below.split_evenly((rows, columns)).iter().zip(&swept) {
+                sweeps::draw(area, results, sweep)?;
+            }
+            Ok(())
+        };
+        let legend = sweeps::legend(results);
+        add(
+            "sweeps",
+            with_legend(results, legend, sweeps::NOTE, sheet, draw),
+        )?;
     }
     Ok(files)
 }
@@ -128,10 +156,11 @@ pub(crate) fn render(results: &Results) -> Result<Vec<(String, String)>, ReportE
 fn with_legend(
     results: &Results,
     entries: Vec<(String, Look)>,
+    note: &str,
     size: (u32, u32),
     draw: impl FnOnce(&Area<'_>) -> Drawn<()>,
 ) -> Drawn<String> {
-    let mut note = note(results).to_owned();
+    let mut note = note.to_owned();
     let mut note_ink = GREY;
     if table::warning(results).is_some() {
         note += " NOT the official D4RL data.";

@@ -1,12 +1,46 @@
-//! `table.tex`: the main table for a paper that loads `booktabs`.
+//! `table.tex`: the tables for a paper that loads `booktabs`.
 
-use crate::{Results, table};
+use crate::{
+    Results, differences,
+    table::{self, Grid},
+};
 
-/// The main table as a LaTeX `table` environment. Its caption carries the
-/// protocol and, where data are local, the warning: a table gets cut out of its
-/// surroundings, a caption less easily.
+/// The main table as a LaTeX `table` environment, and one of the variants where there
+/// are any. A caption carries the protocol and, where data are local, the warning: a
+/// table gets cut out of its surroundings, a caption less easily.
 pub(crate) fn render(results: &Results) -> String {
-    let grid = table::scores_grid(results);
+    let facts = table::facts(results);
+    let mut lines: Vec<String> = facts
+        .iter()
+        .map(|(name, value)| format!("% {name}: {}", value.replace(['\n', '\r'], " ")))
+        .collect();
+    lines.extend(results.flags.iter().map(|flag| format!("% {}", flag.words)));
+    let about = |verdict| {
+        let sentence = |text: String| format!("{text}.");
+        let parts = [
+            Some(sentence(table::protocol(results))),
+            table::warning(results),
+            verdict,
+            table::missing(results).map(sentence),
+            table::mixed_devices(results).map(sentence),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    };
+    let verdict = results.comparison.as_ref();
+    let mut caption = about(verdict.map(|c| format!("{}.", c.sentence)));
+    if let Some(note) = table::marks_note(results, "Bold") {
+        caption += &format!(" {note}.");
+    }
+    lines.extend(environment(&table::scores_grid(results), &caption));
+    if let Some(grid) = differences::grid(results) {
+        let caption = about(Some(differences::NOTE.to_owned()));
+        lines.extend(environment(&grid, &caption));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// A grid as lines of a `table` environment.
+fn environment(grid: &Grid, caption: &str) -> Vec<String> {
     let line = |cells: Vec<String>| format!("{} \\\\", cells.join(" & "));
     let row = |(i, row): (usize, &Vec<String>)| {
         let cell = |(j, text): (usize, &String)| match grid.mark(i, j) {
@@ -15,48 +49,28 @@ pub(crate) fn render(results: &Results) -> String {
         };
         line(row.iter().enumerate().map(cell).collect())
     };
-    let mut caption = format!("{}.", table::protocol(results));
-    for part in [
-        table::warning(results),
-        results
-            .comparison
-            .as_ref()
-            .map(|c| format!("{}.", c.sentence)),
-        table::missing(results).map(|text| format!("{text}.")),
-        table::mixed_devices(results).map(|text| format!("{text}.")),
-        table::marks_note(results, "Bold").map(|text| format!("{text}.")),
-    ]
-    .into_iter()
-    .flatten()
-    {
-        caption += " ";
-        caption += &part;
-    }
-    let facts = table::facts(results);
-    let mut lines: Vec<String> = facts
-        .iter()
-        .map(|(name, value)| format!("% {name}: {}", value.replace(['\n', '\r'], " ")))
-        .collect();
-    lines.extend(results.flags.iter().map(|flag| format!("% {}", flag.words)));
     let mut rows: Vec<String> = grid.rows.iter().enumerate().map(row).collect();
     let aggregates = rows.split_off(rows.len() - grid.aggregates);
-    lines.push("\\begin{table}".to_owned());
-    lines.push("\\centering".to_owned());
-    lines.push(format!("\\caption{{{}}}", escape(&caption)));
-    lines.push(format!(
-        "\\begin{{tabular}}{{l{}}}",
-        "r".repeat(grid.header.len() - 1)
-    ));
-    lines.push("\\toprule".to_owned());
-    lines.push(line(grid.header.iter().map(|cell| escape(cell)).collect()));
-    lines.push("\\midrule".to_owned());
+    let mut lines = vec![
+        "\\begin{table}".to_owned(),
+        "\\centering".to_owned(),
+        format!("\\caption{{{}}}", escape(caption)),
+        format!(
+            "\\begin{{tabular}}{{l{}}}",
+            "r".repeat(grid.header.len() - 1)
+        ),
+        "\\toprule".to_owned(),
+        line(grid.header.iter().map(|cell| escape(cell)).collect()),
+        "\\midrule".to_owned(),
+    ];
     lines.extend(rows);
-    lines.push("\\midrule".to_owned());
-    lines.extend(aggregates);
-    lines.push("\\bottomrule".to_owned());
-    lines.push("\\end{tabular}".to_owned());
-    lines.push("\\end{table}".to_owned());
-    lines.join("\n") + "\n"
+    if !aggregates.is_empty() {
+        lines.push("\\midrule".to_owned());
+        lines.extend(aggregates);
+    }
+    let end = ["\\bottomrule", "\\end{tabular}", "\\end{table}"];
+    lines.extend(end.map(str::to_owned));
+    lines
 }
 
 fn escape(text: &str) -> String {

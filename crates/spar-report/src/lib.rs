@@ -50,6 +50,7 @@ mod names;
 mod published;
 mod read;
 pub mod results;
+mod sweeps;
 mod table;
 mod versus;
 

@@ -29,6 +29,7 @@ pub(crate) fn render(results: &Results) -> String {
     parts.extend(table::marks_note(results, "Bold").map(|note| format!("{note}.")));
     if let Some(grid) = differences::grid(results) {
         parts.push("## Variants against SPAR".to_owned());
+        parts.push(differences::NOTE.to_owned());
         parts.push(markdown(&grid));
         let lines = differences::lines(results).map(|line| format!("- {}", escape(&line)));
         parts.push(lines.collect::<Vec<_>>().join("\n"));

@@ -40,6 +40,9 @@ pub struct Results {
     /// Each variant of SPAR in the report against SPAR itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<Difference>,
+    /// Settings of SPAR that several variants in the report change alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sweeps: Vec<Sweep>,
     /// The best method of each row of the table that two methods or more are
     /// complete in.
     #[serde(default)]
@@ -323,6 +326,24 @@ pub struct Difference {
     /// The variant as the method judged, SPAR as what it is judged against.
     #[serde(flatten)]
     pub comparison: Comparison,
+}
+
+/// One number of SPAR's settings at several values, everything else as it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sweep {
+    /// Where the number stands, as in `rectify.candidates`.
+    pub setting: String,
+    /// From the least value to the greatest, SPAR's own among them.
+    pub points: Vec<SweepPoint>,
+}
+
+/// One value of a [`Sweep`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SweepPoint {
+    /// The value.
+    pub value: f64,
+    /// The method that has it: a variant, or `spar`.
+    pub method: String,
 }
 
 /// One task of a [`Comparison`].

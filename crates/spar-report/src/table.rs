@@ -98,6 +98,7 @@ pub(crate) fn scores_grid(results: &Results) -> Grid {
         1 => "mean of 1 task".to_owned(),
         n => format!("mean of {n} tasks"),
     }];
+    let mut totals = vec!["total".to_owned()];
     let mut iqms = vec!["IQM of runs [95%]".to_owned()];
     for summary in &results.summary {
         let absent = || absent(results, summary);
@@ -105,6 +106,10 @@ pub(crate) fn scores_grid(results: &Results) -> Grid {
             (Some(mean), Some(std)) => format!("{mean:.1} ± {std:.1}"),
             (Some(mean), None) => format!("{mean:.1}"),
             (None, _) => absent(),
+        });
+        totals.push(match summary.mean {
+            Some(mean) => format!("{:.1}", mean * tasks as f64),
+            None => absent(),
         });
         iqms.push(match summary.iqm {
             Some(_) => estimate(summary.iqm, summary.iqm_low, summary.iqm_high, Sign::Plain),
@@ -114,9 +119,10 @@ pub(crate) fn scores_grid(results: &Results) -> Grid {
     if let Some(found) = compared {
         let text = estimate(found.mean_difference, found.low, found.high, Sign::Shown);
         means.push(with_part(text, found.pairs, found.pairs_expected, "pairs"));
+        totals.push(String::new());
         iqms.push(String::new());
     }
-    rows.extend([means, iqms]);
+    rows.extend([means, totals, iqms]);
     let marked = results.tasks.iter().copied().map(Some).chain([None]);
     let marks = marked
         .enumerate()
@@ -131,7 +137,7 @@ pub(crate) fn scores_grid(results: &Results) -> Grid {
         header,
         rows,
         numbers: true,
-        aggregates: 2,
+        aggregates: 3,
         marks,
     }
 }

@@ -35,6 +35,7 @@ fn a_complete_report() {
             | hopper-medium      |        35.8 ± 0.7 |    **48.4 ± 1.0** | +12.6 [+12.3, +12.8] |
             | walker2d-medium    |        27.2 ± 0.6 |    **36.1 ± 0.7** |    +8.9 [+8.7, +9.1] |
             | mean of 3 tasks    |        24.6 ± 0.5 |    **32.8 ± 0.7** |    +8.2 [+8.1, +8.4] |
+            | total              |              73.7 |              98.4 |                      |
             | IQM of runs [95%]  | 25.1 [24.7, 25.7] | 33.4 [32.9, 34.3] |                      |
 
             **SPAR is above its anchor on 3 of 3 tasks; mean difference +8.2 [+8.1, +8.4] (95% paired interval, hierarchical bootstrap): supported.**
@@ -109,6 +110,7 @@ fn a_complete_report() {
             walker2d-medium & 27.2 $\pm$ 0.6 & \textbf{36.1 $\pm$ 0.7} & +8.9 {[}+8.7, +9.1{]} \\
             \midrule
             mean of 3 tasks & 24.6 $\pm$ 0.5 & \textbf{32.8 $\pm$ 0.7} & +8.2 {[}+8.1, +8.4{]} \\
+            total & 73.7 & 98.4 &  \\
             IQM of runs {[}95\%{]} & 25.1 {[}24.7, 25.7{]} & 33.4 {[}32.9, 34.3{]} &  \\
             \bottomrule
             \end{tabular}
@@ -127,6 +129,7 @@ fn a_complete_report() {
             │ hopper-medium      ┆        35.8 ± 0.7 ┆      * 48.4 ± 1.0 ┆ +12.6 [+12.3, +12.8] │
             │ walker2d-medium    ┆        27.2 ± 0.6 ┆      * 36.1 ± 0.7 ┆    +8.9 [+8.7, +9.1] │
             │ mean of 3 tasks    ┆        24.6 ± 0.5 ┆      * 32.8 ± 0.7 ┆    +8.2 [+8.1, +8.4] │
+            │ total              ┆              73.7 ┆              98.4 ┆                      │
             │ IQM of runs [95%]  ┆ 25.1 [24.7, 25.7] ┆ 33.4 [32.9, 34.3] ┆                      │
             └────────────────────┴───────────────────┴───────────────────┴──────────────────────┘
             *: the highest mean of its row, and every mean not below the lower end of that one's 95% interval (hierarchical bootstrap over seeds, then episodes)
@@ -167,6 +170,7 @@ fn missing_runs_are_shown_and_never_averaged_away() {
             | hopper-medium      |          35.8 ± 0.7 |    47.4 (1/2 seeds) | +12.3 [+12.3, +12.3] (1/2 seeds) |
             | walker2d-medium    |             missing |          36.1 ± 0.7 |                          missing |
             | mean of 3 tasks    | missing (2/3 tasks) | missing (2/3 tasks) |    +7.8 [+7.8, +7.8] (3/6 pairs) |
+            | total              | missing (2/3 tasks) | missing (2/3 tasks) |                                  |
             | IQM of runs [95%]  | missing (2/3 tasks) | missing (2/3 tasks) |                                  |
 
             **SPAR is above its anchor on 2 of 2 tasks compared (3 asked for; 3 of 6 pairs missing); mean difference +7.8 [+7.8, +7.8] (95% paired interval, hierarchical bootstrap): inconclusive.**
@@ -238,6 +242,7 @@ fn a_report_of_nothing_says_so() {
             │ hopper-medium      ┆             missing ┆             missing ┆         missing │
             │ walker2d-medium    ┆             missing ┆             missing ┆         missing │
             │ mean of 3 tasks    ┆ missing (0/3 tasks) ┆ missing (0/3 tasks) ┆         missing │
+            │ total              ┆ missing (0/3 tasks) ┆ missing (0/3 tasks) ┆                 │
             │ IQM of runs [95%]  ┆ missing (0/3 tasks) ┆ missing (0/3 tasks) ┆                 │
             └────────────────────┴─────────────────────┴─────────────────────┴─────────────────┘
             SPAR cannot be compared with its anchor: none of 6 pairs is finished: inconclusive.

@@ -62,17 +62,22 @@ impl Runs {
         runs
     }
 
-    /// Three tasks, SPAR and two variants of it: one worse by `gain` returns, one that
+    /// Three tasks, SPAR and two variants of it: one worse by `loss` returns, one that
     /// only wobbles and lacks a run.
     pub(crate) fn with_variants(loss: f64) -> Self {
         let tasks = ["halfcheetah-medium", "hopper-medium", "walker2d-medium"];
         let mut runs = Self::of(&tasks, &["spar", "no-fit", "k-2"], &[0, 1]);
-        for name in ["no-fit", "k-2"] {
-            let variant = Variant {
-                about: format!("what `{name}` is"),
-                settings: Default::default(),
-            };
-            runs.request.suite.variant.insert(name.to_owned(), variant);
+        let suite = &mut runs.request.suite;
+        suite.train = toml::toml! { rectify = { w_fit = 0.5, candidates = 8 } };
+        let replay = toml::toml! { rectify.w_fit = 0.1 };
+        suite.task.insert("hopper-medium".to_owned(), replay);
+        for (name, settings) in [
+            ("no-fit", toml::toml! { rectify.w_fit = 0.0 }),
+            ("k-2", toml::toml! { rectify.candidates = 2 }),
+        ] {
+            let about = format!("what `{name}` is");
+            let variant = Variant { about, settings };
+            suite.variant.insert(name.to_owned(), variant);
         }
         for &task in &runs.request.tasks {
             for (change, method) in [(0.0, "spar"), (-loss, "no-fit"), (0.0, "k-2")] {

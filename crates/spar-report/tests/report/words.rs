@@ -3,7 +3,10 @@
 
 use expect_test::expect;
 use spar_core::Origin;
-use spar_report::{Report, render_terminal};
+use spar_report::{
+    Report, render_terminal,
+    results::{Sweep, SweepPoint},
+};
 
 use crate::{check, file, runs::Runs};
 
@@ -174,6 +177,7 @@ fn one_seed_claims_no_spread() {
             │ hopper-medium      ┆        36.6 ┆ * 49.4 ┆ +12.8 [+12.8, +12.8] │
             │ walker2d-medium    ┆        27.7 ┆ * 36.8 ┆    +9.1 [+9.1, +9.1] │
             │ mean of 3 tasks    ┆        25.0 ┆ * 33.5 ┆    +8.4 [+8.4, +8.4] │
+            │ total              ┆        75.1 ┆  100.4 ┆                      │
             │ IQM of runs [95%]  ┆        25.0 ┆   33.5 ┆                      │
             └────────────────────┴─────────────┴────────┴──────────────────────┘
             *: the highest mean of its row, and every mean not below the lower end of that one's 95% interval (hierarchical bootstrap over seeds, then episodes)
@@ -192,22 +196,62 @@ fn each_variant_stands_against_spar_with_what_follows() {
     check(
         section,
         expect![[r#"
-        | minus SPAR | halfcheetah-medium |                 hopper-medium |   walker2d-medium |                    mean [95%] |
-        |------------|--------------------|-------------------------------|-------------------|-------------------------------|
-        | no-fit     |  -2.5 [-2.5, -2.4] |             -9.4 [-9.6, -9.2] | -6.7 [-6.8, -6.5] |             -6.2 [-6.3, -6.1] |
-        | k-2        |  +0.0 [-0.2, +0.2] | +0.0 [-1.5, +1.5] (1/2 seeds) | -0.0 [-0.5, +0.5] | -0.0 [-0.5, +0.5] (5/6 pairs) |
+            SPAR with one thing changed, minus SPAR: points of normalized score, with 95% paired intervals (seeds within tasks, then paired episodes within seeds).
 
-        - no-fit: -6.2 [-6.3, -6.1] against SPAR over 3 tasks: SPAR is better (what \`no-fit\` is)
-        - k-2: -0.0 [-0.5, +0.5] against SPAR over 3 tasks: they cannot be told apart (1 of 6 pairs missing) (what \`k-2\` is)"#]],
+            | minus SPAR | halfcheetah-medium |                 hopper-medium |   walker2d-medium |                    mean [95%] |
+            |------------|--------------------|-------------------------------|-------------------|-------------------------------|
+            | no-fit     |  -2.5 [-2.5, -2.4] |             -9.4 [-9.6, -9.2] | -6.7 [-6.8, -6.5] |             -6.2 [-6.3, -6.1] |
+            | k-2        |  +0.0 [-0.2, +0.2] | +0.0 [-1.5, +1.5] (1/2 seeds) | -0.0 [-0.5, +0.5] | -0.0 [-0.5, +0.5] (5/6 pairs) |
+
+            - no-fit: -6.2 [-6.3, -6.1] against SPAR over 3 tasks: SPAR is better (what \`no-fit\` is)
+            - k-2: -0.0 [-0.5, +0.5] against SPAR over 3 tasks: they cannot be told apart (1 of 6 pairs missing) (what \`k-2\` is)"#]],
     );
     let page = file(&report, "report.html");
     for difference in &report.results.differences {
         assert!(page.contains(&difference.comparison.sentence));
     }
+    let csv = file(&report, "table.csv");
+    assert_eq!(csv.matches("no-fit-minus-spar").count(), 4, "{csv}");
+    assert!(
+        csv.contains("mean,no-fit-minus-spar,complete,6,6,-6.186"),
+        "{csv}"
+    );
+    let tex = file(&report, "table.tex");
+    assert_eq!(tex.matches("\\begin{table}").count(), 2);
+    assert!(tex.contains("no-fit & -2.5 {[}-2.5, -2.4{]} &"), "{tex}");
     // Without variants nothing is said of them.
     let text = file(
         &Report::build(&Runs::complete().request).unwrap(),
         "table.md",
     );
     assert!(!text.contains("Variants"));
+}
+
+#[test]
+fn variants_that_change_one_number_alone_are_drawn_as_a_sweep() {
+    let runs = Runs::with_variants(300.0);
+    let report = Report::build(&runs.request).unwrap();
+    // SPAR's own `w_fit` differs between the tasks: there is no point for it.
+    let point = |value, method: &str| SweepPoint {
+        value,
+        method: method.to_owned(),
+    };
+    let candidates = Sweep {
+        setting: "rectify.candidates".to_owned(),
+        points: vec![point(2.0, "k-2"), point(8.0, "spar")],
+    };
+    assert_eq!(report.results.sweeps, [candidates]);
+    let figure = file(&report, "plots/sweeps.svg");
+    assert!(figure.contains("rectify.candidates") && figure.contains("NOT the official"));
+    let page = file(&report, "report.html");
+    assert!(page.contains("aria-label=\"sweep of rectify.candidates\""));
+    // A variant nobody has run is no point, and one point is no curve.
+    for task in ["halfcheetah-medium", "hopper-medium", "walker2d-medium"] {
+        runs.remove(task, "k-2", 0);
+        if task != "hopper-medium" {
+            runs.remove(task, "k-2", 1);
+        }
+    }
+    let files = Report::build(&runs.request).unwrap().files().unwrap();
+    assert!(files.iter().all(|(name, _)| name != "plots/sweeps.svg"));
 }
