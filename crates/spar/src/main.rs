@@ -40,6 +40,8 @@ enum Command {
     Demo(commands::demo::Args),
     /// Make tables and curves of finished runs
     Report(commands::report::Args),
+    /// Print what the numbers of suites are made of, and how
+    Protocol(commands::protocol::Args),
     /// Put the paper's claims to the test
     Theory(commands::theory::Args),
 }
@@ -70,6 +72,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Behavior(command) => commands::behavior::run(&command),
         Command::Demo(args) => commands::demo::run(&args),
         Command::Report(args) => commands::report::run(&args),
+        Command::Protocol(args) => commands::protocol::run(&args),
         Command::Theory(args) => commands::theory::run(&args),
     }
     .map(|()| ExitCode::SUCCESS)

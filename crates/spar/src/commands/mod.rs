@@ -9,6 +9,7 @@ mod fetch;
 mod head;
 mod plot;
 mod prepare;
+pub(crate) mod protocol;
 pub(crate) mod report;
 mod stats;
 pub(crate) mod theory;
