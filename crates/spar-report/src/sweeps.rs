@@ -66,11 +66,10 @@ fn own(suite: &Suite, results: &Results, setting: &str) -> Result<Option<f64>, R
     let mut found = None;
     for task in &results.tasks {
         let settings = suite.run_settings(&results.preset, &task.to_string(), METHOD)?;
-        let mut place = Some(&Value::Table(settings)).cloned();
-        for key in setting.split('.') {
-            place = place.and_then(|value| value.get(key).cloned());
-        }
-        let value = place.as_ref().and_then(number);
+        let mut keys = setting.split('.');
+        let first = keys.next().and_then(|key| settings.get(key));
+        let value = keys.fold(first, |value, key| value?.get(key));
+        let value = value.and_then(number);
         if value.is_none() || found.is_some_and(|other| Some(other) != value) {
             return Ok(None);
         }

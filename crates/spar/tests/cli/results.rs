@@ -59,11 +59,11 @@ fn published_runs_have_the_settings_their_suite_has_today() {
     }
 }
 
-/// The lines a report of published runs prints, of these columns.
-fn report(name: &str, columns: &[&str]) -> BTreeSet<String> {
+/// The lines a report of published runs prints, of these columns and seeds.
+fn report(name: &str, columns: &[String], seeds: &str) -> BTreeSet<String> {
     let folder = Folder::new();
     let done = folder.spar(&format!(
-        "report --suite {ROOT}/suites/{name}.toml --preset quick --runs {ROOT}/docs/runs/{name}-quick --seeds 0 --methods {} --out report",
+        "report --suite {ROOT}/suites/{name}.toml --preset quick --runs {ROOT}/docs/runs/{name}-quick --seeds {seeds} --methods {} --out report",
         columns.join(",")
     ));
     assert_eq!(done.code, Some(0), "{}", done.err);
@@ -71,39 +71,41 @@ fn report(name: &str, columns: &[&str]) -> BTreeSet<String> {
     table.lines().map(str::to_owned).collect()
 }
 
-/// The rows, facts and verdicts a document quotes in its section `title`.
-fn quoted(file: &str, title: &str) -> Vec<String> {
+/// The columns of published runs that every task of the suite has.
+fn complete(suite: &Suite, runs: &[(TaskId, String, String)]) -> Vec<String> {
+    let has =
+        |task: &TaskId, column: &String| runs.iter().any(|(t, c, _)| t == task && c == column);
+    let mut columns = suite.all_methods();
+    columns.retain(|column| suite.tasks.iter().all(|task| has(task, column)));
+    columns
+}
+
+/// Demands that section `title` of `file` quotes only what reports printed.
+fn quotes(file: &str, title: &str, printed: &BTreeSet<String>) {
     let text = fs::read_to_string(Path::new(ROOT).join(file)).unwrap();
     let (_, section) = text
         .split_once(&format!("{title}\n"))
         .unwrap_or_else(|| panic!("{file} has no `{title}`"));
     let section = section.split("\n## ").next().unwrap_or(section);
-    let lines = section.lines().map(str::to_owned);
-    let quoted: Vec<String> = lines
+    let lines = section.lines();
+    let quoted: Vec<&str> = lines
         .filter(|line| line.starts_with('|') || line.starts_with("> **"))
         .collect();
     assert!(quoted.len() > 5, "{file} quotes nothing in `{title}`");
-    quoted
-}
-
-#[test]
-fn the_readme_quotes_what_a_report_of_the_published_runs_prints() {
-    let (suite, _) = published("mujoco");
-    let all = suite.all_methods();
-    let all: Vec<&str> = all.iter().map(String::as_str).collect();
-    let mut printed = report("mujoco", &["bc", "spar"]);
-    printed.extend(report("mujoco", &all));
-    for line in quoted("README.md", "## The table") {
-        assert!(printed.contains(&line), "README.md quotes\n{line}");
+    for line in quoted {
+        assert!(printed.contains(line), "{file} quotes\n{line}");
     }
 }
 
 #[test]
-fn the_results_quote_what_a_report_of_the_ablations_prints() {
-    let (suite, _) = published("ablation");
-    let columns: Vec<&str> = suite.methods.iter().map(String::as_str).collect();
-    let printed = report("ablation", &columns);
-    for line in quoted("docs/results.md", "## Is every part needed?") {
-        assert!(printed.contains(&line), "docs/results.md quotes\n{line}");
-    }
+fn the_documents_quote_what_reports_of_the_published_runs_print() {
+    let (suite, runs) = published("mujoco");
+    let all = report("mujoco", &complete(&suite, &runs), "0");
+    quotes("docs/results.md", "## The methods side by side", &all);
+    let mut printed = report("mujoco", &suite.methods, "0,1");
+    printed.extend(all);
+    quotes("README.md", "## The table", &printed);
+    let (suite, runs) = published("ablation");
+    let printed = report("ablation", &complete(&suite, &runs), "0");
+    quotes("docs/results.md", "## Is every part needed?", &printed);
 }
