@@ -49,15 +49,18 @@ other methods are and where they differ from their sources in [baselines.md](bas
 how local data are made in [data.md](data.md). Why a value is what it is stands beside it
 in the suite's file.";
 
+const SETTINGS: &str = "### Settings
+
+A value that differs between tasks is followed by those that have another.";
+
 fn of_suite(suite: &Suite) -> Result<String> {
-    let parts = [
+    let mut parts = vec![
         format!("## Suite {}", suite.name),
         data(suite)?,
         evaluation(suite),
         presets(suite)?,
-        "### Settings\n\nA value that differs between tasks is followed by those that have another.".to_owned(),
+        SETTINGS.to_owned(),
     ];
-    let mut parts = parts.to_vec();
     for name in suite.all_methods() {
         parts.push(method(suite, name.parse()?)?);
     }
