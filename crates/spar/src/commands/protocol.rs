@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let part = if suite.variant.is_empty() {
             of_suite(&suite)
         } else {
-            Ok(of_variants(&suite))
+            of_variants(&suite)
         };
         parts.push(part.with_context(|| file.display().to_string())?);
     }
@@ -267,36 +267,35 @@ fn told(tasks: &BTreeMap<TaskId, String>) -> String {
 }
 
 /// What a suite of variants adds to the one it extends.
-fn of_variants(suite: &Suite) -> String {
+fn of_variants(suite: &Suite) -> Result<String> {
     let tasks: Vec<String> = suite.tasks.iter().map(TaskId::to_string).collect();
-    let rows = suite.variant.iter().map(|(name, variant)| {
+    let mut rows = Vec::new();
+    for (name, variant) in &suite.variant {
         let mut changed = BTreeMap::new();
-        if let Ok(value) = serde_json::to_value(&variant.settings) {
-            flatten("", &value, &mut changed);
-        }
+        flatten("", &serde_json::to_value(&variant.settings)?, &mut changed);
         let changed: Vec<String> = changed
             .into_iter()
             .map(|(setting, value)| format!("`{setting} = {value}`"))
             .collect();
-        vec![
+        let run = match suite.methods.contains(name) {
+            true => "table",
+            false => "by name",
+        };
+        rows.push(vec![
             format!("`{name}`"),
             variant.about.clone(),
             changed.join(", "),
-            match suite.methods.contains(name) {
-                true => "table",
-                false => "by name",
-            }
-            .to_owned(),
-        ]
-    });
+            run.to_owned(),
+        ]);
+    }
     let header = ["variant", "what it is", "settings", "run"].map(str::to_owned);
-    format!(
+    Ok(format!(
         "## Suite {}\n\nSPAR with one thing changed, everything else as above, on {}; each against SPAR on the same tasks, \
          data, seeds and episodes. What the table does not hold is run by name (`--methods bc,spar,NAME`).\n\n{}",
         suite.name,
         tasks.join(", "),
-        table(&header, &rows.collect::<Vec<_>>())
-    )
+        table(&header, &rows)
+    ))
 }
 
 fn statistics() -> String {
@@ -318,7 +317,10 @@ fn statistics() -> String {
 }
 
 fn table(header: &[String], rows: &[Vec<String>]) -> String {
-    let line = |cells: &[String]| format!("| {} |", cells.join(" | "));
+    let line = |cells: &[String]| {
+        let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+        format!("| {} |", cells.join(" | "))
+    };
     let mut lines = vec![line(header), format!("|{}", "---|".repeat(header.len()))];
     lines.extend(rows.iter().map(|row| line(row)));
     lines.join("\n")

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+use expect_test::expect_file;
 use spar_core::{Suite, TaskId};
 use spar_train::{Method, RunSpec, TrainConfig};
 
@@ -78,6 +79,20 @@ fn complete(suite: &Suite, runs: &[(TaskId, String, String)]) -> Vec<String> {
     let mut columns = suite.all_methods();
     columns.retain(|column| suite.tasks.iter().all(|task| has(task, column)));
     columns
+}
+
+/// The figure shows the one task that every variant has been run on.
+#[test]
+fn the_figure_of_sweeps_is_the_published_runs() {
+    let (suite, _) = published("ablation");
+    let folder = Folder::new();
+    let done = folder.spar(&format!(
+        "report --suite {ROOT}/suites/ablation.toml --preset quick --runs {ROOT}/docs/runs/ablation-quick --seeds 0 --tasks halfcheetah-medium-replay --methods {} --out report",
+        suite.all_methods().join(",")
+    ));
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let drawn = String::from_utf8(folder.read("report/plots/sweeps.svg")).unwrap();
+    expect_file!["../../../../docs/sweeps.svg"].assert_eq(&drawn);
 }
 
 /// Demands that section `title` of `file` quotes only what reports printed.
