@@ -1,7 +1,7 @@
 //! The runs the project publishes (`docs/runs`): they are what the suites ask for today,
 //! and what the documents quote of them is what a report of them prints.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use expect_test::expect_file;
 use spar_core::{Suite, TaskId};
@@ -60,25 +60,42 @@ fn published_runs_have_the_settings_their_suite_has_today() {
     }
 }
 
-/// The lines a report of published runs prints, of these columns and seeds.
-fn report(name: &str, columns: &[String], seeds: &str) -> BTreeSet<String> {
+/// What a report of published runs prints, of the columns that have these seeds of every task.
+fn report(name: &str, seeds: &str) -> String {
+    let (suite, runs) = published(name);
+    let whole = |column: &String| {
+        suite.tasks.iter().all(|task| {
+            seeds.split(',').all(|seed| {
+                let end = format!("{task}/{column}/seed-{seed}");
+                runs.iter().any(|(_, _, folder)| folder.ends_with(&end))
+            })
+        })
+    };
+    let mut columns = suite.all_methods();
+    columns.retain(whole);
     let folder = Folder::new();
     let done = folder.spar(&format!(
         "report --suite {ROOT}/suites/{name}.toml --preset quick --runs {ROOT}/docs/runs/{name}-quick --seeds {seeds} --methods {} --out report",
         columns.join(",")
     ));
     assert_eq!(done.code, Some(0), "{}", done.err);
-    let table = String::from_utf8(folder.read("report/table.md")).unwrap();
-    table.lines().map(str::to_owned).collect()
+    String::from_utf8(folder.read("report/table.md")).unwrap()
 }
 
-/// The columns of published runs that every task of the suite has.
-fn complete(suite: &Suite, runs: &[(TaskId, String, String)]) -> Vec<String> {
-    let has =
-        |task: &TaskId, column: &String| runs.iter().any(|(t, c, _)| t == task && c == column);
-    let mut columns = suite.all_methods();
-    columns.retain(|column| suite.tasks.iter().all(|task| has(task, column)));
-    columns
+/// A part of a report: all before its first heading (`summary`), the first table there
+/// (`table`), or the first table under a heading.
+fn part<'a>(report: &'a str, name: &str) -> &'a str {
+    let start = match name {
+        "summary" | "table" => report.find("\n\n"),
+        title => report.find(&format!("\n## {title}\n")),
+    };
+    let start = start.unwrap_or_else(|| panic!("a report has no `{name}`")) + 1;
+    let section = report[start..].split("\n## ").next().unwrap().trim();
+    if name == "summary" {
+        return section;
+    }
+    let is_table = |block: &&str| block.starts_with('|');
+    section.split("\n\n").find(is_table).unwrap()
 }
 
 /// The figure shows the one task that every variant has been run on.
@@ -95,32 +112,32 @@ fn the_figure_of_sweeps_is_the_published_runs() {
     expect_file!["../../../../docs/sweeps.svg"].assert_eq(&drawn);
 }
 
-/// Demands that section `title` of `file` quotes only what reports printed.
-fn quotes(file: &str, title: &str, printed: &BTreeSet<String>) {
-    let text = fs::read_to_string(Path::new(ROOT).join(file)).unwrap();
-    let (_, section) = text
-        .split_once(&format!("{title}\n"))
-        .unwrap_or_else(|| panic!("{file} has no `{title}`"));
-    let section = section.split("\n## ").next().unwrap_or(section);
-    let lines = section.lines();
-    let quoted: Vec<&str> = lines
-        .filter(|line| line.starts_with('|') || line.starts_with("> **"))
-        .collect();
-    assert!(quoted.len() > 5, "{file} quotes nothing in `{title}`");
-    for line in quoted {
-        assert!(printed.contains(line), "{file} quotes\n{line}");
+/// `file` with everything between `<!-- report SUITE SEEDS: PART -->` and `<!-- end -->` as
+/// reports of the published runs print it now.
+fn with_reports(file: &str) -> String {
+    let text = fs::read_to_string(file).unwrap();
+    let mut reports: BTreeMap<&str, String> = BTreeMap::new();
+    let mut written = String::new();
+    let mut rest = text.as_str();
+    while let Some((before, after)) = rest.split_once("<!-- report ") {
+        let (marker, after) = after.split_once(" -->\n").unwrap();
+        let (of, name) = marker.split_once(": ").unwrap();
+        let (suite, seeds) = of.split_once(' ').unwrap();
+        let report = reports.entry(of).or_insert_with(|| report(suite, seeds));
+        let part = part(report, name);
+        written += &format!("{before}<!-- report {marker} -->\n\n{part}\n\n");
+        rest = &after[after.find("<!-- end -->").unwrap()..];
     }
+    assert!(!reports.is_empty(), "{file} quotes no report");
+    written + rest
 }
 
+/// `UPDATE_EXPECT=1 cargo xtask test quote` writes the tables anew.
 #[test]
 fn the_documents_quote_what_reports_of_the_published_runs_print() {
-    let (suite, runs) = published("mujoco");
-    let all = report("mujoco", &complete(&suite, &runs), "0");
-    quotes("docs/results.md", "## The methods side by side", &all);
-    let mut printed = report("mujoco", &suite.methods, "0,1");
-    printed.extend(all);
-    quotes("README.md", "## The table", &printed);
-    let (suite, runs) = published("ablation");
-    let printed = report("ablation", &complete(&suite, &runs), "0");
-    quotes("docs/results.md", "## Is every part needed?", &printed);
+    for file in ["README.md", "docs/results.md"] {
+        let path = Path::new(ROOT).join(file);
+        let text = with_reports(path.to_str().unwrap());
+        expect_file![path].assert_eq(&text);
+    }
 }
