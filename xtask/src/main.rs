@@ -8,6 +8,8 @@ mod behavior;
 mod bench;
 mod cargo;
 mod demo;
+#[cfg(test)]
+mod documents;
 mod execute;
 mod fetch;
 mod generate;

@@ -7,13 +7,13 @@ use std::{collections::BTreeMap, fs, process::Command};
 use toml::{Table, Value};
 
 /// A text file of the checkout.
-struct Source {
-    path: String,
-    text: String,
+pub(crate) struct Source {
+    pub(crate) path: String,
+    pub(crate) text: String,
 }
 
 impl Source {
-    fn is(&self, extension: &str) -> bool {
+    pub(crate) fn is(&self, extension: &str) -> bool {
         self.path.ends_with(extension)
     }
 
@@ -34,7 +34,7 @@ impl Source {
 }
 
 /// Text files git knows or would add.
-fn sources() -> Vec<Source> {
+pub(crate) fn sources() -> Vec<Source> {
     let output = Command::new("git")
         .args([
             "ls-files",
@@ -64,12 +64,12 @@ fn sources() -> Vec<Source> {
         .collect()
 }
 
-fn rust() -> impl Iterator<Item = Source> {
+pub(crate) fn rust() -> impl Iterator<Item = Source> {
     sources().into_iter().filter(|source| source.is(".rs"))
 }
 
 #[track_caller]
-fn assert_none(found: Vec<String>, rule: &str) {
+pub(crate) fn assert_none(found: Vec<String>, rule: &str) {
     assert!(found.is_empty(), "{rule}:\n  {}", found.join("\n  "));
 }
 
@@ -88,7 +88,7 @@ fn lines_where(
 }
 
 /// Whether `word` stands in `line` with no letter, digit or `_` on either side.
-fn has_word(line: &str, word: &str) -> bool {
+pub(crate) fn has_word(line: &str, word: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || c == '_';
     line.match_indices(word)
         .any(|(at, _)| !line[..at].ends_with(part) && !line[at + word.len()..].starts_with(part))

@@ -1,0 +1,110 @@
+//! Documents age when what they point at moves. These tests hold every link of every
+//! page, and every name `docs/fidelity.md` gives as a place or a proof, to the tree.
+#![allow(clippy::unwrap_used)]
+
+use crate::tidy::{Source, assert_none, has_word, rust, sources};
+
+/// Targets of a page's links, `[..](target)`, without those on the net.
+fn links(page: &str) -> impl Iterator<Item = &str> {
+    page.split("](")
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once(')')?.0))
+        .filter(|target| !target.contains("://"))
+}
+
+/// The anchors GitHub gives a page's headings.
+fn anchors(page: &str) -> Vec<String> {
+    let mut in_code = false;
+    let headings = page.lines().filter(|line| {
+        in_code ^= line.starts_with("```");
+        !in_code && line.starts_with('#')
+    });
+    let kept = |c: char| match c {
+        ' ' => Some('-'),
+        '-' | '_' => Some(c),
+        c => c.is_alphanumeric().then_some(c),
+    };
+    headings
+        .map(|line| line.trim_start_matches('#').trim().to_lowercase())
+        .map(|title| title.chars().filter_map(kept).collect())
+        .collect()
+}
+
+/// Words between backticks that can only be identifiers: those with an underscore.
+fn identifiers(page: &str) -> impl Iterator<Item = &str> {
+    let name = |c: char| c.is_alphanumeric() || c == '_' || c == '…';
+    page.split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(move |word| word.contains('_') && word.chars().all(name))
+}
+
+/// Whether `word`, or something that begins like it where it ends in `…`, is in `line`.
+fn names(line: &str, word: &str) -> bool {
+    match word.strip_suffix('…') {
+        Some(start) => line.contains(start),
+        None => has_word(line, word),
+    }
+}
+
+/// All pages but the template of one that lies in `docs`.
+fn pages() -> Vec<Source> {
+    let mut pages = sources();
+    pages.retain(|source| source.is(".md") && !source.path.starts_with("xtask/"));
+    pages
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut broken = Vec::new();
+    for page in pages() {
+        let from = crate::root().join(&page.path);
+        let anchors_here = anchors(&page.text);
+        for target in links(&page.text) {
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let path = from.parent().unwrap().join(file);
+            let there = match file {
+                "" => Some(anchors_here.clone()),
+                _ if anchor.is_empty() => path.exists().then(Vec::new),
+                _ => std::fs::read_to_string(path)
+                    .ok()
+                    .map(|text| anchors(&text)),
+            };
+            let found = there.is_some_and(|anchors| {
+                anchor.is_empty() || anchors.iter().any(|known| known == anchor)
+            });
+            if !found {
+                broken.push(format!("{}: {target}", page.path));
+            }
+        }
+    }
+    assert_none(broken, "links lead to files and headings that are there");
+}
+
+#[test]
+fn the_proofs_that_fidelity_names_are_there() {
+    let code: Vec<Source> = rust().collect();
+    let page = pages()
+        .into_iter()
+        .find(|page| page.path == "docs/fidelity.md");
+    let page = page.expect("docs/fidelity.md says what is the paper's and what is ours");
+    let known = |word: &str| code.iter().any(|source| names(&source.text, word));
+    assert!(identifiers(&page.text).count() > 20);
+    assert_none(
+        identifiers(&page.text)
+            .filter(|word| !known(word))
+            .map(str::to_owned)
+            .collect(),
+        "docs/fidelity.md names tests, functions and settings that exist; it says what is held by \
+         what, so mend the row as well as the name",
+    );
+}
+
+#[test]
+fn pages_are_taken_apart() {
+    let page = "# A b, c!\n[x](y.md#z)\n```sh\n# no heading\n```\n";
+    assert_eq!(anchors(page), ["a-b-c"]);
+    assert!(links(page).eq(["y.md#z"]));
+    assert!(identifiers("`one_two` `three` `four_…`").eq(["one_two", "four_…"]));
+    assert!(names("fn four_five()", "four_…") && !names("fn one_two_three()", "one_two"));
+}
