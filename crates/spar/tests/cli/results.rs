@@ -132,7 +132,7 @@ fn with_reports(file: &str) -> String {
     written + rest
 }
 
-/// `UPDATE_EXPECT=1 cargo xtask test quote` writes the tables anew.
+/// `UPDATE_EXPECT=1 cargo xtask test --test cli results` writes the tables anew.
 #[test]
 fn the_documents_quote_what_reports_of_the_published_runs_print() {
     for file in ["README.md", "docs/results.md"] {
