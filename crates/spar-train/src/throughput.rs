@@ -19,8 +19,8 @@ use crate::{
 /// Updates per second measured on this machine, for estimates.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Throughput {
-    /// SPAR updates, averaged over fitting and self-imitation in the run's
-    /// proportion; or a baseline's first updates.
+    /// Updates, each phase of the run by its length: SPAR's fitting and self-imitation, or
+    /// a baseline's model of the data and its policy.
     pub updates_per_s: f64,
     /// Anchor updates.
     pub anchor_updates_per_s: f64,
@@ -120,8 +120,16 @@ fn throughput_with<B: Backend>(
     })
 }
 
-/// [`Throughput`] of a baseline: of its first updates, and of its anchor's where it
-/// has one.
+/// Which of `total` updates to time as number `i`, from one: spread evenly over all of
+/// them, however many there turn out to be time for. What a baseline does in an update
+/// depends on the update's number.
+fn spread(i: u64, total: u64) -> u64 {
+    let golden = (5f64.sqrt() - 1.0) / 2.0;
+    1 + ((i as f64 * golden).fract() * total as f64) as u64
+}
+
+/// [`Throughput`] of a baseline: of updates all over its run, and of its anchor's where
+/// it has one.
 fn throughput_of(
     entry: &Entry,
     spec: &RunSpec,
@@ -161,6 +169,7 @@ fn throughput_of(
     };
     let mut learner = entry.start(settings, start)?;
     let updates_per_s = rate(feed.data.batch_size, &mut |step, sample| {
+        let step = spread(step, config.updates);
         Ok(learner.update(step, sample).map(drop)?)
     })?;
     Ok(Throughput {
@@ -173,4 +182,28 @@ fn throughput_of(
             0
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However many are timed, each phase is in them by its length.
+    #[test]
+    fn timed_updates_are_spread_over_the_run() {
+        for timed in [10, 50, 1000] {
+            let steps: Vec<u64> = (0..timed).map(|i| spread(i, 50_000)).collect();
+            assert!(steps.iter().all(|step| (1..=50_000).contains(step)));
+            let share = |upto| steps.iter().filter(|step| **step <= upto).count() as f64;
+            for upto in [10_000, 20_000, 40_000] {
+                let gap = share(upto) / timed as f64 - upto as f64 / 50_000.0;
+                assert!(
+                    gap.abs() <= 1.5 / timed as f64 + 0.01,
+                    "{timed} {upto} {gap}"
+                );
+            }
+            let even = steps.iter().filter(|step| step.is_multiple_of(2)).count() as f64;
+            assert!((even / timed as f64 - 0.5).abs() < 0.3);
+        }
+    }
 }
