@@ -34,9 +34,6 @@ pub(crate) struct Selection {
     pub(crate) settings: BTreeMap<(TaskId, String), Value>,
 }
 
-/// What is asked for to get every method the suite has settings for.
-const ALL: &str = "all";
-
 impl Selection {
     /// The named part of `suite`, on the CPU; an empty list means all of the
     /// suite's table. Methods may also be those the suite only has settings for;
@@ -54,11 +51,8 @@ impl Selection {
         let usage = |e: spar_core::suite::SuiteError| Usage(e.to_string());
         let chosen = suite.preset(preset).map_err(usage)?;
         let tasks = choose(&suite.name, "task", &suite.tasks, tasks)?;
-        let methods = match methods {
-            [] => suite.methods.clone(),
-            [all] if all == ALL => suite.all_methods(),
-            asked => choose(&suite.name, "method", &suite.all_methods(), asked)?,
-        };
+        let asked = suite.asked_methods(methods);
+        let methods = choose(&suite.name, "method", &suite.all_methods(), &asked)?;
         let mut settings = BTreeMap::new();
         for (&task, method) in tasks
             .iter()

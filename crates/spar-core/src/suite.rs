@@ -251,6 +251,16 @@ impl Suite {
         self.methods.iter().chain(others).cloned().collect()
     }
 
+    /// The methods a command line means by `asked`: those of the table if it names none,
+    /// every one there are settings for if it names `all`. Other names are not checked.
+    pub fn asked_methods(&self, asked: &[String]) -> Vec<String> {
+        match asked {
+            [] => self.methods.clone(),
+            [all] if all == "all" => self.all_methods(),
+            asked => asked.to_vec(),
+        }
+    }
+
     /// Whether the method's runs grow out of those of `bc`.
     pub fn anchored(&self, method: &str) -> bool {
         method == "spar"

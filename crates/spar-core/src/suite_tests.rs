@@ -53,6 +53,16 @@ fn later_tables_lie_over_earlier_ones() {
     let without = suite.run_settings("quick", "hopper-medium", "bc").unwrap();
     assert_eq!(without, table);
     assert_eq!(suite.all_methods(), ["bc", "td3bc", "patient"]);
+    let owned = |names: &[&str]| {
+        names
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect::<Vec<_>>()
+    };
+    let asked = |names: &[&str]| suite.asked_methods(&owned(names));
+    assert_eq!(asked(&[]), suite.methods);
+    assert_eq!(asked(&["all"]), suite.all_methods());
+    assert_eq!(asked(&["patient", "bc"]), ["patient", "bc"]);
     assert!(suite.anchored("td3bc") && suite.anchored("patient") && !suite.anchored("bc"));
     let error = suite.hyper_parameters("slow", "x").unwrap_err().to_string();
     assert!(error.contains("slow") && error.contains("quick"), "{error}");

@@ -260,3 +260,35 @@ fn log_sum_exp(x: &Tensor) -> Result<Tensor> {
     let sum = below.exp()?.sum(D::Minus1)?;
     sum.log()? + most.squeeze(D::Minus1)?
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use candle_core::Var;
+
+    /// Value and gradient are the definition's in double precision, also where values lie
+    /// so far apart that a weight would be subnormal: there it is none.
+    #[test]
+    fn the_log_sum_exp_is_its_definition() {
+        let rows = [
+            [0.5f32, -1.25, 2.0],
+            [1000.0, 999.0, 905.0],
+            [3.0, -90.0, -3000.0],
+        ];
+        let x = Var::new(&rows, &Device::Cpu).unwrap();
+        let y = log_sum_exp(&x).unwrap();
+        let grad = y.sum_all().unwrap().backward().unwrap();
+        let grad = grad.get(&x).unwrap().to_vec2::<f32>().unwrap();
+        for ((row, y), grad) in rows.iter().zip(y.to_vec1::<f32>().unwrap()).zip(grad) {
+            let most = f64::from(row.iter().copied().fold(f32::MIN, f32::max));
+            let weights = row.map(|x| (f64::from(x) - most).exp());
+            let sum: f64 = weights.iter().sum();
+            assert!((f64::from(y) - most - sum.ln()).abs() < 1e-6 * most.abs().max(1.0));
+            for (weight, grad) in weights.iter().zip(grad) {
+                assert!((weight / sum - f64::from(grad)).abs() < 1e-6, "{row:?}");
+                assert!(grad == 0.0 || grad.is_normal(), "{row:?}");
+            }
+        }
+    }
+}

@@ -58,7 +58,7 @@ struct TableArgs {
     /// Only these tasks
     #[arg(long, value_delimiter = ',')]
     tasks: Vec<TaskId>,
-    /// Only these methods, or variants of the suite
+    /// These methods or variants instead of the table's, or `all` the suite has settings for
     #[arg(long, value_delimiter = ',')]
     methods: Vec<String>,
     /// These seeds instead of the preset's
@@ -92,6 +92,13 @@ fn report(args: &TableArgs) -> Result<()> {
     let suite = Suite::load(&args.suite)?;
     let preset = suite.preset(&args.preset)?;
     let or = |given: &[u64], usual: &[u64]| if given.is_empty() { usual } else { given }.to_vec();
+    let of_suite = |name: String| match suite.variant.contains_key(&name) {
+        true => Ok(name),
+        false => name.parse().map(|m: Method| m.name().to_owned()),
+    };
+    let methods = suite.asked_methods(&args.methods).into_iter().map(of_suite);
+    let methods: Result<_, TrainError> = methods.collect();
+    let methods = methods.map_err(|e| Usage(e.to_string()))?;
     let request = ReportRequest {
         preset: args.preset.clone(),
         runs: args.runs.clone(),
@@ -100,17 +107,7 @@ fn report(args: &TableArgs) -> Result<()> {
         } else {
             args.tasks.clone()
         },
-        methods: if args.methods.is_empty() {
-            suite.methods.clone()
-        } else {
-            let of_suite = |name: &String| match suite.variant.contains_key(name) {
-                true => Ok(name.clone()),
-                false => name.parse().map(|m: Method| m.name().to_owned()),
-            };
-            let names = args.methods.iter().map(of_suite);
-            let names: Result<_, TrainError> = names.collect();
-            names.map_err(|e| Usage(e.to_string()))?
-        },
+        methods,
         seeds: or(&args.seeds, &preset.seeds),
         suite,
     };

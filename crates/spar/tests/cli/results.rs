@@ -101,11 +101,9 @@ fn part<'a>(report: &'a str, name: &str) -> &'a str {
 /// The figure shows the one task that every variant has been run on.
 #[test]
 fn the_figure_of_sweeps_is_the_published_runs() {
-    let (suite, _) = published("ablation");
     let folder = Folder::new();
     let done = folder.spar(&format!(
-        "report --suite {ROOT}/suites/ablation.toml --preset quick --runs {ROOT}/docs/runs/ablation-quick --seeds 0 --tasks halfcheetah-medium-replay --methods {} --out report",
-        suite.all_methods().join(",")
+        "report --suite {ROOT}/suites/ablation.toml --preset quick --runs {ROOT}/docs/runs/ablation-quick --seeds 0 --tasks halfcheetah-medium-replay --methods all --out report"
     ));
     assert_eq!(done.code, Some(0), "{}", done.err);
     let drawn = String::from_utf8(folder.read("report/plots/sweeps.svg")).unwrap();
