@@ -34,6 +34,7 @@ use std::{
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use spar_core::printable_lines;
 
 use crate::{
     cargo::{Cargo, selects_no_package},
@@ -103,7 +104,7 @@ impl std::error::Error for Usage {}
 fn main() -> ExitCode {
     let command = Command::parse_from(verbatim(env::args_os().collect()));
     run(command).unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        eprintln!("error: {}", printable_lines(&format!("{error:#}")));
         ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
     })
 }

@@ -102,6 +102,14 @@ impl EnvId {
         }
     }
 
+    /// Whether an episode can end in it before it is cut.
+    pub const fn terminates(self) -> bool {
+        match self {
+            Self::HalfCheetah => false,
+            Self::Hopper | Self::Walker2d | Self::PointMass => true,
+        }
+    }
+
     /// D4RL's reference returns `(ref_min, ref_max)` of a random and an expert
     /// policy (`d4rl/infos.py`, equal for every task of an environment), or
     /// `None` where D4RL defines none.

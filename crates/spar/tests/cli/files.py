@@ -34,10 +34,10 @@ def arrays():
     return {key: np.array(rows[key], kinds.get(key, np.float32)) for key in keys}
 
 
-def write(name, change=lambda a: None, **options):
+def write(name, change=lambda a: None, libver="earliest", **options):
     data = arrays()
     change(data)
-    with h5py.File(FOLDER / name, "w") as file:
+    with h5py.File(FOLDER / name, "w", libver=libver) as file:
         for key, values in data.items():
             file.create_dataset(key, data=values, **options)
 
@@ -57,6 +57,8 @@ def short(a):
 FOLDER.mkdir(exist_ok=True)
 write("sound.hdf5")
 write("packed.hdf5", compression="gzip", chunks=True, shuffle=True)
+# Of this one every byte that means something has a checksum.
+write("checked.hdf5", libver="latest", compression="gzip", chunks=True, fletcher32=True)
 write("nan.hdf5", nan)
 write("missing.hdf5", missing)
 write("shape.hdf5", short)

@@ -4,10 +4,13 @@
 
 mod bad_input;
 mod data;
+mod data_mutants;
 mod demo;
 mod fetch;
 mod hostile;
 mod minari;
+#[path = "../../../../tests/support/mutants.rs"]
+mod mutants;
 mod names;
 mod plain_policies;
 mod protocol;
