@@ -9,6 +9,7 @@ fn suite() -> Suite {
             seeds: vec![0, 1],
             eval_episodes: 1,
             data_rows: 10,
+            verdict: true,
             train: Default::default(),
             method: Default::default(),
         };

@@ -368,7 +368,8 @@ pub(crate) fn suite_file(root: &Path, name: &str) -> Result<PathBuf> {
         return Ok(std::path::absolute(given)?);
     }
     let folder = root.join("suites");
-    let file = folder.join(name).with_extension("toml");
+    // Not `with_extension`: a suite's name may hold a dot.
+    let file = folder.join(format!("{name}.toml"));
     if file.is_file() {
         return Ok(file);
     }

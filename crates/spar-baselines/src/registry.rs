@@ -1,5 +1,6 @@
 //! Every method by name.
 
+use spar_core::suite::overlay;
 use toml::Table;
 
 use crate::{
@@ -117,27 +118,12 @@ fn parse<M: Baseline>(table: Table) -> Result<M::Config, SettingsError> {
     };
     let whole = Table::try_from(M::Config::default());
     let mut whole = whole.map_err(|e| wrong(e.to_string()))?;
-    overlay(&mut whole, table);
+    overlay(&mut whole, &table);
     let config = whole.try_into();
     let config: M::Config = config.map_err(|e: toml::de::Error| wrong(e.to_string()))?;
     config.data().check()?;
     config.check()?;
     Ok(config)
-}
-
-/// Lays `over` over `base`: tables merge, values replace, and so do the tables
-/// that are choices, of which a half would be none.
-fn overlay(base: &mut Table, over: Table) {
-    for (key, value) in over {
-        match (base.get_mut(&key), value) {
-            (Some(toml::Value::Table(below)), toml::Value::Table(above)) if key == "data" => {
-                overlay(below, above);
-            }
-            (_, value) => {
-                base.insert(key, value);
-            }
-        }
-    }
 }
 
 fn settings<M: Baseline>(table: Table) -> Result<Table, SettingsError> {

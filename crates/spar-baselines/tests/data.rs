@@ -134,6 +134,57 @@ fn a_minibatch_is_of_the_transitions_its_index_names() {
     assert_eq!(ends, [2, 4, 7]);
 }
 
+/// A suite lays tables over one another without their types: it has to know which hold
+/// a choice. serde tells them apart by what it says to a key that is not theirs.
+#[test]
+fn suites_know_every_table_that_holds_a_choice() {
+    let mut seen = std::collections::BTreeSet::new();
+    let hubl = "data.hubl = { alpha = 0.1, blend = 'rank' }\n";
+    let keep = "data.keep = { fraction = 0.1, discount = 0.9 }\n";
+    let affine = "data.rewards.affine = { scale = 1.0, shift = 0.0 }\n";
+    for entry in spar_baselines::METHODS {
+        let text = format!("{hubl}{keep}{affine}");
+        let whole = entry.settings(toml::from_str(&text).unwrap()).unwrap();
+        for path in tables(&whole) {
+            let mut strange = whole.clone();
+            let table = path.iter().fold(&mut strange, |table, key| {
+                table[*key].as_table_mut().unwrap()
+            });
+            table.insert("strange".to_owned(), 1.into());
+            let said = entry.settings(strange).unwrap_err().to_string();
+            let name = *path.last().unwrap();
+            let choice = !said.contains("unknown field");
+            let inside = path.iter().rev().skip(1).any(|key| *key == "rewards");
+            let known = spar_core::suite::CHOICES.contains(&name);
+            assert!(
+                inside || choice == known,
+                "{}: {path:?}: {said}",
+                entry.name
+            );
+            seen.insert(name.to_owned());
+        }
+    }
+    assert!(
+        seen.contains("rewards") && seen.contains("hubl"),
+        "{seen:?}"
+    );
+}
+
+/// The keys that lead to each table below `table`.
+fn tables(table: &Table) -> Vec<Vec<&str>> {
+    let below = table.iter().filter_map(|(key, value)| {
+        let inner = tables(value.as_table()?).into_iter();
+        let inner = inner.map(|path| [vec![key.as_str()], path].concat());
+        Some(
+            [vec![key.as_str()]]
+                .into_iter()
+                .chain(inner)
+                .collect::<Vec<_>>(),
+        )
+    });
+    below.flatten().collect()
+}
+
 #[test]
 fn what_a_table_does_not_name_is_the_methods_own() {
     let iql = find("iql").unwrap();
@@ -151,6 +202,12 @@ fn what_a_table_does_not_name_is_the_methods_own() {
     // A choice replaces the other, it is not laid over it.
     let affine = settings("data.rewards.affine = { scale = 1.0, shift = 0.0 }").unwrap();
     assert!(affine["data"]["rewards"].get("range").is_none());
+    let keep = find("bc10")
+        .unwrap()
+        .settings(toml::from_str("data.keep.fraction = 0.2").unwrap());
+    let keep = keep.unwrap()["data"]["keep"].clone();
+    assert_eq!(keep["fraction"].as_float(), Some(0.2));
+    assert_eq!(keep["discount"].as_float(), Some(0.99));
     for (text, named) in [
         (
             "expectile = 1.0",

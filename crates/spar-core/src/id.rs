@@ -294,6 +294,30 @@ mod tests {
         assert_eq!(EnvId::PointMass.normalized_score(1.0), None);
     }
 
+    /// `d4rl/infos.py`: `REF_MIN_SCORE` and `REF_MAX_SCORE` of each environment's tasks,
+    /// the mean returns of a random and of an expert policy.
+    #[test]
+    fn a_random_policy_scores_zero_and_an_expert_a_hundred() {
+        let references = [
+            ("halfcheetah", -280.178953, 12135.0),
+            ("hopper", -20.272305, 3234.3),
+            ("walker2d", 1.629008, 4592.3),
+        ];
+        let known = |env: &&EnvId| env.reference_returns().is_some();
+        assert_eq!(EnvId::ALL.iter().filter(known).count(), references.len());
+        for (name, random, expert) in references {
+            let env: EnvId = name.parse().unwrap();
+            let close = |got: Option<f64>, want: f64| {
+                let got = got.unwrap();
+                assert!((got - want).abs() < 1e-9, "{name}: {got}, expected {want}");
+            };
+            close(env.normalized_score(random), 0.0);
+            close(env.normalized_score(expert), 100.0);
+            close(env.normalized_score(0.5 * (random + expert)), 50.0);
+            close(env.normalized_score(2.0 * expert - random), 200.0);
+        }
+    }
+
     #[test]
     fn minari_s_data_have_no_reference_scores() {
         let of = |origin| DatasetIdentity {

@@ -9,6 +9,7 @@
 pub mod files;
 pub mod id;
 pub mod memory;
+pub mod names;
 pub mod policy;
 pub mod printable;
 pub mod record;

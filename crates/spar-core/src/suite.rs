@@ -2,15 +2,19 @@
 //! hyper-parameters. `xtask` reads them to plan, `spar-train` to configure a
 //! run; the hyper-parameters themselves are typed where they are used.
 
-use std::{cmp::Ordering, collections::BTreeMap, fs, io, path::Path};
+use std::{cmp::Ordering, collections::BTreeMap, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use crate::{
-    files::in_file,
     id::{Origin, TaskId},
+    names,
 };
+
+mod extends;
+
+pub use extends::{CHOICES, overlay};
 
 /// A suite file, as in `suites/mujoco.toml`; one with `extends = "mujoco"` is laid over
 /// that file beside it.
@@ -97,6 +101,10 @@ pub struct Preset {
     /// Rows of locally generated data: `medium` rows; the other levels follow
     /// from it by D4RL's proportions.
     pub data_rows: usize,
+    /// Whether a verdict follows from its runs: not from runs that are only there to see
+    /// the program at work.
+    #[serde(default = "yes")]
+    pub verdict: bool,
     /// Hyper-parameters this preset changes, typed by `spar-train`.
     #[serde(default)]
     pub train: Table,
@@ -104,6 +112,10 @@ pub struct Preset {
     /// name.
     #[serde(default)]
     pub method: BTreeMap<String, Table>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Why a suite file could not be used.
@@ -165,15 +177,15 @@ impl Suite {
     /// If the file cannot be read, does not parse, or expects scores of what it
     /// does not have.
     pub fn load(path: &Path) -> Result<Self, SuiteError> {
-        let suite: Self = match Self::extension(path)? {
-            None => parse(path)?,
-            Some(table) => table
-                .try_into()
-                .map_err(|e: toml::de::Error| SuiteError::Parse {
-                    path: path.display().to_string(),
-                    why: e.message().replace('\n', " "),
-                })?,
+        let wrong = |why: String| SuiteError::Parse {
+            path: path.display().to_string(),
+            why,
         };
+        let table = extends::table(path)?;
+        let suite: Self = table
+            .try_into()
+            .map_err(|e: toml::de::Error| wrong(e.message().replace('\n', " ")))?;
+        suite.check_names().map_err(wrong)?;
         suite.check_bands()?;
         match suite.stray() {
             None => Ok(suite),
@@ -184,39 +196,6 @@ impl Suite {
                 expected,
             }),
         }
-    }
-
-    /// The suite at `path` laid over the one beside it that its `extends` names, without
-    /// that one's methods, variants and bands, and what it says of tasks this one does
-    /// not have; `None` if it extends none.
-    fn extension(path: &Path) -> Result<Option<Table>, SuiteError> {
-        let mut table: Table = parse(path)?;
-        let Some(name) = table.remove("extends") else {
-            return Ok(None);
-        };
-        let Some(name) = name.as_str() else {
-            return Err(SuiteError::Parse {
-                path: path.display().to_string(),
-                why: format!("`extends` is {name}, expected the name of a suite beside it"),
-            });
-        };
-        let mut merged: Table = parse(&path.with_file_name(name).with_extension("toml"))?;
-        for own in ["methods", "method", "variant", "bands"] {
-            merged.remove(own);
-        }
-        let presets = merged
-            .get_mut("presets")
-            .and_then(toml::Value::as_table_mut);
-        for (_, preset) in presets.into_iter().flatten() {
-            preset.as_table_mut().map(|preset| preset.remove("method"));
-        }
-        if let Some(tasks) = table.get("tasks").and_then(toml::Value::as_array)
-            && let Some(of_tasks) = merged.get_mut("task").and_then(toml::Value::as_table_mut)
-        {
-            of_tasks.retain(|task, _| tasks.iter().any(|kept| kept.as_str() == Some(task)));
-        }
-        overlay(&mut merged, &table);
-        Ok(Some(merged))
     }
 
     /// A table of hyper-parameters that would never be read: its name, of what it
@@ -266,6 +245,35 @@ impl Suite {
         method == "spar"
             || self.variant.contains_key(method)
             || self.method.get(method).is_some_and(|table| table.anchored)
+    }
+
+    /// Refuses names that are none, and variants and methods that are not what they say.
+    fn check_names(&self) -> Result<(), String> {
+        let presets = self.presets.keys().map(|name| ("preset", name));
+        let variants = self.variant.keys().map(|name| ("variant", name));
+        for (what, name) in [("suite", &self.name)]
+            .into_iter()
+            .chain(presets)
+            .chain(variants)
+        {
+            names::check(what, name).map_err(|e| e.to_string())?;
+        }
+        if let Some(taken) = self.variant.keys().find(|name| names::is_method(name)) {
+            return Err(format!(
+                "variant `{taken}` has a method's name; give it another"
+            ));
+        }
+        let unknown = |name: &&String| !names::is_method(name);
+        let columns = self.methods.iter();
+        let columns = columns.filter(|name| !self.variant.contains_key(*name));
+        if let Some(name) = columns.chain(self.method.keys()).find(unknown) {
+            let known = names::METHODS.map(|(name, _)| name).join(", ");
+            return Err(format!(
+                "there is no method and no [variant] `{}`; expected a variant or one of: {known}",
+                name.escape_debug()
+            ));
+        }
+        Ok(())
     }
 
     fn check_bands(&self) -> Result<(), SuiteError> {
@@ -368,14 +376,6 @@ impl Suite {
     }
 }
 
-fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, SuiteError> {
-    let text = fs::read_to_string(path).map_err(|e| in_file(e, path))?;
-    toml::from_str(&text).map_err(|e| SuiteError::Parse {
-        path: path.display().to_string(),
-        why: parse_error(&text, &e),
-    })
-}
-
 /// One line for a parse error of the TOML file `text`, with the line it is in:
 /// toml's own message draws the place over several.
 pub fn parse_error(text: &str, error: &toml::de::Error) -> String {
@@ -384,17 +384,6 @@ pub fn parse_error(text: &str, error: &toml::de::Error) -> String {
         .map_or("", |span| text.get(..span.start).unwrap_or(""));
     let line = before.matches('\n').count() + 1;
     format!("line {line}: {}", error.message().replace('\n', " "))
-}
-
-fn overlay(base: &mut Table, over: &Table) {
-    for (key, value) in over {
-        match (base.get_mut(key), value) {
-            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => overlay(below, above),
-            _ => {
-                base.insert(key.clone(), value.clone());
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use std::fs;
+
 use super::*;
 
 #[test]
@@ -99,9 +101,9 @@ fn a_suite_may_extend_another() {
         toml::from_str("updates = 10\nrectify = { w_fit = 0.0, beta = 0.1 }").unwrap();
     assert_eq!(table, expected);
     assert!(
-        load("extends = 'none'\n")
+        load("extends = 'nowhere'\n")
             .unwrap_err()
-            .contains("none.toml")
+            .contains("nowhere.toml")
     );
     assert!(
         load("extends = 3\n")
@@ -113,6 +115,147 @@ fn a_suite_may_extend_another() {
         error.contains("more.toml") && !error.contains('\n'),
         "{error}"
     );
+}
+
+const LEAST: &str = "eval_seed = 1\ntasks = ['hopper-medium']\n[train]\nupdates = 10\n\
+                     rewards = { range = 1000.0 }\n[presets.p]\ndescription = 'd'\nseeds = [0]\n\
+                     eval_episodes = 2\ndata_rows = 10\n";
+
+#[test]
+fn a_chain_of_suites_is_laid_over_one_another_and_a_circle_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    write("v1.toml", "name = 'wrong'\n");
+    write(
+        "v1.2.toml",
+        &format!("name = 'v1.2'\nmethods = ['bc']\n{LEAST}"),
+    );
+    write(
+        "between.toml",
+        "name = 'between'\nextends = 'v1.2'\nmethods = ['bc', 'x']\ntrain.updates = 20\n\
+         train.batch_size = 3\n[variant.x]\nabout = ''\n",
+    );
+    let last = write(
+        "last.toml",
+        "name = 'last'\nextends = 'between'\nmethods = ['bc']\ntrain.updates = 30\n",
+    );
+    let suite = Suite::load(&last).unwrap();
+    assert_eq!((suite.name.as_str(), suite.eval_seed), ("last", 1));
+    assert!(suite.variant.is_empty(), "variants are the suite's own");
+    let table = suite.hyper_parameters("p", "hopper-medium").unwrap();
+    let expected: Table =
+        toml::from_str("updates = 30\nbatch_size = 3\nrewards.range = 1000.0").unwrap();
+    assert_eq!(table, expected);
+    for (extends, named) in [
+        ("between", "leads back"),
+        ("v1.2/../v1.2", "holds `/`"),
+        ("../elsewhere", "`extends`"),
+        ("none", "means something else"),
+    ] {
+        let path = write(
+            "v1.2.toml",
+            &format!("name = 'v1.2'\nextends = '{extends}'\nmethods = ['bc']\n"),
+        );
+        let error = Suite::load(&path).unwrap_err().to_string();
+        assert!(error.contains(named) && !error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn a_choice_replaces_another_instead_of_being_merged_with_it() {
+    let table = |text: &str| toml::from_str::<Table>(text).unwrap();
+    for (below, over, expected) in [
+        (
+            "d.rewards.range = 10.0",
+            "d.rewards.affine.shift = 1.0",
+            "d.rewards.affine.shift = 1.0",
+        ),
+        (
+            "d.rewards.affine = { scale = 2.0, shift = 1.0 }",
+            "d.rewards.affine.shift = 3.0",
+            "d.rewards.affine = { scale = 2.0, shift = 3.0 }",
+        ),
+        (
+            "d.rewards.range = 10.0",
+            "d.rewards = 'raw'",
+            "d.rewards = 'raw'",
+        ),
+        (
+            "d.rewards = 'raw'",
+            "d.rewards.range = 1.0",
+            "d.rewards.range = 1.0",
+        ),
+        (
+            "d.keep = { fraction = 0.1, discount = 0.9 }",
+            "d.keep.fraction = 0.2",
+            "d.keep = { fraction = 0.2, discount = 0.9 }",
+        ),
+    ] {
+        let mut got = table(below);
+        overlay(&mut got, &table(over));
+        assert_eq!(got, table(expected), "{over} over {below}");
+    }
+    // Through every layer of a suite: method, task, preset.
+    let suite: Suite = toml::from_str(&format!(
+        "name = 's'\nmethods = ['iql']\n{LEAST}\
+         method.iql.data.rewards.affine = {{ scale = 1.0, shift = -1.0 }}\n\
+         [method.iql]\ndata.rewards.range = 1000.0\n\
+         task.hopper-medium.data.rewards = 'raw'\n"
+    ))
+    .unwrap();
+    let own = suite.run_settings("p", "hopper-medium", "iql").unwrap();
+    let expected = table("data.rewards.affine = { scale = 1.0, shift = -1.0 }");
+    assert_eq!(own["method"], expected.into());
+}
+
+#[test]
+fn names_that_leave_their_folder_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.toml");
+    let load = |name: &str, methods: &str, more: &str| {
+        let text = format!("name = {name}\nmethods = [{methods}]\n{LEAST}{more}\n");
+        fs::write(&path, text).unwrap();
+        Suite::load(&path).map_err(|e| e.to_string())
+    };
+    assert!(load("'s'", "'bc', 'x'", "[variant.x]\nabout = ''").is_ok());
+    let variant = |name: &str| format!("[variant.\"{name}\"]\nabout = ''");
+    let escaped = variant("../../../../esc-variant");
+    let (taken, all, dash) = (variant("td3bc"), variant("all"), variant("--help"));
+    let preset = "[presets.\"' onmouseover='x\"]\ndescription = ''\nseeds = [0]\n\
+                  eval_episodes = 1\ndata_rows = 1";
+    for (name, methods, more, named) in [
+        ("'../../escaped'", "'bc'", "", "suite `../../escaped`"),
+        ("'<script>'", "'bc'", "", "suite `<script>` holds `<`"),
+        ("\"a\\nb\"", "'bc'", "", "holds `\\n`"),
+        ("''", "'bc'", "", "suite `` is empty"),
+        ("'.hidden'", "'bc'", "", "begins with `.`"),
+        ("'none'", "'bc'", "", "means something else"),
+        (
+            "'s'",
+            "'bc'",
+            escaped.as_str(),
+            "variant `../../../../esc-variant`",
+        ),
+        ("'s'", "'bc'", &taken, "variant `td3bc` has a method's name"),
+        ("'s'", "'bc'", &all, "variant `all` means something else"),
+        ("'s'", "'bc'", &dash, "begins with `-`"),
+        ("'s'", "'bc'", preset, "preset `\\' onmouseover"),
+        ("'s'", "'../bc'", "", "no method and no [variant] `../bc`"),
+        (
+            "'s'",
+            "'bc'",
+            "[method.\"../x\"]",
+            "no method and no [variant] `../x`",
+        ),
+    ] {
+        let error = load(name, methods, more).unwrap_err();
+        assert!(error.contains(named) && !error.contains('\n'), "{error}");
+        assert!(error.contains("s.toml"), "{error}");
+    }
 }
 
 #[test]

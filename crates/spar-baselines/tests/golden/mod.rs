@@ -96,7 +96,9 @@ impl Case {
     pub(crate) fn sample(&self) -> Sample {
         let replay = self.replay();
         let mut batch = spar_data::Batch::new(ROWS, OBS, ACT);
-        let index: Vec<usize> = (0..ROWS).collect();
+        // Again from the first where the method keeps fewer.
+        let kept = replay.transitions().len();
+        let index: Vec<usize> = (0..ROWS).map(|i| i % kept).collect();
         replay.gather(&index, &mut batch);
         let spar_data::Batch {
             obs,

@@ -1,0 +1,122 @@
+//! Names that become folders, columns and words of a command line: which may be given,
+//! and which are taken by the methods there are.
+
+/// Every method by the name it has on command lines and in files, and by the
+/// literature's. `spar-train` and `spar-baselines` define the methods; this crate cannot
+/// ask them, so a test of `spar` compares the lists.
+pub const METHODS: [(&str, &str); 18] = [
+    ("spar", "SPAR"),
+    ("bc", "BC"),
+    ("bc10", "10%BC"),
+    ("td3bc", "TD3+BC"),
+    ("rebrac", "ReBRAC"),
+    ("iql", "IQL"),
+    ("awac", "AWAC"),
+    ("cql", "CQL"),
+    ("brac-p", "BRAC-p"),
+    ("brac-v", "BRAC-v"),
+    ("bcq", "BCQ"),
+    ("plas", "PLAS"),
+    ("plas-p", "PLAS+P"),
+    ("awr", "AWR"),
+    ("inac", "InAC"),
+    ("rpl", "RPL"),
+    ("hubl-td3bc", "HUBL TD3+BC"),
+    ("hubl-iql", "HUBL IQL"),
+];
+
+/// Words that mean something else where a name may stand: every method, and no suite.
+const RESERVED: [&str; 2] = ["all", "none"];
+
+/// Longest name: a part of a file's name has at most 255 bytes, and others are put
+/// beside it.
+const LONGEST: usize = 64;
+
+/// Why a text is not a name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} `{got}` {why}; expected a name of at most {LONGEST} letters (a-z, A-Z), digits, `.`, `_` and `-`, of which `.` and `-` are not the first", got = got.escape_debug())]
+pub struct NotAName {
+    /// What was to be named, as in `variant`.
+    pub what: &'static str,
+    /// The text.
+    pub got: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// Whether `name` may name `what`: it becomes a folder's name, a column's and an argument.
+///
+/// # Errors
+/// If it is empty, too long, begins with a dot or a dash, means something else, or holds
+/// anything but ASCII letters, digits, `.`, `_` and `-`.
+pub fn check(what: &'static str, name: &str) -> Result<(), NotAName> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let why = match name.chars().find(|&c| !fits(c)) {
+        Some(other) => format!("holds `{}`", other.escape_debug()),
+        None if name.is_empty() => "is empty".to_owned(),
+        None if name.len() > LONGEST => format!("has {} characters", name.len()),
+        None if name.starts_with(['.', '-']) => format!("begins with `{}`", &name[..1]),
+        None if RESERVED.contains(&name) => "means something else".to_owned(),
+        None => return Ok(()),
+    };
+    Err(NotAName {
+        what,
+        got: name.to_owned(),
+        why,
+    })
+}
+
+/// Whether there is a method called `name`.
+pub fn is_method(name: &str) -> bool {
+    METHODS.iter().any(|(known, _)| *known == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_leave_its_folder_or_break_a_line() {
+        for name in [
+            "mujoco",
+            "fit-0_5",
+            "v1.2",
+            "K.2-x",
+            "_own",
+            &"n".repeat(LONGEST),
+        ] {
+            assert_eq!(check("suite", name), Ok(()), "{name}");
+        }
+        let long = "n".repeat(LONGEST + 1);
+        for name in [
+            "",
+            ".",
+            "..",
+            ".hidden",
+            "../up",
+            "a/b",
+            "a\\b",
+            "/root",
+            "-x",
+            "--help",
+            "a b",
+            "a\nb",
+            "a\0",
+            "a\u{1b}[31m",
+            "é",
+            "a|b",
+            "<b>",
+            "a,b",
+            "all",
+            "none",
+            &long,
+        ] {
+            let error = check("variant", name).map_err(|e| e.to_string());
+            let Err(error) = error else {
+                panic!("{name:?} passes for a name");
+            };
+            assert!(error.starts_with("variant `"), "{error}");
+            assert!(!error.contains(char::is_control), "{error:?}");
+        }
+    }
+}

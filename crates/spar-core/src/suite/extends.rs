@@ -1,0 +1,86 @@
+//! Tables laid over tables: one suite file over another, a task's settings over all
+//! tasks', a method's over its defaults.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use toml::{Table, Value};
+
+use super::{Suite, SuiteError, parse_error};
+use crate::{files::in_file, names};
+
+/// Tables that hold one of several choices, by the last part of their name: the keys
+/// are the choices' names, and at most one of them may stand. `spar-baselines` tests that
+/// these are all it has.
+pub const CHOICES: [&str; 1] = ["rewards"];
+
+/// Lays `over` over `base`: tables merge, values replace. Of a table that holds a choice
+/// ([`CHOICES`]) only the choice that `over` names stays.
+pub fn overlay(base: &mut Table, over: &Table) {
+    for (key, value) in over {
+        match (base.get_mut(key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => {
+                if CHOICES.contains(&key.as_str()) {
+                    below.retain(|choice, _| above.contains_key(choice));
+                }
+                overlay(below, above);
+            }
+            _ => {
+                base.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+/// The suite file at `path` as a table: laid over the one beside it that its `extends`
+/// names, if any, without that one's methods, variants and bands, and what it says of
+/// tasks this one does not have. That one may extend another.
+pub(super) fn table(path: &Path) -> Result<Table, SuiteError> {
+    extended(path, &mut Vec::new())
+}
+
+/// [`table`] of a file that those at `above` extend, one the next.
+fn extended(path: &Path, above: &mut Vec<PathBuf>) -> Result<Table, SuiteError> {
+    let wrong = |why: String| SuiteError::Parse {
+        path: path.display().to_string(),
+        why,
+    };
+    let text = fs::read_to_string(path).map_err(|e| in_file(e, path))?;
+    let mut own: Table = toml::from_str(&text).map_err(|e| wrong(parse_error(&text, &e)))?;
+    let Some(name) = own.remove("extends") else {
+        // Read again as what it has to be: an error then has its line.
+        if above.is_empty() {
+            toml::from_str::<Suite>(&text).map_err(|e| wrong(parse_error(&text, &e)))?;
+        }
+        return Ok(own);
+    };
+    let Some(name) = name.as_str() else {
+        let why = format!("`extends` is {name}, expected the name of a suite beside it");
+        return Err(wrong(why));
+    };
+    names::check("`extends`", name).map_err(|e| wrong(e.to_string()))?;
+    above.push(path.to_owned());
+    // A name may hold a dot: it is no extension to be replaced.
+    let base = path.with_file_name(format!("{name}.toml"));
+    if above.contains(&base) {
+        let why = format!("`extends = \"{name}\"` leads back to a suite that extends this one");
+        return Err(wrong(why));
+    }
+    let mut merged = extended(&base, above)?;
+    for left_out in ["methods", "method", "variant", "bands"] {
+        merged.remove(left_out);
+    }
+    let presets = merged.get_mut("presets").and_then(Value::as_table_mut);
+    for (_, preset) in presets.into_iter().flatten() {
+        preset.as_table_mut().map(|preset| preset.remove("method"));
+    }
+    if let Some(tasks) = own.get("tasks").and_then(Value::as_array)
+        && let Some(of_tasks) = merged.get_mut("task").and_then(Value::as_table_mut)
+    {
+        of_tasks.retain(|task, _| tasks.iter().any(|kept| kept.as_str() == Some(task)));
+    }
+    overlay(&mut merged, &own);
+    Ok(merged)
+}
