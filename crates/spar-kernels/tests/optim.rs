@@ -68,6 +68,145 @@ fn adam_with_weight_decay_is_pytorchs_adamw() {
     }
 }
 
+/*
+torch 2.15.0, in double precision:
+
+import torch
+torch.set_default_dtype(torch.float64)
+j = torch.arange(6.0)
+for decay in (0.0, 0.1):
+    p = torch.nn.Parameter(1 - 0.4 * j)
+    kind = torch.optim.AdamW if decay else torch.optim.Adam
+    opt = kind([p], lr=3e-2, weight_decay=decay)
+    for i in range(1, 101):
+        opt.zero_grad()
+        (10 ** (j - 3) * (p ** 2 / 2 + p * torch.cos(i * (j + 1)))).sum().backward()
+        opt.step()
+        if i in (1, 10, 100):
+            print(decay, i, [float(f"{x:.7g}") for x in p.tolist()])
+    print(decay, "m", [float(f"{x:.7g}") for x in opt.state[p]["exp_avg"].tolist()])
+    print(decay, "v", [float(f"{x:.7g}") for x in opt.state[p]["exp_avg_sq"].tolist()])
+*/
+#[test]
+fn a_hundred_steps_of_adam_are_pytorchs() {
+    let expected = [
+        (
+            0.0,
+            [
+                [0.970_000_2, 0.570_000_2, 0.23, -0.17, -0.57, -0.97],
+                [
+                    0.762_470_2,
+                    0.416_685_8,
+                    0.182_538_8,
+                    -0.077_758_68,
+                    -0.386_964_7,
+                    -0.721_292_3,
+                ],
+                [
+                    3.989_066e-4,
+                    -2.943_373e-3,
+                    -1.339_926e-3,
+                    7.922_486e-5,
+                    1.491_607e-3,
+                    -0.033_610_35,
+                ],
+            ],
+            [
+                1.143_084e-5,
+                -5.982_68e-5,
+                -6.906_539e-4,
+                -7.506_767e-3,
+                -0.157_781_2,
+                -19.643_07,
+            ],
+            [
+                6.145_628e-8,
+                5.108_239e-6,
+                4.769_149e-4,
+                0.047_996_3,
+                5.190_268,
+                641.199,
+            ],
+        ),
+        (
+            0.1,
+            [
+                [0.967_000_2, 0.568_200_2, 0.2294, -0.1694, -0.5682, -0.967],
+                [
+                    0.737_202,
+                    0.402_636_1,
+                    0.176_844_1,
+                    -0.074_441_64,
+                    -0.373_322,
+                    -0.695_352_4,
+                ],
+                [
+                    -1.263_4e-3,
+                    -2.275_949e-3,
+                    -9.863_989e-4,
+                    -9.158_091e-5,
+                    8.853_275e-4,
+                    -0.032_108_93,
+                ],
+            ],
+            [
+                6.057_556e-6,
+                -6.031_549e-5,
+                -6.682_273e-4,
+                -7.701_962e-3,
+                -0.157_369_4,
+                -19.188_68,
+            ],
+            [
+                6.012_625e-8,
+                5.078_912e-6,
+                4.764_654e-4,
+                0.047_987_72,
+                5.164_905,
+                629.495_5,
+            ],
+        ),
+    ];
+    for isa in Isa::present() {
+        for (decay, at, m_end, v_end) in expected {
+            let config = AdamConfig::new(3e-2).with_weight_decay(decay);
+            let mut p: Vec<f32> = (0..6).map(|j| 1.0 - 0.4 * j as f32).collect();
+            let (mut m, mut v) = ([0.0f32; 6], [0.0f32; 6]);
+            for i in 1..=100u64 {
+                let slope = |(j, &x): (usize, &f32)| {
+                    let push = (i as f64 * (j as f64 + 1.0)).cos();
+                    (10f64.powi(j as i32 - 3) * (f64::from(x) + push)) as f32
+                };
+                let grad: Vec<f32> = p.iter().enumerate().map(slope).collect();
+                isa.confine(|| adam(&config, i, &mut p, &grad, &mut m, &mut v));
+                let want = match i {
+                    1 => at[0],
+                    10 => at[1],
+                    100 => at[2],
+                    _ => continue,
+                };
+                for (got, want) in p.iter().zip(want) {
+                    let off = (f64::from(*got) - want).abs();
+                    assert!(
+                        off < 3e-6,
+                        "{isa:?}, decay {decay}, step {i}: {got}, PyTorch {want}"
+                    );
+                }
+            }
+            let moments = m.iter().zip(m_end).chain(v.iter().zip(v_end));
+            for (n, (got, want)) in moments.enumerate() {
+                // Of a sum that cancels, what it is a sum of.
+                let size = if n < 6 { v_end[n].sqrt() } else { want };
+                let off = (f64::from(*got) - want).abs();
+                assert!(
+                    off < 3e-6 * size,
+                    "{isa:?}, decay {decay}: {got}, PyTorch {want}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn polyak_moves_by_tau() {
     let mut target = [1.0f32, -1.0];

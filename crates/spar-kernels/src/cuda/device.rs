@@ -175,7 +175,13 @@ pub struct Launch {
 }
 
 /// Runs kernels over buffers of `f32` it owns, one after the other.
-pub trait Device {
+///
+/// # Safety
+/// [`Kernels`](super::Kernels) checks sizes by [`Device::len`] and then lets kernels read
+/// and write by them. So `len` is the number of values that a buffer has memory for, as
+/// long as it lives; [`Device::alloc`] gives one of the length asked for; and a buffer that
+/// is another device's is refused, or means the same here.
+pub unsafe trait Device {
     /// A buffer of `f32` on the device.
     type Buffer: std::fmt::Debug;
 

@@ -1,10 +1,6 @@
 //! A GPU, through the CUDA driver and the run-time compiler.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use cudarc::{
     driver::{
@@ -16,6 +12,7 @@ use cudarc::{
 
 use super::{
     Arg, CudaError, Device, Launch, Limits, THREADS,
+    recorder::Recorder,
     source::{SOURCES, Source},
 };
 
@@ -23,9 +20,9 @@ use super::{
 /// own; only [`Device::read`] waits for it.
 pub struct CudaDevice {
     stream: Arc<CudaStream>,
-    /// While launches are recorded, the buffers they use so far. Held during
-    /// every call on the stream, so that only launches are ever captured.
-    recorded: Mutex<Option<Kept>>,
+    /// Asked before every call on the stream, so that only launches of the thread that
+    /// records them are ever captured.
+    recorder: Recorder<Shared>,
     kernels: HashMap<&'static str, CudaFunction>,
     limits: Limits,
     name: String,
@@ -35,17 +32,41 @@ pub struct CudaDevice {
 #[derive(Debug)]
 pub struct CudaBuffer(
     /// Shared with the recordings that use it.
-    Arc<CudaSlice<f32>>,
+    Shared,
 );
 
-/// The buffers of a recording.
-type Kept = Vec<Arc<CudaSlice<f32>>>;
+type Shared = Arc<CudaSlice<f32>>;
 
 /// Launches captured as a graph.
 pub struct CudaRecording {
     graph: CudaGraph,
     /// What the graph reads and writes lives as long as it.
-    buffers: Kept,
+    buffers: Vec<Shared>,
+    /// The device's it was recorded on.
+    stream: Arc<CudaStream>,
+}
+
+/// Ends a capture whatever comes of it, a panic too.
+struct Capture<'a> {
+    device: &'a CudaDevice,
+    open: bool,
+}
+
+impl Capture<'_> {
+    fn end(&mut self) -> (Result<Option<CudaGraph>, DriverError>, Vec<Shared>) {
+        self.open = false;
+        let stream = &self.device.stream;
+        let stop = || stream.end_capture(sys::CUgraphInstantiate_flags(0));
+        self.device.recorder.end(stop)
+    }
+}
+
+impl Drop for Capture<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            drop(self.end());
+        }
+    }
 }
 
 impl CudaDevice {
@@ -109,7 +130,7 @@ impl CudaDevice {
             name: context.name().map_err(driver)?,
             // The default stream cannot be captured.
             stream: context.new_stream().map_err(driver)?,
-            recorded: Mutex::new(None),
+            recorder: Recorder::new(),
             kernels,
         })
     }
@@ -124,48 +145,43 @@ impl CudaDevice {
     /// # Errors
     /// If one of them failed.
     pub fn synchronize(&self) -> Result<(), CudaError> {
-        let _stream = self.stream_for("a wait")?;
+        let _turn = self.recorder.turn("a wait")?;
         self.stream.synchronize().map_err(driver)
     }
 
-    fn recorded(&self) -> MutexGuard<'_, Option<Kept>> {
-        // What a panic elsewhere left is a list of buffers, whole.
-        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The stream for a call that is no launch, refused while launches are
-    /// recorded: it would become part of the recording, and with it an address
-    /// of the host's or a buffer that is gone by the time it is repeated.
-    fn stream_for(&self, what: &str) -> Result<MutexGuard<'_, Option<Kept>>, CudaError> {
-        let recorded = self.recorded();
-        if recorded.is_some() {
-            return Err(CudaError::Driver(format!(
-                "{what} among launches that are recorded"
-            )));
+    /// Refuses a buffer of another device, whose address would mean something else here.
+    fn own(&self, what: &str, buffer: &CudaBuffer) -> Result<(), CudaError> {
+        if Arc::ptr_eq(buffer.0.stream(), &self.stream) {
+            return Ok(());
         }
-        Ok(recorded)
+        Err(CudaError::Driver(format!(
+            "{what}: a buffer of another device"
+        )))
     }
 
     fn record(
         &self,
         launches: &mut dyn FnMut() -> Result<(), CudaError>,
     ) -> Result<CudaRecording, CudaError> {
-        {
-            let mut recorded = self.stream_for("a recording")?;
+        self.recorder.begin(|| {
             let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
-            self.stream.begin_capture(mode).map_err(driver)?;
-            *recorded = Some(Vec::new());
-        }
+            self.stream.begin_capture(mode).map_err(driver)
+        })?;
+        let mut capture = Capture {
+            device: self,
+            open: true,
+        };
         let launched = launches();
-        // A capture must end, whatever came of it.
-        let mut recorded = self.recorded();
-        let captured = self.stream.end_capture(sys::CUgraphInstantiate_flags(0));
-        let buffers = recorded.take().unwrap_or_default();
+        let (captured, buffers) = capture.end();
         launched?;
         let Some(graph) = captured.map_err(driver)? else {
             return Err(CudaError::Driver("nothing was recorded".to_owned()));
         };
-        Ok(CudaRecording { graph, buffers })
+        Ok(CudaRecording {
+            graph,
+            buffers,
+            stream: Arc::clone(&self.stream),
+        })
     }
 }
 
@@ -206,7 +222,9 @@ impl fmt::Debug for CudaDevice {
     }
 }
 
-impl Device for CudaDevice {
+// SAFETY: a buffer's length is that of its allocation, which never changes, and a buffer
+// of another device is refused wherever one is used.
+unsafe impl Device for CudaDevice {
     type Buffer = CudaBuffer;
     type Recording = CudaRecording;
 
@@ -215,7 +233,7 @@ impl Device for CudaDevice {
     }
 
     fn alloc(&self, len: usize) -> Result<CudaBuffer, CudaError> {
-        let _stream = self.stream_for("a new buffer")?;
+        let _turn = self.recorder.turn("a new buffer")?;
         let zeros = self.stream.alloc_zeros(len).map_err(driver)?;
         Ok(CudaBuffer(Arc::new(zeros)))
     }
@@ -225,6 +243,7 @@ impl Device for CudaDevice {
     }
 
     fn write(&self, values: &[f32], buffer: &mut CudaBuffer) -> Result<(), CudaError> {
+        self.own("a write", buffer)?;
         if values.len() != buffer.0.len() {
             return Err(CudaError::Length {
                 what: "values for a buffer",
@@ -232,10 +251,10 @@ impl Device for CudaDevice {
                 got: values.len(),
             });
         }
-        let _stream = self.stream_for("a write")?;
+        let _turn = self.recorder.turn("a write")?;
         self.stream.context().bind_to_thread().map_err(driver)?;
         let (address, _) = buffer.0.device_ptr(&self.stream);
-        // SAFETY: the buffer is on this stream's device and as long as `values`.
+        // SAFETY: the buffer is this device's own and as long as `values`, checked above.
         // These lie in pageable memory, which the driver has read when it
         // returns; the copy is in the stream's order.
         let copied = unsafe { result::memcpy_htod_async(address, values, self.stream.cu_stream()) };
@@ -243,7 +262,8 @@ impl Device for CudaDevice {
     }
 
     fn read(&self, buffer: &CudaBuffer) -> Result<Vec<f32>, CudaError> {
-        let _stream = self.stream_for("a read")?;
+        self.own("a read", buffer)?;
+        let _turn = self.recorder.turn("a read")?;
         let values = self.stream.clone_dtoh(&*buffer.0).map_err(driver)?;
         self.stream.synchronize().map_err(driver)?;
         Ok(values)
@@ -260,14 +280,12 @@ impl Device for CudaDevice {
             return Err(failed("no such kernel".to_owned()));
         };
         // Another device's address would mean something else here.
-        let ours = |buffer: &CudaBuffer| Arc::ptr_eq(buffer.0.stream(), &self.stream);
-        let foreign = |arg: &Arg<'_, CudaBuffer>| match arg {
-            Arg::Read(buffer) => !ours(buffer),
-            Arg::Write(buffer) => !ours(buffer),
-            _ => false,
-        };
-        if args.iter().any(foreign) {
-            return Err(failed("a buffer of another device".to_owned()));
+        for arg in args {
+            match arg {
+                Arg::Read(buffer) => self.own(kernel, buffer)?,
+                Arg::Write(buffer) => self.own(kernel, buffer)?,
+                _ => {}
+            }
         }
         // All work is on one stream, in order: no event has to be recorded.
         let address = |buffer: &CudaBuffer| buffer.0.device_ptr(&self.stream).0;
@@ -277,14 +295,13 @@ impl Device for CudaDevice {
         let threads = THREADS as u32;
         let bound = self.stream.context().bind_to_thread();
         bound.map_err(driver)?;
-        let mut recorded = self.recorded();
-        if let Some(buffers) = &mut *recorded {
-            buffers.extend(args.iter().filter_map(|arg| match arg {
+        let _turn = self
+            .recorder
+            .launch(args.iter().filter_map(|arg| match arg {
                 Arg::Read(buffer) => Some(Arc::clone(&buffer.0)),
                 Arg::Write(buffer) => Some(Arc::clone(&buffer.0)),
                 _ => None,
             }));
-        }
         // SAFETY: the function and the stream belong to the context just bound
         // and live as long as `self`; the caller vouches that the arguments are
         // the kernel's; their values outlive the call, which copies them. A
@@ -312,7 +329,11 @@ impl Device for CudaDevice {
             Some(recording) => recording,
             None => recording.insert(self.record(launches)?),
         };
-        let _stream = self.stream_for("a graph")?;
+        if !Arc::ptr_eq(&recording.stream, &self.stream) {
+            let why = "a recording of another device".to_owned();
+            return Err(CudaError::Driver(why));
+        }
+        let _turn = self.recorder.turn("a graph")?;
         recording.graph.launch().map_err(driver)
     }
 }

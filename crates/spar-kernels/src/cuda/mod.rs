@@ -34,6 +34,7 @@ mod losses;
 mod network;
 mod optim;
 mod policy;
+mod recorder;
 mod source;
 mod value;
 

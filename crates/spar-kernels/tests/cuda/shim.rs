@@ -230,7 +230,9 @@ impl Drop for Storage {
     }
 }
 
-impl Device for Shim {
+// SAFETY: `len` is that of the allocation, less its guards, and addresses are this
+// process's own, whichever stand-in made the buffer.
+unsafe impl Device for Shim {
     type Buffer = Buffer;
     type Recording = Vec<Recorded>;
 
