@@ -44,28 +44,27 @@ pub enum EnvError {
         /// Its version, or its version number if it names none.
         got: String,
     },
-    /// A model file could not be read.
-    #[error(
-        "{}: cannot read model file: {source}; run `cargo xtask setup` to fetch it",
-        path.display()
-    )]
-    ModelRead {
-        /// The file.
-        path: PathBuf,
-        /// Why.
+    /// A library or model file could not be read.
+    #[error("cannot read the {what} {source}; run `cargo xtask setup` to fetch it")]
+    Unreadable {
+        /// Which of them.
+        what: &'static str,
+        /// The file and why.
         source: io::Error,
     },
-    /// A model file is not the pinned one.
+    /// A library or model file is not the pinned one.
     #[error(
-        "{}: model file: expected sha256 {expected}, got {got}; \
+        "{}: {what}: expected sha256 {expected}, got {got}; \
          delete it and run `cargo xtask setup` to fetch the right one",
         path.display()
     )]
-    ModelHash {
+    Hash {
+        /// Which of them.
+        what: &'static str,
         /// The file.
         path: PathBuf,
         /// Pinned hash.
-        expected: &'static str,
+        expected: String,
         /// Hash of the file.
         got: String,
     },

@@ -14,10 +14,14 @@
 //! Both native parts are looked for as follows, `cargo xtask setup` puts them
 //! there:
 //!
-//! | part | override | else, in the working directory, the program's folder and their ancestors |
+//! | part | override | else, in the program's folder and in the workspace it was built in |
 //! |---|---|---|
 //! | library | file `SPAR_MUJOCO_LIB` | `.spar/native/mujoco-3.17.0/libmujoco.so.3.17.0` |
 //! | models | folder `SPAR_MUJOCO_MODELS` | `.spar/native/models/` |
+//!
+//! Wherever they come from, their bytes are hashed first. A library of another build, as
+//! for another kind of machine, is used if `SPAR_MUJOCO_LIB_SHA256` names its hash. The
+//! working directory is never looked at.
 //!
 //! ```
 //! use spar_core::{EnvId, Stream};

@@ -160,21 +160,37 @@ fn in_child(test: &str) -> Command {
 
 #[test]
 fn mujocos_log_reaches_neither_stderr_nor_the_working_directory() {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.spar/native");
+    // An empty working directory outside the workspace: parts are found without it.
     let folder = tempfile::tempdir().unwrap();
     let mut child = in_child("a_diverged_simulation_is_an_error_and_a_reset_mends_it");
-    // An empty working directory outside the workspace, so name what is used.
-    if std::env::var_os("SPAR_MUJOCO_LIB").is_none() {
-        let library = format!("{root}/mujoco-3.17.0/libmujoco.so.3.17.0");
-        child.env("SPAR_MUJOCO_LIB", library);
-    }
-    if std::env::var_os("SPAR_MUJOCO_MODELS").is_none() {
-        child.env("SPAR_MUJOCO_MODELS", format!("{root}/models"));
-    }
     let output = child.current_dir(folder.path()).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+/// As in a folder of somebody else's files: a library there is code that must not run,
+/// and models there are other physics.
+#[test]
+fn parts_in_the_working_directory_are_not_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let native = folder.path().join(".spar/native");
+    fs::create_dir_all(native.join("mujoco-3.17.0")).unwrap();
+    fs::create_dir_all(native.join("models")).unwrap();
+    fs::write(
+        native.join("mujoco-3.17.0/libmujoco.so.3.17.0"),
+        "no library",
+    )
+    .unwrap();
+    fs::write(native.join("models/hopper.xml"), "<mujoco/>").unwrap();
+    let inner = folder.path().join("deep/er");
+    fs::create_dir_all(&inner).unwrap();
+    for place in [folder.path(), &inner] {
+        let mut child =
+            in_child("an_environment_starts_at_its_rest_pose_with_the_widths_of_its_id");
+        let output = child.current_dir(place).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
 }
 
 #[test]

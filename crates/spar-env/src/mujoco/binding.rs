@@ -9,11 +9,13 @@
 use std::{
     cell::Cell,
     ffi::{CStr, CString, c_char, c_int, c_void},
+    fs::File,
     path::{Path, PathBuf},
     ptr::{self, NonNull},
     sync::Arc,
 };
 
+use super::places::proven;
 use crate::EnvError;
 
 const QPOS: c_int = 1 << 1;
@@ -125,19 +127,33 @@ unsafe fn text(raw: *const c_char) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// The open file by a path of its own: by then its name may stand for another.
+#[cfg(target_os = "linux")]
+fn loadable(file: &File, _: &Path) -> PathBuf {
+    use std::os::fd::AsRawFd;
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn loadable(_: &File, path: &Path) -> PathBuf {
+    path.to_owned()
+}
+
 impl Library {
-    /// Opens `path` and takes over MuJoCo's log.
+    /// Opens `path`, whose bytes hash to `sha256`, and takes over MuJoCo's log.
     ///
     /// # Errors
-    /// If it is no shared library, not MuJoCo, or not 3.17.
-    pub(crate) fn open(path: &Path) -> Result<Self, EnvError> {
+    /// If its bytes are others, it is no shared library, not MuJoCo, or not 3.17.
+    pub(crate) fn open(path: &Path, sha256: &str) -> Result<Self, EnvError> {
         let unusable = |e: libloading::Error| EnvError::Library {
             path: path.to_owned(),
             why: e.to_string(),
         };
-        // SAFETY: opening a library runs its initializers; the user chose this
-        // file or `cargo xtask setup` put it there after checking its hash.
-        let mapped = unsafe { libloading::Library::new(path) }.map_err(unusable)?;
+        let (file, _) = proven("MuJoCo library", path, sha256)?;
+        // SAFETY: opening a library runs its initializers; these are the bytes that
+        // set-up pins, or those the user named by file and hash.
+        let mapped = unsafe { libloading::Library::new(loadable(&file, path)) };
+        let mapped = mapped.map_err(unusable)?;
         // SAFETY: every release of MuJoCo exports `int mj_version(void)`.
         let version = unsafe {
             mapped

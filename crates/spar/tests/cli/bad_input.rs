@@ -281,12 +281,24 @@ fn checkpoints_and_records_that_were_spoilt() {
 fn libraries_that_are_not_the_right_one() {
     let folder = Folder::new();
     let line = "behavior train --env hopper --out run";
-    let with = |library: &str| {
+    // With the hash of the file itself, where it is vouched for.
+    let with = |library: &str, vouched: bool| {
         let mut command = folder.command(line);
-        Done::of(command.env("SPAR_MUJOCO_LIB", folder.path(library)))
+        let library = folder.path(library);
+        if vouched {
+            let hash = spar_core::sha256_file(&library).unwrap();
+            command.env("SPAR_MUJOCO_LIB_SHA256", hash);
+        }
+        Done::of(command.env("SPAR_MUJOCO_LIB", library))
     };
     fs::write(folder.path("garbage.so"), "<html>not found</html>").unwrap();
-    with("garbage.so").fails(
+    let pinned = [
+        "garbage.so",
+        "MuJoCo library: expected sha256 23496b02",
+        "got ",
+    ];
+    with("garbage.so", false).fails(1, &pinned);
+    with("garbage.so", true).fails(
         1,
         &[
             "garbage.so",
@@ -294,7 +306,7 @@ fn libraries_that_are_not_the_right_one() {
             "cargo xtask setup",
         ],
     );
-    with("nowhere.so").fails(1, &["nowhere.so", "not found", "SPAR_MUJOCO_LIB"]);
+    with("nowhere.so", false).fails(1, &["nowhere.so", "not found", "SPAR_MUJOCO_LIB"]);
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/another_version.c");
     let compiled = Command::new("cc")
         .args(["-shared", "-fPIC", "-o"])
@@ -302,7 +314,7 @@ fn libraries_that_are_not_the_right_one() {
         .arg(source)
         .status();
     assert!(compiled.unwrap().success());
-    with("old.so").fails(1, &["old.so", "expected 3.17.x, got", "cargo xtask setup"]);
+    with("old.so", true).fails(1, &["old.so", "expected 3.17.x, got", "cargo xtask setup"]);
 }
 
 /// `--device cuda` where there is no driver.
