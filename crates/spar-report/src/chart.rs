@@ -2,7 +2,11 @@
 //! told from the others.
 
 use plotters::{
-    coord::{Shift, types::RangedCoordf64},
+    coord::{
+        Shift,
+        ranged1d::{BoldPoints, Ranged},
+        types::RangedCoordf64,
+    },
     prelude::*,
     style::text_anchor::{HPos, Pos, VPos},
 };
@@ -141,17 +145,61 @@ pub(crate) struct Axes<'a> {
     pub(crate) x_labels: usize,
     /// And along the second.
     pub(crate) y_labels: usize,
-    pub(crate) x_format: &'a dyn Fn(&f64) -> String,
-    pub(crate) y_format: &'a dyn Fn(&f64) -> String,
+    pub(crate) x_format: Option<Write<'a>>,
+    pub(crate) y_format: Option<Write<'a>>,
 }
 
-/// A whole number, as most axes show.
-pub(crate) fn whole(x: &f64) -> String {
-    format!("{x:.0}")
+/// Writes a number of an axis with this many digits; [`plain`] where an axis names none.
+pub(crate) type Write<'a> = &'a dyn Fn(usize, f64) -> String;
+
+/// A number with `digits` decimals.
+pub(crate) fn plain(digits: usize, x: f64) -> String {
+    let text = format!("{x:.digits$}");
+    match text.strip_prefix('-') {
+        // A zero has no sign.
+        Some(positive) if text.parse() == Ok(0.0) => positive.to_owned(),
+        _ => text,
+    }
+}
+
+/// Most digits an axis shows.
+const MOST_DIGITS: usize = 9;
+
+/// The fewest digits with which all numbers that plotters puts along an axis over `range`,
+/// about `labels` of them, are told apart and, where they are written plainly, right: a
+/// number rounded to another stands at a wrong place.
+pub(crate) fn digits(
+    range: &std::ops::Range<f64>,
+    labels: usize,
+    write: Option<Write<'_>>,
+) -> usize {
+    let points = RangedCoordf64::from(range.clone()).key_points(BoldPoints(labels));
+    let steps = points.windows(2).map(|pair| (pair[1] - pair[0]).abs());
+    let step = steps.fold(f64::INFINITY, f64::min);
+    let fits = |digits: &usize| {
+        let written: Vec<String> = match write {
+            Some(write) => points.iter().map(|&x| write(*digits, x)).collect(),
+            None => points.iter().map(|&x| plain(*digits, x)).collect(),
+        };
+        let right = |(text, x): (&String, &f64)| {
+            let read: Result<f64, _> = text.parse();
+            read.is_ok_and(|read| (read - x).abs() < 0.01 * step)
+        };
+        let mut pairs = written.windows(2);
+        pairs.all(|pair| pair[0] != pair[1])
+            && (write.is_some() || written.iter().zip(&points).all(right))
+    };
+    (0..MOST_DIGITS).find(fits).unwrap_or(MOST_DIGITS)
 }
 
 impl Axes<'_> {
     pub(crate) fn draw(&self, chart: &mut Chart<'_, '_>) -> Drawn<()> {
+        let x_digits = digits(&chart.x_range(), self.x_labels, self.x_format);
+        let y_digits = digits(&chart.y_range(), self.y_labels, self.y_format);
+        let (x_write, y_write) = (
+            self.x_format.unwrap_or(&plain),
+            self.y_format.unwrap_or(&plain),
+        );
         chart
             .configure_mesh()
             .disable_x_mesh()
@@ -160,13 +208,70 @@ impl Axes<'_> {
             .axis_style(GREY)
             .x_labels(self.x_labels)
             .y_labels(self.y_labels)
-            .x_label_formatter(self.x_format)
-            .y_label_formatter(self.y_format)
+            .x_label_formatter(&|x| x_write(x_digits, *x))
+            .y_label_formatter(&|y| y_write(y_digits, *y))
             .label_style((FONT, 15))
             .axis_desc_style((FONT, 16))
             .x_desc(self.x)
             .y_desc(self.y)
             .draw()?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What stands along an axis.
+    fn labels(range: std::ops::Range<f64>, most: usize) -> Vec<String> {
+        let digits = digits(&range, most, None);
+        let points = RangedCoordf64::from(range).key_points(BoldPoints(most));
+        points.iter().map(|&x| plain(digits, x)).collect()
+    }
+
+    #[test]
+    fn no_two_numbers_of_an_axis_are_rounded_to_one() {
+        assert_eq!(labels(0.0..2.1, 6), ["0.0", "0.5", "1.0", "1.5", "2.0"]);
+        assert_eq!(
+            labels(-20.0..105.0, 6),
+            ["-20", "0", "20", "40", "60", "80", "100"]
+        );
+        for exponent in -6..7 {
+            for (low, high) in [
+                (0.0, 1.0),
+                (-1.0, 1.1),
+                (3.0, 4.7),
+                (-0.26, 0.04),
+                (99.0, 100.0),
+            ] {
+                let scale = 10f64.powi(exponent);
+                let found = labels(low * scale..high * scale, 6);
+                let read: Vec<f64> = found.iter().filter_map(|text| text.parse().ok()).collect();
+                assert_eq!(read.len(), found.len());
+                assert!(found.len() > 1, "{found:?}");
+                assert!(read.windows(2).all(|pair| pair[0] < pair[1]), "{found:?}");
+                assert!(
+                    !found
+                        .iter()
+                        .any(|text| text.trim_matches(['-', '0', '.']).is_empty()
+                            && text.starts_with('-')),
+                    "{found:?}"
+                );
+                // The steps are even, as those of the points are.
+                let steps: Vec<f64> = read.windows(2).map(|pair| pair[1] - pair[0]).collect();
+                assert!(
+                    steps.iter().all(|s| (s / steps[0] - 1.0).abs() < 0.05),
+                    "{found:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_zero_has_no_sign() {
+        assert_eq!(plain(1, -0.0), "0.0");
+        assert_eq!(plain(0, -0.4), "0");
+        assert_eq!(plain(1, -0.05), "-0.1");
     }
 }

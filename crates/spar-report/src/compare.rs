@@ -8,7 +8,7 @@ use crate::{
     ReportError, ReportRequest, aggregate, bands, differences, names, published,
     read::Run,
     results::{Cell, Comparison, Missing, Results, SCHEMA, TaskComparison, Verdict},
-    sweeps,
+    sweeps, table,
 };
 
 /// The method the suite exists for, and the anchor it grows out of.
@@ -62,7 +62,11 @@ pub(crate) fn results(request: &ReportRequest, runs: &[Run]) -> Result<Results, 
     let has = |name: &str| results.methods.iter().any(|method| method == name);
     if has(METHOD) && has(ANCHOR) {
         let mut found = comparison(&results, METHOD, ANCHOR, &plan)?;
-        found.sentence = sentence(&results, &found);
+        let preset = request.suite.preset(&request.preset)?;
+        if !preset.verdict || results.seeds.len() == 1 {
+            found.verdict = Verdict::NotGiven;
+        }
+        found.sentence = sentence(&results, &found, preset.verdict);
         results.comparison = Some(found);
     }
     if has(METHOD) {
@@ -166,7 +170,11 @@ pub(crate) fn comparison(
         resamples: plan.resamples,
         bootstrap_seed: plan.seed,
         tasks_compared: compared.len(),
-        tasks_above: tasks.iter().filter(|t| t.difference > Some(0.0)).count(),
+        tasks_above: tasks.iter().filter(|t| t.low > Some(0.0)).count(),
+        tasks_below: tasks
+            .iter()
+            .filter(|t| t.high.is_some_and(|high| high < 0.0))
+            .count(),
         tasks,
         pairs,
         pairs_expected,
@@ -187,7 +195,9 @@ pub(crate) fn episode_scores(cell: &Cell) -> Vec<f64> {
     cell.returns.iter().filter_map(score).collect()
 }
 
-fn sentence(results: &Results, found: &Comparison) -> String {
+/// What follows from a comparison, in words; `given` is whether the suite gives a verdict
+/// on runs of the preset.
+fn sentence(results: &Results, found: &Comparison, given: bool) -> String {
     let (method, asked) = (names::short(&found.method), results.tasks.len());
     let verdict = found.verdict.name();
     let (Some(difference), Some(low), Some(high)) = (found.mean_difference, found.low, found.high)
@@ -208,10 +218,14 @@ fn sentence(results: &Results, found: &Comparison) -> String {
             found.pairs_expected
         );
     }
+    let undecided = found.tasks_compared - found.tasks_above - found.tasks_below;
+    text += &table::others(found.tasks_below, undecided);
     text += &format!(
         "; mean difference {difference:+.1} [{low:+.1}, {high:+.1}] (95% paired interval, hierarchical bootstrap): {verdict}"
     );
-    if results.seeds.len() == 1 {
+    if !given {
+        text += &format!(" (preset {} gives none)", results.preset);
+    } else if results.seeds.len() == 1 {
         text += " (one seed: the interval holds the noise of evaluation episodes, not of training)";
     }
     text

@@ -36,7 +36,7 @@ struct Line {
     return_std: Option<f64>,
     /// Evaluation episodes of each run.
     episodes: Option<usize>,
-    /// Updates of each run.
+    /// Updates of each run's policy: of `bc` those of the anchor, which it is.
     updates: Option<u64>,
     /// Data set id.
     dataset: Option<String>,
@@ -88,7 +88,7 @@ fn lines(results: &Results) -> Vec<Line> {
                 mean_return: first.map(|_| mean(&returns)),
                 return_std: spread(&returns),
                 episodes: first.map(|cell| cell.returns.len()),
-                updates: first.map(|cell| cell.updates),
+                updates: first.map(|cell| cell.policy_updates()),
                 dataset: first.map(|cell| cell.dataset.clone()),
                 dataset_origin: first.map(|cell| cell.dataset_origin.to_string()),
                 dataset_sha256: first.map(|cell| cell.dataset_sha256.clone()),

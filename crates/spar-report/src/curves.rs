@@ -8,7 +8,7 @@ use spar_core::{Origin, TaskId};
 
 use crate::{
     ReportError, ReportRequest,
-    chart::{Area, Axes, Drawn, GREY, Look, RED_INK, builder, svg, text, title, whole},
+    chart::{Area, Axes, Drawn, GREY, Look, RED_INK, builder, plain, svg, text, title},
     compare::ANCHOR,
     legend::Legend,
     names,
@@ -215,8 +215,8 @@ fn draw_task(area: &Area<'_>, curves: &TaskCurves) -> Drawn<()> {
         y: "normalized score",
         x_labels,
         y_labels: 6,
-        x_format: &|x| thousands(*x),
-        y_format: &whole,
+        x_format: Some(&thousands),
+        y_format: None,
     };
     axes.draw(&mut chart)?;
     for curve in &curves.methods {
@@ -288,10 +288,18 @@ impl Curve {
     }
 }
 
-fn thousands(updates: f64) -> String {
+/// Updates as they are spoken of, in thousands and millions.
+fn thousands(digits: usize, updates: f64) -> String {
+    let short = |x: f64| {
+        let text = plain(digits, x);
+        match text.contains('.') {
+            true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+            false => text,
+        }
+    };
     match updates {
-        x if x >= 1e6 => format!("{}M", x / 1e6),
-        x if x >= 1e3 => format!("{}k", x / 1e3),
-        x => format!("{x}"),
+        x if x >= 1e6 => short(x / 1e6) + "M",
+        x if x >= 1e3 => short(x / 1e3) + "k",
+        x => short(x),
     }
 }

@@ -5,7 +5,9 @@ use plotters::{prelude::*, style::FontTransform, style::text_anchor::HPos};
 
 use crate::{
     ReportError,
-    chart::{Area, Axes, COLORS, Drawn, GREY, Look, RED_INK, builder, svg, text, title, whole},
+    chart::{
+        Area, Axes, COLORS, Drawn, GREY, Look, RED_INK, builder, digits, plain, svg, text, title,
+    },
     legend::Legend,
     names, render as render_error,
     results::{Aggregates, Bounded, Profiles, Results},
@@ -216,6 +218,8 @@ fn draw_intervals(area: &Area<'_>, results: &Results, aggregate: &Aggregate) -> 
     let margin = 0.08 * (high - low).max(1.0);
     let (left, right) = (low - margin, high + margin);
     let last = rows.len() as f64 - 0.5;
+    let labels = 6;
+    let shown = digits(&(left..right), labels, None);
     let mut chart = builder(area)
         .y_label_area_size(110)
         .build_cartesian_2d(left..right, last..-0.5)?;
@@ -225,15 +229,9 @@ fn draw_intervals(area: &Area<'_>, results: &Results, aggregate: &Aggregate) -> 
         .light_line_style(TRANSPARENT)
         .bold_line_style(GREY.mix(0.2))
         .axis_style(GREY)
-        .x_labels(6)
+        .x_labels(labels)
         .y_labels(0)
-        .x_label_formatter(&|x| {
-            if right - left < 5.0 {
-                format!("{x:.1}")
-            } else {
-                whole(x)
-            }
-        })
+        .x_label_formatter(&|x| plain(shown, *x))
         .label_style(text(15.0, BLACK, HPos::Center))
         .axis_desc_style(text(16.0, BLACK, HPos::Center))
         .x_desc("normalized score")
@@ -273,8 +271,8 @@ fn draw_profiles(area: &Area<'_>, results: &Results, profiles: &Profiles) -> Dra
         y: "part of runs above it",
         x_labels: 8,
         y_labels: 6,
-        x_format: &whole,
-        y_format: &|y| format!("{y:.1}"),
+        x_format: None,
+        y_format: None,
     }
     .draw(&mut chart)?;
     for profile in &profiles.methods {

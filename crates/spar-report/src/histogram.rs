@@ -4,7 +4,7 @@ use plotters::{prelude::*, style::text_anchor::HPos};
 
 use crate::{
     ReportError,
-    chart::{Axes, COLORS, Drawn, GREY, builder, svg, text, whole},
+    chart::{Axes, COLORS, Drawn, GREY, builder, svg, text},
     render as render_error,
 };
 
@@ -89,14 +89,8 @@ impl Histogram<'_> {
                 x_labels: 8,
                 // Counts are whole: no more numbers than there are.
                 y_labels: (1 + most as usize).min(6),
-                y_format: &whole,
-                x_format: &|x| {
-                    if to - from < 10.0 {
-                        format!("{x:.2}")
-                    } else {
-                        format!("{x:.0}")
-                    }
-                },
+                y_format: None,
+                x_format: None,
             };
             axes.draw(&mut chart)?;
             let style = COLORS[0].mix(0.8).filled();

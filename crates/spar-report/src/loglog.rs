@@ -85,14 +85,17 @@ impl LogLog<'_> {
                 head.draw(&Text::new(words, (64, y), text(15.0, BLACK, HPos::Left)))?;
             }
             let mut chart = builder(&below).build_cartesian_2d(left..right, low..high)?;
-            let power = |x: &f64| format!("{:.1e}", 10f64.powf(*x));
+            let power = |digits: usize, x: f64| {
+                let digits = digits.max(1);
+                format!("{:.digits$e}", 10f64.powf(x))
+            };
             Axes {
                 x: self.x,
                 y: self.y,
                 x_labels: 6,
                 y_labels: 6,
-                x_format: &power,
-                y_format: &power,
+                x_format: Some(&power),
+                y_format: Some(&power),
             }
             .draw(&mut chart)?;
             for (i, (points, guide)) in lines.iter().zip(&guides).enumerate() {

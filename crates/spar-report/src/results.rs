@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 use spar_core::{EnvId, Origin, TaskId};
 use spar_eval::stats::{Estimate, Interval};
 
+use crate::compare::ANCHOR;
+
 /// Version of the schema, raised when a field changes its meaning or goes.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// The whole report as numbers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -304,8 +306,11 @@ pub struct Comparison {
     pub pairs_expected: usize,
     /// Tasks with at least one pair.
     pub tasks_compared: usize,
-    /// Tasks on which the difference is above zero.
+    /// Tasks on which the whole interval of the difference is above zero.
     pub tasks_above: usize,
+    /// Tasks on which it is below zero.
+    #[serde(default)]
+    pub tasks_below: usize,
     /// Mean over the compared tasks of the difference.
     pub mean_difference: Option<f64>,
     /// Lower end of its interval.
@@ -373,6 +378,10 @@ pub enum Verdict {
     /// The interval holds zero, or pairs are missing.
     #[serde(rename = "inconclusive")]
     Inconclusive,
+    /// None is given: with one seed the interval does not hold the noise of training, and
+    /// a suite may say of a preset that its numbers mean nothing.
+    #[serde(rename = "no verdict")]
+    NotGiven,
 }
 
 impl Verdict {
@@ -382,6 +391,7 @@ impl Verdict {
             Self::Supported => "supported",
             Self::NotSupported => "not supported",
             Self::Inconclusive => "inconclusive",
+            Self::NotGiven => "no verdict",
         }
     }
 }
@@ -392,6 +402,17 @@ impl Reason {
         match self {
             Self::NotStarted => "not started",
             Self::Unfinished => "unfinished",
+        }
+    }
+}
+
+impl Cell {
+    /// Gradient updates of the networks that are the method's policy: of `bc` that is the
+    /// anchor itself.
+    pub fn policy_updates(&self) -> u64 {
+        match self.method == ANCHOR && self.updates == 0 {
+            true => self.anchor_updates,
+            false => self.updates,
         }
     }
 }

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 use crate::{
     ReportError,
-    chart::{Area, Axes, Drawn, GREY, Look, builder, text, title, whole},
+    chart::{Area, Axes, Drawn, GREY, Look, builder, text, title},
     compare::METHOD,
     results::{Comparison, Results, Sweep, SweepPoint},
 };
@@ -137,8 +137,6 @@ pub(crate) fn draw(area: &Area<'_>, results: &Results, sweep: &Sweep) -> Drawn<(
     let ends = ends.chain(tasks.iter().flatten().map(|(_, [value, ..])| *value));
     let (low, high) = ends.fold((0.0f64, 0.0f64), |(low, high), y| (low.min(y), high.max(y)));
     let margin = 0.08 * (high - low).max(1.0);
-    let tenths = |y: &f64| format!("{y:.1}");
-    let y_format: &dyn Fn(&f64) -> String = if high - low < 5.0 { &tenths } else { &whole };
     let last = sweep.points.len() as f64 - 0.5;
     let mut chart =
         builder(area).build_cartesian_2d(-0.5..last, (low - margin)..(high + margin))?;
@@ -147,8 +145,8 @@ pub(crate) fn draw(area: &Area<'_>, results: &Results, sweep: &Sweep) -> Drawn<(
         y: "points above SPAR",
         x_labels: 0,
         y_labels: 6,
-        x_format: &whole,
-        y_format,
+        x_format: None,
+        y_format: None,
     }
     .draw(&mut chart)?;
     let zero = [(-0.5, 0.0), (last, 0.0)];

@@ -342,7 +342,7 @@ pub(crate) fn facts(results: &Results) -> Vec<(&'static str, String)> {
         let mut text = format!(
             "{} {}",
             short(method),
-            distinct(of.iter().copied(), |c| c.updates)
+            distinct(of.iter().copied(), Cell::policy_updates)
         );
         if method != ANCHOR && of.iter().any(|cell| cell.anchor_updates > 0) {
             let anchor = distinct(of.iter().copied(), |c| c.anchor_updates);
@@ -441,6 +441,17 @@ pub(crate) fn mixed_devices(results: &Results) -> Option<String> {
 pub(crate) fn remarks(results: &Results) -> impl Iterator<Item = String> {
     let flags = results.flags.iter().map(|flag| flag.words.clone());
     flags.chain(mixed_devices(results))
+}
+
+/// On how many tasks something is not above something else, after on how many it is.
+pub(crate) fn others(below: usize, undecided: usize) -> String {
+    let mut text = String::new();
+    for (on, words) in [(below, "below it"), (undecided, "undecided")] {
+        if on > 0 {
+            let _ = write!(text, ", {words} on {on}");
+        }
+    }
+    text
 }
 
 /// The missing runs in one line, or nothing.

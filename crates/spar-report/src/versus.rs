@@ -278,15 +278,14 @@ fn row(
 /// One line on a method's rows, the last of which is their mean.
 fn verdict(rows: &[Row]) -> Option<String> {
     let (all, tasks) = rows.split_last()?;
-    let above = tasks
-        .iter()
-        .filter(|row| row.difference.value > 0.0)
-        .count();
+    let of = |outcome| tasks.iter().filter(|row| row.outcome == outcome).count();
     let Estimate { value, interval } = all.difference;
     let mut line = format!(
-        "{}: B is above A on {above} of {} tasks; mean difference {value:+.1} [{:+.1}, {:+.1}] (95% paired interval, hierarchical bootstrap): {}",
+        "{}: B is above A on {} of {} tasks{}; mean difference {value:+.1} [{:+.1}, {:+.1}] (95% paired interval, hierarchical bootstrap): {}",
         names::short(&all.method),
+        of(Outcome::BetterB),
         tasks.len(),
+        table::others(of(Outcome::BetterA), of(Outcome::Undecided)),
         interval.low,
         interval.high,
         all.outcome.words()

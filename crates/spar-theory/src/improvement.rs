@@ -215,6 +215,12 @@ fn of_suite(results: &Results) -> Vec<Finding> {
         return vec![Finding::missing(results.suite.clone(), why)];
     };
     let mut findings = Vec::new();
+    // Where the report gives no verdict, none follows here either.
+    let given = comparison.verdict != Verdict::NotGiven;
+    let judge = |low, high| match given {
+        true => judge(low, high),
+        false => Verdict::NotGiven,
+    };
     for task in &comparison.tasks {
         let what = format!("{}: SPAR less its anchor, normalized score", task.task);
         let (Some(value), Some(low), Some(high)) = (task.difference, task.low, task.high) else {

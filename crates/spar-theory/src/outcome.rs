@@ -167,15 +167,16 @@ impl Figure {
     }
 }
 
-/// The verdict of several: one `not supported` decides, then one `inconclusive`.
+/// The verdict of several: one `not supported` decides, then one `inconclusive` or one
+/// that was not given.
 /// Of none, `inconclusive`.
 pub(crate) fn all_of(verdicts: impl IntoIterator<Item = Verdict>) -> Verdict {
     let mut all = None;
     for verdict in verdicts {
         all = Some(match (all, verdict) {
             (Some(Verdict::NotSupported), _) | (_, Verdict::NotSupported) => Verdict::NotSupported,
-            (Some(Verdict::Inconclusive), _) | (_, Verdict::Inconclusive) => Verdict::Inconclusive,
-            _ => Verdict::Supported,
+            (None | Some(Verdict::Supported), Verdict::Supported) => Verdict::Supported,
+            _ => Verdict::Inconclusive,
         });
     }
     all.unwrap_or(Verdict::Inconclusive)
@@ -224,11 +225,14 @@ mod tests {
 
     #[test]
     fn one_no_is_a_no_and_a_blind_rule_says_nothing() {
-        use Verdict::{Inconclusive, NotSupported, Supported};
+        use Verdict::{Inconclusive, NotGiven, NotSupported, Supported};
         let of = |verdicts: &[Verdict], caught| claim(verdicts, caught).verdict;
         assert_eq!(of(&[Supported, Supported], true), Supported);
         assert_eq!(of(&[Supported, Inconclusive], true), Inconclusive);
         assert_eq!(of(&[Inconclusive, NotSupported], true), NotSupported);
+        for verdicts in [[Supported, NotGiven], [NotGiven, Supported], [NotGiven; 2]] {
+            assert_eq!(of(&verdicts, true), Inconclusive);
+        }
         assert_eq!(of(&[NotSupported, Supported], true), NotSupported);
         assert_eq!(of(&[], true), Inconclusive);
         assert_eq!(of(&[Supported], false), Inconclusive);

@@ -144,6 +144,28 @@ fn a_copied_run_is_refused() {
 }
 
 #[test]
+fn returns_that_are_the_same_by_chance_are_no_copy() {
+    let both = |returns: &[f64; 4], clocks: [f64; 2]| {
+        let runs = Runs::complete();
+        for (seed, wall_s) in clocks.into_iter().enumerate() {
+            runs.change("hopper-medium", "spar", seed as u64, |r| {
+                r.returns = returns.to_vec();
+                r.wall_s = wall_s;
+            });
+        }
+        Report::build(&runs.request).map(drop)
+    };
+    for few in [[0.0, 1.0, 1.0, 0.0], [-12.0, 0.5, 0.5, 3.0], [0.1 + 0.2; 4]] {
+        assert!(both(&few, [1.5, 1.75]).is_ok(), "{few:?}");
+        let copied = both(&few, [1.5, 1.5]);
+        assert!(matches!(copied, Err(ReportError::Copied { .. })), "{few:?}");
+    }
+    let fine = [812.374_912_3, 3.25, 0.0, 77.120_001_9];
+    let copied = both(&fine, [1.5, 1.75]);
+    assert!(matches!(copied, Err(ReportError::Copied { .. })));
+}
+
+#[test]
 fn runs_in_the_wrong_folder_are_refused() {
     let misplaced = |edit: &dyn Fn(&mut spar_core::RunRecord)| {
         let runs = Runs::complete();

@@ -158,8 +158,8 @@ fn presets(suite: &Suite) -> Result<String> {
         ]);
     }
     Ok(format!(
-        "### Presets\n\nEvery method has the same number of updates of its own networks; SPAR, and what else \
-         stands on the anchor, has the anchor's before.\n\n{}",
+        "### Presets\n\nEvery method but BC has the same number of updates of its own networks. BC is the \
+         anchor and has the anchor's; SPAR, and what else stands on the anchor, has them before its own.\n\n{}",
         table(&header, &rows)
     ))
 }

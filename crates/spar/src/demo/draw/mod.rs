@@ -160,7 +160,7 @@ fn footer(sheet: &mut Sheet, demo: &Demo) {
         ),
         format!(
             "TD3+BC: published alpha 2.5. AWR: best of 9 settings. SPAR: fit weighed {} beside \
-             self-imitation, the greatest of the suite's three weights; less fit: {}, its usual one.",
+             self-imitation; less fit: {}.",
             demo.spar.w_fit, demo.looser.w_fit
         ),
     ];
