@@ -30,7 +30,13 @@ impl Cargo {
     fn command(&self, args: &[&str]) -> Result<Command> {
         let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(program);
-        command.current_dir(&self.root).args(args);
+        let (what, rest) = args.split_at(args.len().min(1));
+        command.current_dir(&self.root).args(what);
+        // What is built is what Cargo.lock says, or nothing.
+        if what != ["fmt"] {
+            command.arg("--locked");
+        }
+        command.args(rest);
         if let Some(cmake) = &self.cmake {
             let folders = cmake.parent().map(PathBuf::from);
             let path = env::var_os("PATH").unwrap_or_default();
@@ -109,6 +115,21 @@ impl Cargo {
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Runs `deny`, a cargo-deny, over what the workspace depends on, as `deny.toml` says:
+    /// licences, duplicates and sources and, with `advisories`, what RustSec's database on
+    /// GitHub has against it.
+    pub(crate) fn audit(&self, deny: &Path, advisories: bool) -> Result<ExitCode> {
+        let mut command = Command::new(deny);
+        command.current_dir(&self.root).args(["--locked", "check"]);
+        if advisories {
+            command.arg("advisories");
+        }
+        command.args(["licenses", "bans", "sources"]);
+        Ok(exit_code(
+            command.status().context("cannot run cargo-deny")?,
+        ))
     }
 
     /// Builds the program `name` and returns it, wherever cargo puts it. The

