@@ -3,7 +3,6 @@
 
 use std::{
     env,
-    ffi::OsString,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Command, ExitCode, ExitStatus, Stdio},
@@ -15,15 +14,14 @@ use serde_json::Value;
 /// cargo, for the workspace at `root`.
 pub(crate) struct Cargo {
     root: PathBuf,
-    cmake: Option<PathBuf>,
 }
 
 impl Cargo {
-    /// `cmake` is the provisioned one, or `None` to use the machine's.
-    pub(crate) fn new(root: &Path, cmake: Option<PathBuf>) -> Self {
+    /// The workspace at `root`. Builds find cmake by `.cargo/cmake`, which a plain
+    /// `cargo build` asks as well: what the one built need not be built again for the other.
+    pub(crate) fn new(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
-            cmake,
         }
     }
 
@@ -37,14 +35,6 @@ impl Cargo {
             command.arg("--locked");
         }
         command.args(rest);
-        if let Some(cmake) = &self.cmake {
-            let folders = cmake.parent().map(PathBuf::from);
-            let path = env::var_os("PATH").unwrap_or_default();
-            let joined: OsString =
-                env::join_paths(folders.into_iter().chain(env::split_paths(&path)))
-                    .context("the workspace's path cannot stand in PATH")?;
-            command.env("CMAKE", cmake).env("PATH", joined);
-        }
         Ok(command)
     }
 

@@ -128,8 +128,8 @@ fn verbatim(mut words: Vec<OsString>) -> Vec<OsString> {
 fn run(command: Command) -> Result<ExitCode> {
     let root = root();
     let provisioned = || -> Result<Cargo> {
-        let cmake = Setup::here(root).run()?;
-        Ok(Cargo::new(root, cmake))
+        Setup::here(root).run()?;
+        Ok(Cargo::new(root))
     };
     match command {
         Command::Setup => {
@@ -145,14 +145,14 @@ fn run(command: Command) -> Result<ExitCode> {
         // Nothing is built.
         Command::Audit { advisories } => {
             let deny = Setup::here(root).deny()?;
-            Cargo::new(root, None).audit(&deny, advisories)
+            Cargo::new(root).audit(&deny, advisories)
         }
         // Nothing the kernels are made of needs a native part.
-        Command::Sanitize => sanitize::sanitize(root, &Cargo::new(root, None)),
+        Command::Sanitize => sanitize::sanitize(root, &Cargo::new(root)),
         // It plays no environment: nothing but cmake may be missing.
         Command::Demo(options) => demo::demo(&options, || {
-            let cmake = Setup::here(root).build_tools()?;
-            Ok(Cargo::new(root, cmake))
+            Setup::here(root).build_tools()?;
+            Ok(Cargo::new(root))
         }),
         Command::Reproduce(options) => reproduce::reproduce(root, &options, provisioned),
         Command::Bench(options) => bench::bench(root, &options, provisioned),

@@ -43,22 +43,24 @@ pub(crate) struct Setup {
 impl Setup {
     /// Set-up of the workspace at `root` on this machine.
     pub(crate) fn here(root: &Path) -> Self {
+        // The one that .cargo/config.toml names finds what is there or was provided.
+        let own = root.join(".cargo/cmake");
+        let named = env::var_os("CMAKE").is_some_and(|cmake| Path::new(&cmake) != own);
         Self {
             native: root.join(".spar/native"),
             python: "python3".into(),
             mujoco_lib: env::var_os("SPAR_MUJOCO_LIB").map(PathBuf::from),
-            has_cmake: env::var_os("CMAKE").is_some() || runs("cmake"),
+            has_cmake: named || runs("cmake"),
             pinned_platform: cfg!(all(target_os = "linux", target_arch = "x86_64")),
         }
     }
 
-    /// Provides what is missing. Returns the provisioned cmake, if this
-    /// machine has none of its own.
+    /// Provides what is missing.
     ///
     /// # Errors
     /// One line naming the part, why it could not be had, and where to put it
     /// by hand.
-    pub(crate) fn run(&self) -> Result<Option<PathBuf>> {
+    pub(crate) fn run(&self) -> Result<()> {
         match &self.mujoco_lib {
             Some(file) => ensure!(
                 file.is_file(),
@@ -72,20 +74,14 @@ impl Setup {
     }
 
     /// Provides only what compiling needs: enough for commands that play no
-    /// environment. Returns what [`Self::run`] does.
+    /// environment.
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub(crate) fn build_tools(&self) -> Result<Option<PathBuf>> {
-        if self.has_cmake {
-            return Ok(None);
-        }
-        self.provide(&CMAKE)?;
-        match CMAKE.content {
-            Content::Folder { place, program, .. } => {
-                Ok(Some(self.native.join(place).join(program)))
-            }
-            Content::Files(_) => Ok(None),
+    pub(crate) fn build_tools(&self) -> Result<()> {
+        match self.has_cmake {
+            true => Ok(()),
+            false => self.provide(&CMAKE),
         }
     }
 

@@ -242,3 +242,47 @@ fn a_library_of_the_users_own_is_not_fetched() {
     let error = setup.run().unwrap_err().to_string();
     assert!(error.contains("the environments' models"), "{error}");
 }
+
+/// What a plain `cargo build` is built with.
+#[test]
+fn a_plain_build_finds_the_cmake_that_set_up_fetched_or_says_how_to_get_it() {
+    let wrapper = crate::root().join(".cargo/cmake");
+    let Content::Folder { place, program, .. } = &CMAKE.content else {
+        unreachable!("cmake is a folder");
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join(".cargo/cmake");
+    fs::create_dir_all(dir.path().join(".cargo")).unwrap();
+    fs::copy(&wrapper, &copy).unwrap();
+    // Where there is a shim of that name that stands for nothing.
+    let shims = dir.path().join("shims");
+    fs::create_dir_all(&shims).unwrap();
+    let script = |path: &Path, text: &str| {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        make_executable(path).unwrap();
+    };
+    script(&shims.join("cmake"), "exit 127");
+    for tool in ["dirname", "sh"] {
+        script(
+            &shims.join(tool),
+            &format!("exec /usr/bin/env -i PATH=/usr/bin:/bin {tool} \"$@\""),
+        );
+    }
+    let run = || {
+        let mut command = Command::new(&copy);
+        command.arg("--build").env("PATH", &shims).output().unwrap()
+    };
+    let without = run();
+    let said = String::from_utf8_lossy(&without.stderr).into_owned();
+    assert!(!without.status.success());
+    assert!(
+        said.contains("cargo xtask setup") && said.lines().count() == 1,
+        "{said}"
+    );
+    let own = dir.path().join(".spar/native").join(place).join(program);
+    script(&own, "echo own \"$@\"");
+    assert_eq!(run().stdout, b"own --build\n");
+    script(&shims.join("cmake"), "echo machine \"$@\"");
+    assert_eq!(run().stdout, b"machine --build\n");
+}

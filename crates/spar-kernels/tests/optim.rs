@@ -196,7 +196,7 @@ fn a_hundred_steps_of_adam_are_pytorchs() {
             let moments = m.iter().zip(m_end).chain(v.iter().zip(v_end));
             for (n, (got, want)) in moments.enumerate() {
                 // Of a sum that cancels, what it is a sum of.
-                let size = if n < 6 { v_end[n].sqrt() } else { want };
+                let size: f64 = if n < 6 { f64::sqrt(v_end[n]) } else { want };
                 let off = (f64::from(*got) - want).abs();
                 assert!(
                     off < 3e-6 * size,

@@ -1,7 +1,7 @@
 //! Cells suspiciously far from what the suite expects, on either side: a score
 //! far too good is as likely a mistake as one far too bad.
 
-use spar_core::Suite;
+use spar_core::{Suite, printable};
 use spar_eval::stats::mean;
 
 use crate::{
@@ -38,7 +38,8 @@ pub(crate) fn flags(suite: &Suite, results: &Results) -> Vec<Flag> {
                 high,
                 words: format!(
                     "{task} {name}: {score:.1} is suspiciously far {side} the {low:.1} to {high:.1} expected of {preset} runs on {origin} data ({basis})",
-                    preset = results.preset
+                    preset = results.preset,
+                    basis = printable(basis)
                 ),
             });
         }

@@ -233,10 +233,7 @@ mod tests {
     #[test]
     fn no_two_numbers_of_an_axis_are_rounded_to_one() {
         assert_eq!(labels(0.0..2.1, 6), ["0.0", "0.5", "1.0", "1.5", "2.0"]);
-        assert_eq!(
-            labels(-20.0..105.0, 6),
-            ["-20", "0", "20", "40", "60", "80", "100"]
-        );
+        assert_eq!(labels(-20.0..105.0, 6), ["0", "50", "100"]);
         for exponent in -6..7 {
             for (low, high) in [
                 (0.0, 1.0),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use spar_core::printable;
 use spar_eval::stats::{Bootstrap, Pair, paired_difference};
 
 use crate::{
@@ -35,7 +36,7 @@ pub(crate) fn results(request: &ReportRequest, runs: &[Run]) -> Result<Results, 
         schema: SCHEMA,
         suite: request.suite.name.clone(),
         preset: request.preset.clone(),
-        description: request.suite.preset(&request.preset)?.description.clone(),
+        description: printable(&request.suite.preset(&request.preset)?.description).into_owned(),
         commit: commits.into_iter().collect::<Vec<_>>().join(", "),
         generated_by: concat!("spar-report ", env!("CARGO_PKG_VERSION")).to_owned(),
         tasks: request.tasks.clone(),
@@ -76,6 +77,8 @@ pub(crate) fn results(request: &ReportRequest, runs: &[Run]) -> Result<Results, 
     Ok(results)
 }
 
+/// What the report keeps of a finished run. Texts of the record are foreign: no page and no
+/// terminal may act on what stands in them.
 fn cell(run: &Run) -> Option<Cell> {
     let record = &run.outcome.as_ref().ok()?.record;
     Some(Cell {
@@ -85,20 +88,20 @@ fn cell(run: &Run) -> Option<Cell> {
         returns: record.returns.clone(),
         mean_return: record.mean_return(),
         normalized_score: record.normalized_score()?,
-        dataset: record.dataset.id.clone(),
+        dataset: printable(&record.dataset.id).into_owned(),
         dataset_origin: record.dataset.origin,
-        dataset_sha256: record.dataset.sha256.clone(),
+        dataset_sha256: printable(&record.dataset.sha256).into_owned(),
         dataset_rows: record.dataset.rows,
         env: record.env,
-        mujoco_version: record.mujoco_version.clone(),
+        mujoco_version: printable(&record.mujoco_version).into_owned(),
         updates: record.updates,
         anchor_updates: record.anchor_updates,
         eval_seed: record.eval_seed,
         wall_s: record.wall_s,
         threads: record.threads,
-        device: record.device.clone(),
-        commit: record.commit.clone(),
-        command: record.command.clone(),
+        device: printable(&record.device).into_owned(),
+        commit: printable(&record.commit).into_owned(),
+        command: printable(&record.command).into_owned(),
     })
 }
 

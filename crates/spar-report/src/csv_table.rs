@@ -1,6 +1,7 @@
 //! `table.csv`: one line per task and method, for a spreadsheet or a plot.
 
 use serde::Serialize;
+use spar_core::printable;
 use spar_eval::stats::{mean, std};
 
 use crate::{
@@ -57,11 +58,30 @@ struct Line {
 pub(crate) fn render(results: &Results) -> Result<String, ReportError> {
     let failed = |e: &dyn std::fmt::Display| render_error("table.csv", e);
     let mut writer = csv::Writer::from_writer(Vec::new());
-    for line in lines(results) {
+    for mut line in lines(results) {
+        for text in [&mut line.task, &mut line.method] {
+            *text = inert(text);
+        }
+        for text in [
+            &mut line.dataset,
+            &mut line.dataset_sha256,
+            &mut line.device,
+        ] {
+            *text = text.as_deref().map(inert);
+        }
         writer.serialize(line).map_err(|e| failed(&e))?;
     }
     let bytes = writer.into_inner().map_err(|e| failed(&e))?;
     String::from_utf8(bytes).map_err(|e| failed(&e))
+}
+
+/// A foreign text as a spreadsheet's text: it would take one that begins like a formula
+/// for a formula, and compute it.
+fn inert(text: &str) -> String {
+    match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        true => format!("'{}", printable(text)),
+        false => printable(text).into_owned(),
+    }
 }
 
 fn lines(results: &Results) -> Vec<Line> {
@@ -166,5 +186,23 @@ fn status(done: usize, expected: usize) -> &'static str {
         0 => "missing",
         done if done == expected => "complete",
         _ => "partial",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::inert;
+
+    #[test]
+    fn no_foreign_text_is_a_formula() {
+        for (text, written) in [
+            ("=HYPERLINK(\"http://x\")", "'=HYPERLINK(\"http://x\")"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("-1+1", "'-1+1"),
+            ("\t=1", "'\\t=1"),
+            ("hopper-medium-local", "hopper-medium-local"),
+        ] {
+            assert_eq!(inert(text), written);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use spar_core::Suite;
+use spar_core::{Suite, printable};
 use spar_eval::stats::Bootstrap;
 
 use crate::{
@@ -30,7 +30,7 @@ pub(crate) fn of(
         .map(|(name, variant)| {
             let mut comparison = comparison(results, name, METHOD, plan)?;
             comparison.sentence = sentence(results, &comparison);
-            let about = variant.about.clone();
+            let about = printable(&variant.about).into_owned();
             Ok(Difference { about, comparison })
         })
         .collect()

@@ -1,5 +1,7 @@
 //! `table.tex`: the tables for a paper that loads `booktabs`.
 
+use spar_core::printable;
+
 use crate::{
     Results, differences,
     table::{self, Grid},
@@ -12,9 +14,10 @@ pub(crate) fn render(results: &Results) -> String {
     let facts = table::facts(results);
     let mut lines: Vec<String> = facts
         .iter()
-        .map(|(name, value)| format!("% {name}: {}", value.replace(['\n', '\r'], " ")))
+        .map(|(name, value)| format!("% {name}: {}", printable(value)))
         .collect();
-    lines.extend(results.flags.iter().map(|flag| format!("% {}", flag.words)));
+    let flags = results.flags.iter();
+    lines.extend(flags.map(|flag| format!("% {}", printable(&flag.words))));
     let about = |verdict| {
         let sentence = |text: String| format!("{text}.");
         let parts = [
@@ -75,7 +78,7 @@ fn environment(grid: &Grid, caption: &str) -> Vec<String> {
 
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    for c in printable(text).chars() {
         match c {
             '&' | '%' | '$' | '#' | '_' | '{' | '}' => out.extend(['\\', c]),
             '\\' => out += "\\textbackslash{}",
@@ -84,9 +87,12 @@ fn escape(text: &str) -> String {
             // A bracket that opens a cell would be read as the argument of `\\`.
             '[' => out += "{[}",
             ']' => out += "{]}",
+            // Other signs, or none, in TeX's older encodings of fonts.
+            '<' => out += "\\textless{}",
+            '>' => out += "\\textgreater{}",
+            '|' => out += "\\textbar{}",
             '±' => out += "$\\pm$",
             '−' => out += "$-$",
-            '\n' | '\r' => out.push(' '),
             c => out.push(c),
         }
     }
@@ -100,8 +106,13 @@ mod tests {
     #[test]
     fn every_special_character_is_escaped() {
         assert_eq!(
-            escape("a_b & 95% $x #1 {y} ~ ^ \\ ± − [z]\n."),
-            "a\\_b \\& 95\\% \\$x \\#1 \\{y\\} \\textasciitilde{} \\textasciicircum{} \\textbackslash{} $\\pm$ $-$ {[}z{]} ."
+            escape("a_b & 95% $x #1 {y} ~ ^ \\ ± − [z] <|>."),
+            "a\\_b \\& 95\\% \\$x \\#1 \\{y\\} \\textasciitilde{} \\textasciicircum{} \\textbackslash{} $\\pm$ $-$ {[}z{]} \\textless{}\\textbar{}\\textgreater{}."
+        );
+        // A line end would end a comment or, twice, a paragraph.
+        assert_eq!(
+            escape("a\n\nb\u{85}"),
+            "a\\textbackslash{}n\\textbackslash{}nb\\textbackslash{}u\\{85\\}"
         );
     }
 }

@@ -1,6 +1,7 @@
 //! `table.md`, and the same for a terminal.
 
 use comfy_table::{CellAlignment, Table, TableStyle, presets};
+use spar_core::printable;
 
 use crate::{
     Report, Results, differences,
@@ -74,8 +75,8 @@ pub fn render_terminal(report: &Report) -> String {
     let results = &report.results;
     let mut parts = vec![format!(
         "{} {}: {}",
-        results.suite,
-        results.preset,
+        printable(&results.suite),
+        printable(&results.preset),
         table::protocol(results)
     )];
     parts.extend(table::warning(results));
@@ -83,15 +84,16 @@ pub fn render_terminal(report: &Report) -> String {
         &table::scores_grid(results),
         presets::UTF8_FULL_CONDENSED,
         |text, mark| match mark {
-            Some(_) => format!("* {text}"),
-            None => text.to_owned(),
+            Some(_) => format!("* {}", printable(text)),
+            None => printable(text).into_owned(),
         },
     ));
-    parts.extend(table::marks_note(results, "*"));
-    parts.extend(verdict(results));
-    parts.extend(differences::lines(results));
-    parts.extend(table::missing(results));
-    parts.extend(table::remarks(results).map(|line| format!("note: {line}")));
+    let mut lines: Vec<String> = table::marks_note(results, "*").into_iter().collect();
+    lines.extend(verdict(results));
+    lines.extend(differences::lines(results));
+    lines.extend(table::missing(results));
+    lines.extend(table::remarks(results).map(|line| format!("note: {line}")));
+    parts.extend(lines.iter().map(|line| printable(line).into_owned()));
     parts.join("\n") + "\n"
 }
 
@@ -127,15 +129,43 @@ pub(crate) fn draw(
     table.trim_fmt()
 }
 
-/// Keeps names a user chose from breaking a table or turning into markup.
+/// Keeps texts a user or a file chose from breaking a table or turning into markup, HTML
+/// or a link. Escapes of HTML instead of backslashes where a reader of Markdown that is no
+/// CommonMark would pass HTML on.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    let mut before = ' ';
+    for c in printable(text).chars() {
         match c {
-            '|' | '*' | '_' | '`' | '<' | '\\' => out.extend(['\\', c]),
-            '\n' | '\r' => out.push(' '),
+            '<' => out += "&lt;",
+            '>' => out += "&gt;",
+            '&' => out += "&amp;",
+            '|' | '*' | '_' | '`' | '\\' => out.extend(['\\', c]),
+            // What would make a bracket the text of a link.
+            '(' | '[' | ':' if before == ']' => out.extend(['\\', c]),
             c => out.push(c),
         }
+        before = c;
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escape;
+
+    #[test]
+    fn foreign_text_is_neither_markup_nor_html_nor_a_link() {
+        assert_eq!(
+            escape("\"><img src=x onerror=alert(2)> a | b\n](javascript:alert(4))`"),
+            "\"&gt;&lt;img src=x onerror=alert(2)&gt; a \\| b\\\\n]\\(javascript:alert(4))\\`"
+        );
+        assert_eq!(
+            escape("[a][b] *x* &lt; \u{1b}[31m"),
+            "[a]\\[b] \\*x\\* &amp;lt; \\\\u{1b}[31m"
+        );
+        // What every table holds stays as it is.
+        let own = "+1.5 [+1.0, +2.0] ± 0.3 (1/2 seeds); SPAR − BC [95%]";
+        assert_eq!(escape(own), own);
+    }
 }

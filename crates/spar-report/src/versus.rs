@@ -8,7 +8,7 @@ use std::{
 
 use comfy_table::presets;
 use serde::Serialize;
-use spar_core::{RunRecord, TaskId};
+use spar_core::{RunRecord, TaskId, printable};
 use spar_eval::stats::{
     Bootstrap, Estimate, Pair, Scores, StatsError, aggregate_mean, improvement_interval,
     in_parallel, mean, paired_difference,
@@ -184,14 +184,16 @@ impl Versus {
             marks: Default::default(),
         };
         let mut lines = vec![
-            format!("A: {}", self.a.display()),
-            format!("B: {}", self.b.display()),
+            format!("A: {}", printable(&self.a.display().to_string())),
+            format!("B: {}", printable(&self.b.display().to_string())),
             draw(&grid, presets::UTF8_FULL_CONDENSED, |text, _| {
-                text.to_owned()
+                printable(text).into_owned()
             }),
         ];
-        lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
-        lines.extend(self.verdicts.iter().map(|verdict| format!("{verdict}.")));
+        let notes = self.notes.iter();
+        lines.extend(notes.map(|note| format!("note: {}", printable(note))));
+        let verdicts = self.verdicts.iter();
+        lines.extend(verdicts.map(|verdict| format!("{}.", printable(verdict))));
         lines.join("\n") + "\n"
     }
 }

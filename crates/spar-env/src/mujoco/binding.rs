@@ -49,19 +49,26 @@ macro_rules! library {
             $($name: unsafe extern "C" fn($($arg),*) $(-> $ret)?,)+
             // Keeps the code mapped that the pointers above lead to.
             _mapped: libloading::Library,
+            // The loader knows a library by the path it was opened by, which names this
+            // file only as long as it is open; dropped after the above.
+            _file: File,
         }
 
         impl Library {
             /// # Safety
             /// `mapped` must be a libmujoco 3.17, whose functions have the
             /// signatures given in this file.
-            unsafe fn bind(mapped: libloading::Library) -> Result<Self, libloading::Error> {
+            unsafe fn bind(
+                file: File,
+                mapped: libloading::Library,
+            ) -> Result<Self, libloading::Error> {
                 Ok(Self {
                     $(
                         // SAFETY: the caller vouches for the signature.
                         $name: unsafe { *mapped.get(concat!(stringify!($name), "\0").as_bytes())? },
                     )+
                     _mapped: mapped,
+                    _file: file,
                 })
             }
         }
@@ -167,7 +174,7 @@ impl Library {
             });
         }
         // SAFETY: the library says it is MuJoCo 3.17.
-        let library = unsafe { Self::bind(mapped) }.map_err(unusable)?;
+        let library = unsafe { Self::bind(file, mapped) }.map_err(unusable)?;
         // SAFETY: `on_log` has the handler's signature, lives as long as the
         // process, is thread-safe and calls nothing of MuJoCo.
         unsafe { (library.mju_setLogHandler)(on_log) };

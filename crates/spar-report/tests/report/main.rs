@@ -1,6 +1,7 @@
 //! Reports of synthetic run folders: what is printed, what is refused.
 #![allow(clippy::unwrap_used)]
 
+mod foreign;
 mod outputs;
 mod page;
 mod refusals;

@@ -261,7 +261,7 @@ fn results_json_has_the_promised_fields_and_reads_back() {
     let back: Results = serde_json::from_str(&text).unwrap();
     assert_eq!(back, report.results);
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(json["schema"], 1);
+    assert_eq!(json["schema"], 2);
     for key in [
         "suite",
         "preset",
@@ -347,8 +347,8 @@ fn names_cannot_break_a_table() {
     let mut runs = Runs::empty();
     runs.request.methods = vec!["a|b_c&d".to_owned()];
     let report = Report::build(&runs.request).unwrap();
-    assert!(file(&report, "table.md").contains("a\\|b\\_c&d"));
-    assert!(file(&report, "table.tex").contains("a|b\\_c\\&d"));
+    assert!(file(&report, "table.md").contains("a\\|b\\_c&amp;d"));
+    assert!(file(&report, "table.tex").contains("a\\textbar{}b\\_c\\&d"));
     assert!(file(&report, "curves/hopper-medium.svg").contains("a|b_c&amp;d"));
     assert!(report.results.comparison.is_none());
 }

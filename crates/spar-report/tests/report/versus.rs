@@ -37,23 +37,23 @@ fn two_folders_are_compared_pair_by_pair() {
     check(
         &compared(&a, &b),
         expect![[r#"
-        A: RUNS_A
-        B: RUNS_B
-        ┌─────────────────────────┬──────┬──────┬───────────────────┬───────────────────┬─────────┐
-        │                         ┆    A ┆    B ┆       B − A [95%] ┆      P(B above A) ┆   seeds │
-        ╞═════════════════════════╪══════╪══════╪═══════════════════╪═══════════════════╪═════════╡
-        │ halfcheetah-medium BC   ┆ 10.7 ┆ 10.7 ┆ +0.0 [+0.0, +0.0] ┆ 0.50 [0.00, 1.00] ┆       2 │
-        │ hopper-medium BC        ┆ 35.8 ┆ 35.8 ┆ +0.0 [+0.0, +0.0] ┆ 0.50 [0.00, 1.00] ┆       2 │
-        │ walker2d-medium BC      ┆ 27.2 ┆ 27.2 ┆ +0.0 [+0.0, +0.0] ┆ 0.50 [0.00, 1.00] ┆       2 │
-        │ mean BC                 ┆ 24.6 ┆ 24.6 ┆ +0.0 [+0.0, +0.0] ┆ 0.50 [0.25, 0.75] ┆ 6 pairs │
-        │ halfcheetah-medium SPAR ┆ 14.0 ┆ 16.1 ┆ +2.1 [+2.0, +2.2] ┆ 1.00 [1.00, 1.00] ┆       2 │
-        │ hopper-medium SPAR      ┆ 48.4 ┆ 56.4 ┆ +8.0 [+7.5, +8.5] ┆ 1.00 [1.00, 1.00] ┆       2 │
-        │ walker2d-medium SPAR    ┆ 36.1 ┆ 34.3 ┆ -1.7 [-2.1, -1.4] ┆ 0.00 [0.00, 0.00] ┆       2 │
-        │ mean SPAR               ┆ 32.8 ┆ 35.6 ┆ +2.8 [+2.5, +3.0] ┆ 0.67 [0.67, 0.67] ┆ 6 pairs │
-        └─────────────────────────┴──────┴──────┴───────────────────┴───────────────────┴─────────┘
-        BC: B is above A on 0 of 3 tasks; mean difference +0.0 [+0.0, +0.0] (95% paired interval, hierarchical bootstrap): they cannot be told apart.
-        SPAR: B is above A on 2 of 3 tasks; mean difference +2.8 [+2.5, +3.0] (95% paired interval, hierarchical bootstrap): B is better.
-    "#]],
+            A: RUNS_A
+            B: RUNS_B
+            ┌─────────────────────────┬──────┬──────┬───────────────────┬───────────────────┬─────────┐
+            │                         ┆    A ┆    B ┆       B − A [95%] ┆      P(B above A) ┆   seeds │
+            ╞═════════════════════════╪══════╪══════╪═══════════════════╪═══════════════════╪═════════╡
+            │ halfcheetah-medium BC   ┆ 10.7 ┆ 10.7 ┆ +0.0 [+0.0, +0.0] ┆ 0.50 [0.00, 1.00] ┆       2 │
+            │ hopper-medium BC        ┆ 35.8 ┆ 35.8 ┆ +0.0 [+0.0, +0.0] ┆ 0.50 [0.00, 1.00] ┆       2 │
+            │ walker2d-medium BC      ┆ 27.2 ┆ 27.2 ┆ +0.0 [+0.0, +0.0] ┆ 0.50 [0.00, 1.00] ┆       2 │
+            │ mean BC                 ┆ 24.6 ┆ 24.6 ┆ +0.0 [+0.0, +0.0] ┆ 0.50 [0.25, 0.75] ┆ 6 pairs │
+            │ halfcheetah-medium SPAR ┆ 14.0 ┆ 16.1 ┆ +2.1 [+2.0, +2.2] ┆ 1.00 [1.00, 1.00] ┆       2 │
+            │ hopper-medium SPAR      ┆ 48.4 ┆ 56.4 ┆ +8.0 [+7.5, +8.5] ┆ 1.00 [1.00, 1.00] ┆       2 │
+            │ walker2d-medium SPAR    ┆ 36.1 ┆ 34.3 ┆ -1.7 [-2.1, -1.4] ┆ 0.00 [0.00, 0.00] ┆       2 │
+            │ mean SPAR               ┆ 32.8 ┆ 35.6 ┆ +2.8 [+2.5, +3.0] ┆ 0.67 [0.67, 0.67] ┆ 6 pairs │
+            └─────────────────────────┴──────┴──────┴───────────────────┴───────────────────┴─────────┘
+            BC: B is above A on 0 of 3 tasks, undecided on 3; mean difference +0.0 [+0.0, +0.0] (95% paired interval, hierarchical bootstrap): they cannot be told apart.
+            SPAR: B is above A on 2 of 3 tasks, below it on 1; mean difference +2.8 [+2.5, +3.0] (95% paired interval, hierarchical bootstrap): B is better.
+        "#]],
     );
     let found = Versus::of(&a.request.runs, &b.request.runs).unwrap();
     let outcome = |method: &str| {
@@ -88,27 +88,27 @@ fn what_is_not_compared_or_not_alike_is_said() {
     check(
         &compared(&a, &b),
         expect![[r#"
-        A: RUNS_A
-        B: RUNS_B
-        ┌─────────────────────────┬──────┬──────┬───────────────────┬───────────────────┬─────────┐
-        │                         ┆    A ┆    B ┆       B − A [95%] ┆      P(B above A) ┆   seeds │
-        ╞═════════════════════════╪══════╪══════╪═══════════════════╪═══════════════════╪═════════╡
-        │ halfcheetah-medium BC   ┆ 10.7 ┆ 10.7 ┆ +0.0 [+0.0, +0.0] ┆ 0.50 [0.00, 1.00] ┆       2 │
-        │ hopper-medium BC        ┆ 36.6 ┆ 36.6 ┆ +0.0 [+0.0, +0.0] ┆              0.50 ┆       1 │
-        │ walker2d-medium BC      ┆ 27.2 ┆ 27.2 ┆ +0.0 [+0.0, +0.0] ┆ 0.50 [0.00, 1.00] ┆       2 │
-        │ mean BC                 ┆ 24.8 ┆ 24.8 ┆ +0.0 [+0.0, +0.0] ┆              0.50 ┆ 5 pairs │
-        │ halfcheetah-medium SPAR ┆ 14.0 ┆ 16.1 ┆ +2.1 [+2.0, +2.2] ┆ 1.00 [1.00, 1.00] ┆       2 │
-        │ hopper-medium SPAR      ┆ 47.4 ┆ 55.1 ┆ +7.7 [+7.2, +8.1] ┆              1.00 ┆       1 │
-        │ walker2d-medium SPAR    ┆ 36.1 ┆ 34.3 ┆ -1.7 [-2.1, -1.4] ┆ 0.00 [0.00, 0.00] ┆       2 │
-        │ mean SPAR               ┆ 32.5 ┆ 35.1 ┆ +2.7 [+2.5, +2.9] ┆              0.67 ┆ 5 pairs │
-        └─────────────────────────┴──────┴──────┴───────────────────┴───────────────────┴─────────┘
-        note: left out, unfinished in B: hopper-medium SPAR seed 1
-        note: left out, only in B: hopper-medium BC seed 0
-        note: different devices, equal only up to rounding: A cpu, B cuda in walker2d-medium SPAR
-        note: different commits: A 891e40c, B 0000000 in halfcheetah-medium BC, halfcheetah-medium SPAR
-        BC: B is above A on 0 of 3 tasks; mean difference +0.0 [+0.0, +0.0] (95% paired interval, hierarchical bootstrap): they cannot be told apart (one seed somewhere: the interval holds the noise of evaluation episodes, not of training).
-        SPAR: B is above A on 2 of 3 tasks; mean difference +2.7 [+2.5, +2.9] (95% paired interval, hierarchical bootstrap): B is better (one seed somewhere: the interval holds the noise of evaluation episodes, not of training).
-    "#]],
+            A: RUNS_A
+            B: RUNS_B
+            ┌─────────────────────────┬──────┬──────┬───────────────────┬───────────────────┬─────────┐
+            │                         ┆    A ┆    B ┆       B − A [95%] ┆      P(B above A) ┆   seeds │
+            ╞═════════════════════════╪══════╪══════╪═══════════════════╪═══════════════════╪═════════╡
+            │ halfcheetah-medium BC   ┆ 10.7 ┆ 10.7 ┆ +0.0 [+0.0, +0.0] ┆ 0.50 [0.00, 1.00] ┆       2 │
+            │ hopper-medium BC        ┆ 36.6 ┆ 36.6 ┆ +0.0 [+0.0, +0.0] ┆              0.50 ┆       1 │
+            │ walker2d-medium BC      ┆ 27.2 ┆ 27.2 ┆ +0.0 [+0.0, +0.0] ┆ 0.50 [0.00, 1.00] ┆       2 │
+            │ mean BC                 ┆ 24.8 ┆ 24.8 ┆ +0.0 [+0.0, +0.0] ┆              0.50 ┆ 5 pairs │
+            │ halfcheetah-medium SPAR ┆ 14.0 ┆ 16.1 ┆ +2.1 [+2.0, +2.2] ┆ 1.00 [1.00, 1.00] ┆       2 │
+            │ hopper-medium SPAR      ┆ 47.4 ┆ 55.1 ┆ +7.7 [+7.2, +8.1] ┆              1.00 ┆       1 │
+            │ walker2d-medium SPAR    ┆ 36.1 ┆ 34.3 ┆ -1.7 [-2.1, -1.4] ┆ 0.00 [0.00, 0.00] ┆       2 │
+            │ mean SPAR               ┆ 32.5 ┆ 35.1 ┆ +2.7 [+2.5, +2.9] ┆              0.67 ┆ 5 pairs │
+            └─────────────────────────┴──────┴──────┴───────────────────┴───────────────────┴─────────┘
+            note: left out, unfinished in B: hopper-medium SPAR seed 1
+            note: left out, only in B: hopper-medium BC seed 0
+            note: different devices, equal only up to rounding: A cpu, B cuda in walker2d-medium SPAR
+            note: different commits: A 891e40c, B 0000000 in halfcheetah-medium BC, halfcheetah-medium SPAR
+            BC: B is above A on 0 of 3 tasks, undecided on 3; mean difference +0.0 [+0.0, +0.0] (95% paired interval, hierarchical bootstrap): they cannot be told apart (one seed somewhere: the interval holds the noise of evaluation episodes, not of training).
+            SPAR: B is above A on 2 of 3 tasks, below it on 1; mean difference +2.7 [+2.5, +2.9] (95% paired interval, hierarchical bootstrap): B is better (one seed somewhere: the interval holds the noise of evaluation episodes, not of training).
+        "#]],
     );
 }
 

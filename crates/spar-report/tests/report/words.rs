@@ -5,7 +5,7 @@ use expect_test::expect;
 use spar_core::Origin;
 use spar_report::{
     Report, render_terminal,
-    results::{Sweep, SweepPoint},
+    results::{Sweep, SweepPoint, Verdict},
 };
 
 use crate::{check, file, runs::Runs};
@@ -149,15 +149,62 @@ fn verdicts_follow_the_interval() {
     check(
         &verdict(-500.0),
         expect![
-            "SPAR is above its anchor on 0 of 3 tasks; mean difference -10.1 [-10.9, -9.3] (95% paired interval, hierarchical bootstrap): not supported"
+            "SPAR is above its anchor on 0 of 3 tasks, below it on 3; mean difference -10.1 [-10.9, -9.3] (95% paired interval, hierarchical bootstrap): not supported"
         ],
     );
     check(
         &verdict(5.0),
         expect![
-            "SPAR is above its anchor on 3 of 3 tasks; mean difference +0.1 [-0.7, +0.9] (95% paired interval, hierarchical bootstrap): inconclusive"
+            "SPAR is above its anchor on 0 of 3 tasks, undecided on 3; mean difference +0.1 [-0.7, +0.9] (95% paired interval, hierarchical bootstrap): inconclusive"
         ],
     );
+}
+
+#[test]
+fn one_seed_or_a_preset_without_verdict_gives_none() {
+    let page = |runs: &Runs| {
+        let report = Report::build(&runs.request).unwrap();
+        let verdict = report.results.comparison.as_ref().unwrap().verdict;
+        let html = file(&report, "report.html");
+        assert!(!html.contains("class=\"verdict supported\""), "{html}");
+        assert!(html.contains("class=\"verdict no-verdict\""), "{html}");
+        (verdict, file(&report, "table.md"))
+    };
+    let mut runs = Runs::complete();
+    let quick = runs.request.suite.presets.get_mut("quick").unwrap();
+    quick.verdict = false;
+    let (verdict, text) = page(&runs);
+    assert_eq!(verdict, Verdict::NotGiven);
+    assert!(
+        text.contains("no verdict (preset quick gives none)"),
+        "{text}"
+    );
+    let mut runs = Runs::complete();
+    runs.request.seeds = vec![0];
+    let (verdict, text) = page(&runs);
+    assert_eq!(verdict, Verdict::NotGiven);
+    assert!(text.contains("no verdict (one seed: "), "{text}");
+}
+
+#[test]
+fn bc_has_the_updates_of_the_anchor_it_is() {
+    let runs = Runs::complete();
+    runs.change_row("hopper-medium", |r| {
+        if r.method == "bc" {
+            (r.updates, r.anchor_updates) = (0, 5000);
+        }
+    });
+    let report = Report::build(&runs.request).unwrap();
+    let text = file(&report, "table.md");
+    assert!(
+        text.contains("updates: BC 5000; SPAR 20000 (after 5000"),
+        "{text}"
+    );
+    let table = file(&report, "table.csv");
+    let line = table
+        .lines()
+        .find(|line| line.starts_with("hopper-medium,bc"));
+    assert!(line.unwrap().contains(",5000,"), "{line:?}");
 }
 
 #[test]
@@ -181,7 +228,7 @@ fn one_seed_claims_no_spread() {
             │ IQM of runs [95%]  ┆        25.0 ┆   33.5 ┆                      │
             └────────────────────┴─────────────┴────────┴──────────────────────┘
             *: the highest mean of its row, and every mean not below the lower end of that one's 95% interval (hierarchical bootstrap over seeds, then episodes)
-            SPAR is above its anchor on 3 of 3 tasks; mean difference +8.4 [+8.4, +8.4] (95% paired interval, hierarchical bootstrap): supported (one seed: the interval holds the noise of evaluation episodes, not of training).
+            SPAR is above its anchor on 3 of 3 tasks; mean difference +8.4 [+8.4, +8.4] (95% paired interval, hierarchical bootstrap): no verdict (one seed: the interval holds the noise of evaluation episodes, not of training).
         "#]],
     );
 }
