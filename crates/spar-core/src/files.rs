@@ -8,41 +8,42 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-/// Writes `bytes` to `path` so that a reader sees the old file or the whole
-/// new one, never a part: a temporary file beside it is written, synced and
-/// renamed over it. On error nothing is left behind and the old file stands.
+use crate::partial;
+
+/// Writes `bytes` to `path`, whose folder is made where missing, so that a reader sees
+/// the old file or the whole new one, never a part: a temporary file beside it is
+/// written, synced and renamed over it. On error nothing is left behind and the old file
+/// stands.
 ///
 /// # Errors
 /// Any I/O error, with `path` in its message.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(folder_of(path)).map_err(|e| in_file(e, path))?;
+    replace_file(path, bytes)
+}
+
+/// [`write_atomic`] in a folder that has to be there: one that was removed meanwhile is
+/// not made anew.
+///
+/// # Errors
+/// Any I/O error, with `path` in its message.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let write = || {
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        fs::create_dir_all(folder)?;
-        let mut file = tempfile::Builder::new()
-            .prefix(".partial-")
-            .tempfile_in(folder)?;
+        let folder = folder_of(path);
+        let mut file = partial::file_in(folder, "")?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
-        let kept = file.persist(path)?;
-        set_default_mode(&kept)?;
+        let _written = file.persist(path)?;
         File::open(folder)?.sync_all()
     };
     write().map_err(|e| in_file(e, path))
 }
 
-/// Temporary files are private; what stays is as readable as any other file.
-#[cfg(unix)]
-fn set_default_mode(file: &File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn set_default_mode(_: &File) -> io::Result<()> {
-    Ok(())
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 /// Adds the file's name to an I/O error's message and keeps its kind.

@@ -7,19 +7,24 @@
 //! `spar-report` can depend on it and still build in seconds.
 
 pub mod files;
+pub mod folder_lock;
 pub mod id;
+pub mod identity;
 pub mod memory;
 pub mod names;
+pub mod partial;
 pub mod policy;
 pub mod printable;
 pub mod record;
 pub mod rng;
 pub mod suite;
 
-pub use files::{sha256_file, sha256_hex, write_atomic};
+pub use files::{replace_file, sha256_file, sha256_hex, write_atomic};
+pub use folder_lock::FolderLock;
 pub use id::{DatasetIdentity, EnvId, Level, Origin, TaskId};
+pub use identity::{Difference, RunIdentity, RunStamp, Scope};
 pub use policy::Policy;
 pub use printable::{printable, printable_json, printable_lines};
-pub use record::RunRecord;
+pub use record::{FinishedRun, RecordError, RunRecord};
 pub use rng::Stream;
 pub use suite::{MethodTable, Preset, Suite};

@@ -1,12 +1,26 @@
-//! What a finished run says of itself: the content of its `DONE` file, read by
-//! `spar-report` and written by `spar-train`.
+//! What a finished run says of itself: the content of its `DONE` file, written by
+//! `spar-train` and read by `spar-report`, `xtask` and the next `spar train`, all through
+//! [`FinishedRun::read`]: a record is believed only beside the settings it was made with.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::id::{DatasetIdentity, EnvId};
+use crate::{
+    files::in_file,
+    id::{DatasetIdentity, EnvId},
+    identity::{RunIdentity, RunStamp},
+    sha256_hex,
+};
 
 /// One finished run: a cell of the table for one seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RunRecord {
     /// Suite the run belongs to, or `"none"` for a single `spar train`.
     pub suite: String,
@@ -43,6 +57,22 @@ pub struct RunRecord {
     pub device: String,
     /// The command that makes this run again.
     pub command: String,
+    /// What holds the record to its run and to itself; absent in records from before
+    /// there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub integrity: Option<Integrity>,
+}
+
+/// What holds a record to its settings, to the files beside it and to its own text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Integrity {
+    /// Settings, seed and data the run was made with.
+    pub run: RunStamp,
+    /// SHA-256 of the files the run wrote before its record, by name.
+    pub files: BTreeMap<String, String>,
+    /// SHA-256 of the record, written as JSON on one line with this field empty.
+    pub sha256: String,
 }
 
 /// What computed the updates of records from before there was a choice.
@@ -50,7 +80,257 @@ fn cpu() -> String {
     "cpu".to_owned()
 }
 
+/// A finished run as its folder shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FinishedRun {
+    /// The content of `DONE`.
+    pub record: RunRecord,
+    /// What the `spec.json` beside it says of the run.
+    pub identity: RunIdentity,
+}
+
+/// Why a record is not believed.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// A file could not be read.
+    #[error(transparent)]
+    Read(#[from] io::Error),
+    /// The file is no run record or no settings.
+    #[error("{file}: not a {what}: {why}; remove the run's folder to start the run again")]
+    Corrupt {
+        /// The file.
+        file: PathBuf,
+        /// `run record` or `run's settings`.
+        what: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// There are no settings beside the record.
+    #[error(
+        "{done}: there is no spec.json beside it, so that nothing says how the run was made; \
+         copy it from the run too, or remove the folder to train the run again"
+    )]
+    NoSpec {
+        /// The record's file.
+        done: PathBuf,
+    },
+    /// The record and the settings are of two runs.
+    #[error(
+        "{done}: its {field} is {record}, but {spec} in the spec.json beside it: the two files are \
+         of different runs; copy both from one run, or remove the folder to train it again"
+    )]
+    Disagree {
+        /// The record's file.
+        done: PathBuf,
+        /// What differs.
+        field: &'static str,
+        /// Its value in the record.
+        record: String,
+        /// Its value in the settings.
+        spec: String,
+    },
+    /// A file is not the one the run wrote.
+    #[error(
+        "{file}: its sha256 is {got}, but the run wrote {expected}; copy it from the run again, \
+         or have the run evaluated again: remove {done} and repeat its command"
+    )]
+    Changed {
+        /// The file.
+        file: PathBuf,
+        /// The record's file.
+        done: PathBuf,
+        /// The hash of what is there; `absent` without a file.
+        got: String,
+        /// The hash the record has.
+        expected: String,
+    },
+}
+
+impl FinishedRun {
+    /// The finished run in `folder`; `None` if the folder holds no `DONE`.
+    ///
+    /// # Errors
+    /// If `DONE` or `spec.json` cannot be read, if either is missing beside the other,
+    /// and if they are not of the same run.
+    pub fn read(folder: &Path) -> Result<Option<Self>, RecordError> {
+        let done = folder.join("DONE");
+        let Some(text) = read_if_there(&done)? else {
+            return Ok(None);
+        };
+        let record: RunRecord =
+            serde_json::from_slice(&text).map_err(|e| RecordError::Corrupt {
+                file: done.clone(),
+                what: "run record",
+                why: e.to_string(),
+            })?;
+        record.check_itself(&done)?;
+        let file = folder.join("spec.json");
+        let Some(text) = read_if_there(&file)? else {
+            return Err(RecordError::NoSpec { done });
+        };
+        let corrupt = |e: serde_json::Error| RecordError::Corrupt {
+            file: file.clone(),
+            what: "run's settings",
+            why: e.to_string(),
+        };
+        let spec: Value = serde_json::from_slice(&text).map_err(corrupt)?;
+        let identity = RunIdentity::of(&spec, record.anchor_updates > 0).map_err(corrupt)?;
+        record.check_spec(&done, &spec, &identity)?;
+        Ok(Some(Self { record, identity }))
+    }
+}
+
+fn read_if_there(file: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(file) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(in_file(e, file)),
+    }
+}
+
 impl RunRecord {
+    /// The record with [`Integrity`], of the run `run` that wrote `files`, their hashes by
+    /// name.
+    ///
+    /// # Errors
+    /// If the record cannot be written as JSON.
+    pub fn sealed(
+        mut self,
+        run: RunStamp,
+        files: BTreeMap<String, String>,
+    ) -> Result<Self, serde_json::Error> {
+        self.integrity = Some(Integrity {
+            run,
+            files,
+            sha256: String::new(),
+        });
+        let sha256 = self.own_sha256()?;
+        if let Some(integrity) = &mut self.integrity {
+            integrity.sha256 = sha256;
+        }
+        Ok(self)
+    }
+
+    fn own_sha256(&self) -> Result<String, serde_json::Error> {
+        let mut plain = self.clone();
+        if let Some(integrity) = &mut plain.integrity {
+            integrity.sha256.clear();
+        }
+        Ok(sha256_hex(serde_json::to_string(&plain)?.as_bytes()))
+    }
+
+    /// Refuses a record whose text is not the one that was written.
+    fn check_itself(&self, done: &Path) -> Result<(), RecordError> {
+        let Some(integrity) = &self.integrity else {
+            return Ok(());
+        };
+        let corrupt = |why: String| RecordError::Corrupt {
+            file: done.to_owned(),
+            what: "run record",
+            why,
+        };
+        let got = self.own_sha256().map_err(|e| corrupt(e.to_string()))?;
+        if got == integrity.sha256 {
+            return Ok(());
+        }
+        Err(corrupt(format!(
+            "its content has been changed: sha256 {got}, expected {}",
+            integrity.sha256
+        )))
+    }
+
+    /// Refuses a record of another run than the one `spec`, whose identity is `identity`,
+    /// describes.
+    fn check_spec(
+        &self,
+        done: &Path,
+        spec: &Value,
+        identity: &RunIdentity,
+    ) -> Result<(), RecordError> {
+        let text = |value: &Value| match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let method = spec.get("variant").unwrap_or(&spec["method"]);
+        let dataset = serde_json::to_value(&self.dataset).unwrap_or_default();
+        let own = |key: &str| text(&spec["config"][key]);
+        let mut fields = vec![
+            ("suite", self.suite.clone(), text(&spec["suite"])),
+            ("preset", self.preset.clone(), text(&spec["preset"])),
+            ("task", self.task.clone(), text(&spec["task"])),
+            ("method", self.method.clone(), text(method)),
+            ("seed", self.seed.to_string(), text(&spec["seed"])),
+            ("environment", self.env.to_string(), text(&spec["env"])),
+            ("data set", dataset.to_string(), spec["dataset"].to_string()),
+            ("device", self.device.clone(), text(&spec["device"])),
+            (
+                "evaluation seed",
+                self.eval_seed.to_string(),
+                text(&spec["eval_seed"]),
+            ),
+            (
+                "number of final episodes",
+                self.returns.len().to_string(),
+                text(&spec["final_episodes"]),
+            ),
+        ];
+        if spec["device"].is_null() {
+            fields.retain(|(field, ..)| *field != "device");
+        }
+        if self.method != "bc" {
+            fields.push(("number of updates", self.updates.to_string(), own("updates")));
+        }
+        if self.anchor_updates > 0 {
+            let there = text(&spec["config"]["anchor"]["updates"]);
+            let number = self.anchor_updates.to_string();
+            fields.push(("number of anchor updates", number, there));
+        }
+        if let Some(integrity) = &self.integrity {
+            let stamp = identity.stamp();
+            fields.push((
+                "hash of the settings",
+                integrity.run.settings_sha256.clone(),
+                stamp.settings_sha256,
+            ));
+        }
+        match fields.into_iter().find(|(_, record, spec)| record != spec) {
+            None => Ok(()),
+            Some((field, record, spec)) => Err(RecordError::Disagree {
+                done: done.to_owned(),
+                field,
+                record,
+                spec,
+            }),
+        }
+    }
+
+    /// Refuses bytes that are not what the run wrote to the file `name` of `folder`;
+    /// `None` stands for no file. A record without [`Integrity`] takes everything.
+    ///
+    /// # Errors
+    /// If the hashes differ.
+    pub fn check_file(
+        &self,
+        folder: &Path,
+        name: &str,
+        bytes: Option<&[u8]>,
+    ) -> Result<(), RecordError> {
+        let files = self.integrity.as_ref().map(|integrity| &integrity.files);
+        let Some(expected) = files.and_then(|files| files.get(name)) else {
+            return Ok(());
+        };
+        let got = bytes.map_or_else(|| "absent".to_owned(), sha256_hex);
+        if got == *expected {
+            return Ok(());
+        }
+        Err(RecordError::Changed {
+            file: folder.join(name),
+            done: folder.join("DONE"),
+            got,
+            expected: expected.clone(),
+        })
+    }
+
     /// Mean of [`Self::returns`]; NaN without any.
     pub fn mean_return(&self) -> f64 {
         self.returns.iter().sum::<f64>() / self.returns.len() as f64

@@ -31,7 +31,7 @@ pub use spar_kernels::{
     Head, Precision,
     value::{Conservatism, ImitationStats, conservative},
 };
-pub use state::{State, StateError};
+pub use state::{CHECKPOINT_FORMAT, State, StateError};
 
 use spar_core::Stream;
 

@@ -1,12 +1,40 @@
 //! The tensors of a checkpoint, and the file they are kept in.
+//!
+//! The file is a safetensors file whose one metadata entry `spar` is a JSON object:
+//! `format` says how the rest is to be read, `sha256` is the hash of the whole file with
+//! the hash's own digits written as zeros, `text` holds [`State::metadata`]. A file of
+//! another format, or one of which a single bit has changed, is not read.
 
 use std::{collections::BTreeMap, path::Path};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use spar_core::Stream;
+use serde::{Deserialize, Serialize};
+use spar_core::{Stream, sha256_hex};
 
 /// The one metadata entry of the file, a JSON object.
 const METADATA_KEY: &str = "spar";
+
+/// The format that is written and read. Files from before there was a number are 1.
+pub const CHECKPOINT_FORMAT: u64 = 2;
+
+/// Stands where the hash goes while the file is hashed.
+const NO_SHA256: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// What the metadata entry holds.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    format: u64,
+    sha256: String,
+    text: BTreeMap<String, String>,
+}
+
+/// What of [`Header`] every format has, newer ones among them.
+#[derive(Deserialize)]
+struct Version {
+    #[serde(default)]
+    format: Option<u64>,
+}
 
 /// Named flat arrays: everything numeric a run needs to go on. Written as one
 /// safetensors file; names are kept in order, so equal states give equal bytes.
@@ -33,6 +61,23 @@ pub enum StateError {
         file: String,
         /// What is wrong with it.
         why: String,
+    },
+    /// The file is of another format.
+    #[error(
+        "{file} is a checkpoint of format {got}, expected {CHECKPOINT_FORMAT}: \
+         {}",
+        if *got > CHECKPOINT_FORMAT {
+            "a newer version of spar wrote it; resume it with that version"
+        } else {
+            "an older version of spar wrote it, without a checksum; resume it with that version, \
+             or remove the folder to train the run again"
+        }
+    )]
+    Format {
+        /// The file.
+        file: String,
+        /// Its format.
+        got: u64,
     },
     /// An array is absent.
     #[error("checkpoint has no `{0}`: it was written by another method or version")]
@@ -138,10 +183,22 @@ impl State {
             TensorView::new(*dtype, vec![*len], bytes).map(|view| (name.as_str(), view))
         });
         let views = views.collect::<Result<Vec<_>, _>>().map_err(unwritable)?;
-        let text = serde_json::to_string(&self.metadata).map_err(std::io::Error::from)?;
+        let header = Header {
+            format: CHECKPOINT_FORMAT,
+            sha256: NO_SHA256.to_owned(),
+            text: self.metadata.clone(),
+        };
+        let text = serde_json::to_string(&header).map_err(std::io::Error::from)?;
         // One entry: safetensors keeps several in a hash map's order.
         let metadata = Some([(METADATA_KEY.to_owned(), text)].into());
-        safetensors::serialize(views, metadata).map_err(unwritable)
+        let mut bytes = safetensors::serialize(views, metadata).map_err(unwritable)?;
+        let Some(place) = find(&bytes, NO_SHA256) else {
+            let why = "safetensors wrote the metadata in another form";
+            return Err(std::io::Error::other(why).into());
+        };
+        let hash = sha256_hex(&bytes);
+        bytes[place..place + hash.len()].copy_from_slice(hash.as_bytes());
+        Ok(bytes)
     }
 
     /// Reads a state back from the file at `path`.
@@ -156,11 +213,20 @@ impl State {
         };
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| corrupt(e.to_string()))?;
         let file = SafeTensors::deserialize(&bytes).map_err(|e| corrupt(e.to_string()))?;
-        let mut state = Self::default();
         let text = header.metadata().as_ref().and_then(|m| m.get(METADATA_KEY));
-        if let Some(text) = text {
-            state.metadata = serde_json::from_str(text).map_err(|e| corrupt(e.to_string()))?;
+        let text = text.ok_or_else(|| corrupt("it has no metadata of ours".to_owned()))?;
+        let version: Version = serde_json::from_str(text).map_err(|e| corrupt(e.to_string()))?;
+        let format = version.format.unwrap_or(1);
+        if format != CHECKPOINT_FORMAT {
+            let file = path.display().to_string();
+            return Err(StateError::Format { file, got: format });
         }
+        let header: Header = serde_json::from_str(text).map_err(|e| corrupt(e.to_string()))?;
+        check_sha256(&bytes, &header.sha256).map_err(corrupt)?;
+        let mut state = Self {
+            metadata: header.text,
+            ..Self::default()
+        };
         for (name, view) in file.iter() {
             match (view.dtype(), view.data()) {
                 (Dtype::F32, data) => {
@@ -177,6 +243,28 @@ impl State {
         }
         Ok(state)
     }
+}
+
+/// Refuses `bytes` whose hash is not `expected`, which they hold themselves.
+fn check_sha256(bytes: &[u8], expected: &str) -> Result<(), String> {
+    let place = (expected.len() == NO_SHA256.len())
+        .then(|| find(bytes, expected))
+        .flatten();
+    let Some(place) = place else {
+        return Err(format!("its sha256 is {expected:?}, expected 64 digits"));
+    };
+    let mut plain = bytes.to_vec();
+    plain[place..place + expected.len()].copy_from_slice(NO_SHA256.as_bytes());
+    let got = sha256_hex(&plain);
+    if got == expected {
+        return Ok(());
+    }
+    Err(format!("its sha256 is {got}, expected {expected}"))
+}
+
+/// Where `text` begins in `bytes`, the first time.
+fn find(bytes: &[u8], text: &str) -> Option<usize> {
+    memchr::memmem::find(bytes, text.as_bytes())
 }
 
 fn unwritable(error: safetensors::SafeTensorError) -> StateError {
