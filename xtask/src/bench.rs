@@ -211,7 +211,7 @@ fn write_json(file: &Path, measured: &impl Serialize) -> Result<()> {
     }
     spar_core::write_atomic(file, text.as_bytes())
         .with_context(|| format!("cannot write {}", file.display()))?;
-    eprintln!("wrote {}", file.display());
+    say!("wrote {}", file.display());
     Ok(())
 }
 
@@ -284,12 +284,12 @@ impl Bench<'_> {
         if self.options.write_baseline {
             baseline::write(&file, known, &kind, &measured)?;
             let file = below(self.root, file);
-            eprintln!("wrote the baseline of {kind} to {}", file.display());
+            say!("wrote the baseline of {kind} to {}", file.display());
             return Ok(ExitCode::SUCCESS);
         }
         let Verdict { lines, regressed } = baseline::compare(&kind, &known, &measured);
         for line in lines {
-            println!("{line}");
+            crate::say::to_stdout(&line)?;
         }
         Ok(if regressed {
             ExitCode::FAILURE
@@ -323,7 +323,7 @@ impl Bench<'_> {
         }
         let (turns, agreement) = agreeing(&mut workers, &mut missing)?;
         for line in &missing {
-            eprintln!("missing: {line}");
+            say!("missing: {line}");
         }
         let timings = self.rounds(&mut workers, &turns)?;
         let hello = workers[0].hello.clone();
@@ -339,7 +339,7 @@ impl Bench<'_> {
         let report = Report::new(
             measured, &hello, &timings, agreement, all_cores, missing, versions,
         )?;
-        println!("{report}");
+        crate::say::to_stdout(&report)?;
         write_json(out, &report)?;
         Ok(ExitCode::SUCCESS)
     }

@@ -94,7 +94,7 @@ impl Cargo {
             &["doc", "--release", "--no-deps", "--workspace"],
         ];
         for check in checks {
-            eprintln!("lint: cargo {}", check.join(" "));
+            say!("lint: cargo {}", check.join(" "));
             let mut command = self.command(check)?;
             let status = command
                 .env("RUSTDOCFLAGS", "-D warnings")

@@ -7,12 +7,9 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{
-        atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
-    },
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::plan::Schedule;
@@ -66,13 +63,16 @@ struct Running {
     readers: [JoinHandle<()>; 2],
 }
 
+/// How long a process may take to save its work once it is asked to end.
+const GRACE: Duration = Duration::from_secs(60);
+
 /// Runs `jobs`, at most `slots` at a time, in the order of `schedule`, until
-/// all have ended or `stop` is set. One that fails does not stop the others.
+/// all have ended or `stop` says so. One that fails does not stop the others.
 pub(crate) fn run(
     jobs: &[Job<'_>],
     mut schedule: Schedule,
     slots: usize,
-    stop: &AtomicBool,
+    stop: &dyn Fn() -> bool,
     watch: &mut dyn Watch,
 ) -> Vec<Outcome> {
     let mut outcomes = vec![Outcome::Stopped; jobs.len()];
@@ -80,7 +80,7 @@ pub(crate) fn run(
     let mut running: Vec<Running> = Vec::new();
     let (say, hear) = channel();
     loop {
-        while running.len() < slots && !stop.load(Ordering::SeqCst) {
+        while running.len() < slots && !stop() {
             let Some(job) = schedule.next() else { break };
             watch.started(job);
             match start(job, &jobs[job], &say) {
@@ -97,7 +97,7 @@ pub(crate) fn run(
         }
         listen(&hear, &mut last, watch);
         watch.tick();
-        if stop.load(Ordering::SeqCst) {
+        if stop() {
             take_down(running);
             return outcomes;
         }
@@ -234,15 +234,36 @@ fn each_line(from: impl Read, mut then: impl FnMut(String)) {
     }
 }
 
-/// Runs are crash-safe, so that killing them loses only what came after their
-/// last checkpoint.
-fn take_down(running: Vec<Running>) {
+/// Asks the processes to end, which a run does once its checkpoint is written, and waits
+/// for them. Runs are crash-safe: killing one that takes too long loses only what came
+/// after its last checkpoint.
+fn take_down(mut running: Vec<Running>) {
+    for process in &running {
+        ask_to_end(&process.child);
+    }
+    let asked = Instant::now();
+    while asked.elapsed() < GRACE {
+        running.retain_mut(|process| matches!(process.child.try_wait(), Ok(None)));
+        if running.is_empty() {
+            return;
+        }
+        thread::sleep(TICK);
+    }
     for mut process in running {
-        // It may have ended by itself: the terminal's Ctrl-C reaches it too.
         let _ = process.child.kill();
         let _ = process.child.wait();
     }
 }
+
+#[cfg(unix)]
+fn ask_to_end(child: &Child) {
+    use rustix::process::{Pid, Signal, kill_process};
+    // It may have ended by itself: the terminal's Ctrl-C reaches it too.
+    let _ = kill_process(Pid::from_child(child), Signal::TERM);
+}
+
+#[cfg(not(unix))]
+fn ask_to_end(_: &Child) {}
 
 #[cfg(test)]
 #[path = "execute_tests.rs"]

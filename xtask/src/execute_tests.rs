@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 
 /// Remembers what it saw, and sets `stop` at the first line that says so.
@@ -54,7 +56,7 @@ fn alone(n: usize) -> Schedule {
 fn what_a_job_says_is_heard_and_its_last_line_kept() {
     let mut diary = Diary::default();
     let jobs = [shell("echo one; echo two; echo aside >&2")];
-    let outcomes = run(&jobs, alone(1), 1, &AtomicBool::new(false), &mut diary);
+    let outcomes = run(&jobs, alone(1), 1, &|| false, &mut diary);
     assert_eq!(outcomes, [Outcome::Finished("two".into())]);
     for line in ["start 0", "0: one", "0: two", "0! aside", "end 0"] {
         assert!(diary.lines.iter().any(|l| l == line), "{:?}", diary.lines);
@@ -73,7 +75,7 @@ fn a_failure_is_told_by_its_error_line_and_stops_no_other() {
         shell("echo fine"),
     ];
     let mut diary = Diary::default();
-    let outcomes = run(&jobs, alone(5), 2, &AtomicBool::new(false), &mut diary);
+    let outcomes = run(&jobs, alone(5), 2, &|| false, &mut diary);
     let why = |i: usize| match &outcomes[i] {
         Outcome::Failed(why) => why.as_str(),
         other => panic!("{other:?}"),
@@ -95,7 +97,7 @@ fn no_more_than_the_slots_are_at_work_and_waiting_jobs_come_after() {
     let waits = [Some(5), None, None, Some(1), None, None];
     let schedule = Schedule::new(&[1.0; 6], &waits);
     let mut diary = Diary::default();
-    let outcomes = run(&jobs, schedule, 2, &AtomicBool::new(false), &mut diary);
+    let outcomes = run(&jobs, schedule, 2, &|| false, &mut diary);
     assert!(outcomes.iter().all(|o| matches!(o, Outcome::Finished(_))));
     assert_eq!(diary.most_at_work, 2);
     let at = |line: &str| diary.lines.iter().position(|l| l == line).unwrap();
@@ -115,7 +117,13 @@ fn a_request_to_stop_takes_everything_down() {
         shell("echo stop; exec sleep 600"),
         shell("echo never"),
     ];
-    let outcomes = run(&jobs, alone(3), 2, &stop, &mut diary);
+    let outcomes = run(
+        &jobs,
+        alone(3),
+        2,
+        &|| stop.load(Ordering::SeqCst),
+        &mut diary,
+    );
     assert_eq!(
         outcomes,
         [Outcome::Stopped, Outcome::Stopped, Outcome::Stopped]
@@ -129,23 +137,11 @@ fn a_log_is_appended_to() {
     for _ in 0..2 {
         let mut job = shell("echo line >&2");
         job.log = Some(log.clone());
-        run(
-            &[job],
-            alone(1),
-            1,
-            &AtomicBool::new(false),
-            &mut Diary::default(),
-        );
+        run(&[job], alone(1), 1, &|| false, &mut Diary::default());
     }
     assert_eq!(fs::read_to_string(&log).unwrap(), "line\nline\n");
     let mut job = shell("echo line >&2");
     job.log = Some(log.join("below/a/file"));
-    let outcomes = run(
-        &[job],
-        alone(1),
-        1,
-        &AtomicBool::new(false),
-        &mut Diary::default(),
-    );
+    let outcomes = run(&[job], alone(1), 1, &|| false, &mut Diary::default());
     assert!(matches!(&outcomes[0], Outcome::Failed(why) if why.contains("below/a/file")));
 }

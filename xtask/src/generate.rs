@@ -7,7 +7,6 @@ use std::{
     num::NonZeroUsize,
     path::Path,
     process::{Command, ExitCode},
-    sync::{Arc, atomic::AtomicBool},
     thread,
     time::Instant,
 };
@@ -16,7 +15,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Deserialize;
-use spar_core::{DatasetIdentity, Level, Suite, TaskId};
+use spar_core::{DatasetIdentity, Level, Signals, Suite, TaskId};
 
 use crate::{
     Usage,
@@ -24,7 +23,7 @@ use crate::{
     execute::{self, Job, Outcome},
     plan::Schedule,
     progress::Screen,
-    reproduce::{INTERRUPTED, program, stop_on_ctrl_c, suite_file},
+    reproduce::{program, suite_file},
 };
 
 /// Rows of D4RL's `medium` files: `--scale full`.
@@ -96,12 +95,13 @@ pub(crate) fn generate(
         .jobs
         .or_else(|| thread::available_parallelism().ok())
         .map_or(1, NonZeroUsize::get);
-    let stop = stop_on_ctrl_c()?;
+    let signals = Signals::listen().context("cannot listen for signals")?;
+    let stop = || signals.asked().is_some();
     let started = Instant::now();
     let outcomes = run(root, &spar, &tasks, rows, options.verify, slots, &stop);
-    if stop.load(std::sync::atomic::Ordering::SeqCst) {
-        eprintln!("interrupted; the same command makes what is missing");
-        return Ok(ExitCode::from(INTERRUPTED));
+    if let Some(asked) = signals.asked() {
+        say!("{}: the same command makes what is missing", asked.name);
+        return Ok(ExitCode::from(asked.exit_code()));
     }
     let (mut table, mut failures) = (header(), Vec::new());
     let mut all = 0;
@@ -116,14 +116,14 @@ pub(crate) fn generate(
             Err(why) => failures.push(format!("{task}: {why}")),
         }
     }
-    println!("{}", table.trim_fmt());
-    eprintln!(
+    crate::say::to_stdout(&table.trim_fmt())?;
+    say!(
         "{all} rows in {LOCAL}/{rows}, {} at a time, {:.0} s",
         slots,
         started.elapsed().as_secs_f64()
     );
     for failure in &failures {
-        eprintln!("failed: {failure}");
+        say!("failed: {failure}");
     }
     Ok(if failures.is_empty() {
         ExitCode::SUCCESS
@@ -174,7 +174,7 @@ fn run(
     rows: usize,
     verify: usize,
     slots: usize,
-    stop: &Arc<AtomicBool>,
+    stop: &dyn Fn() -> bool,
 ) -> Vec<[Outcome; 2]> {
     // One thread inside: files go side by side.
     let command = |words: &[&str]| {

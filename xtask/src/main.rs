@@ -4,6 +4,11 @@
 //! xtask provisions the native parts, calls cargo and spawns `spar`; it never
 //! links candle, HDF5 or MuJoCo, so that it builds in seconds.
 
+#![deny(clippy::print_stderr, clippy::print_stdout)]
+
+#[macro_use]
+mod say;
+
 mod behavior;
 mod bench;
 mod cargo;
@@ -111,7 +116,7 @@ impl std::error::Error for Usage {}
 fn main() -> ExitCode {
     let command = Command::parse_from(verbatim(env::args_os().collect()));
     run(command).unwrap_or_else(|error| {
-        eprintln!("error: {}", printable_lines(&format!("{error:#}")));
+        say!("error: {}", printable_lines(&format!("{error:#}")));
         ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
     })
 }
@@ -134,7 +139,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Setup => {
             provisioned()?;
-            eprintln!("native parts are in place");
+            say!("native parts are in place");
             Ok(ExitCode::SUCCESS)
         }
         Command::Test { args } => {
@@ -174,7 +179,7 @@ fn test_tools(root: &Path, args: &[String]) -> Result<Vec<(&'static str, PathBuf
         }
         Err(error) if env::var_os("CI").is_some() => Err(error.context(package.to_owned())),
         Err(error) => {
-            eprintln!("warning: {lost}: {error:#}");
+            say!("warning: {lost}: {error:#}");
             Ok(())
         }
     };

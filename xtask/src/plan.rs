@@ -4,8 +4,9 @@
 
 use std::{collections::BTreeMap, fmt::Display};
 
-use serde_json::{Value, json};
-use spar_core::{RunRecord, Suite, TaskId};
+use serde::Deserialize;
+use serde_json::Value;
+use spar_core::{FinishedRun, RunIdentity, Scope, Suite, TaskId};
 
 use crate::Usage;
 
@@ -30,8 +31,20 @@ pub(crate) struct Selection {
     pub(crate) anchored: Vec<String>,
     /// Those of the methods that are SPAR with other settings.
     pub(crate) variants: Vec<String>,
-    /// What the suite gives every run of a task and method, named as in `spec.json`.
-    pub(crate) settings: BTreeMap<(TaskId, String), Value>,
+    /// What every run of a task and method is made with, as `spar` says.
+    pub(crate) settings: BTreeMap<(TaskId, String), Settings>,
+}
+
+/// What `spar protocol --settings` says of the runs of one task and method.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(crate) struct Settings {
+    pub(crate) task: TaskId,
+    /// The method, or the variant of SPAR.
+    pub(crate) column: String,
+    /// Whether the method grows out of an anchor.
+    anchored: bool,
+    /// Their `spec.json`, without what differs between them: seed and data.
+    spec: Value,
 }
 
 impl Selection {
@@ -53,25 +66,12 @@ impl Selection {
         let tasks = choose(&suite.name, "task", &suite.tasks, tasks)?;
         let asked = suite.asked_methods(methods);
         let methods = choose(&suite.name, "method", &suite.all_methods(), &asked)?;
-        let mut settings = BTreeMap::new();
-        for (&task, method) in tasks
-            .iter()
-            .flat_map(|task| methods.iter().map(move |method| (task, method)))
-        {
-            let config = suite.run_settings(preset, &task.to_string(), method);
-            let given = json!({
-                "config": config.map_err(usage)?,
-                "eval_seed": suite.eval_seed,
-                "final_episodes": chosen.eval_episodes,
-            });
-            settings.insert((task, method.clone()), given);
-        }
         Ok(Self {
             suite: suite.name.clone(),
             preset: preset.to_owned(),
             device: "cpu".to_owned(),
             tasks,
-            settings,
+            settings: BTreeMap::new(),
             anchored: methods
                 .iter()
                 .filter(|method| suite.anchored(method))
@@ -145,69 +145,34 @@ impl Run {
         })
     }
 
-    /// What in `record` is not what this run would write, in words.
+    /// Every field in which `done` is not what this run would write on data of this hash,
+    /// in words; `None` if there is none.
     pub(crate) fn mismatch(
         &self,
-        record: &RunRecord,
+        done: &FinishedRun,
         selection: &Selection,
         sha256: &str,
     ) -> Option<String> {
-        let fields = [
-            ("suite", &record.suite, &selection.suite),
-            ("preset", &record.preset, &selection.preset),
-            ("task", &record.task, &self.task.to_string()),
-            ("method", &record.method, &self.method),
-            ("device", &record.device, &selection.device),
-            ("seed", &record.seed.to_string(), &self.seed.to_string()),
-            ("data sha256", &record.dataset.sha256, &sha256.to_owned()),
-        ];
-        fields
-            .iter()
-            .find(|(_, got, expected)| got != expected)
-            .map(|(what, got, expected)| format!("its {what} is {got}, this plan's {expected}"))
-    }
-
-    /// The first setting in which `spec`, the content of a run's `spec.json`, is
-    /// not what the suite gives this run now, in words.
-    pub(crate) fn other_setting(&self, spec: &Value, selection: &Selection) -> Option<String> {
-        let key = (self.task, self.method.clone());
-        let mut given = selection.settings.get(&key)?.clone();
-        // What reaches nothing that the run trains.
-        let beyond: &[&[&str]] = match self.method.as_str() {
-            "bc" => &[SPARS, &["updates"]],
-            "spar" => &[],
-            variant if selection.variants.iter().any(|name| name == variant) => &[],
-            _ if self.anchored => &[SPARS],
-            _ => &[SPARS, ANCHORS],
+        let Some(here) = self.identity(selection, sha256) else {
+            return Some("nobody says what it would be made with now".to_owned());
         };
-        if let Some(config) = given.get_mut("config").and_then(Value::as_object_mut) {
-            for name in beyond.concat() {
-                config.remove(name);
-            }
-        }
-        difference("", spec, &given)
+        let differences = here.differences(&done.identity, Scope::Whole);
+        let told: Vec<String> = differences
+            .iter()
+            .map(|d| format!("its {} is {}, this plan's {}", d.field, d.there, d.here))
+            .collect();
+        (!told.is_empty()).then(|| told.join("; "))
     }
-}
 
-/// Settings that only SPAR has a use for.
-const SPARS: &[&str] = &["critic", "rectify", "detached_precision"];
-
-/// Settings that only an anchor and what grows out of it have a use for.
-const ANCHORS: &[&str] = &["anchor", "batch_size", "reward_range"];
-
-/// The first leaf of `given` that `there` does not hold.
-fn difference(name: &str, there: &Value, given: &Value) -> Option<String> {
-    match given {
-        Value::Object(fields) => fields.iter().find_map(|(key, value)| {
-            let dot = if name.is_empty() { "" } else { "." };
-            difference(&format!("{name}{dot}{key}"), &there[key], value)
-        }),
-        leaf => {
-            // Some settings are kept in single precision, and `1` may be `1.0`.
-            let single = |v: &Value| v.as_f64().map(|x| x as f32);
-            let same = there == leaf || (single(leaf).is_some() && single(there) == single(leaf));
-            (!same).then(|| format!("its {name} is {there}, this plan's {leaf}"))
-        }
+    fn identity(&self, selection: &Selection, sha256: &str) -> Option<RunIdentity> {
+        let key = (self.task, self.method.clone());
+        let settings = selection.settings.get(&key)?;
+        let mut spec = settings.spec.clone();
+        let fields = spec.as_object_mut()?;
+        fields.insert("seed".to_owned(), self.seed.into());
+        let data = serde_json::json!({ "sha256": sha256 });
+        fields.insert("dataset".to_owned(), data);
+        RunIdentity::of(&spec, settings.anchored).ok()
     }
 }
 

@@ -1,5 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
+use serde_json::json;
+use spar_core::RunRecord;
+
 use super::*;
 
 fn suite() -> Suite {
@@ -120,20 +123,6 @@ fn methods_beyond_the_table_are_made_when_asked_for() {
         [None, Some(0), None, Some(0)],
         "rpl has an anchor, iql none"
     );
-
-    // Other settings of one method on one task make other runs of that alone.
-    let spec = |expectile: f64| {
-        let config = json!({ "method": { "expectile": expectile, "lr": 1.0 } });
-        json!({ "config": config, "eval_seed": 0, "final_episodes": 1 })
-    };
-    for (run, expectile) in runs.iter().filter(|r| r.method == "iql").zip([0.7, 0.9]) {
-        assert_eq!(run.other_setting(&spec(expectile), &all), None);
-        let told = run.other_setting(&spec(0.8), &all).unwrap();
-        assert!(
-            told.starts_with("its config.method.expectile is 0.8"),
-            "{told}"
-        );
-    }
 }
 
 #[test]
@@ -207,26 +196,50 @@ fn a_run_costs_its_updates_and_its_anchors_where_it_brings_none() {
     assert_eq!(measured.seconds(&all[1], false), 105.0);
 }
 
-#[test]
-fn a_record_of_something_else_does_not_fit() {
-    let selection = select(&[], &[], &[]).unwrap();
-    let run = runs(&selection).swap_remove(0);
+/// What `spar` says of the runs of hopper-medium.
+fn settled() -> Selection {
+    let mut selection = select(&["hopper-medium"], &[], &[0]).unwrap();
+    for (column, anchored) in [("bc", true), ("spar", true)] {
+        let settings = serde_json::from_value(json!({
+            "task": "hopper-medium",
+            "column": column,
+            "anchored": anchored,
+            "spec": spec(column),
+        }));
+        let key = ("hopper-medium".parse().unwrap(), column.to_owned());
+        selection.settings.insert(key, settings.unwrap());
+    }
+    selection
+}
+
+fn spec(method: &str) -> Value {
+    json!({
+        "suite": "s", "preset": "quick", "task": "hopper-medium", "method": method,
+        "seed": 0, "env": "hopper", "eval_seed": 0, "final_episodes": 1, "device": "cpu",
+        "dataset": {
+            "id": "hopper-medium-local", "origin": "local", "sha256": "feed", "rows": 10,
+        },
+        "config": {
+            "updates": 10, "batch_size": 4, "eval_every": 5, "checkpoint_every": 5,
+            "anchor": { "lr": 0.0003, "updates": 1 }, "rectify": { "w_fit": 1.0, "beta": 0.1 },
+        },
+    })
+}
+
+/// What a run of `spec` leaves, as it is read.
+fn done(spec: &Value) -> FinishedRun {
+    let method = spec["method"].as_str().unwrap();
     let record = RunRecord {
         suite: "s".into(),
         preset: "quick".into(),
         task: "hopper-medium".into(),
-        method: "bc".into(),
+        method: method.into(),
         seed: 0,
         env: spar_core::EnvId::Hopper,
-        dataset: spar_core::DatasetIdentity {
-            id: "hopper-medium-local".into(),
-            origin: spar_core::Origin::Local,
-            sha256: "feed".into(),
-            rows: 10,
-        },
-        returns: vec![],
+        dataset: serde_json::from_value(spec["dataset"].clone()).unwrap(),
+        returns: vec![1.0],
         eval_seed: 0,
-        updates: 1,
+        updates: 10,
         anchor_updates: 1,
         wall_s: 1.0,
         commit: String::new(),
@@ -234,78 +247,84 @@ fn a_record_of_something_else_does_not_fit() {
         threads: 1,
         device: "cpu".into(),
         command: String::new(),
+        integrity: None,
     };
-    assert_eq!(run.mismatch(&record, &selection, "feed"), None);
+    FinishedRun {
+        record,
+        identity: RunIdentity::of(spec, true).unwrap(),
+    }
+}
+
+fn mismatch(spec: &Value, sha256: &str) -> Option<String> {
+    let selection = settled();
+    let all = runs(&selection);
+    let run = all.iter().find(|run| run.method == spec["method"]);
+    run.unwrap().mismatch(&done(spec), &selection, sha256)
+}
+
+#[test]
+fn a_record_of_something_else_does_not_fit() {
+    let spec = spec("bc");
+    assert_eq!(mismatch(&spec, "feed"), None);
     assert_eq!(
-        run.mismatch(&record, &selection, "beef").unwrap(),
-        "its data sha256 is feed, this plan's beef"
+        mismatch(&spec, "beef").unwrap(),
+        "its dataset.sha256 is \"feed\", this plan's \"beef\""
     );
-    let mut on_gpu = selection.clone();
-    on_gpu.device = "cuda".into();
+    for (field, value) in [
+        ("suite", json!("t")),
+        ("preset", json!("smoke")),
+        ("task", json!("walker2d-medium")),
+        ("seed", json!(1)),
+        ("env", json!("walker2d")),
+        ("device", json!("cuda")),
+        ("eval_seed", json!(1)),
+        ("final_episodes", json!(2)),
+    ] {
+        let mut other = spec.clone();
+        other[field] = value.clone();
+        let told = mismatch(&other, "feed").unwrap();
+        assert!(
+            told.starts_with(&format!("its {field} is {value}, this plan's ")),
+            "{told}"
+        );
+        assert!(!told.contains(';'), "{told}");
+    }
+}
+
+/// Only what a suite gave was compared: a run made with a line that the suite has no more,
+/// or with another default, was taken.
+#[test]
+fn every_setting_that_reaches_a_run_is_compared_and_each_is_named() {
+    let mut other = spec("spar");
+    other["config"]["rectify"]["w_fit"] = json!(0.5);
+    other["config"]["rectify"]["beta"] = json!(0.2);
+    other["config"]["critic"] = json!({ "expectile": 0.9 });
     assert_eq!(
-        run.mismatch(&record, &on_gpu, "feed").unwrap(),
-        "its device is cpu, this plan's cuda"
+        mismatch(&other, "feed").unwrap(),
+        "its config.critic.expectile is 0.9, this plan's absent; \
+         its config.rectify.beta is 0.2, this plan's 0.1; \
+         its config.rectify.w_fit is 0.5, this plan's 1.0"
     );
-    let other = RunRecord {
-        preset: "smoke".into(),
-        ..record
-    };
-    assert!(
-        run.mismatch(&other, &selection, "feed")
-            .unwrap()
-            .contains("smoke")
+    // What an anchor never sees may change without training it anew.
+    let mut anchor = spec("bc");
+    anchor["config"]["rectify"]["w_fit"] = json!(0.5);
+    anchor["config"]["updates"] = json!(99);
+    anchor["config"]["checkpoint_every"] = json!(99);
+    assert_eq!(mismatch(&anchor, "feed"), None);
+    anchor["config"]["anchor"]["lr"] = json!(0.001);
+    assert_eq!(
+        mismatch(&anchor, "feed").unwrap(),
+        "its config.anchor.lr is 0.001, this plan's 0.0003"
     );
 }
 
 #[test]
-fn a_run_made_with_other_settings_does_not_fit() {
-    let mut suite = suite();
-    suite.train =
-        toml::from_str("updates = 10\nbatch_size = 4\nanchor.lr = 3e-4\nrectify = { w_fit = 1.0 }")
-            .unwrap();
-    let selection = Selection::new(&suite, "quick", &[], &[], &[]).unwrap();
-    let of = |method: &str| {
-        let all = runs(&selection);
-        all.into_iter().find(|run| run.method == method).unwrap()
-    };
-    let spec = |lr: f32, w_fit: f64, updates: u64| {
-        json!({
-            "suite": "s",
-            "config": {
-                "updates": updates, "batch_size": 4,
-                "anchor": { "lr": lr }, "rectify": { "w_fit": w_fit },
-            },
-            "eval_seed": 0,
-            "final_episodes": 1,
-        })
-    };
-    let other = |method: &str, spec: &Value| of(method).other_setting(spec, &selection);
-    // A variant is SPAR with its own settings over the suite's.
-    suite.variant = toml::from_str("[patient]\nabout = ''\nupdates = 20").unwrap();
-    let variants = Selection::new(&suite, "quick", &[], &["patient".to_owned()], &[0]).unwrap();
-    assert_eq!(variants.variants, ["patient"]);
-    let patient = runs(&variants).swap_remove(0);
-    assert_eq!(patient.anchor().unwrap().method, "bc");
-    assert_eq!(patient.other_setting(&spec(3e-4, 1.0, 20), &variants), None);
-    assert_eq!(
-        patient
-            .other_setting(&spec(3e-4, 1.0, 10), &variants)
-            .unwrap(),
-        "its config.updates is 10, this plan's 20"
-    );
-    for method in ["bc", "spar"] {
-        assert_eq!(other(method, &spec(3e-4, 1.0, 10)), None, "{method}");
-        assert_eq!(
-            other(method, &spec(1e-3, 1.0, 10)).unwrap(),
-            "its config.anchor.lr is 0.0010000000474974513, this plan's 0.0003"
-        );
-        assert!(other(method, &Value::Null).is_some());
-    }
-    // What an anchor never sees may change without training it anew.
-    let changed = spec(3e-4, 2.0, 20);
-    assert_eq!(other("bc", &changed), None);
-    assert_eq!(
-        other("spar", &changed).unwrap(),
-        "its config.rectify.w_fit is 2.0, this plan's 1.0"
+fn without_the_settings_no_run_counts() {
+    let mut selection = settled();
+    selection.settings.clear();
+    let run = runs(&selection).swap_remove(0);
+    assert!(
+        run.mismatch(&done(&spec("bc")), &selection, "feed")
+            .is_some()
     );
 }

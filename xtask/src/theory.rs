@@ -46,7 +46,7 @@ pub(crate) fn theory(
         command.arg("--smoke");
     }
     if tasks.is_empty() {
-        eprintln!(
+        say!(
             "no runs in {}: claims 4 and 5 rest on synthetic tasks",
             session.out.display()
         );
@@ -58,7 +58,7 @@ pub(crate) fn theory(
             return Ok(session.interrupted());
         }
         for failure in failures {
-            eprintln!("note: {failure}");
+            say!("note: {failure}");
         }
         for (task, data) in prepared {
             let path = data.path.display();
@@ -68,7 +68,7 @@ pub(crate) fn theory(
     let status = command
         .status()
         .with_context(|| format!("cannot start {}", session.spar.display()))?;
-    eprintln!(
+    say!(
         "theory.md, theory.json and figures: {}",
         below(root, out).display()
     );

@@ -3,17 +3,16 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::PathBuf,
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
-use spar_core::{RunRecord, TaskId};
+use spar_core::{FinishedRun, TaskId};
 
 use crate::{
     execute::{self, Job, Outcome},
-    plan::{self, Calibration, Run, Schedule},
+    plan::{self, Calibration, Run, Schedule, Selection, Settings},
     progress::Screen,
     reproduce::{Prepared, Session, below},
 };
@@ -26,23 +25,54 @@ impl Session<'_> {
     /// What `run` left: `None` without a record, else whether it counts. One
     /// that does not fit `data`, where given, does not; it says why.
     fn record(&self, run: &Run, data: Option<&Prepared>) -> Option<Result<(), String>> {
-        let path = self.root.join(self.folder(run)).join("DONE");
-        let text = fs::read_to_string(&path).ok()?;
-        let mismatch = match (serde_json::from_str::<RunRecord>(&text), data) {
-            (Err(error), _) => Some(format!("it is not a run's record: {error}")),
-            (Ok(_), None) => None,
-            (Ok(record), Some(data)) => run
-                .mismatch(&record, &self.selection, &data.identity.sha256)
-                .or_else(|| {
-                    let spec = fs::read_to_string(path.with_file_name("spec.json"));
-                    let spec = spec.ok().and_then(|text| serde_json::from_str(&text).ok());
-                    // Without one every setting is another.
-                    run.other_setting(&spec.unwrap_or_default(), &self.selection)
-                }),
+        let folder = self.root.join(self.folder(run));
+        let mismatch = match (FinishedRun::read(&folder), data) {
+            (Ok(None), _) => return None,
+            (Err(error), _) => return Some(Err(error.to_string())),
+            (Ok(Some(_)), None) => None,
+            (Ok(Some(done)), Some(data)) => {
+                run.mismatch(&done, &self.selection, &data.identity.sha256)
+            }
         };
         Some(mismatch.map_or(Ok(()), |why| {
-            Err(format!("{} does not count: {why}", path.display()))
+            Err(format!(
+                "{} does not count: {why}",
+                folder.join("DONE").display()
+            ))
         }))
+    }
+
+    /// Asks `spar` what every run is made with: all of its settings, the defaults among
+    /// them, which only the trainer knows.
+    fn settle(&mut self) -> Result<()> {
+        let Selection {
+            preset,
+            device,
+            tasks,
+            methods,
+            ..
+        } = &self.selection;
+        let mut command = self.spar(&["protocol", "--settings", preset, "--device", device]);
+        let tasks: Vec<String> = tasks.iter().map(TaskId::to_string).collect();
+        command.args(["--tasks", &tasks.join(",")]);
+        command.args(["--methods", &methods.join(",")]);
+        command.arg("--").arg(&self.suite_file);
+        let output = command
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot start {}", self.spar.display()))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let line = said.lines().last().unwrap_or("it said nothing");
+            bail!("`spar protocol --settings`: {}: {line}", output.status);
+        }
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            let settings: Settings = serde_json::from_str(line)
+                .with_context(|| format!("`spar protocol --settings` printed `{line}`"))?;
+            let key = (settings.task, settings.column.clone());
+            self.selection.settings.insert(key, settings);
+        }
+        Ok(())
     }
 
     fn is_done(&self, run: &Run, data: &Prepared) -> bool {
@@ -74,7 +104,8 @@ impl Session<'_> {
     }
 
     /// Does every run that is left; returns the failures.
-    pub(crate) fn train(&self, data: &BTreeMap<TaskId, Prepared>) -> Result<Vec<String>> {
+    pub(crate) fn train(&mut self, data: &BTreeMap<TaskId, Prepared>) -> Result<Vec<String>> {
+        self.settle()?;
         let all = plan::runs(&self.selection);
         let total = all.len();
         let left: Vec<Run> = all
@@ -83,7 +114,7 @@ impl Session<'_> {
                 None => true,
                 Some(Ok(())) => false,
                 Some(Err(why)) => {
-                    eprintln!("warning: {why}");
+                    say!("warning: {why}");
                     true
                 }
             })
@@ -95,7 +126,7 @@ impl Session<'_> {
             .iter()
             .map(|run| format!("{}: it has no data", run.name()))
             .collect();
-        eprintln!(
+        say!(
             "{total} runs: {} are done, {} to do",
             total - ready.len() - lacking.len(),
             ready.len()
@@ -128,7 +159,13 @@ impl Session<'_> {
         let names = plain.iter().map(Run::name).collect();
         let mut screen = Screen::new(names, &costs, measured, &waits_for, self.train_slots, false);
         let schedule = Schedule::new(&costs, &waits_for);
-        let outcomes = execute::run(&jobs, schedule, self.train_slots, &self.stop, &mut screen);
+        let outcomes = execute::run(
+            &jobs,
+            schedule,
+            self.train_slots,
+            &|| self.stopped(),
+            &mut screen,
+        );
         for (job, outcome) in jobs.iter().zip(outcomes) {
             if let Outcome::Failed(why) = outcome {
                 let log = job
@@ -158,7 +195,7 @@ impl Session<'_> {
                 Ok(calibration) => drop(measured.insert(method, calibration)),
                 Err(error) => {
                     if !self.stopped() {
-                        eprintln!("warning: no estimate of the time: {error:#}");
+                        say!("warning: no estimate of the time: {error:#}");
                     }
                     let guess = runs.iter().map(|(run, _)| plan::guessed_cost(run));
                     return (guess.collect(), false);
@@ -193,7 +230,7 @@ impl Session<'_> {
                 method => format!("{method} {:.0}", c.updates_per_s),
             })
             .collect();
-        eprintln!(
+        say!(
             "estimate: {time} for {} runs, {} at a time (updates/s measured for a moment: {}; \
              evaluations are left out, and runs side by side may slow each other)",
             runs.len(),

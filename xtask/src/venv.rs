@@ -30,7 +30,7 @@ pub(crate) fn python(all: &Path, name: &str, requirements: &Path, size: &str) ->
     if fs::read_to_string(&stamp).is_ok_and(|there| there.trim() == wanted) {
         return Ok(python);
     }
-    eprintln!("installing {name} into {} ({size})", all.display());
+    say!("installing {name} into {} ({size})", all.display());
     if place.exists() {
         fs::remove_dir_all(&place).with_context(|| format!("cannot remove {}", place.display()))?;
     }

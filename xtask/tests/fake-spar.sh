@@ -15,7 +15,28 @@ option() {
 note() { echo "$*" >>"$FAKE/calls"; }
 task=$(option --task "$@")
 
+# The spec of a run of task $1, column $2 and seed $3, with the critic's tau of the suite.
+spec() {
+    tau=$(sed -n 's/^critic.tau = //p' "$FAKE/suite.toml")
+    lr=$(sed -n 's/^anchor.lr = //p' "$FAKE/suite.toml")
+    cat <<SPEC
+{"suite":"fake","preset":"quick","task":"$1","method":"$2","seed":$3,"env":"hopper",\
+"dataset":{"id":"$1-local","origin":"local","sha256":"feed","rows":7},\
+"eval_seed":1,"final_episodes":1,"device":"$4",\
+"config":{"batch_size":4,"updates":2,"anchor":{"updates":2,"lr":${lr:-0.5}},"critic":{"tau":$tau}}}
+SPEC
+}
+
 case "$1 $2" in
+"protocol --settings")
+    for task in $(option --tasks "$@" | tr , ' '); do
+        for method in $(option --methods "$@" | tr , ' '); do
+            spec=$(spec "$task" "$method" 0 "$(option --device "$@")")
+            echo "{\"task\":\"$task\",\"column\":\"$method\",\"anchored\":true,\"spec\":$spec}"
+        done
+    done
+    exit 0
+    ;;
 "data prepare")
     note "data $task $(option --data "$@") $(option --rows "$@")"
     echo "generating" >&2
@@ -89,7 +110,8 @@ case "$run" in ${FAKE_SLOW:-nothing})
     ;;
 esac
 mkdir -p "$out"
-echo '{"config":{"batch_size":4,"critic":{"tau":0.5}},"eval_seed":1,"final_episodes":1}' >"$out/spec.json"
+case "$device" in none) computed=cpu ;; *) computed=$device ;; esac
+spec "$task" "$method" "$seed" "$computed" >"$out/spec.json"
 cat >"$out/DONE" <<RECORD
 {"suite":"fake","preset":"quick","task":"$task","method":"$method","seed":$seed,"env":"hopper",
 "dataset":{"id":"$task-local","origin":"local","sha256":"feed","rows":7},"returns":[1.0],

@@ -139,7 +139,7 @@ fn a_gpu_trains_one_run_at_a_time_and_its_runs_are_other_runs() {
     assert_code(&output, 1);
     let said = text(&output.stderr);
     for part in [
-        "its device is cpu, this plan's cuda",
+        "its device is \"cpu\", this plan's \"cuda\"",
         "for 4 runs, 1 at a time",
         "was made from other data",
     ] {
@@ -210,6 +210,41 @@ fn a_record_of_other_settings_does_not_count() {
     );
 }
 
+/// The suite gave `anchor.lr` when the runs were made and leaves it to the default now.
+#[test]
+fn a_record_made_with_a_line_the_suite_has_no_more_does_not_count() {
+    let place = Place::new();
+    let words = ["--seeds", "1", "--tasks", "hopper-medium"];
+    let suite = place.dir.path().join("suite.toml");
+    fs::write(&suite, format!("{SUITE}anchor.lr = 0.25\n")).unwrap();
+    assert_code(&place.reproduce(&words, &[]), 0);
+    fs::write(&suite, SUITE).unwrap();
+    let output = place.reproduce(&words, &[]);
+    assert_code(&output, 1);
+    let said = text(&output.stderr);
+    let named = "its config.anchor.lr is 0.25, this plan's 0.5";
+    assert_eq!(said.matches(named).count(), 2, "{said}");
+}
+
+#[test]
+fn a_record_without_its_settings_does_not_count() {
+    let place = Place::new();
+    let words = [
+        "--seeds",
+        "1",
+        "--tasks",
+        "hopper-medium",
+        "--methods",
+        "bc",
+    ];
+    assert_code(&place.reproduce(&words, &[]), 0);
+    fs::remove_file(place.out().join("hopper-medium/bc/seed-1/spec.json")).unwrap();
+    let output = place.reproduce(&words, &[]);
+    assert_code(&output, 1);
+    let said = text(&output.stderr);
+    assert!(said.contains("there is no spec.json beside it"), "{said}");
+}
+
 #[test]
 fn a_record_from_other_data_does_not_count() {
     let place = Place::new();
@@ -226,7 +261,7 @@ fn a_record_from_other_data_does_not_count() {
     assert_code(&output, 1);
     let said = text(&output.stderr);
     assert!(
-        said.contains("its data sha256 is feed, this plan's beef"),
+        said.contains("its dataset.sha256 is \"feed\", this plan's \"beef\""),
         "{said}"
     );
     assert!(said.contains("was made from other data"), "{said}");
@@ -317,7 +352,10 @@ fn ctrl_c_takes_the_runs_down_and_says_how_to_go_on() {
     let output = child.wait_with_output().unwrap();
     assert_code(&output, 130);
     let said = text(&output.stderr);
-    assert!(said.contains("the same command goes on"), "{said}");
+    assert!(
+        said.contains("SIGINT: ") && said.contains("the same command"),
+        "{said}"
+    );
     assert!(!said.contains("failed"), "{said}");
     assert!(place.calls().iter().all(|call| !call.starts_with("report")));
     assert_code(&place.reproduce(&[], &[]), 0);

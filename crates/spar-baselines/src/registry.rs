@@ -122,6 +122,9 @@ fn parse<M: Baseline>(table: Table) -> Result<M::Config, SettingsError> {
     let config = whole.try_into();
     let config: M::Config = config.map_err(|e: toml::de::Error| wrong(e.to_string()))?;
     config.data().check()?;
+    if M::ANCHORED {
+        config.data().check_anchored()?;
+    }
     config.check()?;
     Ok(config)
 }

@@ -162,6 +162,25 @@ impl DataConfig {
     }
 }
 
+impl DataConfig {
+    /// Refuses what would show a frozen anchor other states than it was trained on: those
+    /// of all the data, standardized by all of them.
+    pub(crate) fn check_anchored(&self) -> Result<(), SettingsError> {
+        if self.states != States::Standardized {
+            let expected = "standardized: the anchor was trained on such states";
+            return wrong("data.states", "raw", expected);
+        }
+        match self.keep {
+            None => Ok(()),
+            Some(keep) => wrong(
+                "data.keep.fraction",
+                keep.fraction,
+                "no `data.keep`: the anchor was trained on states standardized by all the data",
+            ),
+        }
+    }
+}
+
 fn wrong<T: std::fmt::Display>(
     field: &'static str,
     got: T,

@@ -179,7 +179,10 @@ impl RunIdentity {
     /// name. A field that only one of them has differs.
     pub fn differences(&self, there: &Self, scope: Scope) -> Vec<Difference> {
         let shown = |value: Option<&Value>| value.map_or("absent".to_owned(), Value::to_string);
-        let only_there = there.fields.keys().filter(|f| !self.fields.contains_key(*f));
+        let only_there = there
+            .fields
+            .keys()
+            .filter(|f| !self.fields.contains_key(*f));
         let mut differences: Vec<Difference> = self
             .fields
             .keys()

@@ -41,16 +41,16 @@ fn named(there: &Value, here: &Value, scope: Scope) -> Vec<String> {
 fn a_field_that_one_record_lacks_is_named_and_shifts_no_other() {
     let here = spec("spar");
     let mut there = here.clone();
-    there["config"]["critic"].as_object_mut().unwrap().remove("tau");
+    there["config"]["critic"]
+        .as_object_mut()
+        .unwrap()
+        .remove("tau");
     for scope in [Scope::Resume, Scope::Whole, Scope::Seeds] {
         assert_eq!(named(&there, &here, scope), ["config.critic.tau"]);
         assert_eq!(named(&here, &there, scope), ["config.critic.tau"]);
     }
     let difference = &of(&here).differences(&of(&there), Scope::Whole)[0];
-    assert_eq!(
-        (&*difference.there, &*difference.here),
-        ("absent", "0.02")
-    );
+    assert_eq!((&*difference.there, &*difference.here), ("absent", "0.02"));
 }
 
 #[test]
@@ -85,7 +85,12 @@ fn every_difference_is_named_and_the_command_line_s_come_first() {
     there = with(&there, "/dataset/sha256", json!("beef"));
     assert_eq!(
         named(&there, &here, Scope::Whole),
-        ["dataset.sha256", "seed", "config.anchor.lr", "config.critic.tau"]
+        [
+            "dataset.sha256",
+            "seed",
+            "config.anchor.lr",
+            "config.critic.tau"
+        ]
     );
     assert_eq!(named(&spec("bc"), &here, Scope::Resume)[0], "method");
 }

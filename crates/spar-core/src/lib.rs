@@ -17,6 +17,7 @@ pub mod policy;
 pub mod printable;
 pub mod record;
 pub mod rng;
+pub mod signals;
 pub mod suite;
 
 pub use files::{replace_file, sha256_file, sha256_hex, write_atomic};
@@ -27,4 +28,5 @@ pub use policy::Policy;
 pub use printable::{printable, printable_json, printable_lines};
 pub use record::{FinishedRun, RecordError, RunRecord};
 pub use rng::Stream;
+pub use signals::Signals;
 pub use suite::{MethodTable, Preset, Suite};

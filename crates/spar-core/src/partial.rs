@@ -87,7 +87,9 @@ pub fn remove_left(folder: &Path) {
 
 /// Whether [`file_in`] or [`folder_in`] gives such names.
 fn is_ours(name: &str) -> bool {
-    let random = name.strip_prefix(PREFIX).and_then(|rest| rest.get(..RANDOM));
+    let random = name
+        .strip_prefix(PREFIX)
+        .and_then(|rest| rest.get(..RANDOM));
     random.is_some_and(|random| random.chars().all(|c| c.is_ascii_alphanumeric()))
 }
 

@@ -96,11 +96,11 @@ pub enum RecordError {
     #[error(transparent)]
     Read(#[from] io::Error),
     /// The file is no run record or no settings.
-    #[error("{file}: not a {what}: {why}; remove the run's folder to start the run again")]
+    #[error("{file}: not a valid {what}: {why}; remove the run's folder and run it again")]
     Corrupt {
         /// The file.
         file: PathBuf,
-        /// `run record` or `run's settings`.
+        /// `run record` or `settings of a run`.
         what: &'static str,
         /// What is wrong with it.
         why: String,
@@ -170,7 +170,7 @@ impl FinishedRun {
         };
         let corrupt = |e: serde_json::Error| RecordError::Corrupt {
             file: file.clone(),
-            what: "run's settings",
+            what: "settings of a run",
             why: e.to_string(),
         };
         let spec: Value = serde_json::from_slice(&text).map_err(corrupt)?;
@@ -278,7 +278,11 @@ impl RunRecord {
             fields.retain(|(field, ..)| *field != "device");
         }
         if self.method != "bc" {
-            fields.push(("number of updates", self.updates.to_string(), own("updates")));
+            fields.push((
+                "number of updates",
+                self.updates.to_string(),
+                own("updates"),
+            ));
         }
         if self.anchor_updates > 0 {
             let there = text(&spec["config"]["anchor"]["updates"]);

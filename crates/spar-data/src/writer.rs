@@ -9,8 +9,8 @@ use std::{
 
 use hdf5::{H5Type, types::VarLenUnicode};
 use ndarray::{ArrayView1, ArrayView2};
-use spar_core::{DatasetIdentity, TaskId, files::sha256_file};
-use tempfile::TempPath;
+use spar_core::{DatasetIdentity, TaskId, files::sha256_file, partial};
+use tempfile::NamedTempFile;
 
 use crate::{error::DataError, identity::identify};
 
@@ -102,7 +102,7 @@ pub struct Writer {
     // Fields drop in order: HDF5 lets go of the file before it is deleted.
     columns: Columns,
     file: hdf5::File,
-    temporary: TempPath,
+    temporary: NamedTempFile,
     metadata: BTreeMap<String, String>,
     rows: usize,
 }
@@ -124,17 +124,14 @@ impl Writer {
         let system = |e: io::Error| write_error(path, &e);
         let folder = folder_of(path);
         std::fs::create_dir_all(folder).map_err(system)?;
-        let temporary = tempfile::Builder::new()
-            .prefix(".partial-")
-            .suffix(".hdf5")
-            .tempfile_in(folder)
-            .map_err(system)?
-            .into_temp_path();
+        let temporary = partial::file_in(folder, ".hdf5").map_err(system)?;
         let build = || -> hdf5::Result<_> {
             hdf5::silence_errors(true);
+            // Unlocked by the library: the file is locked by its name already.
             let file = hdf5::File::with_options()
                 .with_fcpl(|p| p.obj_track_times(false))
-                .create(&temporary)?;
+                .with_fapl(|access| access.file_locking(false))
+                .create(temporary.path())?;
             let columns = Columns::create(&file, obs_dim, act_dim, nq, nv)?;
             write_metadata(&file, metadata)?;
             Ok((file, columns))
@@ -200,10 +197,8 @@ impl Writer {
         drop(columns);
         file.close().map_err(|e| write_error(&path, &e))?;
         let settle = || -> io::Result<String> {
-            let written = File::open(&temporary)?;
-            set_default_mode(&written)?;
-            written.sync_all()?;
-            let sha256 = sha256_file(&temporary)?;
+            temporary.as_file().sync_all()?;
+            let sha256 = sha256_file(temporary.path())?;
             temporary.persist(&path)?;
             File::open(folder_of(&path))?.sync_all()?;
             Ok(sha256)

@@ -8,4 +8,4 @@
 pub mod rollouts;
 pub mod stats;
 
-pub use rollouts::{Episode, EvalError, rollout, rollout_in_step};
+pub use rollouts::{Episode, EvalError, rollout, rollout_in_step, rollout_range};

@@ -129,8 +129,22 @@ pub fn rollout_in_step(
     episodes: usize,
     seed: u64,
 ) -> Result<Vec<Episode>, EvalError> {
+    rollout_range(env, policy, 0..episodes, seed)
+}
+
+/// Those of the same episodes whose indices are in `episodes`, all stepped together on
+/// one thread: a part of [`rollout`].
+///
+/// # Errors
+/// As [`rollout`].
+pub fn rollout_range(
+    env: EnvId,
+    policy: &dyn Policy,
+    episodes: std::ops::Range<usize>,
+    seed: u64,
+) -> Result<Vec<Episode>, EvalError> {
     check_widths(env, policy)?;
-    play_lane(env, policy, 0..episodes, seed)
+    play_lane(env, policy, episodes, seed)
 }
 
 fn check_widths(env: EnvId, policy: &dyn Policy) -> Result<(), EvalError> {

@@ -138,6 +138,12 @@ impl State {
         Ok(values.clone())
     }
 
+    /// Every array with its name, in the order of the names.
+    pub fn arrays(&self) -> impl Iterator<Item = (&str, &[f32])> {
+        let arrays = self.arrays.iter();
+        arrays.map(|(name, values)| (name.as_str(), values.as_slice()))
+    }
+
     /// Adds the state of a random stream.
     pub fn insert_stream(&mut self, name: &str, stream: &Stream) {
         // A stream is four integers: writing them as JSON cannot fail.

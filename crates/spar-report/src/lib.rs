@@ -157,6 +157,39 @@ pub enum ReportError {
         /// The other run's `DONE`.
         second_file: PathBuf,
     },
+    /// The record of a run is not believed.
+    #[error(transparent)]
+    Record(#[from] spar_core::RecordError),
+    /// Two training seeds of one method were trained with different settings.
+    #[error(
+        "task {task}: refusing to average seeds of {method} that differ in `{field}`: {first} in {} and {second} in {}; make them again with one", first_file.display(), second_file.display()
+    )]
+    Settings {
+        /// The row.
+        task: TaskId,
+        /// The method.
+        method: String,
+        /// The first setting that differs, by its path in `spec.json`.
+        field: String,
+        /// The first run's.
+        first: String,
+        /// The first run's `DONE`.
+        first_file: PathBuf,
+        /// The other run's.
+        second: String,
+        /// The other run's `DONE`.
+        second_file: PathBuf,
+    },
+    /// A single run of data that are no task's.
+    #[error(
+        "{}: the run is of `{task}`, which is no task with D4RL reference scores, so it cannot be compared", file.display()
+    )]
+    NoTask {
+        /// The run's `DONE`.
+        file: PathBuf,
+        /// What it was trained on.
+        task: String,
+    },
     /// Two seeds with one run's returns.
     #[error(
         "task {task}: {method} has the same returns with seeds {} and {}, in {} and {}; one is a copy: delete it and run it again",
@@ -175,7 +208,7 @@ pub enum ReportError {
         second_file: PathBuf,
     },
     /// A folder holds no run.
-    #[error("{}: no run there; expected folders <task>/<method>/seed-<n>, as `cargo xtask reproduce` makes them", .0.display())]
+    #[error("{}: no run there; expected folders <task>/<method>/seed-<n>, as `cargo xtask reproduce` makes them, or one finished run", .0.display())]
     NoRuns(PathBuf),
     /// Two folders of runs have nothing in common.
     #[error(

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use spar_core::{RunRecord, TaskId, files::in_file};
+use spar_core::{FinishedRun, RunIdentity, RunRecord, Scope, TaskId, files::in_file};
 
 use crate::{ReportError, ReportRequest, results::Reason};
 
@@ -23,6 +23,8 @@ pub(crate) struct Run {
 pub(crate) struct Finished {
     pub(crate) file: PathBuf,
     pub(crate) record: RunRecord,
+    /// What decided it.
+    pub(crate) identity: RunIdentity,
     /// Rows of `eval.csv` by rising update; none if the run kept no such file.
     pub(crate) curve: Vec<CurveRow>,
 }
@@ -56,7 +58,9 @@ pub(crate) fn read(request: &ReportRequest) -> Result<Vec<Run>, ReportError> {
                 });
             }
         }
-        refuse_mixtures(task, &runs[first..].iter().collect::<Vec<_>>())?;
+        let row: Vec<&Run> = runs[first..].iter().collect();
+        refuse_mixtures(task, &row)?;
+        refuse_other_settings(task, &row)?;
     }
     Ok(runs)
 }
@@ -99,21 +103,19 @@ pub(crate) fn read_folder(
     seed: u64,
 ) -> Result<Result<Finished, Reason>, ReportError> {
     let file = folder.join("DONE");
-    let Some(text) = read_if_there(&file)? else {
+    let Some(FinishedRun { record, identity }) = FinishedRun::read(folder)? else {
         return Ok(Err(if folder.exists() {
             Reason::Unfinished
         } else {
             Reason::NotStarted
         }));
     };
-    let corrupt = |why| ReportError::Corrupt {
-        file: file.clone(),
-        what: "run record",
-        why,
-    };
-    let record: RunRecord = serde_json::from_slice(&text).map_err(|e| corrupt(e.to_string()))?;
     if record.returns.is_empty() {
-        return Err(corrupt("it holds no evaluation returns".to_owned()));
+        return Err(ReportError::Corrupt {
+            file,
+            what: "run record",
+            why: "it holds no evaluation returns".to_owned(),
+        });
     }
     agrees(&file, "task", &record.task, &task)?;
     agrees(&file, "method", &record.method, &method)?;
@@ -127,9 +129,10 @@ pub(crate) fn read_folder(
         });
     }
     Ok(Ok(Finished {
-        curve: read_curve(&folder.join("eval.csv"))?,
+        curve: read_curve(folder, &record)?,
         file,
         record,
+        identity,
     }))
 }
 
@@ -152,8 +155,24 @@ fn agrees(
 }
 
 /// Every run below `runs`, by task, method and seed; folders that are no task's,
-/// as a report's, are passed over.
+/// as a report's, are passed over. A folder that is a finished run's own holds that run.
 pub(crate) fn find(runs: &Path) -> Result<Vec<Run>, ReportError> {
+    let file = runs.join("DONE");
+    if let Some(FinishedRun { record, .. }) = FinishedRun::read(runs)? {
+        let RunRecord {
+            task, method, seed, ..
+        } = record;
+        let Ok(task) = task.parse::<TaskId>() else {
+            return Err(ReportError::NoTask { file, task });
+        };
+        let outcome = read_folder(runs, task, &method, seed)?;
+        return Ok(vec![Run {
+            task,
+            method,
+            seed,
+            outcome,
+        }]);
+    }
     let mut found = Vec::new();
     for (task, folder) in folders(runs)? {
         let Ok(task) = task.parse::<TaskId>() else {
@@ -211,12 +230,16 @@ fn read_if_there(file: &Path) -> Result<Option<Vec<u8>>, ReportError> {
     }
 }
 
-fn read_curve(file: &Path) -> Result<Vec<CurveRow>, ReportError> {
-    let Some(bytes) = read_if_there(file)? else {
+fn read_curve(folder: &Path, record: &RunRecord) -> Result<Vec<CurveRow>, ReportError> {
+    let name = "eval.csv";
+    let file = folder.join(name);
+    let bytes = read_if_there(&file)?;
+    record.check_file(folder, name, bytes.as_deref())?;
+    let Some(bytes) = bytes else {
         return Ok(Vec::new());
     };
     let corrupt = |why: String| ReportError::Corrupt {
-        file: file.to_owned(),
+        file: file.clone(),
         what: "learning curve",
         why,
     };
@@ -248,10 +271,13 @@ pub(crate) fn refuse_mixtures(task: TaskId, runs: &[&Run]) -> Result<(), ReportE
         return Ok(());
     };
     for run in runs().filter(finished) {
-        same(task, first, run, "data sets", |r| {
-            let data = &r.dataset;
-            format!("`{}` ({}, sha256 {})", data.id, data.origin, data.sha256)
-        })?;
+        // The bytes decide: the same data under another name are the same data.
+        if data_sha256(first) != data_sha256(run) {
+            same(task, first, run, "data sets", |r| {
+                let data = &r.dataset;
+                format!("`{}` ({}, sha256 {})", data.id, data.origin, data.sha256)
+            })?;
+        }
         same(task, first, run, "MuJoCo versions", |r| {
             r.mujoco_version.clone()
         })?;
@@ -266,6 +292,35 @@ pub(crate) fn refuse_mixtures(task: TaskId, runs: &[&Run]) -> Result<(), ReportE
             same(task, sibling, run, "lengths of training", |r| {
                 format!("{} updates after {}", r.updates, r.anchor_updates)
             })?;
+        }
+    }
+    Ok(())
+}
+
+fn data_sha256(run: &Run) -> Option<&str> {
+    let done = run.outcome.as_ref().ok()?;
+    Some(&done.record.dataset.sha256)
+}
+
+/// Seeds of one method are averaged: they differ in nothing else.
+pub(crate) fn refuse_other_settings(task: TaskId, runs: &[&Run]) -> Result<(), ReportError> {
+    for (place, run) in runs.iter().enumerate() {
+        let mut siblings = runs[..place].iter().filter(|r| r.method == run.method);
+        let sibling = siblings.find_map(|other| other.outcome.as_ref().ok());
+        let (Ok(done), Some(sibling)) = (&run.outcome, sibling) else {
+            continue;
+        };
+        let differences = done.identity.differences(&sibling.identity, Scope::Seeds);
+        if let Some(difference) = differences.into_iter().next() {
+            return Err(ReportError::Settings {
+                task,
+                method: run.method.clone(),
+                field: difference.field,
+                first: difference.there,
+                first_file: sibling.file.clone(),
+                second: difference.here,
+                second_file: done.file.clone(),
+            });
         }
     }
     Ok(())

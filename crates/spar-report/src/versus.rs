@@ -18,7 +18,7 @@ use crate::{
     ReportError,
     markdown::draw,
     names,
-    read::{Finished, Run, find, refuse_mixtures},
+    read::{Finished, Run, find, refuse_mixtures, refuse_other_settings},
     results::Bounded,
     table::{self, Grid},
 };
@@ -99,7 +99,8 @@ type Shared<'a> = (&'a Run, &'a Run);
 type Episodes = (Vec<f64>, Vec<f64>);
 
 impl Versus {
-    /// Compares the runs below `a` and `b`, each `<task>/<method>/seed-<n>`.
+    /// Compares the runs below `a` and `b`, each `<task>/<method>/seed-<n>`, or each the
+    /// folder of one run.
     ///
     /// # Errors
     /// If a file is unreadable or corrupt, runs contradict their folders, nothing
@@ -130,6 +131,14 @@ impl Versus {
             let of_task = shared.iter().filter(|(run, _)| run.task == task);
             let both: Vec<&Run> = of_task.flat_map(|(one, other)| [*one, *other]).collect();
             refuse_mixtures(task, &both)?;
+            // A and B may differ in their settings; the seeds of one may not.
+            let of_task = || shared.iter().filter(|(run, _)| run.task == task);
+            for side in [
+                of_task().map(|(one, _)| *one).collect::<Vec<_>>(),
+                of_task().map(|(_, other)| *other).collect(),
+            ] {
+                refuse_other_settings(task, &side)?;
+            }
         }
         let compared = in_parallel(&methods, |method| {
             let of_method = shared.iter().filter(|(run, _)| run.method == **method);

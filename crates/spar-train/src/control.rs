@@ -53,7 +53,10 @@ pub struct Control<'a> {
     pub command: String,
     /// Stops, resumably, after this many updates of the current phase.
     pub stop_after: Option<u64>,
+    /// Asked after every update, and between episodes of the final evaluation, whether
+    /// to stop, resumably: [`crate::TrainError::Stopped`]. The checkpoint is written then.
+    pub stop: &'a dyn Fn() -> bool,
     /// Told about progress now and then; an error means nobody is left to
-    /// listen, and the run stops resumably.
+    /// listen, and the run stops resumably, with its checkpoint written.
     pub report: &'a mut dyn FnMut(Progress) -> io::Result<()>,
 }

@@ -24,12 +24,14 @@ pub enum TrainError {
     DeviceName(String),
     /// The folder holds another run.
     #[error(
-        "{folder} holds another run: its spec.json differs in `{field}` (there {there}, here {here}); \
+        "{folder} holds another run: its {file} differs in `{field}` (there {there}, here {here}); \
          choose another --out or remove the folder"
     )]
     OtherRun {
         /// The run folder.
         folder: PathBuf,
+        /// The file that says so.
+        file: &'static str,
         /// First field that differs.
         field: String,
         /// Its value in the folder.
@@ -37,6 +39,23 @@ pub enum TrainError {
         /// Its value in this run.
         here: String,
     },
+    /// The folder holds files of a run, and nothing says of which.
+    #[error(
+        "{folder} holds a {file} but no spec.json, so that nothing says whose it is; \
+         choose another --out or remove the folder"
+    )]
+    Nobodys {
+        /// The run folder.
+        folder: PathBuf,
+        /// A file of a run in it.
+        file: &'static str,
+    },
+    /// The folder was removed or replaced while the run was at work.
+    #[error(
+        "{0} was removed or replaced while the run was at work; nothing more is written there, \
+         and the same command starts again"
+    )]
+    Vanished(PathBuf),
     /// The folder's run is already longer than the one asked for.
     #[error(
         "{folder} is already trained for {there} updates, more than the {here} asked for; \
@@ -92,7 +111,7 @@ pub enum TrainError {
         /// What is wrong with it.
         why: String,
     },
-    /// Whoever watched the progress is gone.
+    /// Whoever watched the progress is gone; a checkpoint was written.
     #[error("the process that started this run is gone; the same command resumes it")]
     Orphaned,
     /// The caller asked to stop; the same spec resumes the run.
@@ -107,6 +126,9 @@ pub enum TrainError {
     /// The environment could not be made.
     #[error(transparent)]
     Env(#[from] spar_env::EnvError),
+    /// The record of a run that should be finished is not believed.
+    #[error(transparent)]
+    Record(#[from] spar_core::RecordError),
     /// A checkpoint could not be read or written.
     #[error(transparent)]
     State(#[from] spar_nn::StateError),

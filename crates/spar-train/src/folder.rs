@@ -10,24 +10,40 @@
 //! DONE                   the RunRecord; its presence says the run is finished
 //! ```
 //!
-//! Metrics and curve are kept inside the checkpoint's moment: when a run goes
-//! on from a checkpoint, lines written after it are dropped and written again.
+//! The checkpoint holds the lines of the log, the curve and the spec as they were at its
+//! moment: a run that is resumed writes those files again from it, whatever has become
+//! of them. Spec, checkpoint, log and record each say whose they are, and `DONE` has the
+//! hashes of the rest: files of two runs in one folder are refused, not mixed.
 
 use std::{
-    fs::{self, File, TryLockError},
-    io,
+    collections::BTreeMap,
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use serde::{Serialize, de::DeserializeOwned};
-use spar_core::{RunRecord, files::in_file, write_atomic};
+use spar_core::{
+    Difference, FinishedRun, FolderLock, RunIdentity, RunRecord, Scope, files::in_file, partial,
+    replace_file, sha256_hex,
+};
 use spar_eval::Episode;
 use spar_nn::State;
 
-use crate::{
-    error::TrainError,
-    spec::{Method, RunSpec},
-};
+use crate::{error::TrainError, spec::RunSpec};
+
+/// The files whose hashes `DONE` has.
+const HASHED: [&str; 4] = [
+    "metrics.jsonl",
+    "eval.csv",
+    "policy.safetensors",
+    "returns.csv",
+];
+
+/// The last checkpoint.
+const CHECKPOINT: &str = "checkpoints/latest.safetensors";
+
+/// The checkpoint's entry that holds the run's spec.
+const SPEC: &str = "spec";
 
 /// One point of the learning curve.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, serde::Deserialize)]
@@ -50,43 +66,61 @@ struct ReturnRow {
 /// The open, locked folder of one run.
 pub(crate) struct Folder {
     path: PathBuf,
-    _lock: File,
+    lock: FolderLock,
+    /// Hashes of the files written, by name.
+    written: BTreeMap<String, String>,
 }
 
 impl Folder {
-    /// Opens or makes the folder and refuses another run's.
+    /// Opens or makes the folder, removes what a killed process left half-written, and
+    /// refuses another run's.
     pub(crate) fn open(path: &Path, spec: &RunSpec) -> Result<Self, TrainError> {
-        fs::create_dir_all(path).map_err(|e| in_file(e, path))?;
-        let lock_path = path.join(".lock");
-        let lock = File::create(&lock_path).map_err(|e| in_file(e, &lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(TrainError::Busy(path.to_owned())),
-            Err(TryLockError::Error(e)) => return Err(in_file(e, &lock_path).into()),
-        }
+        let checkpoints = path.join("checkpoints");
+        fs::create_dir_all(&checkpoints).map_err(|e| in_file(e, path))?;
+        let Some(lock) = FolderLock::take(path)? else {
+            return Err(TrainError::Busy(path.to_owned()));
+        };
+        partial::remove_left(path);
+        partial::remove_left(&checkpoints);
         let folder = Self {
             path: path.to_owned(),
-            _lock: lock,
+            lock,
+            written: BTreeMap::new(),
         };
         let spec_path = folder.file("spec.json");
         if spec_path.exists() {
             let there: RunSpec = read_json(&spec_path)?;
-            if let Some((field, there, here)) = spec.difference(&there) {
-                return Err(TrainError::OtherRun {
-                    folder: path.to_owned(),
-                    field,
-                    there,
-                    here,
-                });
-            }
+            return match first(spec.differences(&there)?) {
+                None => Ok(folder),
+                Some(difference) => Err(folder.other_run("spec.json", difference)),
+            };
         }
-        Ok(folder)
+        let others = ["DONE", CHECKPOINT];
+        let others = others.iter().chain(&HASHED);
+        match others.into_iter().find(|name| folder.file(name).exists()) {
+            None => Ok(folder),
+            Some(&file) => Err(TrainError::Nobodys {
+                folder: path.to_owned(),
+                file,
+            }),
+        }
     }
 
-    /// Makes the folder `spec`'s, whose run goes on from `checkpoint`: it is
-    /// not finished any more.
+    fn other_run(&self, file: &'static str, difference: Difference) -> TrainError {
+        let Difference { field, there, here } = difference;
+        TrainError::OtherRun {
+            folder: self.path.clone(),
+            file,
+            field,
+            there,
+            here,
+        }
+    }
+
+    /// Makes the folder `spec`'s, whose run is resumed from `checkpoint`: it is not
+    /// finished any more.
     pub(crate) fn begin(
-        &self,
+        &mut self,
         spec: &RunSpec,
         checkpoint: Option<&State>,
     ) -> Result<(), TrainError> {
@@ -98,51 +132,99 @@ impl Folder {
                 here: spec.updates(),
             });
         }
-        write_json(&self.file("spec.json"), spec)?;
         let done = self.file("DONE");
         match fs::remove_file(&done) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(in_file(e, &done).into()),
-            _ => Ok(()),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(in_file(e, &done).into()),
+            _ => {}
         }
+        self.write_json("spec.json", spec)
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    fn checkpoint(&self) -> PathBuf {
-        self.file("checkpoints/latest.safetensors")
+    /// Writes the file `name`, unless the folder is not the one that was opened any
+    /// more: one that was removed is not made again, without its spec and its lock.
+    pub(crate) fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), TrainError> {
+        let vanished = || TrainError::Vanished(self.path.clone());
+        if !self.lock.holds() {
+            return Err(vanished());
+        }
+        match replace_file(&self.file(name), bytes) {
+            Err(_) if !self.lock.holds() => return Err(vanished()),
+            written => written?,
+        }
+        self.written.insert(name.to_owned(), sha256_hex(bytes));
+        Ok(())
     }
 
-    /// The record of this run if it is already finished as `spec` wants it.
+    /// Writes `value` as indented JSON.
+    pub(crate) fn write_json(
+        &mut self,
+        name: &str,
+        value: &impl Serialize,
+    ) -> Result<(), TrainError> {
+        let text = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
+        self.write(name, text.as_bytes())
+    }
+
+    /// The record of this run if it is already finished as `spec` wants it. One whose
+    /// files have changed or gone since is to be finished again from its last
+    /// checkpoint, which has to be there.
     pub(crate) fn finished(&self, spec: &RunSpec) -> Result<Option<RunRecord>, TrainError> {
-        let path = self.file("DONE");
-        if !path.exists() {
+        let Some(run) = FinishedRun::read(&self.path)? else {
             return Ok(None);
-        }
-        let record: RunRecord = read_json(&path)?;
-        let own = match spec.method {
-            Method::Bc => record.anchor_updates,
-            Method::Spar | Method::Baseline(_) => record.updates,
         };
-        let same = own == spec.updates() && record.returns.len() == spec.final_episodes;
-        Ok(same.then_some(record))
-    }
-
-    /// The last checkpoint, if there is one.
-    pub(crate) fn read_checkpoint(&self) -> Result<Option<State>, TrainError> {
-        let path = self.checkpoint();
-        if !path.exists() {
+        let here = spec.identity()?;
+        if let Some(difference) = first(here.differences(&run.identity, Scope::Resume)) {
+            return Err(self.other_run("spec.json", difference));
+        }
+        if !here.differences(&run.identity, Scope::Whole).is_empty() {
             return Ok(None);
         }
-        Ok(Some(State::read(&path)?))
+        for name in HASHED {
+            let bytes = match fs::read(self.file(name)) {
+                Ok(bytes) => Some(bytes),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+                Err(e) => return Err(in_file(e, &self.file(name)).into()),
+            };
+            let checked = run.record.check_file(&self.path, name, bytes.as_deref());
+            match checked {
+                Ok(()) => {}
+                Err(_) if self.file(CHECKPOINT).exists() => return Ok(None),
+                Err(changed) => return Err(changed.into()),
+            }
+        }
+        Ok(Some(run.record))
     }
 
-    pub(crate) fn write_checkpoint(&self, state: &State) -> Result<(), TrainError> {
-        Ok(write_atomic(&self.checkpoint(), &state.to_bytes()?)?)
+    /// The last checkpoint, if there is one, which has to be of the run `spec` or one
+    /// that it continues.
+    pub(crate) fn read_checkpoint(&self, spec: &RunSpec) -> Result<Option<State>, TrainError> {
+        let file = self.file(CHECKPOINT);
+        if !file.exists() {
+            return Ok(None);
+        }
+        let state = State::read(&file)?;
+        match first(spec.differences(&spec_of(&state, &file)?)?) {
+            None => Ok(Some(state)),
+            Some(difference) => Err(self.other_run(CHECKPOINT, difference)),
+        }
     }
 
-    pub(crate) fn write_returns(&self, episodes: &[Episode]) -> Result<(), TrainError> {
+    /// Writes `state` as the last checkpoint of the run `spec`.
+    pub(crate) fn write_checkpoint(
+        &mut self,
+        mut state: State,
+        spec: &RunSpec,
+    ) -> Result<(), TrainError> {
+        let text = serde_json::to_string(spec).map_err(io::Error::from)?;
+        state.metadata.insert(SPEC.to_owned(), text);
+        self.write(CHECKPOINT, &state.to_bytes()?)
+    }
+
+    pub(crate) fn write_returns(&mut self, episodes: &[Episode]) -> Result<(), TrainError> {
         let rows = episodes.iter().enumerate().map(|(episode, e)| ReturnRow {
             episode,
             ret: e.ret,
@@ -152,12 +234,12 @@ impl Folder {
         self.write_csv("returns.csv", rows)
     }
 
-    pub(crate) fn write_curve(&self, curve: &[CurvePoint]) -> Result<(), TrainError> {
+    pub(crate) fn write_curve(&mut self, curve: &[CurvePoint]) -> Result<(), TrainError> {
         self.write_csv("eval.csv", curve.iter())
     }
 
     fn write_csv(
-        &self,
+        &mut self,
         name: &str,
         rows: impl Iterator<Item = impl Serialize>,
     ) -> Result<(), TrainError> {
@@ -171,18 +253,66 @@ impl Folder {
             writer.serialize(row).map_err(|e| wrong(&e))?;
         }
         let bytes = writer.into_inner().map_err(|e| wrong(&e))?;
-        Ok(write_atomic(&path, &bytes)?)
+        self.write(name, &bytes)
     }
 
-    pub(crate) fn write_done(&self, record: &RunRecord) -> Result<(), TrainError> {
-        write_json(&self.file("DONE"), record)
+    /// Writes `record`, with what holds it to the run `spec` and to the files written
+    /// before, and returns it so.
+    pub(crate) fn write_done(
+        &mut self,
+        record: RunRecord,
+        spec: &RunSpec,
+    ) -> Result<RunRecord, TrainError> {
+        let mut files = self.written.clone();
+        files.retain(|name, _| HASHED.contains(&name.as_str()));
+        let stamp = spec.identity()?.stamp();
+        let record = record.sealed(stamp, files).map_err(io::Error::from)?;
+        self.write_json("DONE", &record)?;
+        Ok(record)
     }
 }
 
-/// Writes `value` as indented JSON.
-pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), TrainError> {
-    let text = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
-    Ok(write_atomic(path, text.as_bytes())?)
+/// The parameters of the anchor that the finished run `bc` in `folder` trained, where
+/// that is the anchor that `spec` would train.
+pub(crate) fn read_anchor(folder: &Path, spec: &RunSpec) -> Result<State, TrainError> {
+    let unfit = |why: String| TrainError::Anchor {
+        folder: folder.to_owned(),
+        why,
+    };
+    let Some(theirs) = FinishedRun::read(folder)? else {
+        return Err(unfit("it is not finished".to_owned()));
+    };
+    let here = RunSpec {
+        method: crate::spec::Method::Bc,
+        variant: None,
+        ..spec.clone()
+    };
+    let here = here.identity()?;
+    let file = folder.join(CHECKPOINT);
+    let fits = |there: &RunIdentity| match first(here.differences(there, Scope::Anchor)) {
+        None => Ok(()),
+        Some(Difference { field, there, .. }) if field == "method" => {
+            Err(unfit(format!("its method is {there}, not bc")))
+        }
+        Some(difference) => Err(unfit(format!("its {difference}"))),
+    };
+    fits(&theirs.identity)?;
+    let state = State::read(&file)?;
+    fits(&spec_of(&state, &file)?.identity()?)?;
+    Ok(state)
+}
+
+/// The spec that a checkpoint was written with.
+fn spec_of(state: &State, file: &Path) -> Result<RunSpec, TrainError> {
+    let text = state.metadata.get(SPEC).map_or("", String::as_str);
+    serde_json::from_str(text).map_err(|e| TrainError::File {
+        file: file.to_owned(),
+        why: format!("it does not say which run it is of: {e}"),
+    })
+}
+
+fn first(differences: Vec<Difference>) -> Option<Difference> {
+    differences.into_iter().next()
 }
 
 /// Reads a JSON file of ours.

@@ -46,8 +46,8 @@ use crate::{
     baseline_policy::LatentPolicy, error::TrainError, plain_policy::PlainPolicy, spec::Method,
 };
 
+pub(crate) use write::bytes_of;
 pub use write::write;
-pub(crate) use write::write_contents;
 
 /// Hidden activations of plain networks by their names in metadata.
 const HIDDEN: [(&str, Activation); 3] = [

@@ -14,7 +14,7 @@ use spar_anchor::{Anchor, AnchorTrainer};
 use spar_core::{RunRecord, Stream};
 use spar_data::{Batch, Normalizer, Sampler, Transitions};
 use spar_nn::{
-    State,
+    State, StateError,
     device::{Device, Kernels},
 };
 use spar_rectify::Ablation;
@@ -23,12 +23,12 @@ use crate::{
     config::DetachedPrecision,
     control::{Control, Phase, Progress},
     error::TrainError,
-    folder::{CurvePoint, Folder, read_json},
+    folder::{Folder, read_anchor},
     learner::{AnchorLearner, Backend, Cpu, OnDevice, SparLearner},
     policy_file::Contents,
     spec::{DeviceKind, Method, RunSpec},
 };
-use log::{AnchorLine, Line, lines_until};
+use log::{AnchorLine, Line, Told};
 
 /// Updates between two lines of `metrics.jsonl`.
 const LOG_EVERY: u64 = 500;
@@ -72,6 +72,10 @@ pub fn run_on<'a, D: Device>(
 /// Refuses a spec of another device than `B`, or of a setting it does not have.
 pub(crate) fn check<B: Backend>(_backend: &B, spec: &RunSpec) -> Result<(), TrainError> {
     spec.config.check()?;
+    if spec.final_episodes == 0 {
+        let why = "`final_episodes` is 0, expected at least 1: a run without a return has no score";
+        return Err(TrainError::Config(why.to_owned()));
+    }
     if let Method::Baseline(entry) = spec.method {
         if spec.device != DeviceKind::Cpu {
             return Err(TrainError::CpuOnly(entry.name));
@@ -109,11 +113,11 @@ fn run_with<'a, B: Backend>(
     control: Control<'a>,
 ) -> Result<RunRecord, TrainError> {
     check(backend, spec)?;
-    let folder = Folder::open(out, spec)?;
+    let mut folder = Folder::open(out, spec)?;
     if let Some(record) = folder.finished(spec)? {
         return Ok(record);
     }
-    let checkpoint = folder.read_checkpoint()?;
+    let checkpoint = folder.read_checkpoint(spec)?;
     folder.begin(spec, checkpoint.as_ref())?;
     let mut session = Session::new(spec, data, folder, control, checkpoint.as_ref())?;
     let mut anchor = || session.anchor_phase(backend, checkpoint.as_ref());
@@ -147,16 +151,15 @@ struct Session<'a> {
     normalizer: Normalizer,
     reward_scale: f32,
     batch: Batch,
-    /// Lines of `metrics.jsonl` so far.
-    metrics: Vec<String>,
-    /// Its last line where that is one only because the run ends there: a
-    /// longer run goes on without it.
-    last_line: Option<String>,
-    curve: Vec<CurvePoint>,
+    told: Told,
     /// Seconds spent before this process, and its start.
     spent: f64,
     started: Instant,
     reported: Instant,
+    /// Whether the run was asked to stop: it does after the next update.
+    asked: bool,
+    /// Whether nobody listens any more.
+    orphaned: bool,
 }
 
 impl<'a> Session<'a> {
@@ -167,28 +170,32 @@ impl<'a> Session<'a> {
         control: Control<'a>,
         checkpoint: Option<&State>,
     ) -> Result<Self, TrainError> {
-        let field = |name: &str| checkpoint.and_then(|c| c.metadata.get(name));
-        let parse = |text: &String| serde_json::from_str(text).ok();
-        Ok(Self {
+        let told = match checkpoint {
+            Some(state) => {
+                let done = state.get_count(spec.method.counter());
+                Told::read(state, done.is_ok_and(|done| done == spec.updates()))?
+            }
+            None => Told::default(),
+        };
+        let mut session = Self {
             normalizer: Normalizer::of(data),
             reward_scale: reward_scale(spec, data),
             batch: Batch::new(spec.config.batch_size, data.obs_dim(), data.act_dim()),
-            metrics: match checkpoint {
-                Some(state) => lines_until(&folder.file("metrics.jsonl"), state)?,
-                None => Vec::new(),
-            },
-            last_line: None,
-            curve: field("curve")
-                .and_then(|t| serde_json::from_str(t).ok())
-                .unwrap_or_default(),
-            spent: field("wall_s").and_then(parse).unwrap_or(0.0),
+            spent: told.wall_s,
+            told,
+            asked: false,
+            orphaned: false,
             started: Instant::now(),
             reported: Instant::now(),
             spec,
             data,
             folder,
             control,
-        })
+        };
+        if checkpoint.is_some() {
+            session.write_told()?;
+        }
+        Ok(session)
     }
 
     /// The frozen anchor: read from a finished run, from a checkpoint of the
@@ -207,7 +214,8 @@ impl<'a> Session<'a> {
                 return Ok(anchor);
             }
             if let Some(folder) = self.control.anchor.clone() {
-                self.read_anchor(&folder, &anchor)?;
+                let state = read_anchor(&folder, spec)?;
+                anchor.net().load("anchor", &state)?;
                 return Ok(anchor);
             }
         }
@@ -252,32 +260,6 @@ impl<'a> Session<'a> {
         trainer.freeze()
     }
 
-    fn read_anchor(&self, folder: &Path, anchor: &Anchor) -> Result<(), TrainError> {
-        let unfit = |why: &str| TrainError::Anchor {
-            folder: folder.to_owned(),
-            why: why.to_owned(),
-        };
-        if !folder.join("DONE").exists() {
-            return Err(unfit("it is not finished"));
-        }
-        let theirs: RunSpec = read_json(&folder.join("spec.json"))?;
-        if theirs.method != Method::Bc {
-            return Err(unfit("its method is not bc"));
-        }
-        let same = theirs.seed == self.spec.seed
-            && theirs.device == self.spec.device
-            && theirs.dataset == self.spec.dataset
-            && theirs.config.anchor == self.spec.config.anchor
-            && theirs.config.batch_size == self.spec.config.batch_size;
-        if !same {
-            return Err(unfit(
-                "its data, seed, device, batch size or anchor settings differ",
-            ));
-        }
-        let state = State::read(&folder.join("checkpoints/latest.safetensors"))?;
-        Ok(anchor.net().load("anchor", &state)?)
-    }
-
     fn spar_phase<B: Backend>(
         &mut self,
         backend: &B,
@@ -293,8 +275,9 @@ impl<'a> Session<'a> {
         if let Some(state) = checkpoint.filter(|c| c.get_count("updates.spar").is_ok()) {
             sampler = Sampler::new(state.get_stream("sampler")?);
             let text = state.metadata.get("metrics");
-            let metrics = text.and_then(|t| serde_json::from_str(t).ok());
-            spar.load(state, metrics.unwrap_or_default())?;
+            let metrics = text.and_then(|text| serde_json::from_str(text).ok());
+            let metrics = metrics.ok_or_else(|| StateError::Missing("metrics".to_owned()))?;
+            spar.load(state, metrics)?;
         }
         let frozen = spar.spar()?.anchor.fingerprint()?;
         while spar.updates() < config.updates {
@@ -347,6 +330,7 @@ impl<'a> Session<'a> {
         every.iter().any(|&n| update.is_multiple_of(n))
             || update == last
             || self.control.stop_after == Some(update)
+            || self.asked
     }
 
     fn next_batch(&mut self, sampler: &mut Sampler) {
@@ -366,33 +350,31 @@ impl<'a> Session<'a> {
         last: u64,
         save: impl FnOnce() -> Result<State, TrainError>,
     ) -> Result<(), TrainError> {
-        let stop = self.control.stop_after == Some(update) && update < last;
+        let stop = (self.control.stop_after == Some(update) || self.asked) && update < last;
         let every = self.spec.config.checkpoint_every;
         if update.is_multiple_of(every) || update == last || stop {
             self.checkpoint(save()?)?;
         }
         if stop {
-            return Err(TrainError::Stopped(update));
+            return Err(match self.orphaned {
+                true => TrainError::Orphaned,
+                false => TrainError::Stopped(update),
+            });
         }
         if self.reported.elapsed() > REPORT_EVERY {
             self.reported = Instant::now();
-            self.report(phase, update)?;
+            self.orphaned = self.report(phase, update).is_err();
         }
+        // The next update is the last then: its losses are read before it is kept.
+        self.asked = self.orphaned || (self.control.stop)();
         Ok(())
     }
 
     fn checkpoint(&mut self, mut state: State) -> Result<(), TrainError> {
-        let curve = serde_json::to_string(&self.curve).map_err(io::Error::from)?;
-        state.metadata.insert("curve".to_owned(), curve);
-        state
-            .metadata
-            .insert("wall_s".to_owned(), self.wall_s().to_string());
-        state.insert_count("metrics.lines", self.metrics.len() as u64);
-        let lines = self.metrics.iter().chain(&self.last_line);
-        let text: String = lines.flat_map(|line| [line, "\n"]).collect();
-        spar_core::write_atomic(&self.folder.file("metrics.jsonl"), text.as_bytes())?;
-        self.folder.write_curve(&self.curve)?;
-        self.folder.write_checkpoint(&state)
+        self.told.wall_s = self.wall_s();
+        self.told.save(&mut state)?;
+        self.write_told()?;
+        self.folder.write_checkpoint(state, self.spec)
     }
 
     fn report(&mut self, phase: Phase, update: u64) -> Result<(), TrainError> {

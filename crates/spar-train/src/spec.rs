@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use spar_baselines::{Entry, METHODS};
-use spar_core::{DatasetIdentity, EnvId};
+use spar_core::{DatasetIdentity, Difference, EnvId, RunIdentity, Scope};
 
 use crate::{config::TrainConfig, control::Phase, error::TrainError};
 
@@ -189,56 +189,24 @@ impl RunSpec {
         Ok(table)
     }
 
-    /// Whether a setting, by its path, reaches nothing this run trains.
-    fn is_beyond(&self, field: &str) -> bool {
-        let spars = [
-            "config.critic.",
-            "config.rectify.",
-            "config.detached_precision",
-        ];
-        let anchors = ["config.anchor.", "config.batch_size", "config.reward_range"];
-        let starts = |prefixes: &[&str]| prefixes.iter().any(|p| field.starts_with(p));
-        match self.method {
-            Method::Spar => false,
-            Method::Bc => starts(&spars),
-            Method::Baseline(entry) => starts(&spars) || (!entry.anchored && starts(&anchors)),
-        }
+    /// What makes this run the same as another: see [`RunIdentity`].
+    ///
+    /// # Errors
+    /// Only if the spec cannot be written as JSON.
+    pub fn identity(&self) -> Result<RunIdentity, TrainError> {
+        let identity = RunIdentity::of(self, self.method.anchored());
+        Ok(identity.map_err(std::io::Error::from)?)
     }
 
-    /// The first field in which a run already in a folder differs so that it
-    /// cannot be gone on with, as `(field, there, here)`. The number of updates
-    /// and of final episodes may differ: a longer run begins as a shorter one.
-    pub fn difference(&self, there: &Self) -> Option<(String, String, String)> {
-        let flat = |spec: &Self| {
-            let mut spec = spec.clone();
-            match self.method {
-                Method::Bc => (spec.config.anchor.updates, spec.config.updates) = (0, 0),
-                Method::Spar | Method::Baseline(_) => spec.config.updates = 0,
-            }
-            spec.final_episodes = 0;
-            let mut fields = Vec::new();
-            if let Ok(value) = serde_json::to_value(&spec) {
-                flatten("", &value, &mut fields);
-            }
-            fields.retain(|(field, _)| !self.is_beyond(field));
-            fields
-        };
-        let pairs = flat(there).into_iter().zip(flat(self));
-        pairs
-            .into_iter()
-            .find(|(there, here)| there != here)
-            .map(|((field, there), (_, here))| (field, there, here))
-    }
-}
-
-fn flatten(prefix: &str, value: &serde_json::Value, out: &mut Vec<(String, String)>) {
-    match value {
-        serde_json::Value::Object(map) => {
-            for (key, value) in map {
-                let dot = if prefix.is_empty() { "" } else { "." };
-                flatten(&format!("{prefix}{dot}{key}"), value, out);
-            }
-        }
-        leaf => out.push((prefix.to_owned(), leaf.to_string())),
+    /// Every field in which a run already in a folder differs so that it cannot be
+    /// resumed as this one. The number of updates and of final episodes may differ: a
+    /// longer run begins as a shorter one.
+    ///
+    /// # Errors
+    /// As [`Self::identity`].
+    pub fn differences(&self, there: &Self) -> Result<Vec<Difference>, TrainError> {
+        Ok(self
+            .identity()?
+            .differences(&there.identity()?, Scope::Resume))
     }
 }

@@ -226,7 +226,7 @@ fn a_folder_of_other_settings_is_refused_by_field() {
     // Nothing of SPAR's or the anchor's reaches it.
     let mut other = spec.clone();
     (other.config.critic.lr, other.config.anchor.lr) = (1e-2, 1e-2);
-    assert_eq!(other.difference(&spec), None);
+    assert_eq!(other.differences(&spec).unwrap(), []);
     let written = fs::read_to_string(out.join("spec.json")).unwrap();
     let written: serde_json::Value = serde_json::from_str(&written).unwrap();
     assert_eq!(

@@ -146,27 +146,27 @@ fn a_folder_of_another_run_is_refused_by_field() {
         let error = train(&other, &data, &out).unwrap_err();
         assert!(matches!(error, TrainError::OtherRun { .. }), "{error}");
         one_line(&error, &[&format!("`{field}`"), "--out"]);
-        let named = other.difference(&first).unwrap();
-        assert_eq!(named.0, field);
-        assert_ne!(named.1, named.2);
+        let named = &other.differences(&first).unwrap()[0];
+        assert_eq!(named.field, field);
+        assert_ne!(named.there, named.here);
     }
     assert_eq!(fs::read(out.join("spec.json")).unwrap(), before);
 
     // How long a run is and how it is judged do not make it another one.
     let mut longer = first.clone();
     (longer.config.updates, longer.final_episodes) = (5000, 1);
-    assert_eq!(longer.difference(&first), None);
-    assert_eq!(first.difference(&first), None);
+    assert_eq!(longer.differences(&first).unwrap(), []);
+    assert_eq!(first.differences(&first).unwrap(), []);
     let bc = spec(Method::Bc, &data);
     let mut longer = bc.clone();
     (longer.config.updates, longer.config.anchor.updates) = (1, 5000);
-    assert_eq!(longer.difference(&bc), None);
+    assert_eq!(longer.differences(&bc).unwrap(), []);
     // Nothing beyond the anchor makes its run another one.
     let mut beyond = bc.clone();
     beyond.config.critic.tau = 0.5;
     beyond.config.rectify.w_fit = 3.0;
     beyond.config.detached_precision = DetachedPrecision::Bf16;
-    assert_eq!(beyond.difference(&bc), None);
+    assert_eq!(beyond.differences(&bc).unwrap(), []);
 }
 
 /// Its record would say fewer updates than its policy had.
@@ -244,11 +244,14 @@ fn an_anchor_that_does_not_fit_is_refused() {
     one_line(&with(&other, "b", &bc), &["bc", "seed"]);
     let mut wider = spar.clone();
     wider.config.anchor.hidden = vec![8];
-    one_line(&with(&wider, "c", &bc), &["bc", "anchor settings"]);
+    one_line(
+        &with(&wider, "c", &bc),
+        &["bc", "`config.anchor.hidden` is"],
+    );
     train(&spar, &data, &dir.path().join("spar")).unwrap();
     one_line(
         &with(&spar, "d", &dir.path().join("spar")),
-        &["method is not bc"],
+        &["its method is \"spar\", not bc"],
     );
 }
 
@@ -265,6 +268,7 @@ fn a_run_whose_watcher_is_gone_resumes() {
         commit: "test".into(),
         command: "test".into(),
         stop_after: None,
+        stop: &|| false,
         report: &mut |_| Err(io::Error::from(io::ErrorKind::BrokenPipe)),
     };
     let error = spar_train::run(&spec, &data, &left, control).unwrap_err();

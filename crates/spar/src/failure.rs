@@ -1,8 +1,8 @@
 //! What a failure looks like: one line on stderr, and an exit code.
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
-use spar_core::suite::SuiteError;
+use spar_core::{signals::Asked, suite::SuiteError};
 use spar_train::TrainError;
 
 use crate::output::Closed;
@@ -12,11 +12,24 @@ use crate::output::Closed;
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
 
+/// A signal asked for the end of a run, which has written its checkpoint: the exit code
+/// is the signal's.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: stopped at update {update}; the same command resumes it", asked.name)]
+pub(crate) struct Ended {
+    pub(crate) asked: Asked,
+    pub(crate) update: u64,
+}
+
 /// Prints `error` as one line and returns its exit code. A reader that closed
 /// stdout has what it wanted: no line, and success.
 pub(crate) fn tell(error: &anyhow::Error) -> ExitCode {
     if error.is::<Closed>() {
         return ExitCode::SUCCESS;
+    }
+    if let Some(ended) = error.downcast_ref::<Ended>() {
+        let _ = writeln!(std::io::stderr(), "{ended}");
+        return ExitCode::from(ended.asked.exit_code());
     }
     eprintln!("error: {}", line(error));
     let usage = error.is::<Usage>()

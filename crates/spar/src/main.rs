@@ -56,6 +56,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<ExitCode> {
+    spar_core::signals::survive_file_size_limit()?;
     spar_data::rehearse_in(|file| {
         let mut command = Process::new(std::env::current_exe()?);
         command.args(["data", "rehearse", "--"]).arg(file);

@@ -30,7 +30,7 @@ pub(crate) fn write(root: &Path, folder: &Path) -> Result<()> {
     for (file, text) in [(PAGE, page), (PLOT, plot)] {
         spar_core::write_atomic(&root.join(file), text.as_bytes())
             .with_context(|| format!("cannot write {file}"))?;
-        eprintln!("wrote {file}");
+        say!("wrote {file}");
     }
     Ok(())
 }

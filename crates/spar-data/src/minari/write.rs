@@ -9,7 +9,7 @@ use std::{
 use hdf5::H5Type;
 use ndarray::ArrayView2;
 use serde_json::{Map, Value, json};
-use spar_core::{DatasetIdentity, Origin, files::sha256_file};
+use spar_core::{DatasetIdentity, Origin, files::sha256_file, partial};
 use tempfile::TempDir;
 
 use super::{MAIN, METADATA, check_id};
@@ -61,6 +61,8 @@ pub(crate) struct MinariWriter {
     // Fields drop in order: HDF5 lets go of the file before its folder is deleted.
     file: hdf5::File,
     scratch: TempDir,
+    /// Says that `scratch` is being written.
+    _lock: File,
     about: About,
     episodes: usize,
     steps: usize,
@@ -71,16 +73,14 @@ impl MinariWriter {
     pub(crate) fn create(folder: &Path, about: About) -> Result<Self, DataError> {
         check_id(&about.id)?;
         refuse_existing(folder)?;
-        let build = || -> io::Result<TempDir> {
+        let build = || -> io::Result<(TempDir, File)> {
             let beside = folder_of(folder);
             fs::create_dir_all(beside)?;
-            let scratch = tempfile::Builder::new()
-                .prefix(".partial-")
-                .tempdir_in(beside)?;
+            let (scratch, lock) = partial::folder_in(beside)?;
             fs::create_dir(scratch.path().join("data"))?;
-            Ok(scratch)
+            Ok((scratch, lock))
         };
-        let scratch = build().map_err(|e| write_error(folder, &e))?;
+        let (scratch, lock) = build().map_err(|e| write_error(folder, &e))?;
         hdf5::silence_errors(true);
         // Unlocked: nobody else knows the file yet, and a lock would outlive it in
         // any process started meanwhile.
@@ -93,6 +93,7 @@ impl MinariWriter {
             folder: folder.into(),
             file,
             scratch,
+            _lock: lock,
             about,
             episodes: 0,
             steps: 0,
@@ -142,6 +143,7 @@ impl MinariWriter {
             folder,
             file,
             scratch,
+            _lock,
             about,
             episodes,
             steps,

@@ -3,6 +3,7 @@
 use std::fs;
 
 use expect_test::expect;
+use serde_json::json;
 use spar_report::{Report, ReportError};
 
 use crate::{check, runs::Runs};
@@ -99,12 +100,6 @@ fn rows_that_mix_are_refused() {
         ],
     );
     check(
-        &mixed("spar", &|r| r.dataset.id = "hopper-medium-v2".into()),
-        expect![
-            "task hopper-medium: refusing to mix data sets: `hopper-medium-local` (local, sha256 8ad492fd7dea066b1cd443e927e8db46e238e7c79fd78db5e1f49ea4f21ac495) in RUNS/hopper-medium/bc/seed-0/DONE and `hopper-medium-v2` (local, sha256 8ad492fd7dea066b1cd443e927e8db46e238e7c79fd78db5e1f49ea4f21ac495) in RUNS/hopper-medium/spar/seed-1/DONE; make the runs of a row again with one"
-        ],
-    );
-    check(
         &mixed("bc", &|r| r.mujoco_version = "4.0.0".into()),
         expect![
             "task hopper-medium: refusing to mix MuJoCo versions: 3.17.0 in RUNS/hopper-medium/bc/seed-0/DONE and 4.0.0 in RUNS/hopper-medium/bc/seed-1/DONE; make the runs of a row again with one"
@@ -128,6 +123,90 @@ fn rows_that_mix_are_refused() {
             "task hopper-medium: refusing to mix lengths of training: 20000 updates after 5000 in RUNS/hopper-medium/spar/seed-0/DONE and 20001 updates after 5000 in RUNS/hopper-medium/spar/seed-1/DONE; make the runs of a row again with one"
         ],
     );
+}
+
+/// Data of one hash are the same data, whatever they are called.
+#[test]
+fn renamed_data_may_stand_in_one_row() {
+    let runs = Runs::complete();
+    runs.change("hopper-medium", "spar", 1, |r| {
+        r.dataset.id = "renamed".into()
+    });
+    Report::build(&runs.request).unwrap();
+}
+
+/// A record of the former format without settings was averaged like any other.
+#[test]
+fn a_record_without_its_settings_is_not_believed() {
+    let runs = Runs::complete();
+    let folder = runs.folder("hopper-medium", "spar", 1);
+    fs::remove_file(folder.join("spec.json")).unwrap();
+    check(&refused(&runs), expect![""]);
+}
+
+#[test]
+fn a_record_beside_another_run_s_settings_is_not_believed() {
+    for (path, value, expected) in [
+        ("/seed", json!(77), expect![""]),
+        ("/dataset/sha256", json!("feed"), expect![""]),
+        ("/final_episodes", json!(5), expect![""]),
+        ("/config/updates", json!(5), expect![""]),
+    ] {
+        let runs = Runs::complete();
+        runs.set("hopper-medium", "spar", 1, path, value);
+        check(&refused(&runs), expected);
+    }
+}
+
+/// Seeds trained with different settings were averaged.
+#[test]
+fn seeds_of_different_settings_are_not_averaged() {
+    for (method, path, value, expected) in [
+        ("spar", "/config/critic/tau", json!(0.5), Some(expect![""])),
+        (
+            "spar",
+            "/config/critic/deviations",
+            json!(2.0),
+            Some(expect![""]),
+        ),
+        ("bc", "/config/anchor/lr", json!(0.5), Some(expect![""])),
+        // Nothing of it reaches an anchor.
+        ("bc", "/config/critic/tau", json!(0.5), None),
+    ] {
+        let runs = Runs::complete();
+        runs.set("hopper-medium", method, 1, path, value);
+        match expected {
+            Some(expected) => check(&refused(&runs), expected),
+            None => drop(Report::build(&runs.request).unwrap()),
+        }
+    }
+}
+
+#[test]
+fn a_curve_that_the_run_did_not_write_is_refused() {
+    let runs = Runs::complete();
+    let folder = runs.folder("hopper-medium", "spar", 1);
+    let curve = fs::read(folder.join("eval.csv")).unwrap();
+    let files = [("eval.csv".to_owned(), spar_core::sha256_hex(&curve))].into();
+    let spec: serde_json::Value =
+        serde_json::from_slice(&fs::read(folder.join("spec.json")).unwrap()).unwrap();
+    let stamp = spar_core::RunIdentity::of(&spec, true).unwrap().stamp();
+    runs.change("hopper-medium", "spar", 1, |r| {
+        *r = r.clone().sealed(stamp, files).unwrap();
+    });
+    Report::build(&runs.request).unwrap();
+    let mut changed = String::from_utf8(curve).unwrap();
+    changed = changed.replacen("\n0,4,", "\n0,5,", 1);
+    fs::write(folder.join("eval.csv"), changed).unwrap();
+    check(&refused(&runs), expect![""]);
+    fs::remove_file(folder.join("eval.csv")).unwrap();
+    assert!(refused(&runs).contains("its sha256 is absent"));
+    // A number of the record changed by hand.
+    let done = fs::read_to_string(folder.join("DONE")).unwrap();
+    let changed = done.replacen("\"wall_s\":12.5", "\"wall_s\":12.25", 1);
+    assert_ne!(done, changed);
+    fs::write(folder.join("DONE"), changed).unwrap();
+    assert!(refused(&runs).contains("its content has been changed"));
 }
 
 #[test]

@@ -1,13 +1,41 @@
 //! Synthetic run folders in a temporary directory.
 
-use std::{fmt::Write, fs, path::PathBuf};
+use std::{
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
 
+use serde_json::{Value, json};
 use spar_core::{
     DatasetIdentity, Origin, RunRecord, Stream, TaskId, sha256_hex,
     suite::{Bands, Variant},
 };
 use spar_report::ReportRequest;
 use tempfile::TempDir;
+
+/// Writes a record and the settings it was made with.
+fn write_in(folder: &Path, record: &RunRecord) {
+    let variant = !["bc", "spar"].contains(&record.method.as_str());
+    let mut spec = json!({
+        "suite": record.suite, "preset": record.preset, "task": record.task,
+        "method": if variant { "spar" } else { &record.method },
+        "seed": record.seed, "env": record.env, "dataset": record.dataset,
+        "eval_seed": record.eval_seed, "final_episodes": record.returns.len(),
+        "device": record.device,
+        "config": {
+            "updates": record.updates,
+            "anchor": { "updates": record.anchor_updates, "lr": 0.0003 },
+            "critic": { "tau": 0.005, "deviations": null },
+            "rectify": { "beta": 0.1 },
+        },
+    });
+    if variant {
+        spec["variant"] = record.method.clone().into();
+    }
+    fs::write(folder.join("spec.json"), spec.to_string()).unwrap();
+    fs::write(folder.join("DONE"), serde_json::to_string(record).unwrap()).unwrap();
+}
 
 /// A folder of runs and the request that reports on it.
 pub(crate) struct Runs {
@@ -174,6 +202,7 @@ impl Runs {
             threads: 1,
             device: "cpu".into(),
             command: format!("spar train --task {task} --method {method} --seed {seed}"),
+            integrity: None,
         };
         self.write(&record);
         let mut curve = "update,episodes,mean_return,normalized_score\n".to_owned();
@@ -195,7 +224,15 @@ impl Runs {
     fn write(&self, record: &RunRecord) {
         let folder = self.folder(&record.task, &record.method, record.seed);
         fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("DONE"), serde_json::to_string(record).unwrap()).unwrap();
+        write_in(&folder, record);
+    }
+
+    /// Changes one setting of one run, `spec.json` alone.
+    pub(crate) fn set(&self, task: &str, method: &str, seed: u64, path: &str, value: Value) {
+        let file = self.folder(task, method, seed).join("spec.json");
+        let mut spec: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        *spec.pointer_mut(path).unwrap() = value;
+        fs::write(file, spec.to_string()).unwrap();
     }
 
     pub(crate) fn folder(&self, task: &str, method: &str, seed: u64) -> PathBuf {
@@ -218,8 +255,7 @@ impl Runs {
     ) {
         let mut record = self.record(task, method, seed);
         edit(&mut record);
-        let done = self.folder(task, method, seed).join("DONE");
-        fs::write(done, serde_json::to_string(&record).unwrap()).unwrap();
+        write_in(&self.folder(task, method, seed), &record);
     }
 
     /// Rewrites every run of a row.

@@ -19,6 +19,10 @@ use crate::{baseline_policy::LatentPolicy, error::TrainError, plain_policy::Plai
 /// # Errors
 /// If the file cannot be written.
 pub fn write(path: &Path, policy: &SparPolicy, about: &About) -> Result<(), TrainError> {
+    Ok(write_atomic(path, &spar(path, policy, about)?)?)
+}
+
+fn spar(path: &Path, policy: &SparPolicy, about: &About) -> Result<Vec<u8>, TrainError> {
     let mut tensors = Tensors::of(&policy.obs_mean, &policy.obs_std);
     tensors.net("anchor.", &policy.anchor);
     if let Some(residual) = &policy.residual {
@@ -32,23 +36,23 @@ pub fn write(path: &Path, policy: &SparPolicy, about: &About) -> Result<(), Trai
             tensors.scalar(DEVIATIONS, deviations);
         }
     }
-    tensors.write(path, about, &[])
+    tensors.bytes(path, about, &[])
 }
 
-/// [`write()`] of whatever policy a run has trained.
-pub(crate) fn write_contents(
+/// The bytes of a file at `path` of whatever policy a run has trained.
+pub(crate) fn bytes_of(
     path: &Path,
     policy: &Contents,
     about: &About,
-) -> Result<(), TrainError> {
+) -> Result<Vec<u8>, TrainError> {
     match policy {
-        Contents::Spar(policy) => write(path, policy, about),
+        Contents::Spar(policy) => spar(path, policy, about),
         Contents::Plain(policy) => plain(path, policy, about),
         Contents::Latent(policy) => latent(path, policy, about),
     }
 }
 
-fn plain(path: &Path, policy: &PlainPolicy, about: &About) -> Result<(), TrainError> {
+fn plain(path: &Path, policy: &PlainPolicy, about: &About) -> Result<Vec<u8>, TrainError> {
     let mut tensors = Tensors::of(&policy.obs_mean, &policy.obs_std);
     tensors.net("", &policy.net);
     let hidden = HIDDEN.iter().find(|(_, a)| *a == policy.net.hidden);
@@ -63,14 +67,14 @@ fn plain(path: &Path, policy: &PlainPolicy, about: &About) -> Result<(), TrainEr
             ),
         });
     };
-    tensors.write(
+    tensors.bytes(
         path,
         about,
         &[(ACTIVATION_KEY, hidden), (OUTPUT_KEY, output)],
     )
 }
 
-fn latent(path: &Path, policy: &LatentPolicy, about: &About) -> Result<(), TrainError> {
+fn latent(path: &Path, policy: &LatentPolicy, about: &About) -> Result<Vec<u8>, TrainError> {
     let mut tensors = Tensors::of(&policy.obs_mean, &policy.obs_std);
     tensors.net("decoder.", &policy.actor.decoder);
     match &policy.actor.latent {
@@ -92,7 +96,7 @@ fn latent(path: &Path, policy: &LatentPolicy, about: &About) -> Result<(), Train
         tensors.net("perturbation.", net);
         tensors.scalar("perturbation.size", *size);
     }
-    tensors.write(path, about, &[])
+    tensors.bytes(path, about, &[])
 }
 
 /// Tensors on their way into a file: name, shape, values.
@@ -124,7 +128,12 @@ impl Tensors {
         }
     }
 
-    fn write(self, path: &Path, about: &About, more: &[(&str, &str)]) -> Result<(), TrainError> {
+    fn bytes(
+        self,
+        path: &Path,
+        about: &About,
+        more: &[(&str, &str)],
+    ) -> Result<Vec<u8>, TrainError> {
         let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = self
             .0
             .into_iter()
@@ -149,8 +158,6 @@ impl Tensors {
         }
         // One entry: safetensors keeps several in a hash map's order.
         let metadata = HashMap::from([(METADATA_KEY.to_owned(), about.to_string())]);
-        let file =
-            safetensors::serialize(views, Some(metadata)).map_err(|e| wrong(e.to_string()))?;
-        Ok(write_atomic(path, &file)?)
+        safetensors::serialize(views, Some(metadata)).map_err(|e| wrong(e.to_string()))
     }
 }

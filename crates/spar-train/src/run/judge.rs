@@ -16,6 +16,9 @@ use crate::{
     spec::Method,
 };
 
+/// Episodes of the final evaluation between two looks at whether to stop.
+const BETWEEN_STOPS: usize = 8;
+
 impl Session<'_> {
     pub(super) fn policy_of_anchor(&self, anchor: &Anchor) -> Result<Contents, TrainError> {
         Ok(Contents::Spar(SparPolicy {
@@ -46,8 +49,8 @@ impl Session<'_> {
 
     fn push_point(&mut self, update: u64, played: &[spar_eval::Episode]) {
         let mean_return = played.iter().map(|e| e.ret).sum::<f64>() / played.len() as f64;
-        self.curve.retain(|p| p.update < update);
-        self.curve.push(CurvePoint {
+        self.told.curve.retain(|p| p.update < update);
+        self.told.curve.push(CurvePoint {
             update,
             episodes: played.len(),
             mean_return,
@@ -69,12 +72,27 @@ impl Session<'_> {
             seed: spec.seed,
             updates: spec.updates(),
         };
-        policy_file::write_contents(&self.folder.file("policy.safetensors"), policy, &about)?;
+        let name = "policy.safetensors";
+        let bytes = policy_file::bytes_of(&self.folder.file(name), policy, &about)?;
+        self.folder.write(name, &bytes)?;
         self.report(Phase::Eval, spec.updates())?;
         let (episodes, seed) = (spec.final_episodes, spec.eval_seed);
-        let played = spar_eval::rollout(spec.env, policy.policy(), episodes, seed, 1)?;
+        let mut played = Vec::with_capacity(episodes);
+        while played.len() < episodes {
+            // The checkpoint of the last update is written.
+            if (self.control.stop)() {
+                return Err(TrainError::Stopped(spec.updates()));
+            }
+            let next = played.len()..episodes.min(played.len() + BETWEEN_STOPS);
+            played.extend(spar_eval::rollout_range(
+                spec.env,
+                policy.policy(),
+                next,
+                seed,
+            )?);
+        }
         self.push_point(spec.updates(), &played);
-        self.folder.write_curve(&self.curve)?;
+        self.write_told()?;
         self.folder.write_returns(&played)?;
         let record = RunRecord {
             suite: spec.suite.clone(),
@@ -102,8 +120,8 @@ impl Session<'_> {
             threads: 1,
             device: spec.device.name().to_owned(),
             command: self.control.command.clone(),
+            integrity: None,
         };
-        self.folder.write_done(&record)?;
-        Ok(record)
+        self.folder.write_done(record, spec)
     }
 }

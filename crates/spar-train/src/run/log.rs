@@ -1,13 +1,14 @@
 //! What a run says of its updates: the lines of `metrics.jsonl`, and the file a
 //! diverged run leaves.
 
-use std::{io, path::Path};
+use std::io;
 
-use serde::Serialize;
-use spar_nn::State;
+use serde::{Serialize, de::DeserializeOwned};
+use spar_core::RunStamp;
+use spar_nn::{State, StateError};
 
 use super::{LOG_EVERY, Session};
-use crate::{control::Phase, error::TrainError, folder::write_json};
+use crate::{control::Phase, error::TrainError, folder::CurvePoint};
 
 /// One line of `metrics.jsonl`.
 #[derive(Serialize)]
@@ -23,13 +24,59 @@ pub(super) struct AnchorLine {
     pub(super) loss: f32,
 }
 
-/// The lines of `metrics.jsonl` up to the checkpoint's moment.
-pub(super) fn lines_until(path: &Path, state: &State) -> Result<Vec<String>, TrainError> {
-    let count = state.get_count("metrics.lines")? as usize;
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(text.lines().take(count).map(str::to_owned).collect()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(e) => Err(spar_core::files::in_file(e, path).into()),
+/// The first line of `metrics.jsonl`: whose it is.
+#[derive(Serialize)]
+struct Head {
+    run: RunStamp,
+}
+
+/// What a run has said until now, kept in every checkpoint.
+#[derive(Default)]
+pub(super) struct Told {
+    /// Lines of `metrics.jsonl` after its head.
+    pub(super) lines: Vec<String>,
+    /// Its last line where that is one only because the run ends there: a longer run
+    /// goes on without it.
+    pub(super) last_line: Option<String>,
+    /// Points of the learning curve.
+    pub(super) curve: Vec<CurvePoint>,
+    /// Seconds spent.
+    pub(super) wall_s: f64,
+}
+
+impl Told {
+    /// What `state` holds. `ends` says whether the run that goes on from it ends there.
+    pub(super) fn read(state: &State, ends: bool) -> Result<Self, StateError> {
+        fn entry<T: DeserializeOwned>(state: &State, name: &str) -> Result<T, StateError> {
+            let text = state.metadata.get(name);
+            let value = text.and_then(|text| serde_json::from_str(text).ok());
+            value.ok_or_else(|| StateError::Missing(name.to_owned()))
+        }
+        Ok(Self {
+            lines: entry(state, "log")?,
+            last_line: if ends {
+                entry(state, "log.last")?
+            } else {
+                None
+            },
+            curve: entry(state, "curve")?,
+            wall_s: entry(state, "wall_s")?,
+        })
+    }
+
+    /// Adds it to `state`.
+    pub(super) fn save(&self, state: &mut State) -> Result<(), TrainError> {
+        let entries = [
+            ("log", serde_json::to_string(&self.lines)),
+            ("log.last", serde_json::to_string(&self.last_line)),
+            ("curve", serde_json::to_string(&self.curve)),
+            ("wall_s", serde_json::to_string(&self.wall_s)),
+        ];
+        for (name, text) in entries {
+            let text = text.map_err(io::Error::from)?;
+            state.metadata.insert(name.to_owned(), text);
+        }
+        Ok(())
     }
 }
 
@@ -45,26 +92,39 @@ impl Session<'_> {
             let text = serde_json::to_string(&line).map_err(io::Error::from)?;
             let own = line.phase == self.spec.method.phase();
             if own && !update.is_multiple_of(LOG_EVERY) {
-                self.last_line = Some(text);
+                self.told.last_line = Some(text);
             } else {
-                self.metrics.push(text);
+                self.told.lines.push(text);
             }
         }
         Ok(())
     }
 
+    /// Writes `metrics.jsonl` and `eval.csv`.
+    pub(super) fn write_told(&mut self) -> Result<(), TrainError> {
+        let run = self.spec.identity()?.stamp();
+        let mut text = serde_json::to_string(&Head { run }).map_err(io::Error::from)?;
+        text.push('\n');
+        for line in self.told.lines.iter().chain(&self.told.last_line) {
+            text.push_str(line);
+            text.push('\n');
+        }
+        self.folder.write("metrics.jsonl", text.as_bytes())?;
+        self.folder.write_curve(&self.told.curve)
+    }
+
     /// Writes the diagnostic file of a diverged run and returns its error.
-    pub(super) fn diverged<M: Serialize>(&self, line: &Line<M>) -> Result<TrainError, TrainError> {
+    pub(super) fn diverged<M: Serialize>(
+        &mut self,
+        line: &Line<M>,
+    ) -> Result<TrainError, TrainError> {
         let range = |values: &[f32]| {
             let low = values.iter().copied().fold(f32::INFINITY, f32::min);
             let high = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             [low, high]
         };
-        let diagnostic = self.folder.file("diagnostic.json");
         let batch = &self.batch;
-        write_json(
-            &diagnostic,
-            &serde_json::json!({
+        let content = serde_json::json!({
                 "phase": line.phase,
                 "update": line.update,
                 // JSON has no NaN: what is not finite reads null here.
@@ -77,12 +137,13 @@ impl Session<'_> {
                 },
                 "reward_scale": self.reward_scale,
                 "spec": self.spec,
-            }),
-        )?;
+        });
+        let name = "diagnostic.json";
+        self.folder.write_json(name, &content)?;
         Ok(TrainError::NonFinite {
             phase: line.phase.name(),
             update: line.update,
-            diagnostic,
+            diagnostic: self.folder.file(name),
         })
     }
 }

@@ -122,6 +122,7 @@ pub(crate) fn train_in(
         commit: "test".into(),
         command: "test".into(),
         stop_after: around.stop_after,
+        stop: &|| false,
         report: &mut |_| Ok(()),
     };
     spar_train::run(spec, data, out, control)

@@ -2,16 +2,20 @@
 //! it is written by hand twice: it is read from the suites and from the code that uses
 //! them, so that `docs/protocol.md` cannot say something else than what is run.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 use spar_collect::recipe;
-use spar_core::{Suite, TaskId};
+use spar_core::{DatasetIdentity, Origin, Suite, TaskId};
 use spar_data::manifest;
 use spar_eval::stats::Bootstrap;
-use spar_train::{Method, TrainConfig};
+use spar_train::{DeviceKind, Method, TrainConfig};
 
+use super::train::Plan;
 use crate::output;
 
 /// Which suites to describe.
@@ -20,10 +24,31 @@ pub(crate) struct Args {
     /// Suite files; of one that extends another only what it adds
     #[arg(required = true, value_name = "SUITE")]
     suites: Vec<PathBuf>,
+    /// Print instead what the runs of this preset are made with, one JSON object a line:
+    /// task, column, and spec.json without seed and data
+    #[arg(long, value_name = "PRESET")]
+    settings: Option<String>,
+    /// Only these tasks
+    #[arg(long, value_delimiter = ',', requires = "settings")]
+    tasks: Vec<TaskId>,
+    /// Only these methods or variants
+    #[arg(long, value_delimiter = ',', requires = "settings")]
+    methods: Vec<String>,
+    /// What computes the updates
+    #[arg(long, default_value = "cpu", requires = "settings")]
+    device: DeviceKind,
 }
 
 /// Prints the protocol.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if let Some(preset) = &args.settings {
+        let lines: Result<Vec<_>> = args
+            .suites
+            .iter()
+            .map(|file| settings_of_runs(args, file, preset))
+            .collect();
+        return output::text(&lines?.concat());
+    }
     let mut parts = vec![HEAD.trim().to_owned()];
     for file in &args.suites {
         let suite = Suite::load(file)?;
@@ -36,6 +61,45 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     parts.push(statistics());
     output::text(&parts.join("\n\n"))
+}
+
+/// What the runs of `preset` of the suite in `file` are made with.
+fn settings_of_runs(args: &Args, file: &Path, preset: &str) -> Result<String> {
+    let suite = Suite::load(file)?;
+    suite.preset(preset)?;
+    let tasks = match args.tasks.is_empty() {
+        true => &suite.tasks,
+        false => &args.tasks,
+    };
+    let mut lines = String::new();
+    for &task in tasks {
+        for column in suite.asked_methods(&args.methods) {
+            let variant = suite.variant.contains_key(&column);
+            let method = match variant {
+                true => Method::Spar,
+                false => column.parse()?,
+            };
+            let plan = Plan::of_suite(file, preset, task, method, variant.then_some(&column))?;
+            let nothing = DatasetIdentity {
+                id: String::new(),
+                origin: Origin::User,
+                sha256: String::new(),
+                rows: 0,
+            };
+            let spec = plan.spec_of(nothing, method, 0, args.device);
+            // Written and read: the shortest decimals, as a run's own file has them.
+            let mut spec = serde_json::from_str::<Value>(&serde_json::to_string(&spec)?)?;
+            if let Some(fields) = spec.as_object_mut() {
+                fields.remove("seed");
+                fields.remove("dataset");
+            }
+            let anchored = method.anchored();
+            let line =
+                json!({ "task": task, "column": column, "anchored": anchored, "spec": spec });
+            lines += &format!("{line}\n");
+        }
+    }
+    Ok(lines)
 }
 
 const HEAD: &str = "

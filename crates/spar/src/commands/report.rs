@@ -29,7 +29,7 @@ enum Command {
 /// Which folders to compare.
 #[derive(clap::Args)]
 struct CompareArgs {
-    /// The one folder holding <task>/<method>/seed-<n>
+    /// The one folder holding <task>/<method>/seed-<n>, or one run's own
     #[arg(value_name = "RUNS_A")]
     a: PathBuf,
     /// The other

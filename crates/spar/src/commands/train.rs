@@ -9,16 +9,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use spar_core::{DatasetIdentity, EnvId, Origin, RunRecord, Suite, TaskId};
+use spar_core::{DatasetIdentity, EnvId, Origin, RunRecord, Signals, Suite, TaskId};
 use spar_data::Transitions;
 use spar_kernels::cuda::{CudaDevice, Kernels};
 use spar_train::{Control, DeviceKind, Method, Progress, RunSpec, TrainConfig, TrainError};
 
 use crate::{
-    failure::Usage,
+    failure::{Ended, Usage},
     output::{self, Score},
     provenance,
 };
@@ -162,7 +162,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     // Before hours of training, not after: the run is judged in it.
     spar_env::make(env)?;
-    match train(args, &spec, &transitions, gpu.as_ref()) {
+    let signals = Signals::listen().context("cannot listen for signals")?;
+    match train(args, &spec, &transitions, gpu.as_ref(), &signals) {
         Ok(record) => {
             let score = Score::of(record.normalized_score(), record.returns);
             if args.json {
@@ -173,7 +174,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             }
             output::facts(&score.facts())
         }
-        Err(stopped @ TrainError::Stopped(_)) => {
+        Err(stopped @ TrainError::Stopped(update)) => {
+            if let Some(asked) = signals.asked() {
+                return Err(Ended { asked, update }.into());
+            }
             eprintln!("{stopped}");
             Ok(())
         }
@@ -182,7 +186,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// What the options say before the data are read.
-struct Plan {
+pub(super) struct Plan {
     suite: String,
     preset: String,
     variant: Option<String>,
@@ -203,7 +207,8 @@ impl Plan {
         }
     }
 
-    fn of_suite(
+    /// A cell of a suite's table.
+    pub(super) fn of_suite(
         file: &Path,
         preset: &str,
         task: TaskId,
@@ -315,20 +320,33 @@ impl Plan {
             );
         }
         let task = self.task.or(data_task);
-        Ok(RunSpec {
+        let plan = Self { task, ..self };
+        Ok(plan.spec_of(dataset, args.method, args.seed, args.device))
+    }
+
+    /// The spec of a run on `dataset`.
+    pub(super) fn spec_of(
+        self,
+        dataset: DatasetIdentity,
+        method: Method,
+        seed: u64,
+        device: DeviceKind,
+    ) -> RunSpec {
+        let task = self.task;
+        RunSpec {
             suite: self.suite,
             preset: self.preset,
             task: task.map_or_else(|| dataset.id.clone(), |task| task.to_string()),
-            method: args.method,
+            method,
             variant: self.variant,
-            seed: args.seed,
+            seed,
             env: self.env,
             dataset,
             eval_seed: self.eval_seed,
             final_episodes: self.final_episodes,
-            device: args.device,
+            device,
             config: self.config,
-        })
+        }
     }
 }
 
@@ -350,6 +368,7 @@ fn train(
     spec: &RunSpec,
     data: &Transitions,
     gpu: Option<&Kernels<CudaDevice>>,
+    signals: &Signals,
 ) -> Result<RunRecord, TrainError> {
     let commit = provenance::commit();
     let command = provenance::command_line();
@@ -361,6 +380,7 @@ fn train(
             commit: commit.clone(),
             command: command.clone(),
             stop_after: args.stop_after,
+            stop: &|| signals.asked().is_some(),
             report: &mut |progress| teller.tell(progress),
         };
         let done = match gpu {
@@ -368,7 +388,7 @@ fn train(
             Some(gpu) => spar_train::run_on(gpu, spec, data, &args.out, control),
         };
         match done {
-            Err(TrainError::Busy(_)) if asked.elapsed() < PATIENCE => {
+            Err(TrainError::Busy(_)) if asked.elapsed() < PATIENCE && signals.asked().is_none() => {
                 thread::sleep(Duration::from_millis(100));
             }
             done => return done,
@@ -420,7 +440,8 @@ impl Teller {
             }
             Self::Lines(last) if last.elapsed() >= LINE_EVERY => {
                 *last = Instant::now();
-                eprintln!("{}: {done} of {total} updates", phase.name());
+                // Whoever read it is gone; the run is wanted all the same.
+                let _ = writeln!(io::stderr(), "{}: {done} of {total} updates", phase.name());
             }
             Self::Lines(_) => {}
         }

@@ -6,6 +6,7 @@ mod bad_input;
 mod data;
 mod data_mutants;
 mod demo;
+mod ended;
 mod fetch;
 mod hostile;
 mod minari;

@@ -53,7 +53,7 @@ fn published_runs_have_the_settings_their_suite_has_today() {
                 final_episodes: suite.presets["quick"].eval_episodes,
                 ..there.clone()
             };
-            assert_eq!(here.difference(&there), None, "{folder}");
+            assert_eq!(here.differences(&there).unwrap(), [], "{folder}");
             assert_eq!(here.updates(), there.updates(), "{folder}");
             assert_eq!(here.final_episodes, there.final_episodes, "{folder}");
         }
