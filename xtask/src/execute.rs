@@ -257,9 +257,14 @@ fn take_down(mut running: Vec<Running>) {
 
 #[cfg(unix)]
 fn ask_to_end(child: &Child) {
-    use rustix::process::{Pid, Signal, kill_process};
-    // It may have ended by itself: the terminal's Ctrl-C reaches it too.
-    let _ = kill_process(Pid::from_child(child), Signal::TERM);
+    use nix::{
+        sys::signal::{Signal, kill},
+        unistd::Pid,
+    };
+    if let Ok(id) = i32::try_from(child.id()) {
+        // It may have ended by itself: the terminal's Ctrl-C reaches it too.
+        let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
+    }
 }
 
 #[cfg(not(unix))]

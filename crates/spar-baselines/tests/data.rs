@@ -55,6 +55,30 @@ fn only_the_best_trajectories_are_kept() {
     assert_eq!(kept.normalizer().mean, [3.5]);
 }
 
+/// A frozen anchor could be fed other states than it was trained on.
+#[test]
+fn an_anchored_method_sees_the_states_of_its_anchor() {
+    let keep = "data.keep = { fraction = 0.5, discount = 0.99 }";
+    for (settings, named) in [
+        (
+            "data.states = 'raw'",
+            "`data.states` is raw, expected standardized",
+        ),
+        (keep, "`data.keep.fraction` is 0.5, expected no `data.keep`"),
+    ] {
+        for method in spar_baselines::METHODS {
+            let table: Table = toml::from_str(settings).unwrap();
+            match method.settings(table) {
+                Ok(_) => assert!(!method.anchored, "{}", method.name),
+                Err(error) => {
+                    let text = error.to_string();
+                    assert!(method.anchored && text.contains(named), "{text}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn rewards_are_what_the_settings_make_of_them() {
     let raw = replay("td3bc", "");

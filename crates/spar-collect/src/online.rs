@@ -27,6 +27,9 @@ pub const TRAINING_FILE: &str = "training.json";
 /// Name of the file training goes on from.
 pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
 
+/// The checkpoint's entry that says which training it is of.
+const TRAINING_KEY: &str = "training";
+
 /// What a training is: environment, seed and hyper-parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Training {
@@ -114,22 +117,28 @@ pub fn train(
     let mut trainer = Trainer::new(training)?;
     let mut curve = Vec::new();
     let about = serde_json::to_string_pretty(training)?;
-    if out.join(TRAINING_FILE).exists() {
-        let mut found = Training::read(out)?;
+    let refuse_other = |mut found: Training| {
         // How long to go on is no part of what is trained.
         found.config.total_steps = training.config.total_steps;
-        if found != *training {
-            return Err(CollectError::OtherTraining {
-                folder: out.display().to_string(),
-                found: serde_json::to_string(&found)?,
-                expected: serde_json::to_string(training)?,
-            });
+        if found == *training {
+            return Ok(());
         }
+        Err(CollectError::OtherTraining {
+            folder: out.display().to_string(),
+            found: serde_json::to_string(&found)?,
+            expected: serde_json::to_string(training)?,
+        })
+    };
+    if out.join(TRAINING_FILE).exists() {
+        refuse_other(Training::read(out)?)?;
     }
     write_atomic(&out.join(TRAINING_FILE), about.as_bytes())?;
     let checkpoint = out.join(CHECKPOINT_FILE);
     if checkpoint.exists() {
-        trainer.load(&State::read(&checkpoint)?)?;
+        let state = State::read(&checkpoint)?;
+        let whose = state.metadata.get(TRAINING_KEY).map_or("", String::as_str);
+        refuse_other(serde_json::from_str(whose)?)?;
+        trainer.load(&state)?;
         curve = read_curve(out)?;
         curve.retain(|p| p.step <= trainer.step);
     }
@@ -157,7 +166,11 @@ pub fn train(
         write_atomic(&out.join(CURVE_FILE), lines.as_bytes())?;
         let done = trainer.step / config.snapshot_every;
         if done.is_multiple_of(config.checkpoint_every) || trainer.step >= config.total_steps {
-            write_atomic(&checkpoint, &trainer.save()?.to_bytes()?)?;
+            let mut state = trainer.save()?;
+            state
+                .metadata
+                .insert(TRAINING_KEY.to_owned(), about.clone());
+            write_atomic(&checkpoint, &state.to_bytes()?)?;
         }
     }
     Ok(())
