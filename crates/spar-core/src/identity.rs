@@ -197,10 +197,13 @@ impl RunIdentity {
             })
             .collect();
         // First what a user names on the command line: of two methods everything differs.
-        differences.sort_by_key(|d| match self.kind(&d.field) {
-            _ if d.field == "method" => 0,
-            Kind::Data | Kind::Seed => 1,
-            _ => 2,
+        differences.sort_by_cached_key(|d| {
+            let rank = match self.kind(&d.field) {
+                _ if d.field == "method" => 0,
+                Kind::Data | Kind::Seed => 1,
+                _ => 2,
+            };
+            (rank, d.field.clone())
         });
         differences
     }
