@@ -62,7 +62,8 @@ pub enum Scope {
     Resume,
     /// To take one run for the other: everything.
     Whole,
-    /// To average the two: everything but the training seed.
+    /// To average the two: everything but the training seed, and the device, which
+    /// computes the same up to rounding and which a report names.
     Seeds,
     /// To anchor one run to the other: what decides the parameters of an anchor.
     Anchor,
@@ -165,7 +166,7 @@ impl RunIdentity {
         match scope {
             Scope::Whole => true,
             Scope::Resume => kind != Kind::Length,
-            Scope::Seeds => kind != Kind::Seed,
+            Scope::Seeds => kind != Kind::Seed && field != "device",
             Scope::Anchor => {
                 kind != Kind::Label
                     && field != "final_episodes"

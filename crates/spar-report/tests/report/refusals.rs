@@ -24,21 +24,21 @@ fn corrupt_files_are_named() {
     check(
         &refused(&runs),
         expect![
-            "RUNS/hopper-medium/bc/seed-0/DONE: not a valid run record: EOF while parsing a string at line 1 column 243; delete the run's folder and run it again"
+            "RUNS/hopper-medium/bc/seed-0/DONE: not a valid run record: EOF while parsing a string at line 1 column 243; remove the run's folder and run it again"
         ],
     );
     fs::write(folder.join("DONE"), "").unwrap();
     check(
         &refused(&runs),
         expect![
-            "RUNS/hopper-medium/bc/seed-0/DONE: not a valid run record: EOF while parsing a value at line 1 column 0; delete the run's folder and run it again"
+            "RUNS/hopper-medium/bc/seed-0/DONE: not a valid run record: EOF while parsing a value at line 1 column 0; remove the run's folder and run it again"
         ],
     );
     fs::write(folder.join("DONE"), done.replace("1110.0", "null")).unwrap();
     check(
         &refused(&runs),
         expect![
-            "RUNS/hopper-medium/bc/seed-0/DONE: not a valid run record: invalid type: null, expected f64 at line 1 column 264; delete the run's folder and run it again"
+            "RUNS/hopper-medium/bc/seed-0/DONE: not a valid run record: invalid type: null, expected f64 at line 1 column 264; remove the run's folder and run it again"
         ],
     );
     fs::write(folder.join("DONE"), &done).unwrap();
@@ -141,16 +141,45 @@ fn a_record_without_its_settings_is_not_believed() {
     let runs = Runs::complete();
     let folder = runs.folder("hopper-medium", "spar", 1);
     fs::remove_file(folder.join("spec.json")).unwrap();
-    check(&refused(&runs), expect![""]);
+    check(
+        &refused(&runs),
+        expect![
+            "RUNS/hopper-medium/spar/seed-1/DONE: there is no spec.json beside it, so that nothing says how the run was made; copy it from the run too, or remove the folder to train the run again"
+        ],
+    );
 }
 
 #[test]
 fn a_record_beside_another_run_s_settings_is_not_believed() {
     for (path, value, expected) in [
-        ("/seed", json!(77), expect![""]),
-        ("/dataset/sha256", json!("feed"), expect![""]),
-        ("/final_episodes", json!(5), expect![""]),
-        ("/config/updates", json!(5), expect![""]),
+        (
+            "/seed",
+            json!(77),
+            expect![
+                "RUNS/hopper-medium/spar/seed-1/DONE: its seed is 1, but 77 in the spec.json beside it: the two files are of different runs; copy both from one run, or remove the folder to train it again"
+            ],
+        ),
+        (
+            "/dataset/sha256",
+            json!("feed"),
+            expect![[
+                r#"RUNS/hopper-medium/spar/seed-1/DONE: its data set is {"id":"hopper-medium-local","origin":"local","rows":100000,"sha256":"8ad492fd7dea066b1cd443e927e8db46e238e7c79fd78db5e1f49ea4f21ac495"}, but {"id":"hopper-medium-local","origin":"local","rows":100000,"sha256":"feed"} in the spec.json beside it: the two files are of different runs; copy both from one run, or remove the folder to train it again"#
+            ]],
+        ),
+        (
+            "/final_episodes",
+            json!(5),
+            expect![
+                "RUNS/hopper-medium/spar/seed-1/DONE: its number of final episodes is 4, but 5 in the spec.json beside it: the two files are of different runs; copy both from one run, or remove the folder to train it again"
+            ],
+        ),
+        (
+            "/config/updates",
+            json!(5),
+            expect![
+                "RUNS/hopper-medium/spar/seed-1/DONE: its number of updates is 20000, but 5 in the spec.json beside it: the two files are of different runs; copy both from one run, or remove the folder to train it again"
+            ],
+        ),
     ] {
         let runs = Runs::complete();
         runs.set("hopper-medium", "spar", 1, path, value);
@@ -162,14 +191,30 @@ fn a_record_beside_another_run_s_settings_is_not_believed() {
 #[test]
 fn seeds_of_different_settings_are_not_averaged() {
     for (method, path, value, expected) in [
-        ("spar", "/config/critic/tau", json!(0.5), Some(expect![""])),
+        (
+            "spar",
+            "/config/critic/tau",
+            json!(0.5),
+            Some(expect![
+                "task hopper-medium: refusing to average seeds of spar that differ in `config.critic.tau`: 0.005 in RUNS/hopper-medium/spar/seed-0/DONE and 0.5 in RUNS/hopper-medium/spar/seed-1/DONE; make them again with one"
+            ]),
+        ),
         (
             "spar",
             "/config/critic/deviations",
             json!(2.0),
-            Some(expect![""]),
+            Some(expect![
+                "task hopper-medium: refusing to average seeds of spar that differ in `config.critic.deviations`: null in RUNS/hopper-medium/spar/seed-0/DONE and 2.0 in RUNS/hopper-medium/spar/seed-1/DONE; make them again with one"
+            ]),
         ),
-        ("bc", "/config/anchor/lr", json!(0.5), Some(expect![""])),
+        (
+            "bc",
+            "/config/anchor/lr",
+            json!(0.5),
+            Some(expect![
+                "task hopper-medium: refusing to average seeds of bc that differ in `config.anchor.lr`: 0.0003 in RUNS/hopper-medium/bc/seed-0/DONE and 0.5 in RUNS/hopper-medium/bc/seed-1/DONE; make them again with one"
+            ]),
+        ),
         // Nothing of it reaches an anchor.
         ("bc", "/config/critic/tau", json!(0.5), None),
     ] {
@@ -198,7 +243,12 @@ fn a_curve_that_the_run_did_not_write_is_refused() {
     let mut changed = String::from_utf8(curve).unwrap();
     changed = changed.replacen("\n0,4,", "\n0,5,", 1);
     fs::write(folder.join("eval.csv"), changed).unwrap();
-    check(&refused(&runs), expect![""]);
+    check(
+        &refused(&runs),
+        expect![
+            "RUNS/hopper-medium/spar/seed-1/eval.csv: its sha256 is afe73313da37b529aac912dce76fb0baf4833cf46f7f4f59b8a58d48ac514411, but the run wrote 3f229f996cd338d7754d427d097847b00365e63aac6b969d52b5ed5b693fdc3c; copy it from the run again, or have the run evaluated again: remove RUNS/hopper-medium/spar/seed-1/DONE and repeat its command"
+        ],
+    );
     fs::remove_file(folder.join("eval.csv")).unwrap();
     assert!(refused(&runs).contains("its sha256 is absent"));
     // A number of the record changed by hand.

@@ -171,8 +171,9 @@ fn a_full_or_closed_stderr_ends_nothing() {
     let full = || File::options().write(true).open("/dev/full").unwrap();
     let stopped = suite_run("long", "bc", "run", "--stop-after 20");
     let code = |line: &str| {
-        let status = folder.command(line).stderr(full()).stdout(Stdio::null());
-        status.status().unwrap().code()
+        let mut command = folder.command(line);
+        command.stderr(full()).stdout(Stdio::null());
+        command.status().unwrap().code()
     };
     assert_eq!(code(&stopped), Some(0));
     assert_eq!(code("train"), Some(2));
