@@ -51,7 +51,7 @@ impl<'k, D: Device> DeviceAnchorTrainer<'k, D> {
         start.save(&mut state)?;
         net.load(kernels, &state)?;
         Ok(Self {
-            batch: BatchBuffers::new(device, rows, shape.input, shape.output)?,
+            batch: BatchBuffers::new(device, rows, shape.input(), shape.output())?,
             pass: net.pass(kernels, rows)?,
             loss: device.alloc(rows)?,
             recording: None,

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 use spar_core::{Stream, sha256_hex};
-use spar_nn::{Head, Mlp, MlpShape, Precision, RowMlp, Trace};
+use spar_nn::{Head, Mlp, Precision, RowMlp, Trace, relu_shape};
 
 use crate::config::AnchorConfig;
 
@@ -23,7 +23,7 @@ impl Anchor {
         act_dim: usize,
         init: &mut Stream,
     ) -> Result<Self> {
-        let shape = MlpShape::relu(obs_dim, config.hidden.clone(), act_dim).with_head(Head::Tanh);
+        let shape = relu_shape(obs_dim, config.hidden.clone(), act_dim)?.with_head(Head::Tanh);
         Ok(Self {
             net: Mlp::new(shape, init)?,
         })

@@ -58,6 +58,9 @@ pub enum Latent {
     },
 }
 
+/// Candidates that pass through the networks together, however many there are.
+const BLOCK: usize = 64;
+
 impl Actor {
     /// The policy `net(s)` of a trained network.
     ///
@@ -148,25 +151,30 @@ impl LatentActor {
                 z.iter_mut().for_each(|z| *z = z.clamp(-clip, *clip));
             }
         }
-        let rows = z.len() / self.latent_dim();
-        let mut actions = vec![0.0; rows * act_dim];
-        let input = beside(&z, self.latent_dim());
-        self.decoder.rows(&input, &mut work, &mut actions);
-        if let Some((net, size)) = &self.perturbation {
-            let mut change = vec![0.0; actions.len()];
-            net.rows(&beside(&actions, act_dim), &mut work, &mut change);
-            let changed = actions.iter_mut().zip(&change);
-            changed.for_each(|(a, c)| *a += size * c);
-        }
-        actions.iter_mut().for_each(|a| *a = a.clamp(-1.0, 1.0));
-        let best = match &self.latent {
-            Latent::Actor { .. } => 0,
-            Latent::Best { critic, .. } => {
-                let mut values = vec![0.0; rows];
-                critic.rows(&beside(&actions, act_dim), &mut work, &mut values);
-                (1..rows).fold(0, |best, k| if values[k] > values[best] { k } else { best })
+        let mut best = None;
+        for z in z.chunks(BLOCK * self.latent_dim()) {
+            let rows = z.len() / self.latent_dim();
+            let mut actions = vec![0.0; rows * act_dim];
+            let input = beside(z, self.latent_dim());
+            self.decoder.rows(&input, &mut work, &mut actions);
+            if let Some((net, size)) = &self.perturbation {
+                let mut change = vec![0.0; actions.len()];
+                net.rows(&beside(&actions, act_dim), &mut work, &mut change);
+                let changed = actions.iter_mut().zip(&change);
+                changed.for_each(|(a, c)| *a += size * c);
             }
-        };
-        action.copy_from_slice(&actions[best * act_dim..(best + 1) * act_dim]);
+            actions.iter_mut().for_each(|a| *a = a.clamp(-1.0, 1.0));
+            let Latent::Best { critic, .. } = &self.latent else {
+                return action.copy_from_slice(&actions);
+            };
+            let mut values = vec![0.0; rows];
+            critic.rows(&beside(&actions, act_dim), &mut work, &mut values);
+            for (candidate, &value) in actions.chunks_exact(act_dim).zip(&values) {
+                if best.is_none_or(|best| value > best) {
+                    best = Some(value);
+                    action.copy_from_slice(candidate);
+                }
+            }
+        }
     }
 }

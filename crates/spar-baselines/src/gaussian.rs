@@ -107,7 +107,7 @@ impl FreeGaussian {
     /// # Errors
     /// Only if candle cannot hold it.
     pub fn new(mean: Trained, bound: Bound, lr: f64) -> Result<Self> {
-        let log_std = Variable::new(vec![0.0; mean.net.shape().output], lr)?;
+        let log_std = Variable::new(vec![0.0; mean.net.shape().output()], lr)?;
         Ok(Self {
             mean,
             log_std,

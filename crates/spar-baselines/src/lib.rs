@@ -20,7 +20,7 @@
 //!     Actor, Baseline, DataConfig, Learner, Metrics, Parts, Sample, Settings, SettingsError,
 //!     Start, Trained,
 //! };
-//! use spar_nn::{Head, MlpShape, Trace};
+//! use spar_nn::{Head, Trace, relu_shape};
 //!
 //! #[derive(Clone, Serialize, Deserialize)]
 //! #[serde(default, deny_unknown_fields)]
@@ -49,6 +49,9 @@
 //!     fn discount(&self) -> Option<f64> {
 //!         None
 //!     }
+//!     fn hidden(&self) -> Vec<(&'static str, &[usize])> {
+//!         vec![("hidden", &*self.hidden)]
+//!     }
 //!     fn check(&self) -> std::result::Result<(), SettingsError> {
 //!         Ok(())
 //!     }
@@ -63,7 +66,7 @@
 //!     const TITLE: &'static str = "Cloning";
 //!     type Config = Config;
 //!     fn new(config: Config, start: Start) -> Result<Self> {
-//!         let shape = MlpShape::relu(start.obs_dim, config.hidden, start.act_dim);
+//!         let shape = relu_shape(start.obs_dim, config.hidden, start.act_dim)?;
 //!         let shape = shape.with_head(Head::Tanh);
 //!         Ok(Self { actor: Trained::new(shape, config.lr, start.seed, "actor")? })
 //!     }

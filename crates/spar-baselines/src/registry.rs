@@ -6,7 +6,7 @@ use toml::Table;
 use crate::{
     learner::{Baseline, Learner, Start},
     methods,
-    settings::{DataConfig, Settings, SettingsError},
+    settings::{DataConfig, Settings, SettingsError, sizes},
 };
 
 /// Every method, in the order they are listed. A method is added by its file in
@@ -125,6 +125,7 @@ fn parse<M: Baseline>(table: Table) -> Result<M::Config, SettingsError> {
     if M::ANCHORED {
         config.data().check_anchored()?;
     }
+    sizes(&config)?;
     config.check()?;
     Ok(config)
 }

@@ -2,6 +2,10 @@
 //! named.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use spar_core::limits::{self, MOST_BATCH, MOST_CANDIDATES, MOST_SCALE, MOST_UPDATES, OutOfRange};
+
+/// The field of every method's batch size.
+const BATCH_SIZE: &str = "data.batch_size";
 
 /// Hyper-parameters of a method: one struct with a documented field each, whose
 /// default holds the source's values.
@@ -15,7 +19,18 @@ pub trait Settings: Clone + Default + Serialize + DeserializeOwned {
     /// Discount of future rewards, where the method has one.
     fn discount(&self) -> Option<f64>;
 
-    /// Refuses values no run can be made of, beyond those of [`Self::data`].
+    /// Widths of the hidden layers of each kind of network, with the field's name:
+    /// [`Self::check`] need not look at them.
+    fn hidden(&self) -> Vec<(&'static str, &[usize])>;
+
+    /// How many actions an update draws for each of its states, where it draws
+    /// several, with the field's name: neither need this be looked at.
+    fn draws(&self) -> Option<(&'static str, usize)> {
+        None
+    }
+
+    /// Refuses values no run can be made of, beyond those of [`Self::data`],
+    /// [`Self::hidden`] and [`Self::draws`].
     ///
     /// # Errors
     /// Naming the first such field.
@@ -127,20 +142,13 @@ pub enum SettingsError {
         why: String,
     },
     /// A value is out of range.
-    #[error("`{field}` is {got}, expected {expected}")]
-    Range {
-        /// The field.
-        field: &'static str,
-        /// Its value.
-        got: String,
-        /// What would do.
-        expected: &'static str,
-    },
+    #[error(transparent)]
+    Range(#[from] OutOfRange),
 }
 
 impl DataConfig {
     pub(crate) fn check(&self) -> Result<(), SettingsError> {
-        at_least("data.batch_size", self.batch_size as u64, 1)?;
+        limits::count(BATCH_SIZE, self.batch_size as u64, 1..=MOST_BATCH)?;
         match self.rewards {
             Rewards::Raw => {}
             Rewards::Range(range) => positive(&[("data.rewards.range", range)])?,
@@ -168,29 +176,35 @@ impl DataConfig {
     pub(crate) fn check_anchored(&self) -> Result<(), SettingsError> {
         if self.states != States::Standardized {
             let expected = "standardized: the anchor was trained on such states";
-            return wrong("data.states", "raw", expected);
+            return Err(OutOfRange::new("data.states", "raw", expected).into());
         }
         match self.keep {
             None => Ok(()),
-            Some(keep) => wrong(
+            Some(keep) => Err(OutOfRange::new(
                 "data.keep.fraction",
                 keep.fraction,
                 "no `data.keep`: the anchor was trained on states standardized by all the data",
-            ),
+            )
+            .into()),
         }
     }
 }
 
-fn wrong<T: std::fmt::Display>(
-    field: &'static str,
-    got: T,
-    expected: &'static str,
-) -> Result<(), SettingsError> {
-    Err(SettingsError::Range {
-        field,
-        got: got.to_string(),
-        expected,
-    })
+/// Refuses sizes of `settings` that no run can be made of: those of its networks, of
+/// its draws, and of the arrays both make of a batch.
+pub(crate) fn sizes(settings: &impl Settings) -> Result<(), SettingsError> {
+    let batch = (BATCH_SIZE, settings.data().batch_size as u64);
+    let draws = settings.draws().map(|(field, draws)| (field, draws as u64));
+    if let Some((field, draws)) = draws {
+        limits::count(field, draws, 1..=u64::from(MOST_CANDIDATES))?;
+    }
+    for (field, hidden) in settings.hidden() {
+        limits::widths(field, hidden)?;
+        let widest = hidden.iter().max().map_or(1, |width| *width as u64);
+        let rows = [batch].into_iter().chain(draws);
+        limits::numbers(&rows.chain([(field, widest)]).collect::<Vec<_>>())?;
+    }
+    Ok(())
 }
 
 fn all(
@@ -199,18 +213,30 @@ fn all(
     expected: &'static str,
 ) -> Result<(), SettingsError> {
     match fields.iter().find(|(_, value)| !fits(*value)) {
-        Some(&(field, got)) => wrong(field, got, expected),
+        Some(&(field, got)) => Err(OutOfRange::new(field, got, expected).into()),
         None => Ok(()),
     }
 }
 
-/// Refuses counts below `least`, which is one or two.
-pub(crate) fn at_least(field: &'static str, got: u64, least: u64) -> Result<(), SettingsError> {
-    match (got < least, least) {
-        (false, _) => Ok(()),
-        (true, 1) => wrong(field, got, "at least 1"),
-        (true, _) => wrong(field, got, "at least 2"),
-    }
+/// Refuses numbers of updates, or of steps, below `least` or beyond all runs.
+pub(crate) fn updates(field: &str, got: u64, least: u64) -> Result<(), SettingsError> {
+    Ok(limits::count(field, got, least..=MOST_UPDATES)?)
+}
+
+/// Refuses numbers of candidates that no policy file may ask for.
+pub(crate) fn candidates(field: &str, got: usize) -> Result<(), SettingsError> {
+    let range = 1..=u64::from(MOST_CANDIDATES);
+    Ok(limits::count(field, got as u64, range)?)
+}
+
+/// Refuses what is not a positive number that an action or a latent may be scaled by:
+/// the same range as in a policy file.
+pub(crate) fn action_units(fields: &[(&'static str, f64)]) -> Result<(), SettingsError> {
+    all(
+        fields,
+        |x| x as f32 > 0.0 && x <= f64::from(MOST_SCALE),
+        "a number above 0 and at most 100",
+    )
 }
 
 /// Refuses what is not a positive number.

@@ -2,7 +2,7 @@
 //! PLAS took over.
 
 use candle_core::{Result, Tensor};
-use spar_nn::{Batch, Head, Mlp, MlpShape, RowMlp, Rows, Trace};
+use spar_nn::{Batch, Head, Mlp, RowMlp, Rows, Trace, relu_shape};
 
 use crate::{
     learner::{Parts, scalar},
@@ -37,8 +37,8 @@ impl Vae {
         seed: u64,
     ) -> Result<Self> {
         let latent_dim = 2 * act_dim;
-        let encoder = MlpShape::relu(obs_dim + act_dim, hidden, 2 * latent_dim);
-        let decoder = MlpShape::relu(obs_dim + latent_dim, hidden, act_dim);
+        let encoder = relu_shape(obs_dim + act_dim, hidden, 2 * latent_dim)?;
+        let decoder = relu_shape(obs_dim + latent_dim, hidden, act_dim)?;
         Ok(Self {
             encoder: Trained::new(encoder, lr, seed, "vae/encoder")?,
             decoder: Trained::new(decoder.with_head(Head::Tanh), lr, seed, "vae/decoder")?,

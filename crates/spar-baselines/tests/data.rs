@@ -249,3 +249,51 @@ fn what_a_table_does_not_name_is_the_methods_own() {
         assert!(said.contains(named) && !said.contains('\n'), "{said}");
     }
 }
+
+/// Whatever a method's settings are: each of them is given what no run can be made of.
+#[test]
+fn every_methods_sizes_have_a_range() {
+    use toml::Value;
+    fn spoilt(value: &Value) -> Vec<Value> {
+        match value {
+            Value::Integer(_) => vec![Value::Integer(-1), Value::Integer(1_000_000_000_000)],
+            Value::Float(_) => vec![Value::Float(f64::NAN), Value::Float(f64::INFINITY)],
+            Value::Array(_) => [0, 1_000_000_000_000]
+                .map(|width| Value::Array(vec![Value::Integer(width); 2]))
+                .into(),
+            _ => Vec::new(),
+        }
+    }
+    for entry in spar_baselines::METHODS {
+        let usual = entry.settings(Table::new()).unwrap();
+        let mut tried = 0;
+        for (key, value) in &usual {
+            for value in spoilt(value) {
+                let table = Table::from_iter([(key.clone(), value.clone())]);
+                let error = entry
+                    .settings(table)
+                    .expect_err(&format!("{key} = {value}"));
+                let said = error.to_string();
+                assert!(
+                    said.contains(key) && !said.contains('\n'),
+                    "{}: {said}",
+                    entry.name
+                );
+                tried += 1;
+            }
+        }
+        for rows in [0i64, 65_537, 1_000_000_000_000] {
+            let text = format!("data.batch_size = {rows}");
+            let error = entry.settings(toml::from_str(&text).unwrap()).unwrap_err();
+            assert!(error.to_string().contains("from 1 to 65536"), "{error}");
+        }
+        // Each in range, together too many.
+        let text = "data.batch_size = 65536\nhidden = [16384]";
+        let error = entry.settings(toml::from_str(text).unwrap()).unwrap_err();
+        assert!(
+            error.to_string().contains("`data.batch_size` x `"),
+            "{error}"
+        );
+        assert!(tried > 2, "{}", entry.name);
+    }
+}

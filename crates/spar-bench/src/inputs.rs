@@ -144,20 +144,23 @@ impl Config {
     }
 
     /// The shapes of all networks.
-    pub(crate) fn shapes(&self) -> Shapes {
-        let shape = |input, hidden: &[usize], output, layer_norm| {
-            MlpShape::relu(input, hidden, output).with_layer_norm(layer_norm)
+    ///
+    /// # Errors
+    /// If a size is of no network.
+    pub(crate) fn shapes(&self) -> Result<Shapes> {
+        let shape = |input, hidden: &[usize], output, layer_norm| -> Result<_> {
+            Ok(MlpShape::relu(input, hidden, output)?.with_layer_norm(layer_norm))
         };
         let (obs, act, latent) = (self.obs, self.act, self.latent);
         let (critic, rectify) = (&self.critic.hidden, &self.rectify.hidden);
-        Shapes {
-            mlp: shape(obs + act, &self.mlp_hidden, 1, false),
-            anchor: shape(obs, &self.anchor.hidden, act, false),
-            q: shape(obs + act, critic, 1, true),
-            value: shape(obs, critic, 1, true),
-            encoder: shape(obs + 2 * act, rectify, 2 * latent, false),
-            decoder: shape(obs + act + latent, rectify, act, false),
-        }
+        Ok(Shapes {
+            mlp: shape(obs + act, &self.mlp_hidden, 1, false)?,
+            anchor: shape(obs, &self.anchor.hidden, act, false)?,
+            q: shape(obs + act, critic, 1, true)?,
+            value: shape(obs, critic, 1, true)?,
+            encoder: shape(obs + 2 * act, rectify, 2 * latent, false)?,
+            decoder: shape(obs + act + latent, rectify, act, false)?,
+        })
     }
 }
 
@@ -226,7 +229,7 @@ impl Inputs {
     /// The decoder, too: SPAR starts its near zero, where candidates differ so
     /// little that the normalized advantages are mostly rounding.
     fn draw_parameters(&mut self) -> Result<()> {
-        let shapes = self.config.shapes();
+        let shapes = self.config.shapes()?;
         let mut nets = vec![
             ("mlp".to_owned(), shapes.mlp),
             ("anchor".to_owned(), shapes.anchor),

@@ -40,7 +40,7 @@ pub(crate) struct MlpStep {
 impl MlpStep {
     /// At the given start.
     pub(crate) fn new(inputs: &Inputs) -> Result<Self> {
-        let net = Mlp::from_params(inputs.config.shapes().mlp, inputs.start("mlp")?)?;
+        let net = Mlp::from_params(inputs.config.shapes()?.mlp, inputs.start("mlp")?)?;
         Ok(Self {
             optim: Adam::new(&net, AdamConfig::new(MLP_LR)),
             net,
@@ -99,7 +99,7 @@ impl BareMlpStep {
             anyhow::Ok([part("mlp.x")?, part("mlp.y")?])
         };
         Ok(Self {
-            shape: inputs.config.shapes().mlp,
+            shape: inputs.config.shapes()?.mlp,
             rows,
             moments: [vec![0.0; params.len()], vec![0.0; params.len()]],
             grad: vec![0.0; params.len()],

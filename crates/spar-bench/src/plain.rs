@@ -93,7 +93,7 @@ pub(crate) struct PlainMlpStep {
 impl PlainMlpStep {
     /// At the given start.
     pub(crate) fn new(inputs: &Inputs) -> Result<Self> {
-        let net = Net::new(&inputs.config.shapes().mlp, &inputs.start("mlp")?)?;
+        let net = Net::new(&inputs.config.shapes()?.mlp, &inputs.start("mlp")?)?;
         Ok(Self {
             optim: net.adam(MLP_LR)?,
             net,
@@ -138,7 +138,7 @@ impl PlainSparStep {
     /// At the given start.
     pub(crate) fn new(inputs: &Inputs) -> Result<Self> {
         let c = &inputs.config;
-        let shapes = c.shapes();
+        let shapes = c.shapes()?;
         let net = |shape, name: &str| Net::new(shape, &inputs.start(name)?);
         let critics = |suffix: &str| -> Result<Vec<Net>> {
             (0..c.critic.n_critics)

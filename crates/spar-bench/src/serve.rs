@@ -42,7 +42,7 @@ pub(crate) fn serve(core: Option<usize>, contenders: &[&'static str]) -> Result<
         clock::stay_on_core(core)?;
     }
     let inputs = Inputs::new(None)?;
-    answer(&hello(&inputs, contenders))?;
+    answer(&hello(&inputs, contenders)?)?;
     for line in io::stdin().lock().lines() {
         let line = line?;
         let done = match line.split_whitespace().collect::<Vec<_>>()[..] {
@@ -66,26 +66,26 @@ fn answer(value: &impl Serialize) -> Result<()> {
     Ok(stdout.flush()?)
 }
 
-fn hello(inputs: &Inputs, contenders: &[&'static str]) -> Hello {
+fn hello(inputs: &Inputs, contenders: &[&'static str]) -> Result<Hello> {
     let c = &inputs.config;
-    let critic = work::critic(c);
+    let (critic, fit) = (work::critic(c)?, work::fit(c)?);
     let work = [
-        ("mlp", work::train(&c.shapes().mlp, c.rows, false)),
-        ("spar", work::update(c)),
+        ("mlp", work::train(&c.shapes()?.mlp, c.rows, false)),
+        ("spar", work::update(c)?),
         ("critic", critic),
-        ("fit", critic + work::fit(c)),
-        ("imitation", critic + work::fit(c) + work::imitation(c)),
+        ("fit", critic + fit),
+        ("imitation", critic + fit + work::imitation(c)?),
     ];
     let work = work.map(|(name, work)| (name, work.flops));
     let flops = work
         .into_iter()
         .chain([("fma", peak::fma()), ("sgemm", Sgemm::FLOPS)]);
-    Hello {
+    Ok(Hello {
         contenders: contenders.to_vec(),
         flops: flops.collect(),
         isa: peak::isa(),
         features: peak::features(),
-    }
+    })
 }
 
 /// The losses of one cycle.
@@ -111,8 +111,8 @@ fn work_of(name: &str) -> Result<Work> {
     let (name, size) = sized(name)?;
     let config = Config::new(size)?;
     match name {
-        "mlp" => Ok(work::train(&config.shapes().mlp, config.rows, false)),
-        "spar" => Ok(work::update(&config)),
+        "mlp" => Ok(work::train(&config.shapes()?.mlp, config.rows, false)),
+        "spar" => work::update(&config),
         "stream" => Ok(Stream::WORK),
         _ => bail!("`{name}` is no workload of a sweep"),
     }

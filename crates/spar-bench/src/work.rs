@@ -10,10 +10,11 @@
 
 use std::{iter::Sum, ops};
 
+use anyhow::Result;
 use serde::Serialize;
 use spar_kernels::MlpShape;
 
-use crate::inputs::Config;
+use crate::inputs::{Config, Shapes};
 
 /// Size of an element of every array.
 const FLOAT: usize = size_of::<f32>();
@@ -57,7 +58,8 @@ impl ops::Mul<Work> for usize {
 
 /// One forward pass over `rows` rows.
 pub(crate) fn forward(shape: &MlpShape, rows: usize) -> Work {
-    let widths = shape.hidden.iter().chain([&shape.input, &shape.output]);
+    let ends = [shape.input(), shape.output()];
+    let widths = shape.hidden().iter().chain(&ends);
     Work {
         flops: 2 * rows * shape.multiply_adds(),
         bytes: FLOAT * (shape.parameters() + rows * widths.sum::<usize>()),
@@ -86,58 +88,70 @@ fn polyak(shape: &MlpShape) -> Work {
 
 /// One critic update: the targets' minimum, the value's step and its value of
 /// the next states, the ensemble's steps and the targets' averaging.
-pub(crate) fn critic(c: &Config) -> Work {
-    let (q, value) = (&c.shapes().q, &c.shapes().value);
+///
+/// # Errors
+/// If a size is of no network.
+pub(crate) fn critic(c: &Config) -> Result<Work> {
+    let Shapes { q, value, .. } = &c.shapes()?;
     let each = forward(q, c.rows) + train(q, c.rows, false) + polyak(q);
-    c.critic.n_critics * each + train(value, c.rows, false) + forward(value, c.rows)
+    Ok(c.critic.n_critics * each + train(value, c.rows, false) + forward(value, c.rows))
 }
 
 /// One fit: the anchor's action, the encoder's and the decoder's gradients.
 /// The decoder's input gradient is that of the latent, which the encoder made.
-pub(crate) fn fit(c: &Config) -> Work {
-    let s = c.shapes();
-    [
+///
+/// # Errors
+/// If a size is of no network.
+pub(crate) fn fit(c: &Config) -> Result<Work> {
+    let s = c.shapes()?;
+    let parts = [
         forward(&s.anchor, c.rows),
         train(&s.encoder, c.rows, false),
         train(&s.decoder, c.rows, true),
         polyak(&s.decoder),
-    ]
-    .into_iter()
-    .sum()
+    ];
+    Ok(parts.into_iter().sum())
 }
 
 /// Latent Self-Imitation: candidates with gradient, judged by every critic.
-pub(crate) fn imitation(c: &Config) -> Work {
-    let s = c.shapes();
+///
+/// # Errors
+/// If a size is of no network.
+pub(crate) fn imitation(c: &Config) -> Result<Work> {
+    let s = c.shapes()?;
     let rows = c.rows * c.rectify.candidates;
-    train(&s.decoder, rows, false) + c.critic.n_critics * forward(&s.q, rows)
+    Ok(train(&s.decoder, rows, false) + c.critic.n_critics * forward(&s.q, rows))
 }
 
 /// One whole update, the mean over `policy_freq` of them.
-pub(crate) fn update(c: &Config) -> Work {
-    let policy = fit(c) + imitation(c);
+///
+/// # Errors
+/// If a size is of no network.
+pub(crate) fn update(c: &Config) -> Result<Work> {
+    let policy = fit(c)? + imitation(c)?;
     let freq = c.rectify.policy_freq.max(1) as usize;
-    critic(c)
-        + Work {
-            flops: policy.flops / freq,
-            bytes: policy.bytes / freq,
-        }
+    let rest = Work {
+        flops: policy.flops / freq,
+        bytes: policy.bytes / freq,
+    };
+    Ok(critic(c)? + rest)
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_yardstick_is_107_megaflop() {
-        let shape = MlpShape::relu(23, [256, 256], 1);
+        let shape = MlpShape::relu(23, [256, 256], 1).unwrap();
         assert_eq!(forward(&shape, 256).flops, 36_700_160);
         assert_eq!(train(&shape, 256, false).flops, 107_085_824);
     }
 
     #[test]
     fn bytes_are_those_of_the_arrays() {
-        let shape = MlpShape::relu(2, [3], 1);
+        let shape = MlpShape::relu(2, [3], 1).unwrap();
         // 2 x 3 + 3 + 3 + 1 parameters, five rows of 2, 3 and 1.
         assert_eq!(forward(&shape, 5).bytes, 4 * (13 + 5 * 6));
         assert_eq!(train(&shape, 5, false).bytes, 4 * (4 * 13 + 5 * 6));

@@ -59,6 +59,9 @@ pub enum CollectError {
         /// What was to be trained.
         expected: String,
     },
+    /// A number of a training is out of range.
+    #[error(transparent)]
+    Setting(#[from] spar_core::limits::OutOfRange),
     /// A number of steps is not in whole units of another.
     #[error("{what} is {steps}, expected a positive multiple of {of}, which is {unit}")]
     Steps {

@@ -4,13 +4,19 @@
 
 use candle_core::{D, Device, Result, Tensor, Var};
 use serde::{Deserialize, Serialize};
-use spar_core::{EnvId, Stream};
-use spar_nn::{Adam, AdamConfig, Batch, Mlp, MlpShape, State, StateError, Trace, normal};
+use spar_core::{
+    EnvId, Stream,
+    limits::{self, MOST_BATCH, MOST_ROWS, MOST_UPDATES},
+};
+use spar_nn::{Adam, AdamConfig, Batch, Mlp, State, StateError, Trace, normal, relu_shape};
 
 use crate::{
     CollectError,
     gaussian::{self, GaussianPolicy},
 };
+
+/// Most environments stepped in turn: each has a simulation of its own.
+const MOST_ENVS: u64 = 1024;
 
 /// Hyper-parameters of [`Sac`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,13 +94,29 @@ impl SacConfig {
 }
 
 impl SacConfig {
-    /// Whether steps come in whole numbers: rounds of all environments in a stretch
+    /// Whether a training can be made of these numbers, and whether steps come in whole
+    /// numbers: rounds of all environments in a stretch
     /// between snapshots, and such stretches in a training. What is interrupted could
     /// not else go on as if it had not been.
     ///
     /// # Errors
+    /// [`CollectError::Setting`] naming what is out of range, or
     /// [`CollectError::Steps`] naming the two numbers that do not fit.
     pub fn check(&self) -> std::result::Result<(), CollectError> {
+        limits::widths("hidden", &self.hidden)?;
+        for (field, value, range) in [
+            ("batch_size", self.batch_size, 1..=MOST_BATCH),
+            ("start_steps", self.start_steps, 0..=MOST_ROWS),
+            ("late_from", self.late_from.unwrap_or(0), 0..=MOST_ROWS),
+            ("steps", self.total_steps, 1..=MOST_ROWS),
+            ("num_envs", self.num_envs, 1..=MOST_ENVS),
+            ("gradient_steps", self.gradient_steps, 0..=MOST_UPDATES),
+            ("buffer_size", self.buffer_size, 1..=MOST_ROWS),
+            ("snapshot_every", self.snapshot_every, 1..=MOST_ROWS),
+            ("checkpoint_every", self.checkpoint_every, 1..=MOST_ROWS),
+        ] {
+            limits::count(field, value as u64, range)?;
+        }
         for (what, steps, of, unit) in [
             (
                 "total_steps",
@@ -182,7 +204,7 @@ impl Sac {
     pub fn new(config: SacConfig, env: EnvId, seed: u64) -> Result<Self> {
         let (obs_dim, act_dim) = (env.obs_dim(), env.act_dim());
         let net = |name: &str, input, output, layer_norm| {
-            let shape = MlpShape::relu(input, config.hidden.clone(), output);
+            let shape = relu_shape(input, config.hidden.clone(), output)?;
             let shape = shape.with_layer_norm(layer_norm);
             Mlp::new(shape, &mut Stream::new(seed, name))
         };

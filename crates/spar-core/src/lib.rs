@@ -10,6 +10,7 @@ pub mod files;
 pub mod folder_lock;
 pub mod id;
 pub mod identity;
+pub mod limits;
 pub mod memory;
 pub mod names;
 pub mod partial;

@@ -9,6 +9,7 @@ use toml::Table;
 
 use crate::{
     id::{Origin, TaskId},
+    limits::{self, MOST_EPISODES, MOST_ROWS, OutOfRange},
     names,
 };
 
@@ -186,6 +187,9 @@ impl Suite {
             .try_into()
             .map_err(|e: toml::de::Error| wrong(e.message().replace('\n', " ")))?;
         suite.check_names().map_err(wrong)?;
+        suite
+            .check_amounts()
+            .map_err(|error| wrong(error.to_string()))?;
         suite.check_bands()?;
         match suite.stray() {
             None => Ok(suite),
@@ -272,6 +276,18 @@ impl Suite {
                 "there is no method and no [variant] `{}`; expected a variant or one of: {known}",
                 name.escape_debug()
             ));
+        }
+        Ok(())
+    }
+
+    /// Refuses amounts of presets that no run can be made of.
+    fn check_amounts(&self) -> Result<(), OutOfRange> {
+        for (name, preset) in &self.presets {
+            let field = |field: &str| format!("presets.{name}.{field}");
+            let (episodes, rows) = (preset.eval_episodes as u64, preset.data_rows as u64);
+            let most = u64::from(MOST_EPISODES);
+            limits::count(&field("eval_episodes"), episodes, 1..=most)?;
+            limits::count(&field("data_rows"), rows, 1..=MOST_ROWS)?;
         }
         Ok(())
     }

@@ -343,3 +343,25 @@ fn bands_are_of_what_the_suite_has() {
         assert!(error.contains(expected) && !error.contains('\n'), "{error}");
     }
 }
+
+#[test]
+fn amounts_of_a_preset_have_a_range() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("suite.toml");
+    let whole = include_str!("../../../suites/mujoco.toml");
+    for (field, wrong, range) in [
+        ("eval_episodes", "0", "from 1 to 1000000"),
+        ("eval_episodes", "1000000000000", "from 1 to 1000000"),
+        ("data_rows", "0", "from 1 to 1000000000"),
+        ("data_rows", "1000000000000", "from 1 to 1000000000"),
+    ] {
+        let presets = whole.find("[presets.").unwrap();
+        let at = presets + whole[presets..].find(&format!("\n{field} = ")).unwrap() + 1;
+        let end = at + whole[at..].find('\n').unwrap();
+        let text = format!("{}{field} = {wrong}{}", &whole[..at], &whole[end..]);
+        fs::write(&file, text).unwrap();
+        let error = Suite::load(&file).unwrap_err().to_string();
+        assert!(error.contains(&format!("{field}` is {wrong}")), "{error}");
+        assert!(error.contains(range) && !error.contains('\n'), "{error}");
+    }
+}

@@ -3,8 +3,8 @@
 use candle_core::{Result, Tensor};
 use spar_core::Stream;
 use spar_nn::{
-    Adam, AdamConfig, Conservatism, Mlp, MlpShape, Precision, RowMlp, Rows, State, StateError,
-    conservative_value,
+    Adam, AdamConfig, Conservatism, Mlp, Precision, RowMlp, Rows, State, StateError,
+    conservative_value, relu_shape,
 };
 
 use crate::config::{CriticConfig, CriticForm};
@@ -29,7 +29,7 @@ impl Critic {
     /// Only if candle cannot hold the parameters.
     pub fn new(config: CriticConfig, obs_dim: usize, act_dim: usize, seed: u64) -> Result<Self> {
         let net = |input, name: String| {
-            let shape = MlpShape::relu(input, config.hidden.clone(), 1).with_layer_norm(true);
+            let shape = relu_shape(input, config.hidden.clone(), 1)?.with_layer_norm(true);
             Mlp::new(shape, &mut Stream::new(seed, &name))
         };
         let adam = AdamConfig::new(config.lr);

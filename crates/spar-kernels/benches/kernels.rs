@@ -53,7 +53,9 @@ struct Case {
 
 impl Case {
     fn new((obs, act): (usize, usize), width: usize, rows: usize, layer_norm: bool) -> Self {
-        let shape = MlpShape::relu(obs + act, [width; 2], 1).with_layer_norm(layer_norm);
+        let shape = MlpShape::relu(obs + act, [width; 2], 1)
+            .unwrap()
+            .with_layer_norm(layer_norm);
         let name = format!(
             "{obs}+{act}-{width}-{width}-1{}/{rows}",
             if layer_norm { "-norm" } else { "" }
@@ -66,7 +68,7 @@ impl Case {
         };
         Self {
             params: draw(0.05, shape.parameters()),
-            x: draw(1.0, rows * shape.input),
+            x: draw(1.0, rows * shape.input()),
             grad_out: draw(1.0, rows),
             grad: vec![0.0; shape.parameters()],
             out: vec![0.0; rows],

@@ -58,11 +58,11 @@ impl Step {
             target: draw(n),
             grad: vec![0.0; n],
             moments: [vec![0.0; n], vec![0.0; n]],
-            x: draw(rows * shape.input),
-            grad_x: vec![0.0; rows * shape.input],
-            out: vec![0.0; rows * shape.output],
-            grad_out: draw(rows * shape.output),
-            hidden: vec![0.0; rows * shape.hidden[0]],
+            x: draw(rows * shape.input()),
+            grad_x: vec![0.0; rows * shape.input()],
+            out: vec![0.0; rows * shape.output()],
+            grad_out: draw(rows * shape.output()),
+            hidden: vec![0.0; rows * shape.hidden()[0]],
             work: Workspace::default(),
             imitation: Imitation::default(),
             steps: 0,
@@ -89,7 +89,7 @@ impl Step {
         }
         // The outputs as an ensemble's values, and as candidates of those.
         let worth = &mut self.hidden[..rows];
-        conservative(&self.out, shape.output, Conservatism::Min, worth);
+        conservative(&self.out, shape.output(), Conservatism::Min, worth);
         imitation(&self.out, worth, rows, 0.3, &mut self.imitation);
         // A layer of a policy, row by row.
         let layer = shape.layers().next().unwrap();
@@ -103,16 +103,22 @@ impl Step {
 #[test]
 fn a_steady_step_allocates_nothing() {
     for (shape, rows) in [
-        (MlpShape::relu(23, [256, 256], 1), 256),
-        (MlpShape::relu(23, [64, 64], 1).with_layer_norm(true), 40),
+        (MlpShape::relu(23, [256, 256], 1).unwrap(), 256),
+        (
+            MlpShape::relu(23, [64, 64], 1)
+                .unwrap()
+                .with_layer_norm(true),
+            40,
+        ),
         (
             MlpShape::relu(17, [40, 33], 6)
+                .unwrap()
                 .with_activation(Activation::Gelu)
                 .with_head(Head::Tanh),
             300,
         ),
         // Rows too far apart to be read where they lie.
-        (MlpShape::relu(5, [600, 24], 9), 64),
+        (MlpShape::relu(5, [600, 24], 9).unwrap(), 64),
     ] {
         for isa in Isa::present() {
             isa.confine(|| {
@@ -124,10 +130,10 @@ fn a_steady_step_allocates_nothing() {
                 // Fewer rows than a workspace has seen need no more either.
                 step.rows = 3;
                 for values in [&mut step.x, &mut step.grad_x] {
-                    values.truncate(3 * shape.input);
+                    values.truncate(3 * shape.input());
                 }
                 for values in [&mut step.out, &mut step.grad_out] {
-                    values.truncate(3 * shape.output);
+                    values.truncate(3 * shape.output());
                 }
                 assert_eq!(
                     allocations(|| step.run()),

@@ -26,8 +26,8 @@ fn case(shape: MlpShape, rows: usize, seed: u64) -> Case {
     };
     Case {
         params: draw(shape.parameters(), 0.4),
-        x: draw(rows * shape.input, 1.0),
-        grad_out: draw(rows * shape.output, 1.0),
+        x: draw(rows * shape.input(), 1.0),
+        grad_out: draw(rows * shape.output(), 1.0),
         shape,
         rows,
     }
@@ -79,18 +79,14 @@ proptest! {
         output in 1usize..40, rows in 1usize..70, layer_norm: bool, gelu: bool, tanh: bool,
         seed: u64,
     ) {
-        let shape = MlpShape {
-            input,
-            hidden,
-            output,
-            layer_norm,
-            activation: if gelu { Activation::Gelu } else { Activation::Relu },
-            head: if tanh { Head::Tanh } else { Head::Linear },
-        };
+        let shape = MlpShape::relu(input, hidden, output).unwrap()
+            .with_layer_norm(layer_norm)
+            .with_activation(if gelu { Activation::Gelu } else { Activation::Relu })
+            .with_head(if tanh { Head::Tanh } else { Head::Linear });
         let c = case(shape, rows, seed);
         // A width of one normalizes to zero whatever comes in: both sides agree
         // only as far as rounding noise over the epsilon lets them.
-        prop_assume!(!c.shape.layer_norm || c.shape.hidden.iter().all(|&w| w > 2));
+        prop_assume!(!c.shape.layer_norm() || c.shape.hidden().iter().all(|&w| w > 2));
         let want = reference::forward(&c.shape, &wide(&c.params), &wide(&c.x));
         for isa in Isa::present() {
             let mut out = vec![0.0; rows * output];
@@ -115,7 +111,9 @@ proptest! {
 #[test]
 fn many_rows_pass_in_blocks_without_a_seam() {
     for layer_norm in [false, true] {
-        let shape = MlpShape::relu(5, [16, 12], 3).with_layer_norm(layer_norm);
+        let shape = MlpShape::relu(5, [16, 12], 3)
+            .unwrap()
+            .with_layer_norm(layer_norm);
         let c = case(shape, 700, 1);
         let want = reference::forward(&c.shape, &wide(&c.params), &wide(&c.x));
         for isa in Isa::present() {
@@ -147,7 +145,9 @@ fn bf16_is_the_same_network_within_its_precision() {
         (false, 6, vec![40, 31, 50], 49),
         (false, 5, vec![], 9),
     ] {
-        let shape = MlpShape::relu(input, hidden, 9).with_layer_norm(layer_norm);
+        let shape = MlpShape::relu(input, hidden, 9)
+            .unwrap()
+            .with_layer_norm(layer_norm);
         let mut c = case(shape, rows, 3);
         // As PyTorch starts, so that activations keep their size.
         for layer in c.shape.layers() {
@@ -167,7 +167,7 @@ fn bf16_is_the_same_network_within_its_precision() {
         let off = single.iter().zip(&half).map(|(a, b)| (a - b) * (a - b));
         let off = (off.sum::<f32>() / single.len() as f32).sqrt() / size;
         assert!(off < 0.01, "{:?}: {off}", c.shape);
-        if Precision::Bf16.is_present() && !c.shape.hidden.is_empty() {
+        if Precision::Bf16.is_present() && !c.shape.hidden().is_empty() {
             assert!(off > 1e-5, "{:?}: nothing was rounded", c.shape);
         }
     }
@@ -187,6 +187,7 @@ fn gradients_are_those_of_finite_differences() {
         (true, relu, Head::Tanh, vec![5, 6], 300),
     ] {
         let shape = MlpShape::relu(4, hidden, 3)
+            .unwrap()
             .with_layer_norm(layer_norm)
             .with_activation(activation)
             .with_head(head);
@@ -221,12 +222,14 @@ fn gradients_are_those_of_finite_differences() {
 #[test]
 fn a_parameter_that_is_not_a_number_shows_in_the_output() {
     for layer_norm in [false, true] {
-        let shape = MlpShape::relu(3, [20, 20], 2).with_layer_norm(layer_norm);
+        let shape = MlpShape::relu(3, [20, 20], 2)
+            .unwrap()
+            .with_layer_norm(layer_norm);
         for layer in shape.layers() {
             for at in [layer.weight.start, layer.bias.end - 1] {
                 let mut c = case(shape.clone(), 4, 5);
                 c.params[at] = f32::NAN;
-                let mut out = vec![0.0; c.rows * shape.output];
+                let mut out = vec![0.0; c.rows * shape.output()];
                 for isa in Isa::present() {
                     isa.confine(|| {
                         let (params, x, work) = (&c.params, &c.x, &mut Workspace::default());

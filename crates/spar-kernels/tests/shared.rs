@@ -27,7 +27,7 @@ struct Case {
 impl Case {
     fn new(shape: MlpShape, own_width: usize, states: usize, repeat: usize, seed: u64) -> Self {
         let rows = states * repeat;
-        let shared_width = shape.input - own_width;
+        let shared_width = shape.input() - own_width;
         let shared = draw(seed, "shared", 1.0, states * shared_width);
         let own = draw(seed, "own", 1.0, rows * own_width);
         let row = |i: usize| {
@@ -37,7 +37,7 @@ impl Case {
         Self {
             params: draw(seed, "params", 0.4, shape.parameters()),
             whole: (0..rows).flat_map(row).collect(),
-            grad_out: draw(seed, "grad", 1.0, rows * shape.output),
+            grad_out: draw(seed, "grad", 1.0, rows * shape.output()),
             shape,
             shared,
             own,
@@ -91,11 +91,11 @@ proptest! {
         states in 1usize..12, repeat in 1usize..20, layer_norm: bool, gelu: bool, tanh: bool,
         seed: u64,
     ) {
-        let shape = MlpShape::relu(shared_width + own_width, hidden, output)
+        let shape = MlpShape::relu(shared_width + own_width, hidden, output).unwrap()
             .with_layer_norm(layer_norm)
             .with_activation(if gelu { Activation::Gelu } else { Activation::Relu })
             .with_head(if tanh { Head::Tanh } else { Head::Linear });
-        let input = shape.input;
+        let input = shape.input();
         let c = Case::new(shape, own_width, states, repeat, seed);
         let want = reference::forward(&c.shape, &wide(&c.params), &wide(&c.whole));
         for isa in Isa::present() {
@@ -120,7 +120,9 @@ proptest! {
 #[test]
 fn states_stay_whole_in_blocks() {
     for (states, repeat) in [(90, 7), (3, 300), (33, 16)] {
-        let shape = MlpShape::relu(9, [16, 12], 3).with_layer_norm(true);
+        let shape = MlpShape::relu(9, [16, 12], 3)
+            .unwrap()
+            .with_layer_norm(true);
         let c = Case::new(shape, 4, states, repeat, 1);
         let want = reference::forward(&c.shape, &wide(&c.params), &wide(&c.whole));
         let [out, grad, _] = c.gradients(c.input(), 4);
@@ -132,7 +134,9 @@ fn states_stay_whole_in_blocks() {
 
 #[test]
 fn shared_columns_in_bf16_are_as_near_as_others() {
-    let shape = MlpShape::relu(23, [256, 256], 1).with_layer_norm(true);
+    let shape = MlpShape::relu(23, [256, 256], 1)
+        .unwrap()
+        .with_layer_norm(true);
     let mut c = Case::new(shape, 6, 32, 8, 2);
     for layer in c.shape.layers() {
         let scale = 1.5 / (layer.input as f32).sqrt();
@@ -152,7 +156,9 @@ fn shared_columns_in_bf16_are_as_near_as_others() {
 /// A gradient added to another is their sum.
 #[test]
 fn a_gradient_may_be_added_to_what_is_there() {
-    let shape = MlpShape::relu(9, [16, 12], 3).with_layer_norm(true);
+    let shape = MlpShape::relu(9, [16, 12], 3)
+        .unwrap()
+        .with_layer_norm(true);
     let c = Case::new(shape, 4, 60, 8, 3);
     let (params, rows) = (&c.params, c.rows);
     let [_, alone, _] = c.gradients(c.input(), 4);
@@ -184,7 +190,7 @@ fn a_gradient_may_be_added_to_what_is_there() {
 #[test]
 #[should_panic(expected = "10 shared and 12 own numbers, 4 rows to a state, for 6 input rows")]
 fn rows_that_are_no_whole_states_are_refused() {
-    let shape = MlpShape::relu(7, [4], 1);
+    let shape = MlpShape::relu(7, [4], 1).unwrap();
     let params = vec![0.0; shape.parameters()];
     let x = Input::beside(&[0.0; 10], 4, &[0.0; 12]);
     mlp::forward_only(

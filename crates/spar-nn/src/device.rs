@@ -49,7 +49,7 @@ impl<B: std::fmt::Debug> Net<B> {
         names: Vec<String>,
     ) -> Result<Self, CudaError> {
         let params = kernels.device().alloc(names.len() * shape.parameters())?;
-        let head = match shape.head {
+        let head = match shape.head() {
             Head::Linear => cuda::Head::Linear,
             Head::Tanh => cuda::Head::Tanh { scale },
         };
@@ -215,7 +215,7 @@ impl<B: std::fmt::Debug> Learner<B> {
         rows: usize,
     ) -> Result<Pass<B>, CudaError> {
         let (shape, nets) = (&self.net.shape, self.net.nets());
-        let alloc = || kernels.device().alloc(nets * rows * shape.output);
+        let alloc = || kernels.device().alloc(nets * rows * shape.output());
         Ok(Pass {
             out: alloc()?,
             grad_out: alloc()?,

@@ -17,7 +17,7 @@ pub fn conservative_value<'a>(
 ) -> Result<Tensor> {
     let x = x.into();
     let rows = x.rows()?;
-    if nets.is_empty() || nets.iter().any(|net| net.shape().output != 1) {
+    if nets.is_empty() || nets.iter().any(|net| net.shape().output() != 1) {
         bail!("a critic is at least one network of one output");
     }
     let mut values = vec![0.0; nets.len() * rows];

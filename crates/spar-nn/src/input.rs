@@ -63,12 +63,12 @@ impl Shared {
         };
         let fits = |&(rows, states, width): &(usize, usize, usize)| {
             let whole = rows.checked_rem(states).map_or(rows == 0, |rest| rest == 0);
-            width == shape.input && whole
+            width == shape.input() && whole
         };
         let Some((rows, states, _)) = parts.filter(fits) else {
             bail!(
                 "network input must be [rows, {}], got {:?}{}",
-                shape.input,
+                shape.input(),
                 own.dims(),
                 shared.map_or(String::new(), |s| format!(" beside {:?}", s.dims()))
             );

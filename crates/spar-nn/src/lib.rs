@@ -24,7 +24,7 @@ pub use candle_core::{Device, Result, Tensor, Var};
 pub use ensemble::conservative_value;
 pub use imitation::{imitation_target, weighted_regression};
 pub use input::Rows;
-pub use mlp::{Mlp, MlpShape, Trace};
+pub use mlp::{Mlp, MlpShape, Trace, relu_shape};
 pub use optim::{Adam, AdamConfig};
 pub use rows::{Activation, Linear, Norm, RowMlp, RowWork};
 pub use spar_kernels::{

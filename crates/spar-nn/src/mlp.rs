@@ -16,6 +16,14 @@ use crate::{
 };
 use spar_core::Stream;
 
+/// [`MlpShape::relu`] with candle's error, as the networks made of it have.
+///
+/// # Errors
+/// If a width is zero, or the network is too large.
+pub fn relu_shape(input: usize, hidden: impl Into<Vec<usize>>, output: usize) -> Result<MlpShape> {
+    MlpShape::relu(input, hidden, output).map_err(candle_core::Error::wrap)
+}
+
 /// Which gradients a pass is followed by. Work for the others is never done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trace {
@@ -217,9 +225,9 @@ impl Mlp {
     pub fn forward_detached<'a>(&self, x: impl Into<Rows<'a>>) -> Result<Tensor> {
         let x = x.into();
         let rows = x.rows()?;
-        let mut out = vec![0.0; rows * self.shape.output];
+        let mut out = vec![0.0; rows * self.shape.output()];
         self.forward_into(x, &mut out)?;
-        Tensor::from_vec(out, (rows, self.shape.output), &Device::Cpu)
+        Tensor::from_vec(out, (rows, self.shape.output()), &Device::Cpu)
     }
 
     /// [`Self::forward_detached`] into `out`, `[rows, output]`.
@@ -308,14 +316,14 @@ impl CustomOp2 for MlpOp {
         x_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let rows = x_layout.shape().dims2()?.0;
-        let mut out = vec![0.0; rows * self.shape.output];
+        let mut out = vec![0.0; rows * self.shape.output()];
         let (params, own) = (slice(params, params_layout)?, slice(x, x_layout)?);
         self.shared.beside(own, |x| {
             let work = &mut lock(&self.work);
             mlp::forward(&self.shape, params, x, rows, work, &mut out);
             Ok(())
         })?;
-        Ok((CpuStorage::F32(out), (rows, self.shape.output).into()))
+        Ok((CpuStorage::F32(out), (rows, self.shape.output()).into()))
     }
 
     fn bwd(

@@ -123,11 +123,11 @@ impl RowMlp {
         });
         Ok(Self {
             layers: layers.collect(),
-            hidden: match shape.activation {
+            hidden: match shape.activation() {
                 spar_kernels::Activation::Relu => Activation::Relu,
                 spar_kernels::Activation::Gelu => Activation::Gelu,
             },
-            output: match shape.head {
+            output: match shape.head() {
                 Head::Linear => Activation::Identity,
                 Head::Tanh => Activation::Tanh,
             },
@@ -135,8 +135,8 @@ impl RowMlp {
     }
 
     /// Sizes and flat parameters: the inverse of [`Self::from_params`]. `None`
-    /// for a network no [`MlpShape`] describes: with another activation, or
-    /// normalized in a part of its hidden layers.
+    /// for a network no [`MlpShape`] describes: with another activation, normalized in
+    /// a part of its hidden layers, or too large.
     pub fn to_params(&self) -> Option<(MlpShape, Vec<f32>)> {
         let (last, hidden) = self.layers.split_last()?;
         let layer_norm = hidden.first().is_some_and(|layer| layer.norm.is_some());
@@ -146,22 +146,20 @@ impl RowMlp {
         if !uniform || last.norm.is_some() {
             return None;
         }
-        let shape = MlpShape {
-            input: self.input_dim(),
-            hidden: hidden.iter().map(Linear::output).collect(),
-            output: last.output(),
-            layer_norm,
-            activation: match self.hidden {
+        let widths: Vec<usize> = hidden.iter().map(Linear::output).collect();
+        let shape = MlpShape::relu(self.input_dim(), widths, last.output()).ok()?;
+        let shape = shape
+            .with_layer_norm(layer_norm)
+            .with_activation(match self.hidden {
                 Activation::Relu => spar_kernels::Activation::Relu,
                 Activation::Gelu => spar_kernels::Activation::Gelu,
                 _ => return None,
-            },
-            head: match self.output {
+            })
+            .with_head(match self.output {
                 Activation::Identity => Head::Linear,
                 Activation::Tanh => Head::Tanh,
                 _ => return None,
-            },
-        };
+            });
         let mut params = Vec::with_capacity(shape.parameters());
         for layer in &self.layers {
             params.extend_from_slice(&layer.weight);

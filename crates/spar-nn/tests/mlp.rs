@@ -11,7 +11,9 @@ use spar_nn::{
 };
 
 fn shape(layer_norm: bool) -> MlpShape {
-    MlpShape::relu(5, [12, 9], 3).with_layer_norm(layer_norm)
+    MlpShape::relu(5, [12, 9], 3)
+        .unwrap()
+        .with_layer_norm(layer_norm)
 }
 
 /// A network none of whose parameters is at its special initial value.
@@ -467,7 +469,7 @@ fn candidates_that_fit_no_values_are_refused() {
 /// An ensemble's conservative value over the nets' own outputs.
 #[test]
 fn conservative_values_are_those_of_the_nets_outputs() {
-    let shape = || MlpShape::relu(5, [12, 9], 1).with_layer_norm(true);
+    let shape = || MlpShape::relu(5, [12, 9], 1).unwrap().with_layer_norm(true);
     let nets: Vec<Mlp> = (0..3).map(|seed| network(shape(), seed)).collect();
     let x = rows(7, 11, 5);
     let values: Vec<Tensor> = nets

@@ -8,7 +8,7 @@ use spar_core::Stream;
 use spar_nn::{Adam, AdamConfig, Mlp, MlpShape, State, StateError, Trace, normal};
 
 fn network(seed: u64) -> Mlp {
-    let shape = MlpShape::relu(3, [8], 2).with_layer_norm(true);
+    let shape = MlpShape::relu(3, [8], 2).unwrap().with_layer_norm(true);
     Mlp::new(shape, &mut Stream::new(seed, "init")).unwrap()
 }
 

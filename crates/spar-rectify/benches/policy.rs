@@ -25,6 +25,7 @@ const ROWS: [usize; 4] = [1, 10, 16, 256];
 
 fn net(name: &str, input: usize, output: usize, head: Head, layer_norm: bool) -> RowMlp {
     let shape = MlpShape::relu(input, [256, 256], output)
+        .unwrap()
         .with_head(head)
         .with_layer_norm(layer_norm);
     RowMlp::of(&Mlp::new(shape, &mut Stream::new(0, name)).unwrap()).unwrap()

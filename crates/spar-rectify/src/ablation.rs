@@ -7,7 +7,7 @@ use candle_core::{D, Result, Tensor};
 use spar_anchor::Anchor;
 use spar_core::Stream;
 use spar_nn::{
-    Adam, AdamConfig, Head, Mlp, MlpShape, Rows, State, StateError, Trace, imitation_target,
+    Adam, AdamConfig, Head, Mlp, Rows, State, StateError, Trace, imitation_target, relu_shape,
     weighted_regression,
 };
 
@@ -61,7 +61,7 @@ impl Ablated {
                 return Ok(None);
             }
             Ablation::SeparateHead | Ablation::OwnLatent => {
-                let shape = MlpShape::relu(dims.0 + dims.1, config.hidden.clone(), dims.1);
+                let shape = relu_shape(dims.0 + dims.1, config.hidden.clone(), dims.1)?;
                 let init = &mut Stream::new(seed, "rectify/head/init");
                 let net = Mlp::new(shape.with_head(Head::Tanh), init)?;
                 net.scale_output_layer(INITIAL_OUTPUT_SCALE)?;

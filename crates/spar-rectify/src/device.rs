@@ -268,7 +268,7 @@ impl<B: std::fmt::Debug> Parts<B> {
         let config = start.config().clone();
         let latent_dim = start.model.latent_dim();
         let anchor = start.anchor.net().shape();
-        let (obs_dim, act_dim) = (anchor.input, anchor.output);
+        let (obs_dim, act_dim) = (anchor.input(), anchor.output());
         let device = kernels.device();
         let alloc = |width: usize| device.alloc(rows * width);
         let k = config.candidates;
@@ -295,7 +295,7 @@ impl<B: std::fmt::Debug> Parts<B> {
             z: alloc(latent_dim)?,
             encoder_pass: encoder.pass(kernels, rows)?,
             decoder_pass: decoder.pass(kernels, rows)?,
-            grad_input: alloc(shape.input)?,
+            grad_input: alloc(shape.input())?,
             reconstruction: alloc(1)?,
             kl: alloc(1)?,
             latents: alloc(k * latent_dim)?,

@@ -3,7 +3,7 @@
 
 use candle_core::{Result, Tensor};
 use spar_core::Stream;
-use spar_nn::{Head, Mlp, MlpShape, Rows, Trace, normal};
+use spar_nn::{Head, Mlp, Rows, Trace, normal, relu_shape};
 
 use crate::config::RectifyConfig;
 
@@ -36,8 +36,8 @@ impl SupportModel {
     pub fn new(config: &RectifyConfig, obs_dim: usize, act_dim: usize, seed: u64) -> Result<Self> {
         let latent_dim = 2 * act_dim;
         let hidden = &config.hidden;
-        let encoder = MlpShape::relu(obs_dim + 2 * act_dim, hidden.clone(), 2 * latent_dim);
-        let decoder = MlpShape::relu(obs_dim + act_dim + latent_dim, hidden.clone(), act_dim);
+        let encoder = relu_shape(obs_dim + 2 * act_dim, hidden.clone(), 2 * latent_dim)?;
+        let decoder = relu_shape(obs_dim + act_dim + latent_dim, hidden.clone(), act_dim)?;
         let decoder = decoder.with_head(Head::Tanh);
         let encoder = Mlp::new(encoder, &mut Stream::new(seed, "rectify/encoder/init"))?;
         let decoder = Mlp::new(decoder, &mut Stream::new(seed, "rectify/decoder/init"))?;

@@ -112,7 +112,9 @@ fn a_separate_head_acts() {
     let mut spar = with(Ablation::SeparateHead, 0, 0.1);
     update(&mut spar, 1);
     let state = saved(&spar);
-    let shape = MlpShape::relu(OBS + ACT, common::HIDDEN.to_vec(), ACT).with_head(Head::Tanh);
+    let shape = MlpShape::relu(OBS + ACT, common::HIDDEN.to_vec(), ACT)
+        .unwrap()
+        .with_head(Head::Tanh);
     let head = spar_nn::Mlp::from_params(shape, params(&state, "rectify.head_average")).unwrap();
     let (head, anchor) = (RowMlp::of(&head).unwrap(), spar.anchor.rows().unwrap());
     let policy = SparPolicy::of(&spar, vec![0.0; OBS], vec![1.0; OBS]).unwrap();

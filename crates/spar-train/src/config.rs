@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use spar_anchor::{Anchor, AnchorConfig};
+use spar_core::limits::{
+    self, MOST_BATCH, MOST_CANDIDATES, MOST_CRITICS, MOST_EPISODES, MOST_SCALE, MOST_UPDATES,
+    OutOfRange,
+};
 use spar_critic::{CriticConfig, CriticForm};
 use spar_rectify::{RectifyConfig, Spar};
 
@@ -140,54 +144,45 @@ impl TrainConfig {
     /// # Errors
     /// Naming the first such field, its value and what would do.
     pub fn check(&self) -> Result<(), TrainError> {
+        self.check_sizes()
+            .map_err(|e| TrainError::Config(e.to_string()))?;
         let wrong = |field: &str, got: &dyn std::fmt::Display, expected: &str| {
-            Err(TrainError::Config(format!(
-                "`{field}` is {got}, expected {expected}"
-            )))
+            let error = OutOfRange::new(field, got, expected);
+            Err(TrainError::Config(error.to_string()))
         };
         let (critic, rectify) = (&self.critic, &self.rectify);
-        let counts = [
-            ("batch_size", self.batch_size as u64),
-            ("eval_every", self.eval_every),
-            ("eval_episodes", self.eval_episodes as u64),
-            ("checkpoint_every", self.checkpoint_every),
-            ("rectify.policy_freq", rectify.policy_freq),
-        ];
-        for (field, value) in counts {
-            if value == 0 {
-                return wrong(field, &value, "at least 1");
-            }
-        }
-        for (field, value, least) in [
-            ("critic.n_critics", critic.n_critics, 2),
-            ("rectify.candidates", rectify.candidates, 2),
-        ] {
-            if value < least {
-                return wrong(field, &value, &format!("at least {least}"));
-            }
-        }
         let positive = [
             ("reward_range", self.reward_range),
             ("anchor.lr", f64::from(self.anchor.lr)),
             ("critic.lr", f64::from(critic.lr)),
             ("rectify.lr", f64::from(rectify.lr)),
-            ("rectify.rho", rectify.rho),
             ("rectify.temperature", rectify.temperature),
-            ("rectify.sigma_z", f64::from(rectify.sigma_z)),
         ];
         for (field, value) in positive {
             if !(value > 0.0 && value.is_finite()) {
                 return wrong(field, &value, "a positive number");
             }
         }
+        let scales = [
+            ("rectify.rho", rectify.rho),
+            ("rectify.sigma_z", f64::from(rectify.sigma_z)),
+        ];
+        for (field, value) in scales {
+            if !(value as f32 > 0.0 && value <= f64::from(MOST_SCALE)) {
+                let expected = format!("a number above 0 and at most {MOST_SCALE}");
+                return wrong(field, &value, &expected);
+            }
+        }
+        if let Some(deviations) = critic.deviations
+            && !(0.0..=MOST_SCALE).contains(&deviations)
+        {
+            let expected = format!("a number from 0 to {MOST_SCALE}");
+            return wrong("critic.deviations", &deviations, &expected);
+        }
         let weights = [
             ("rectify.beta", rectify.beta),
             ("rectify.w_fit", rectify.w_fit),
             ("rectify.lambda", rectify.lambda),
-            (
-                "critic.deviations",
-                critic.deviations.map_or(0.0, f64::from),
-            ),
         ];
         for (field, value) in weights {
             if !(value >= 0.0 && value.is_finite()) {
@@ -211,6 +206,43 @@ impl TrainConfig {
                 &"residual",
                 "expectile: what a separate head does next, no residual critic evaluates",
             );
+        }
+        Ok(())
+    }
+}
+
+impl TrainConfig {
+    /// Refuses counts and widths no run can be made of.
+    fn check_sizes(&self) -> Result<(), OutOfRange> {
+        let (critic, rectify) = (&self.critic, &self.rectify);
+        let (batch, drawn) = (self.batch_size as u64, rectify.candidates as u64);
+        let (n_critics, draws) = (critic.n_critics as u64, u64::from(MOST_CANDIDATES));
+        let (updates, episodes) = (MOST_UPDATES, u64::from(MOST_EPISODES));
+        for (field, value, range) in [
+            ("batch_size", batch, 1..=MOST_BATCH),
+            ("updates", self.updates, 0..=updates),
+            ("eval_every", self.eval_every, 1..=updates),
+            ("eval_episodes", self.eval_episodes as u64, 1..=episodes),
+            ("checkpoint_every", self.checkpoint_every, 1..=updates),
+            ("anchor.updates", self.anchor.updates, 0..=updates),
+            ("critic.n_critics", n_critics, 2..=MOST_CRITICS),
+            ("rectify.candidates", drawn, 2..=draws),
+            ("rectify.policy_freq", rectify.policy_freq, 1..=updates),
+            ("rectify.warmup", rectify.warmup, 0..=updates),
+        ] {
+            limits::count(field, value, range)?;
+        }
+        // Candidates pass through decoder and critics, states through the anchor.
+        for (field, hidden, draws) in [
+            ("anchor.hidden", &self.anchor.hidden, None),
+            ("critic.hidden", &critic.hidden, Some(drawn)),
+            ("rectify.hidden", &rectify.hidden, Some(drawn)),
+        ] {
+            limits::widths(field, hidden)?;
+            let widest = hidden.iter().max().map_or(1, |width| *width as u64);
+            let draws = draws.map(|draws| ("rectify.candidates", draws));
+            let counts = [("batch_size", batch), (field, widest)].into_iter();
+            limits::numbers(&counts.chain(draws).collect::<Vec<_>>())?;
         }
         Ok(())
     }
@@ -298,6 +330,36 @@ mod tests {
         };
         for (text, named) in [
             ("batch_size = 0", "`batch_size` is 0"),
+            ("batch_size = 1000000000", "from 1 to 65536"),
+            ("batch_size = -1", "batch_size"),
+            ("updates = 1000000000000", "from 0 to 10000000000"),
+            ("eval_every = 0", "`eval_every` is 0"),
+            ("eval_episodes = 1000000000000", "from 1 to 1000000"),
+            ("checkpoint_every = 0", "`checkpoint_every` is 0"),
+            ("anchor.updates = 1000000000000", "`anchor.updates` is"),
+            ("anchor.hidden = [0]", "`anchor.hidden` is [0], expected"),
+            (
+                "critic.hidden = [256, 1000000000]",
+                "`critic.hidden` is [256, 1000000000]",
+            ),
+            (
+                "rectify.hidden = [16, 0, 16]",
+                "`rectify.hidden` is [16, 0, 16]",
+            ),
+            (
+                "anchor.hidden = [1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]",
+                "at most 16 layers",
+            ),
+            ("critic.n_critics = 1000000000000", "from 2 to 1000"),
+            ("rectify.candidates = 1000000000000", "from 2 to 10000"),
+            ("rectify.policy_freq = 0", "`rectify.policy_freq` is 0"),
+            ("rectify.warmup = 1000000000000", "`rectify.warmup` is"),
+            ("rectify.rho = 1e30", "at most 100"),
+            ("rectify.sigma_z = 1e30", "at most 100"),
+            (
+                "batch_size = 65536\nrectify.candidates = 10000",
+                "`batch_size` x `rectify",
+            ),
             ("reward_range = -1.0", "`reward_range` is -1"),
             ("batchsize = 1", "batchsize"),
             ("updates = 'many'", "updates"),

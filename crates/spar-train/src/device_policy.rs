@@ -58,9 +58,20 @@ impl<'k, D: Device> DevicePolicy<'k, D> {
                 residual,
             }) => (obs_mean, obs_std, anchor, residual.as_ref()),
             Contents::Plain(PlainPolicy {
+                affine: Some(_), ..
+            }) => {
+                return Err(TrainError::File {
+                    file: path.to_owned(),
+                    why: "scales its network's output, which the CUDA kernels do not know; \
+                          use --device cpu"
+                        .to_owned(),
+                });
+            }
+            Contents::Plain(PlainPolicy {
                 obs_mean,
                 obs_std,
                 net,
+                affine: None,
             }) => (obs_mean, obs_std, net, None),
             Contents::Latent(_) => {
                 return Err(TrainError::File {
@@ -116,7 +127,7 @@ impl<'k, D: Device> DevicePolicy<'k, D> {
         actions: &mut [f32],
     ) -> Result<(), CudaError> {
         let shape = self.anchor.shape();
-        let (obs_dim, act_dim) = (shape.input, shape.output);
+        let (obs_dim, act_dim) = (shape.input(), shape.output());
         let device = self.kernels.device();
         let rows = obs.len() / obs_dim;
         let (room, obs_buffer, actions_buffer) = match &mut work.buffers {
@@ -151,11 +162,11 @@ where
     D::Buffer: Send + Sync,
 {
     fn obs_dim(&self) -> usize {
-        self.anchor.shape().input
+        self.anchor.shape().input()
     }
 
     fn act_dim(&self) -> usize {
-        self.anchor.shape().output
+        self.anchor.shape().output()
     }
 
     fn act(&self, obs: &[f32], streams: &mut [Stream], actions: &mut [f32]) {

@@ -16,6 +16,7 @@ mod folder;
 mod learner;
 mod plain_policy;
 pub mod policy_file;
+pub mod policy_import;
 mod run;
 mod spec;
 mod throughput;

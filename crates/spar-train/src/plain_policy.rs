@@ -3,11 +3,14 @@
 use spar_core::{Policy, Stream};
 use spar_nn::{RowMlp, RowWork};
 
-/// A plain network as a policy: `clip(net((obs - mean) / std), -1, 1)`.
+/// A plain network as a policy:
+/// `clip(scale net((obs - mean) / std) + shift, -1, 1)`.
 pub(crate) struct PlainPolicy {
     pub(crate) obs_mean: Vec<f32>,
     pub(crate) obs_std: Vec<f32>,
     pub(crate) net: RowMlp,
+    /// Scale and shift, `[act_dim]` each, where they are not one and zero.
+    pub(crate) affine: Option<(Vec<f32>, Vec<f32>)>,
 }
 
 impl Policy for PlainPolicy {
@@ -27,6 +30,13 @@ impl Policy for PlainPolicy {
             }
         }
         self.net.rows(&s, &mut RowWork::default(), actions);
+        if let Some((scale, shift)) = &self.affine {
+            for row in actions.chunks_exact_mut(self.act_dim()) {
+                for ((a, scale), shift) in row.iter_mut().zip(scale).zip(shift) {
+                    *a = *a * scale + shift;
+                }
+            }
+        }
         actions.iter_mut().for_each(|a| *a = a.clamp(-1.0, 1.0));
     }
 }

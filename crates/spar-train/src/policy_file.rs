@@ -13,7 +13,9 @@
 //! | `<layer>.norm.weight`, `.norm.bias` | `[out]` | gain and shift of a LayerNorm (eps 1e-5) between that layer and its activation, where present |
 //!
 //! and acts by `clip(b + d, -1, 1)`. Its metadata entry `spar` is a JSON object:
-//! [`About`].
+//! [`About`], with `format`, the version of all this (files without it are of version
+//! 1, newer ones are refused), and `digest`, a SHA-256 over the rest of the object and
+//! all tensors, which is verified whenever the file is read.
 //!
 //! A method that acts by one network writes a plain one: `layers.<i>.weight`,
 //! `layers.<i>.bias`, `obs_mean`, `obs_std`, with `activation` and `output` inside
@@ -27,27 +29,37 @@
 //! | `perturbation.layers.<i>.*`, `perturbation.size` | , `[1]` | `a + size tanh(net([s, a]))`, where present |
 //!
 //! and clips. A plain network from elsewhere is read too: `layers.<i>.weight`,
-//! `layers.<i>.bias`, optional `.norm.*`, `obs_mean` and `obs_std`, and metadata
-//! `activation` (`relu`, `tanh`, `leaky_relu_0.01`) and `output` (`identity`,
-//! `tanh`); its actions are clipped to `[-1, 1]`.
+//! `layers.<i>.bias`, optional `.norm.*`, `obs_mean` and `obs_std`, `output.scale` and
+//! `output.shift` (`[act_dim]`, what outputs are multiplied by and what is added then),
+//! and metadata `activation` (`relu`, `tanh`, `leaky_relu_0.01`) and `output`
+//! (`identity`, `tanh`); its actions are clipped to `[-1, 1]`.
+//!
+//! Values are F32, F64, F16 or BF16, computed with in single precision. These are all
+//! names there are: a file with any other is refused, since the policy would act without
+//! what it holds. Every number has a range, checked before anything of its size is made.
 
+mod names;
+mod open;
+mod parts;
+mod reader;
 mod write;
 
 use std::{collections::HashMap, num::NonZeroUsize, path::Path};
 
-use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
-use spar_baselines::{Latent, LatentActor};
-use spar_core::{DatasetIdentity, EnvId, Policy, files::in_file};
-use spar_nn::{Activation, Conservatism, Linear, Norm, RowMlp};
-use spar_rectify::{Residual, SparPolicy};
+use spar_core::{DatasetIdentity, EnvId, Policy};
+use spar_nn::Activation;
+use spar_rectify::SparPolicy;
 
-use crate::{
-    baseline_policy::LatentPolicy, error::TrainError, plain_policy::PlainPolicy, spec::Method,
-};
+use crate::{baseline_policy::LatentPolicy, error::TrainError, plain_policy::PlainPolicy};
+use reader::Reader;
 
-pub(crate) use write::bytes_of;
+pub(crate) use names::{Meaning, meaning, some, words};
+pub use open::file_of;
+pub(crate) use open::{bytes, not_safetensors};
+pub(crate) use reader::floats;
 pub use write::write;
+pub(crate) use write::{bytes_of, write_plain};
 
 /// Hidden activations of plain networks by their names in metadata.
 const HIDDEN: [(&str, Activation); 3] = [
@@ -63,10 +75,10 @@ const OUTPUT: [(&str, Activation); 2] = [
 ];
 
 /// The metadata entry that tells a plain network.
-const ACTIVATION_KEY: &str = "activation";
+pub(crate) const ACTIVATION_KEY: &str = "activation";
 
 /// The metadata entry of a plain network's output.
-const OUTPUT_KEY: &str = "output";
+pub(crate) const OUTPUT_KEY: &str = "output";
 
 /// The metadata entry that tells our own policies from plain networks.
 const METADATA_KEY: &str = "spar";
@@ -74,8 +86,36 @@ const METADATA_KEY: &str = "spar";
 /// The tensor that says how critics judge a candidate.
 const DEVIATIONS: &str = "critic.deviations";
 
+/// The tensor that says how many latents are drawn.
+const CANDIDATES: &str = "latent.candidates";
+
+/// What a plain network's output is multiplied by, and what is added to it.
+pub(crate) const SCALE: &str = "output.scale";
+pub(crate) const SHIFT: &str = "output.shift";
+
+/// The names that the metadata `key` of a plain network may have.
+pub(crate) fn choices(key: &str) -> Vec<&'static str> {
+    let known: &[_] = if key == OUTPUT_KEY { &OUTPUT } else { &HIDDEN };
+    known.iter().map(|(name, _)| *name).collect()
+}
+
+/// Activation and output of these names.
+pub(crate) fn activations(hidden: &str, output: &str) -> Option<(Activation, Activation)> {
+    let find = |known: &[(&str, Activation)], name: &str| {
+        let found = known.iter().find(|(known, _)| *known == name);
+        found.map(|(_, activation)| *activation)
+    };
+    Some((find(&HIDDEN, hidden)?, find(&OUTPUT, output)?))
+}
+
+/// Whether a file with such metadata is one of ours.
+pub(crate) fn is_ours(metadata: &HashMap<String, String>) -> bool {
+    metadata.contains_key(METADATA_KEY)
+}
+
 /// What a policy file says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct About {
     /// The method's name, as in `bc`.
     pub method: String,
@@ -140,15 +180,8 @@ pub fn read_best_of(
 /// # Errors
 /// If the file cannot be read or is no policy file.
 pub fn about(path: &Path) -> Result<Option<About>, TrainError> {
-    let bytes = std::fs::read(path).map_err(|e| in_file(e, path))?;
-    let reader = Reader::new(path, &bytes)?;
-    let Some(text) = reader.metadata.get(METADATA_KEY) else {
-        return Ok(None);
-    };
-    let about = serde_json::from_str(text);
-    about
-        .map(Some)
-        .map_err(|e| reader.wrong(format!("metadata `{METADATA_KEY}`: {e}")))
+    let bytes = open::bytes(path)?;
+    Ok(Reader::new(path, &bytes)?.about)
 }
 
 /// What a file holds.
@@ -170,16 +203,9 @@ impl Contents {
 
 /// The policy at `path`, checked as by [`read`].
 pub(crate) fn contents(path: &Path, env: EnvId) -> Result<Contents, TrainError> {
-    let bytes = std::fs::read(path).map_err(|e| in_file(e, path))?;
+    let bytes = open::bytes(path)?;
     let reader = Reader::new(path, &bytes)?;
-    let ours = reader.metadata.contains_key(METADATA_KEY);
-    let contents = if ours && reader.has("decoder.layers.0.weight") {
-        Contents::Latent(reader.latent()?)
-    } else if ours && !reader.metadata.contains_key(ACTIVATION_KEY) {
-        Contents::Spar(reader.spar()?)
-    } else {
-        Contents::Plain(reader.plain()?)
-    };
+    let contents = reader.contents()?;
     let policy = contents.policy();
     let (obs, act) = (policy.obs_dim(), policy.act_dim());
     if (obs, act) != (env.obs_dim(), env.act_dim()) {
@@ -191,300 +217,6 @@ pub(crate) fn contents(path: &Path, env: EnvId) -> Result<Contents, TrainError> 
         )));
     }
     Ok(contents)
-}
-
-struct Reader<'a> {
-    path: &'a Path,
-    file: SafeTensors<'a>,
-    metadata: HashMap<String, String>,
-}
-
-impl<'a> Reader<'a> {
-    fn new(path: &'a Path, bytes: &'a [u8]) -> Result<Self, TrainError> {
-        let wrong = |e: safetensors::SafeTensorError| TrainError::File {
-            file: path.to_owned(),
-            why: format!("not a safetensors file: {e}"),
-        };
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(wrong)?;
-        let mut metadata = header.metadata().clone().unwrap_or_default();
-        // A plain network of ours says inside that entry what others say beside it.
-        let about = metadata.get(METADATA_KEY).map(String::as_str);
-        let about: Option<serde_json::Value> = about.and_then(|t| serde_json::from_str(t).ok());
-        for key in [ACTIVATION_KEY, OUTPUT_KEY] {
-            if let Some(text) = about.as_ref().and_then(|about| about[key].as_str()) {
-                metadata.insert(key.to_owned(), text.to_owned());
-            }
-        }
-        Ok(Self {
-            path,
-            file: SafeTensors::deserialize(bytes).map_err(wrong)?,
-            metadata,
-        })
-    }
-
-    fn wrong(&self, why: String) -> TrainError {
-        TrainError::File {
-            file: self.path.to_owned(),
-            why,
-        }
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.file.tensor(name).is_ok()
-    }
-
-    /// The finite `f32` values of tensor `name` of rank `rank`, and its shape.
-    fn tensor(&self, name: &str, rank: usize) -> Result<(Vec<usize>, Vec<f32>), TrainError> {
-        let missing = |_| self.wrong(format!("no tensor `{name}`; see the policy file format"));
-        let view = self.file.tensor(name).map_err(missing)?;
-        let values: Vec<f32> = match view.dtype() {
-            Dtype::F32 => {
-                let (words, _) = view.data().as_chunks::<4>();
-                words.iter().map(|b| f32::from_le_bytes(*b)).collect()
-            }
-            Dtype::F64 => {
-                let (words, _) = view.data().as_chunks::<8>();
-                words
-                    .iter()
-                    .map(|b| f64::from_le_bytes(*b) as f32)
-                    .collect()
-            }
-            other => {
-                return Err(self.wrong(format!("`{name}` is {other:?}, expected F32 or F64")));
-            }
-        };
-        let shape = view.shape().to_vec();
-        if shape.len() != rank {
-            return Err(self.wrong(format!(
-                "`{name}` has shape {shape:?}, expected rank {rank}"
-            )));
-        }
-        if let Some(i) = values.iter().position(|v| !v.is_finite()) {
-            return Err(self.wrong(format!("`{name}` is not finite at element {i}")));
-        }
-        Ok((shape, values))
-    }
-
-    fn net(
-        &self,
-        prefix: &str,
-        hidden: Activation,
-        output: Activation,
-    ) -> Result<RowMlp, TrainError> {
-        let mut layers: Vec<Linear> = Vec::new();
-        while self
-            .file
-            .tensor(&format!("{prefix}layers.{}.weight", layers.len()))
-            .is_ok()
-            || layers.is_empty()
-        {
-            let name = format!("{prefix}layers.{}.weight", layers.len());
-            let (shape, weight) = self.tensor(&name, 2)?;
-            let (_, bias) = self.tensor(&format!("{prefix}layers.{}.bias", layers.len()), 1)?;
-            let (output, input) = (shape[0], shape[1]);
-            let before = layers.last().map_or(input, Linear::output);
-            if bias.len() != output || input != before || input == 0 || output == 0 {
-                return Err(self.wrong(format!(
-                    "`{name}` is [{output}, {input}], expected [{}, {before}]: weights are [out, in]",
-                    bias.len()
-                )));
-            }
-            layers.push(Linear {
-                weight: transpose(&weight, output, input),
-                bias,
-                norm: self.norm(&format!("{prefix}layers.{}.norm", layers.len()), output)?,
-            });
-        }
-        Ok(RowMlp {
-            layers,
-            hidden,
-            output,
-        })
-    }
-
-    /// The layer normalization called `name`, if there is one.
-    fn norm(&self, name: &str, width: usize) -> Result<Option<Norm>, TrainError> {
-        let names = ["weight", "bias"].map(|part| format!("{name}.{part}"));
-        if names.iter().all(|name| self.file.tensor(name).is_err()) {
-            return Ok(None);
-        }
-        let [gain, shift] = names.map(|name| {
-            let (shape, values) = self.tensor(&name, 1)?;
-            if shape[0] != width {
-                return Err(self.wrong(format!("`{name}` is {shape:?}, expected [{width}]")));
-            }
-            Ok(values)
-        });
-        Ok(Some(Norm {
-            gain: gain?,
-            shift: shift?,
-        }))
-    }
-
-    /// The one value of tensor `name`.
-    fn scalar(&self, name: &str) -> Result<f32, TrainError> {
-        match self.tensor(name, 1)? {
-            (_, values) if values.len() == 1 => Ok(values[0]),
-            (shape, _) => Err(self.wrong(format!("`{name}` is {shape:?}, expected [1]"))),
-        }
-    }
-
-    fn conservatism(&self) -> Result<Conservatism, TrainError> {
-        if self.file.tensor(DEVIATIONS).is_err() {
-            return Ok(Conservatism::Min);
-        }
-        let deviations = self.scalar(DEVIATIONS)?;
-        if deviations < 0.0 {
-            return Err(self.wrong(format!(
-                "`{DEVIATIONS}` is {deviations}, expected a number that is not negative"
-            )));
-        }
-        Ok(Conservatism::MeanMinusStd(deviations))
-    }
-
-    /// `Q_1..Q_N`, none where the file has none.
-    fn critics(&self, input: usize) -> Result<Vec<RowMlp>, TrainError> {
-        let mut critics: Vec<RowMlp> = Vec::new();
-        loop {
-            let prefix = format!("critic.{}.", critics.len());
-            if !self.file.names().iter().any(|n| n.starts_with(&prefix)) {
-                return Ok(critics);
-            }
-            let critic = self.net(&prefix, Activation::Relu, Activation::Identity)?;
-            if (critic.input_dim(), critic.output_dim()) != (input, 1) {
-                return Err(self.wrong(format!(
-                    "`{prefix}` maps {} values to {}, expected {input} to 1",
-                    critic.input_dim(),
-                    critic.output_dim()
-                )));
-            }
-            critics.push(critic);
-        }
-    }
-
-    /// `obs_mean` and `obs_std`, `[obs_dim]` each.
-    fn normalizer(&self, obs_dim: usize) -> Result<(Vec<f32>, Vec<f32>), TrainError> {
-        let (_, mean) = self.tensor("obs_mean", 1)?;
-        let (_, std) = self.tensor("obs_std", 1)?;
-        if mean.len() != obs_dim || std.len() != obs_dim || std.contains(&0.0) {
-            return Err(self.wrong(format!(
-                "`obs_mean` and `obs_std` have {} and {} elements, expected {obs_dim}, none zero in `obs_std`",
-                mean.len(),
-                std.len()
-            )));
-        }
-        Ok((mean, std))
-    }
-
-    fn spar(&self) -> Result<SparPolicy, TrainError> {
-        let anchor = self.net("anchor.", Activation::Relu, Activation::Tanh)?;
-        let (obs_mean, obs_std) = self.normalizer(anchor.input_dim())?;
-        let about = self.metadata.get(METADATA_KEY).map_or("", String::as_str);
-        let about: About = serde_json::from_str(about)
-            .map_err(|e| self.wrong(format!("metadata `{METADATA_KEY}` is not a policy's: {e}")))?;
-        // A file that lost its residual must not pass for its anchor.
-        let rectified = about.method == Method::Spar.name()
-            || self.file.names().iter().any(|n| n.starts_with("residual."));
-        let residual = if rectified {
-            let decoder = self.net("residual.", Activation::Relu, Activation::Tanh)?;
-            let least = anchor.input_dim() + anchor.output_dim();
-            if decoder.input_dim() < least || decoder.output_dim() != anchor.output_dim() {
-                return Err(self.wrong("the residual does not fit the anchor".to_owned()));
-            }
-            Some(Residual {
-                decoder,
-                rho: self.scalar("residual.rho")?,
-                critics: self.critics(least)?,
-                conservatism: self.conservatism()?,
-                sigma_z: self.scalar("residual.sigma_z")?,
-                best_of: NonZeroUsize::MIN,
-            })
-        } else {
-            None
-        };
-        Ok(SparPolicy {
-            obs_mean,
-            obs_std,
-            anchor,
-            residual,
-        })
-    }
-
-    /// A policy in a decoder's latent space.
-    fn latent(&self) -> Result<LatentPolicy, TrainError> {
-        let net = |prefix, output| self.net(prefix, Activation::Relu, output);
-        let decoder = net("decoder.", Activation::Tanh)?;
-        let latent = if self.has("latent.layers.0.weight") {
-            Latent::Actor {
-                net: net("latent.", Activation::Tanh)?,
-                bound: self.scalar("latent.bound")?,
-            }
-        } else {
-            let candidates = self.scalar("latent.candidates")?;
-            Latent::Best {
-                critic: net("critic.0.", Activation::Identity)?,
-                candidates: NonZeroUsize::new(candidates as usize).ok_or_else(|| {
-                    self.wrong(format!(
-                        "`latent.candidates` is {candidates}, expected at least 1"
-                    ))
-                })?,
-                clip: self.scalar("latent.clip")?,
-            }
-        };
-        let perturbation = if self.has("perturbation.layers.0.weight") {
-            let net = net("perturbation.", Activation::Tanh)?;
-            Some((net, self.scalar("perturbation.size")?))
-        } else {
-            None
-        };
-        let actor = LatentActor {
-            decoder,
-            latent,
-            perturbation,
-        };
-        let Some(obs_dim) = actor.widths() else {
-            return Err(self.wrong("its networks do not fit each other".to_owned()));
-        };
-        let (obs_mean, obs_std) = self.normalizer(obs_dim)?;
-        Ok(LatentPolicy {
-            obs_mean,
-            obs_std,
-            actor,
-        })
-    }
-
-    fn plain(&self) -> Result<PlainPolicy, TrainError> {
-        let named = |key: &str, known: &[(&str, Activation)]| {
-            let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
-            let Some(value) = self.metadata.get(key) else {
-                let names = names.join(", ");
-                return Err(self.wrong(format!("no metadata `{key}`; expected one of: {names}")));
-            };
-            let found = known
-                .iter()
-                .find(|(name, _)| name == value)
-                .map(|(_, a)| *a);
-            found.ok_or_else(|| {
-                let names = names.join(", ");
-                self.wrong(format!(
-                    "metadata `{key}` is `{value}`, expected one of: {names}"
-                ))
-            })
-        };
-        let hidden = named(ACTIVATION_KEY, &HIDDEN)?;
-        let output = named(OUTPUT_KEY, &OUTPUT)?;
-        let net = self.net("", hidden, output)?;
-        let (obs_mean, obs_std) = if self.has("obs_mean") || self.has("obs_std") {
-            self.normalizer(net.input_dim())?
-        } else {
-            (vec![0.0; net.input_dim()], vec![1.0; net.input_dim()])
-        };
-        Ok(PlainPolicy {
-            obs_mean,
-            obs_std,
-            net,
-        })
-    }
 }
 
 /// The transpose of row-major `[rows, cols]` as row-major `[cols, rows]`.

@@ -30,6 +30,9 @@ enum Command {
     Train(Box<commands::train::Args>),
     /// Judge a policy file in its environment
     Eval(commands::eval::Args),
+    /// Bring in policies of other programs
+    #[command(subcommand)]
+    Policy(commands::policy::Command),
     /// Look at, check, convert, find or generate data
     #[command(subcommand)]
     Data(commands::data::Command),
@@ -69,6 +72,7 @@ fn run() -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Train(args) => commands::train::run(&args),
         Command::Eval(args) => commands::eval::run(&args),
+        Command::Policy(command) => commands::policy::run(&command),
         Command::Data(command) => commands::data::run(&command),
         Command::Behavior(command) => commands::behavior::run(&command),
         Command::Demo(args) => commands::demo::run(&args),

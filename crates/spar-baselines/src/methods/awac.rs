@@ -4,7 +4,7 @@
 use candle_core::Result;
 use serde::{Deserialize, Serialize};
 use spar_core::Stream;
-use spar_nn::{MlpShape, Trace, normal};
+use spar_nn::{Trace, normal, relu_shape};
 
 use crate::{
     actor::Actor,
@@ -65,6 +65,10 @@ impl Settings for Config {
         Some(self.discount)
     }
 
+    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
+        vec![("hidden", &*self.hidden)]
+    }
+
     fn check(&self) -> std::result::Result<(), SettingsError> {
         positive(&[
             ("lr", self.lr),
@@ -93,11 +97,11 @@ impl Baseline for Awac {
 
     fn new(config: Config, start: Start) -> Result<Self> {
         let (obs_dim, act_dim, seed) = (start.obs_dim, start.act_dim, start.seed);
-        let shape = |input, output| MlpShape::relu(input, config.hidden.clone(), output);
-        let mean = Trained::new(shape(obs_dim, act_dim), config.lr, seed, "actor")?;
+        let shape = |input, output| relu_shape(input, config.hidden.clone(), output);
+        let mean = Trained::new(shape(obs_dim, act_dim)?, config.lr, seed, "actor")?;
         Ok(Self {
             actor: FreeGaussian::new(mean, LOG_STD, config.lr)?,
-            critics: Critics::new(&shape(obs_dim + act_dim, 1), 2, config.lr, seed)?,
+            critics: Critics::new(&shape(obs_dim + act_dim, 1)?, 2, config.lr, seed)?,
             next: Stream::new(seed, "awac/next"),
             proposal: Stream::new(seed, "awac/proposal"),
             act_dim,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use candle_core::{D, Result, Tensor};
 use serde::{Deserialize, Serialize};
 use spar_core::Stream;
-use spar_nn::{Device, Mlp, MlpShape, Trace};
+use spar_nn::{Device, Mlp, Trace, relu_shape};
 
 use crate::{
     actor::Actor,
@@ -16,7 +16,7 @@ use crate::{
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
     parts::Momentum,
     replay::Replay,
-    settings::{DataConfig, Settings, SettingsError, at_least, not_negative, positive, unit},
+    settings::{DataConfig, Settings, SettingsError, not_negative, positive, unit, updates},
 };
 
 /// Added to the deviation of advantages.
@@ -95,9 +95,13 @@ impl Settings for Config {
         Some(self.discount)
     }
 
+    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
+        vec![("hidden", &*self.hidden)]
+    }
+
     fn check(&self) -> std::result::Result<(), SettingsError> {
-        at_least("critic_steps", self.critic_steps, 1)?;
-        at_least("actor_steps", self.actor_steps, 1)?;
+        updates("critic_steps", self.critic_steps, 1)?;
+        updates("actor_steps", self.actor_steps, 1)?;
         positive(&[
             ("actor_lr", self.actor_lr),
             ("critic_lr", self.critic_lr),
@@ -135,7 +139,7 @@ impl Baseline for Awr {
 
     fn new(config: Config, start: Start) -> Result<Self> {
         let net = |output, name: &str| {
-            let shape = MlpShape::relu(start.obs_dim, config.hidden.clone(), output);
+            let shape = relu_shape(start.obs_dim, config.hidden.clone(), output)?;
             Mlp::new(shape, &mut Stream::new(start.seed, &format!("{name}/init")))
         };
         let actor = net(start.act_dim, "actor")?;

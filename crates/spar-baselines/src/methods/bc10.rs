@@ -4,7 +4,7 @@
 
 use candle_core::Result;
 use serde::{Deserialize, Serialize};
-use spar_nn::{Head, MlpShape, Trace};
+use spar_nn::{Head, Trace, relu_shape};
 
 use crate::{
     actor::Actor,
@@ -55,6 +55,10 @@ impl Settings for Config {
         None
     }
 
+    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
+        vec![("hidden", &*self.hidden)]
+    }
+
     fn check(&self) -> std::result::Result<(), SettingsError> {
         positive(&[("lr", self.lr)])
     }
@@ -72,7 +76,7 @@ impl Baseline for Bc10 {
     type Config = Config;
 
     fn new(config: Config, start: Start) -> Result<Self> {
-        let shape = MlpShape::relu(start.obs_dim, config.hidden, start.act_dim);
+        let shape = relu_shape(start.obs_dim, config.hidden, start.act_dim)?;
         let shape = shape.with_head(Head::Tanh);
         let actor = Trained::new(shape, config.lr, start.seed, "actor")?;
         Ok(Self { actor })

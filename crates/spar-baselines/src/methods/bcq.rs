@@ -7,13 +7,16 @@ use std::num::NonZeroUsize;
 use candle_core::{D, Result, Tensor};
 use serde::{Deserialize, Serialize};
 use spar_core::Stream;
-use spar_nn::{Head, Mlp, MlpShape, RowMlp, Trace, normal};
+use spar_nn::{Head, Mlp, RowMlp, Trace, normal, relu_shape};
 
 use crate::{
     actor::{Actor, Latent, LatentActor},
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
     parts::{Critics, Trained, bellman},
-    settings::{DataConfig, Settings, SettingsError, States, at_least, positive, share, unit},
+    settings::{
+        DataConfig, Settings, SettingsError, States, action_units, candidates, positive, share,
+        unit,
+    },
     vae::{Vae, perturbed, perturbed_detached},
 };
 
@@ -81,13 +84,18 @@ impl Settings for Config {
         Some(self.discount)
     }
 
+    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
+        vec![("hidden", &*self.hidden), ("vae_hidden", &*self.vae_hidden)]
+    }
+
+    fn draws(&self) -> Option<(&'static str, usize)> {
+        Some(("target_candidates", self.target_candidates))
+    }
+
     fn check(&self) -> std::result::Result<(), SettingsError> {
-        at_least("target_candidates", self.target_candidates as u64, 1)?;
-        positive(&[
-            ("lr", self.lr),
-            ("phi", self.phi),
-            ("latent_clip", self.latent_clip),
-        ])?;
+        candidates("candidates", self.candidates.get())?;
+        positive(&[("lr", self.lr)])?;
+        action_units(&[("phi", self.phi), ("latent_clip", self.latent_clip)])?;
         share(&[("min_weight", self.min_weight)])?;
         unit(&[("discount", self.discount), ("tau", self.tau)])
     }
@@ -113,13 +121,13 @@ impl Baseline for Bcq {
 
     fn new(config: Config, start: Start) -> Result<Self> {
         let (obs_dim, act_dim, seed) = (start.obs_dim, start.act_dim, start.seed);
-        let shape = |output| MlpShape::relu(obs_dim + act_dim, config.hidden.clone(), output);
-        let change = shape(act_dim).with_head(Head::Tanh);
+        let shape = |output| relu_shape(obs_dim + act_dim, config.hidden.clone(), output);
+        let change = shape(act_dim)?.with_head(Head::Tanh);
         let perturbation = Trained::new(change, config.lr, seed, "perturbation")?;
         Ok(Self {
             vae: Vae::new(&config.vae_hidden, config.lr, obs_dim, act_dim, seed)?,
             perturbation_target: perturbation.net.duplicate()?,
-            critics: Critics::new(&shape(1), 2, config.lr, seed)?,
+            critics: Critics::new(&shape(1)?, 2, config.lr, seed)?,
             posterior: Stream::new(seed, "bcq/posterior"),
             next: Stream::new(seed, "bcq/next"),
             proposal: Stream::new(seed, "bcq/proposal"),

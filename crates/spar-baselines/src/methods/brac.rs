@@ -5,14 +5,14 @@
 use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 use spar_core::Stream;
-use spar_nn::{MlpShape, Trace, normal};
+use spar_nn::{Trace, normal, relu_shape};
 
 use crate::{
     actor::Actor,
     gaussian::{Bound, halves, tanh_density, tanh_draw},
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
     parts::{Critics, Trained, bellman, repeat_rows},
-    settings::{DataConfig, Settings, SettingsError, States, at_least, positive, unit},
+    settings::{DataConfig, Settings, SettingsError, States, positive, unit, updates},
 };
 
 /// Bounds of a policy's log standard deviation (`networks.py`).
@@ -89,9 +89,20 @@ impl Settings for Config {
         Some(self.discount)
     }
 
+    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
+        vec![
+            ("hidden", &*self.hidden),
+            ("critic_hidden", &*self.critic_hidden),
+        ]
+    }
+
+    fn draws(&self) -> Option<(&'static str, usize)> {
+        Some(("samples", self.samples))
+    }
+
     fn check(&self) -> std::result::Result<(), SettingsError> {
-        at_least("behaviour_updates", self.behaviour_updates, 1)?;
-        at_least("samples", self.samples as u64, 1)?;
+        updates("behaviour_updates", self.behaviour_updates, 1)?;
+        updates("warm_start", self.warm_start, 0)?;
         positive(&[
             ("behaviour_lr", self.behaviour_lr),
             ("actor_lr", self.actor_lr),
@@ -129,8 +140,8 @@ impl<const V: bool> Baseline for Brac<V> {
 
     fn new(config: Config, start: Start) -> Result<Self> {
         let (obs_dim, act_dim, seed) = (start.obs_dim, start.act_dim, start.seed);
-        let policy = MlpShape::relu(obs_dim, config.hidden.clone(), 2 * act_dim);
-        let critic = MlpShape::relu(obs_dim + act_dim, config.critic_hidden.clone(), 1);
+        let policy = relu_shape(obs_dim, config.hidden.clone(), 2 * act_dim)?;
+        let critic = relu_shape(obs_dim + act_dim, config.critic_hidden.clone(), 1)?;
         let stream = |name| Stream::new(seed, &format!("brac/{name}"));
         Ok(Self {
             behaviour: Trained::new(policy.clone(), config.behaviour_lr, seed, "behaviour")?,

@@ -6,14 +6,14 @@
 use candle_core::{D, Result, Tensor};
 use serde::{Deserialize, Serialize};
 use spar_core::Stream;
-use spar_nn::{Device, MlpShape, Rows, Trace, normal};
+use spar_nn::{Device, Rows, Trace, normal, relu_shape};
 
 use crate::{
     actor::Actor,
     gaussian::{Bound, halves, tanh_density, tanh_draw},
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
     parts::{Critics, Trained, Variable, bellman, repeat_rows},
-    settings::{DataConfig, Settings, SettingsError, at_least, positive, unit},
+    settings::{DataConfig, Settings, SettingsError, positive, unit, updates},
 };
 
 /// Bounds of the policy's log standard deviation, and what is added to it (CORL; it
@@ -78,8 +78,16 @@ impl Settings for Config {
         Some(self.discount)
     }
 
+    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
+        vec![("hidden", &*self.hidden)]
+    }
+
+    fn draws(&self) -> Option<(&'static str, usize)> {
+        Some(("actions", self.actions))
+    }
+
     fn check(&self) -> std::result::Result<(), SettingsError> {
-        at_least("actions", self.actions as u64, 1)?;
+        updates("bc_updates", self.bc_updates, 0)?;
         positive(&[
             ("actor_lr", self.actor_lr),
             ("critic_lr", self.critic_lr),
@@ -111,12 +119,12 @@ impl Baseline for Cql {
 
     fn new(config: Config, start: Start) -> Result<Self> {
         let (obs_dim, act_dim, seed) = (start.obs_dim, start.act_dim, start.seed);
-        let shape = |input, output| MlpShape::relu(input, config.hidden.clone(), output);
+        let shape = |input, output| relu_shape(input, config.hidden.clone(), output);
         let stream = |name| Stream::new(seed, &format!("cql/{name}"));
         Ok(Self {
-            actor: Trained::new(shape(obs_dim, 2 * act_dim), config.actor_lr, seed, "actor")?,
+            actor: Trained::new(shape(obs_dim, 2 * act_dim)?, config.actor_lr, seed, "actor")?,
             log_temperature: Variable::new(vec![0.0], config.actor_lr)?,
-            critics: Critics::new(&shape(obs_dim + act_dim, 1), 2, config.critic_lr, seed)?,
+            critics: Critics::new(&shape(obs_dim + act_dim, 1)?, 2, config.critic_lr, seed)?,
             own: stream("own"),
             next: stream("next"),
             random: stream("random"),

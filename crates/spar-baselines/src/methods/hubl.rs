@@ -46,6 +46,14 @@ impl<C: Settings> Settings for Config<C> {
         self.0.discount()
     }
 
+    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
+        self.0.hidden()
+    }
+
+    fn draws(&self) -> Option<(&'static str, usize)> {
+        self.0.draws()
+    }
+
     fn check(&self) -> std::result::Result<(), SettingsError> {
         self.0.check()
     }

@@ -5,7 +5,7 @@
 use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 use spar_core::Stream;
-use spar_nn::{Head, MlpShape, Trace, normal};
+use spar_nn::{Head, Trace, normal, relu_shape};
 
 use crate::{
     actor::Actor,
@@ -70,6 +70,10 @@ impl Settings for Config {
         Some(self.discount)
     }
 
+    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
+        vec![("hidden", &*self.hidden)]
+    }
+
     fn check(&self) -> std::result::Result<(), SettingsError> {
         positive(&[("lr", self.lr), ("temperature", self.temperature)])?;
         unit(&[("discount", self.discount), ("tau", self.tau)])
@@ -96,16 +100,16 @@ impl Baseline for InAc {
 
     fn new(config: Config, start: Start) -> Result<Self> {
         let (obs_dim, act_dim, seed, lr) = (start.obs_dim, start.act_dim, start.seed, config.lr);
-        let shape = |input, output| MlpShape::relu(input, config.hidden.clone(), output);
+        let shape = |input, output| relu_shape(input, config.hidden.clone(), output);
         let policy = |name| {
-            let mean = shape(obs_dim, act_dim).with_head(Head::Tanh);
+            let mean = shape(obs_dim, act_dim)?.with_head(Head::Tanh);
             FreeGaussian::new(Trained::new(mean, lr, seed, name)?, LOG_STD, lr)
         };
         Ok(Self {
             behaviour: policy("behaviour")?,
             actor: policy("actor")?,
-            value: Trained::new(shape(obs_dim, 1), lr, seed, "value")?,
-            critics: Critics::new(&shape(obs_dim + act_dim, 1), 2, lr, seed)?,
+            value: Trained::new(shape(obs_dim, 1)?, lr, seed, "value")?,
+            critics: Critics::new(&shape(obs_dim + act_dim, 1)?, 2, lr, seed)?,
             own: Stream::new(seed, "inac/own"),
             next: Stream::new(seed, "inac/next"),
             act_dim,

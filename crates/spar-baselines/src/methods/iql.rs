@@ -4,7 +4,7 @@
 use candle_core::Result;
 use serde::{Deserialize, Serialize};
 use spar_critic::expectile_loss;
-use spar_nn::{Head, MlpShape, Trace};
+use spar_nn::{Head, Trace, relu_shape};
 
 use crate::{
     actor::Actor,
@@ -12,7 +12,7 @@ use crate::{
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
     parts::{Critics, Trained, bellman},
     settings::{
-        DataConfig, Rewards, Settings, SettingsError, States, not_negative, positive, unit,
+        DataConfig, Rewards, Settings, SettingsError, States, not_negative, positive, unit, updates,
     },
 };
 
@@ -80,8 +80,12 @@ impl Settings for Config {
         Some(self.discount)
     }
 
+    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
+        vec![("hidden", &*self.hidden)]
+    }
+
     fn check(&self) -> std::result::Result<(), SettingsError> {
-        crate::settings::at_least("decay_updates", self.decay_updates, 1)?;
+        updates("decay_updates", self.decay_updates, 1)?;
         positive(&[
             ("actor_lr", self.actor_lr),
             ("critic_lr", self.critic_lr),
@@ -112,13 +116,13 @@ impl Baseline for Iql {
 
     fn new(config: Config, start: Start) -> Result<Self> {
         let (obs_dim, act_dim, seed) = (start.obs_dim, start.act_dim, start.seed);
-        let shape = |input, output| MlpShape::relu(input, config.hidden.clone(), output);
-        let mean = shape(obs_dim, act_dim).with_head(Head::Tanh);
+        let shape = |input, output| relu_shape(input, config.hidden.clone(), output);
+        let mean = shape(obs_dim, act_dim)?.with_head(Head::Tanh);
         let mean = Trained::new(mean, config.actor_lr, seed, "actor")?;
         Ok(Self {
             actor: FreeGaussian::new(mean, LOG_STD, config.actor_lr)?,
-            value: Trained::new(shape(obs_dim, 1), config.critic_lr, seed, "value")?,
-            critics: Critics::new(&shape(obs_dim + act_dim, 1), 2, config.critic_lr, seed)?,
+            value: Trained::new(shape(obs_dim, 1)?, config.critic_lr, seed, "value")?,
+            critics: Critics::new(&shape(obs_dim + act_dim, 1)?, 2, config.critic_lr, seed)?,
             config,
         })
     }

@@ -5,13 +5,15 @@
 use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 use spar_core::Stream;
-use spar_nn::{Head, Mlp, MlpShape, RowMlp, Trace, normal};
+use spar_nn::{Head, Mlp, RowMlp, Trace, normal, relu_shape};
 
 use crate::{
     actor::{Actor, Latent, LatentActor},
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
     parts::{Critics, Trained, bellman},
-    settings::{DataConfig, Settings, SettingsError, States, at_least, positive, share, unit},
+    settings::{
+        DataConfig, Settings, SettingsError, States, action_units, positive, share, unit, updates,
+    },
     vae::{Vae, perturbed, perturbed_detached},
 };
 
@@ -83,12 +85,18 @@ impl Settings for Config {
         Some(self.discount)
     }
 
+    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
+        vec![("hidden", &*self.hidden), ("vae_hidden", &*self.vae_hidden)]
+    }
+
     fn check(&self) -> std::result::Result<(), SettingsError> {
-        at_least("vae_updates", self.vae_updates, 1)?;
+        updates("vae_updates", self.vae_updates, 1)?;
         positive(&[
             ("vae_lr", self.vae_lr),
             ("actor_lr", self.actor_lr),
             ("critic_lr", self.critic_lr),
+        ])?;
+        action_units(&[
             ("latent_bound", self.latent_bound),
             ("perturbation", self.perturbation),
         ])?;
@@ -119,9 +127,9 @@ impl<const P: bool> Baseline for Plas<P> {
 
     fn new(config: Config, start: Start) -> Result<Self> {
         let (obs_dim, act_dim, seed) = (start.obs_dim, start.act_dim, start.seed);
-        let shape = |input, output| MlpShape::relu(input, config.hidden.clone(), output);
+        let shape = |input, output| relu_shape(input, config.hidden.clone(), output);
         let bounded = |input, output, name| {
-            let shape = shape(input, output).with_head(Head::Tanh);
+            let shape = shape(input, output)?.with_head(Head::Tanh);
             let net = Trained::new(shape, config.actor_lr, seed, name)?;
             let target = net.net.duplicate()?;
             Ok::<_, candle_core::Error>((net, target))
@@ -131,7 +139,7 @@ impl<const P: bool> Baseline for Plas<P> {
         let perturbation = P.then(|| bounded(obs_dim + act_dim, act_dim, "perturbation"));
         Ok(Self {
             perturbation: perturbation.transpose()?,
-            critics: Critics::new(&shape(obs_dim + act_dim, 1), 2, config.critic_lr, seed)?,
+            critics: Critics::new(&shape(obs_dim + act_dim, 1)?, 2, config.critic_lr, seed)?,
             posterior: Stream::new(seed, "plas/posterior"),
             vae,
             actor,

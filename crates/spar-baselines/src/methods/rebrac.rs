@@ -9,7 +9,7 @@ use std::sync::Arc;
 use candle_core::{D, Result};
 use serde::{Deserialize, Serialize};
 use spar_core::Stream;
-use spar_nn::{Head, Mlp, MlpShape, Trace, normal};
+use spar_nn::{Head, Mlp, Trace, normal, relu_shape};
 
 use super::td3bc::{mean_abs, smoothed};
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     parts::{Critics, Trained, bellman},
     replay::Replay,
     settings::{
-        DataConfig, Settings, SettingsError, States, at_least, not_negative, positive, unit,
+        DataConfig, Settings, SettingsError, States, not_negative, positive, unit, updates,
     },
 };
 
@@ -91,8 +91,12 @@ impl Settings for Config {
         Some(self.discount)
     }
 
+    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
+        vec![("hidden", &*self.hidden)]
+    }
+
     fn check(&self) -> std::result::Result<(), SettingsError> {
-        at_least("policy_freq", self.policy_freq, 1)?;
+        updates("policy_freq", self.policy_freq, 1)?;
         positive(&[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
         unit(&[("discount", self.discount), ("tau", self.tau)])?;
         not_negative(&[
@@ -123,10 +127,10 @@ impl Baseline for ReBrac {
 
     fn new(config: Config, start: Start) -> Result<Self> {
         let (obs_dim, act_dim, seed) = (start.obs_dim, start.act_dim, start.seed);
-        let shape = |input, output| MlpShape::relu(input, config.hidden.clone(), output);
-        let actor = shape(obs_dim, act_dim).with_head(Head::Tanh);
+        let shape = |input, output| relu_shape(input, config.hidden.clone(), output);
+        let actor = shape(obs_dim, act_dim)?.with_head(Head::Tanh);
         let actor = Trained::new(actor, config.actor_lr, seed, "actor")?;
-        let critic = shape(obs_dim + act_dim, 1).with_layer_norm(true);
+        let critic = shape(obs_dim + act_dim, 1)?.with_layer_norm(true);
         Ok(Self {
             actor_target: actor.net.duplicate()?,
             critics: Critics::new(&critic, 2, config.critic_lr, seed)?,

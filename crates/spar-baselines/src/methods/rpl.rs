@@ -8,13 +8,15 @@
 use candle_core::{Result, Tensor, bail};
 use serde::{Deserialize, Serialize};
 use spar_anchor::Anchor;
-use spar_nn::{Head, Mlp, MlpShape, RowMlp, Rows, Trace};
+use spar_nn::{Head, Mlp, RowMlp, Rows, Trace, relu_shape};
 
 use crate::{
     actor::Actor,
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
     parts::{Critics, Trained, bellman},
-    settings::{DataConfig, Settings, SettingsError, not_negative, positive, unit},
+    settings::{
+        DataConfig, Settings, SettingsError, action_units, not_negative, positive, unit, updates,
+    },
 };
 
 /// Hyper-parameters of Residual Policy Learning.
@@ -70,8 +72,14 @@ impl Settings for Config {
         Some(self.discount)
     }
 
+    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
+        vec![("hidden", &*self.hidden)]
+    }
+
     fn check(&self) -> std::result::Result<(), SettingsError> {
-        positive(&[("lr", self.lr), ("rho", self.rho)])?;
+        updates("burn_in", self.burn_in, 0)?;
+        positive(&[("lr", self.lr)])?;
+        action_units(&[("rho", self.rho)])?;
         unit(&[("discount", self.discount), ("tau", self.tau)])?;
         not_negative(&[("action_l2", self.action_l2)])
     }
@@ -98,13 +106,13 @@ impl Baseline for Rpl {
             bail!("rpl is a residual on an anchor, and was given none");
         };
         let (obs_dim, act_dim, seed) = (start.obs_dim, start.act_dim, start.seed);
-        let shape = |output| MlpShape::relu(obs_dim + act_dim, config.hidden.clone(), output);
-        let residual = shape(act_dim).with_head(Head::Tanh);
+        let shape = |output| relu_shape(obs_dim + act_dim, config.hidden.clone(), output);
+        let residual = shape(act_dim)?.with_head(Head::Tanh);
         let residual = Trained::new(residual, config.lr, seed, "residual")?;
         residual.net.scale_output_layer(0.0)?;
         Ok(Self {
             residual_target: residual.net.duplicate()?,
-            critics: Critics::new(&shape(1), 2, config.lr, seed)?,
+            critics: Critics::new(&shape(1)?, 2, config.lr, seed)?,
             anchor,
             residual,
             config,

@@ -4,13 +4,13 @@
 use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 use spar_core::Stream;
-use spar_nn::{Head, Mlp, MlpShape, Trace, normal};
+use spar_nn::{Head, Mlp, Trace, normal, relu_shape};
 
 use crate::{
     actor::Actor,
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
     parts::{Critics, Trained, bellman},
-    settings::{DataConfig, Settings, SettingsError, at_least, not_negative, positive, unit},
+    settings::{DataConfig, Settings, SettingsError, not_negative, positive, unit, updates},
 };
 
 /// Hyper-parameters of TD3+BC.
@@ -70,8 +70,12 @@ impl Settings for Config {
         Some(self.discount)
     }
 
+    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
+        vec![("hidden", &*self.hidden)]
+    }
+
     fn check(&self) -> std::result::Result<(), SettingsError> {
-        at_least("policy_freq", self.policy_freq, 1)?;
+        updates("policy_freq", self.policy_freq, 1)?;
         positive(&[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
         unit(&[("discount", self.discount), ("tau", self.tau)])?;
         not_negative(&[
@@ -100,12 +104,12 @@ impl Baseline for Td3Bc {
 
     fn new(config: Config, start: Start) -> Result<Self> {
         let (obs_dim, act_dim, seed) = (start.obs_dim, start.act_dim, start.seed);
-        let shape = |input, output| MlpShape::relu(input, config.hidden.clone(), output);
-        let actor = shape(obs_dim, act_dim).with_head(Head::Tanh);
+        let shape = |input, output| relu_shape(input, config.hidden.clone(), output);
+        let actor = shape(obs_dim, act_dim)?.with_head(Head::Tanh);
         let actor = Trained::new(actor, config.actor_lr, seed, "actor")?;
         Ok(Self {
             actor_target: actor.net.duplicate()?,
-            critics: Critics::new(&shape(obs_dim + act_dim, 1), 2, config.critic_lr, seed)?,
+            critics: Critics::new(&shape(obs_dim + act_dim, 1)?, 2, config.critic_lr, seed)?,
             noise: Stream::new(seed, "td3bc/noise"),
             actor,
             act_dim,

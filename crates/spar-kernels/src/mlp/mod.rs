@@ -16,7 +16,7 @@ pub use backward::{GradParams, backward};
 pub use input::Input;
 pub use layers::LAYER_NORM_EPS;
 pub(crate) use layers::sum;
-pub use shape::{Activation, Head, LayerLayout, MlpShape};
+pub use shape::{Activation, Head, LayerLayout, MOST_PARAMETERS, MlpShape, ShapeError};
 
 use input::{Base, Parts};
 use layers::Bias;

@@ -23,25 +23,35 @@ pub enum Head {
     Tanh,
 }
 
-/// Sizes of a multi-layer perceptron and the layout of its parameters.
+/// Most parameters of one network: a gibibyte in single precision. Those of offline
+/// RL's networks are some hundred thousand.
+pub const MOST_PARAMETERS: usize = 1 << 28;
+
+/// Widths no network can be made of.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ShapeError {
+    /// A layer has nothing in it.
+    #[error("network of widths {0:?}: expected at least 1 everywhere")]
+    Empty(Vec<usize>),
+    /// There are more parameters than [`MOST_PARAMETERS`].
+    #[error("network of widths {0:?}: expected at most {MOST_PARAMETERS} parameters")]
+    Large(Vec<usize>),
+}
+
+/// Sizes of a multi-layer perceptron and the layout of its parameters. It cannot be made
+/// wrong: no layer is empty, and its parameters can be counted and held.
 ///
 /// All parameters lie in one flat buffer: for each layer its weight, row-major
 /// `[in, out]`, then its bias `[out]`, then, for hidden layers of a normalized
 /// network, the normalization's gain `[out]` and shift `[out]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MlpShape {
-    /// Width of an input row.
-    pub input: usize,
-    /// Widths of the hidden layers.
-    pub hidden: Vec<usize>,
-    /// Width of an output row.
-    pub output: usize,
-    /// Whether hidden layers are normalized before their activation.
-    pub layer_norm: bool,
-    /// What follows a hidden layer.
-    pub activation: Activation,
-    /// What follows the last layer.
-    pub head: Head,
+    pub(crate) input: usize,
+    pub(crate) hidden: Vec<usize>,
+    pub(crate) output: usize,
+    pub(crate) layer_norm: bool,
+    pub(crate) activation: Activation,
+    pub(crate) head: Head,
 }
 
 /// Where one layer's parameters lie in the flat buffer.
@@ -60,16 +70,67 @@ pub struct LayerLayout {
 }
 
 impl MlpShape {
-    /// A network with ReLU between its layers and nothing else.
-    pub fn relu(input: usize, hidden: impl Into<Vec<usize>>, output: usize) -> Self {
-        Self {
+    /// A network with ReLU between its layers and nothing else, from rows of `input`
+    /// values to rows of `output`.
+    ///
+    /// # Errors
+    /// If a width is zero, or there would be more than [`MOST_PARAMETERS`].
+    pub fn relu(
+        input: usize,
+        hidden: impl Into<Vec<usize>>,
+        output: usize,
+    ) -> Result<Self, ShapeError> {
+        let hidden = hidden.into();
+        let all = [&[input], &*hidden, &[output]].concat();
+        if all.contains(&0) {
+            return Err(ShapeError::Empty(all));
+        }
+        let count = all.windows(2).try_fold(0usize, |count, pair| {
+            // Weight, bias, and a normalization's gain and shift.
+            let own = pair[0].checked_add(3)?.checked_mul(pair[1])?;
+            count.checked_add(own)
+        });
+        if count.is_none_or(|count| count > MOST_PARAMETERS) {
+            return Err(ShapeError::Large(all));
+        }
+        Ok(Self {
             input,
-            hidden: hidden.into(),
+            hidden,
             output,
             layer_norm: false,
             activation: Activation::Relu,
             head: Head::Linear,
-        }
+        })
+    }
+
+    /// Width of an input row.
+    pub fn input(&self) -> usize {
+        self.input
+    }
+
+    /// Widths of the hidden layers.
+    pub fn hidden(&self) -> &[usize] {
+        &self.hidden
+    }
+
+    /// Width of an output row.
+    pub fn output(&self) -> usize {
+        self.output
+    }
+
+    /// Whether hidden layers are normalized before their activation.
+    pub fn layer_norm(&self) -> bool {
+        self.layer_norm
+    }
+
+    /// What follows a hidden layer.
+    pub fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    /// What follows the last layer.
+    pub fn head(&self) -> Head {
+        self.head
     }
 
     /// The same with layer normalization of its hidden layers.
@@ -134,5 +195,37 @@ impl MlpShape {
     pub(crate) fn widest(&self) -> usize {
         let widths = self.hidden.iter().chain([&self.input, &self.output]);
         widths.copied().max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shape_cannot_be_made_wrong() {
+        for (input, hidden, output) in [
+            (0, vec![4], 1),
+            (3, vec![0], 1),
+            (3, vec![4, 0, 4], 1),
+            (3, vec![], 0),
+        ] {
+            let error = MlpShape::relu(input, hidden, output).unwrap_err();
+            assert!(matches!(error, ShapeError::Empty(_)), "{error}");
+        }
+        for (input, hidden, output) in [
+            (1 << 14, vec![1 << 14], 1),
+            (usize::MAX, vec![], 1),
+            (usize::MAX, vec![usize::MAX], usize::MAX),
+            (1, vec![usize::MAX / 2, 3], 1),
+        ] {
+            let error = MlpShape::relu(input, hidden, output).unwrap_err();
+            assert!(matches!(error, ShapeError::Large(_)), "{error}");
+        }
+        // What is made can be held, a normalization included.
+        let shape = MlpShape::relu(1000, [16_000, 15_000], 1).unwrap();
+        assert!(shape.with_layer_norm(true).parameters() <= MOST_PARAMETERS);
+        assert_eq!(MlpShape::relu(3, Vec::new(), 2).unwrap().parameters(), 8);
     }
 }

@@ -83,7 +83,9 @@ pub(crate) fn shape(name: &str) -> MlpShape {
         "rectify.head" | "rectify.head_average" => (OBS + ACT, ACT),
         _ => (OBS + ACT, 1),
     };
-    MlpShape::relu(input, HIDDEN, output).with_layer_norm(name.starts_with("critic"))
+    MlpShape::relu(input, HIDDEN, output)
+        .unwrap()
+        .with_layer_norm(name.starts_with("critic"))
 }
 
 pub(crate) fn params(state: &State, name: &str) -> Vec<f32> {

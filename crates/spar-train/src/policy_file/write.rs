@@ -9,7 +9,9 @@ use spar_nn::{Conservatism, RowMlp};
 use spar_rectify::SparPolicy;
 
 use super::{
-    ACTIVATION_KEY, About, Contents, DEVIATIONS, HIDDEN, METADATA_KEY, OUTPUT, OUTPUT_KEY,
+    ACTIVATION_KEY, About, CANDIDATES, Contents, DEVIATIONS, HIDDEN, METADATA_KEY, OUTPUT,
+    OUTPUT_KEY, SCALE, SHIFT,
+    open::{DIGEST_KEY, Entry, FORMAT, FORMAT_KEY, Part},
     transpose,
 };
 use crate::{baseline_policy::LatentPolicy, error::TrainError, plain_policy::PlainPolicy};
@@ -52,9 +54,23 @@ pub(crate) fn bytes_of(
     }
 }
 
+/// Writes the network of another program to `path`, with the names of its activation and
+/// output.
+pub(crate) fn write_plain(
+    path: &Path,
+    policy: &PlainPolicy,
+    [activation, output]: [&str; 2],
+) -> Result<(), TrainError> {
+    let metadata = [(ACTIVATION_KEY, activation), (OUTPUT_KEY, output)];
+    let metadata = metadata.map(|(key, name)| (key.to_owned(), name.to_owned()));
+    let bytes = Tensors::plain(policy)
+        .raw()
+        .file(path, HashMap::from(metadata))?;
+    Ok(write_atomic(path, &bytes)?)
+}
+
 fn plain(path: &Path, policy: &PlainPolicy, about: &About) -> Result<Vec<u8>, TrainError> {
-    let mut tensors = Tensors::of(&policy.obs_mean, &policy.obs_std);
-    tensors.net("", &policy.net);
+    let tensors = Tensors::plain(policy);
     let hidden = HIDDEN.iter().find(|(_, a)| *a == policy.net.hidden);
     let output = OUTPUT.iter().find(|(_, a)| *a == policy.net.output);
     let (Some((hidden, _)), Some((output, _))) = (hidden, output) else {
@@ -88,7 +104,7 @@ fn latent(path: &Path, policy: &LatentPolicy, about: &About) -> Result<Vec<u8>, 
             clip,
         } => {
             tensors.net("critic.0.", critic);
-            tensors.scalar("latent.candidates", candidates.get() as f32);
+            tensors.scalar(CANDIDATES, candidates.get() as f32);
             tensors.scalar("latent.clip", *clip);
         }
     }
@@ -104,8 +120,25 @@ struct Tensors(Vec<(String, Vec<usize>, Vec<f32>)>);
 
 impl Tensors {
     fn of(obs_mean: &[f32], obs_std: &[f32]) -> Self {
-        let row = |name: &str, v: &[f32]| (name.to_owned(), vec![v.len()], v.to_vec());
-        Self(vec![row("obs_mean", obs_mean), row("obs_std", obs_std)])
+        let mut tensors = Self(Vec::new());
+        tensors.row("obs_mean", obs_mean);
+        tensors.row("obs_std", obs_std);
+        tensors
+    }
+
+    fn row(&mut self, name: &str, values: &[f32]) {
+        let shape = vec![values.len()];
+        self.0.push((name.to_owned(), shape, values.to_vec()));
+    }
+
+    fn plain(policy: &PlainPolicy) -> Self {
+        let mut tensors = Self::of(&policy.obs_mean, &policy.obs_std);
+        tensors.net("", &policy.net);
+        if let Some((scale, shift)) = &policy.affine {
+            tensors.row(SCALE, scale);
+            tensors.row(SHIFT, shift);
+        }
+        tensors
     }
 
     fn scalar(&mut self, name: &str, value: f32) {
@@ -128,36 +161,64 @@ impl Tensors {
         }
     }
 
+    fn raw(self) -> Bytes {
+        let bytes = self.0.into_iter().map(|(name, shape, v)| {
+            let bytes = v.iter().flat_map(|x| x.to_le_bytes()).collect();
+            (name, shape, bytes)
+        });
+        Bytes(bytes.collect())
+    }
+
     fn bytes(
         self,
         path: &Path,
         about: &About,
         more: &[(&str, &str)],
     ) -> Result<Vec<u8>, TrainError> {
-        let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = self
-            .0
-            .into_iter()
-            .map(|(name, shape, v)| {
-                let bytes = v.iter().flat_map(|x| x.to_le_bytes()).collect();
-                (name, shape, bytes)
-            })
-            .collect();
-        let views = bytes.iter().map(|(name, shape, data)| {
-            TensorView::new(Dtype::F32, shape.clone(), data).map(|view| (name.as_str(), view))
-        });
-        let wrong = |why: String| TrainError::File {
-            file: path.to_owned(),
-            why,
+        let entry = Entry {
+            format: FORMAT,
+            about: about.clone(),
+            plain: [ACTIVATION_KEY, OUTPUT_KEY].map(|key| {
+                let found = more.iter().find(|(k, _)| *k == key);
+                found.map(|(_, name)| (*name).to_owned())
+            }),
         };
-        let views = views
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|e| wrong(e.to_string()))?;
-        let mut about = serde_json::to_value(about).map_err(|e| wrong(e.to_string()))?;
+        let bytes = self.raw();
+        let parts = bytes.0.iter().map(|(name, shape, data)| Part {
+            name,
+            dtype: Dtype::F32,
+            shape,
+            data,
+        });
+        let digest = entry.digest(parts.collect());
+        let mut said = serde_json::to_value(about).map_err(|e| TrainError::File {
+            file: path.to_owned(),
+            why: e.to_string(),
+        })?;
+        said[FORMAT_KEY] = FORMAT.into();
+        said[DIGEST_KEY] = digest.into();
         for &(key, value) in more {
-            about[key] = value.into();
+            said[key] = value.into();
         }
         // One entry: safetensors keeps several in a hash map's order.
-        let metadata = HashMap::from([(METADATA_KEY.to_owned(), about.to_string())]);
-        safetensors::serialize(views, Some(metadata)).map_err(|e| wrong(e.to_string()))
+        let metadata = HashMap::from([(METADATA_KEY.to_owned(), said.to_string())]);
+        bytes.file(path, metadata)
+    }
+}
+
+/// The same as they lie in a file.
+struct Bytes(Vec<(String, Vec<usize>, Vec<u8>)>);
+
+impl Bytes {
+    fn file(&self, path: &Path, metadata: HashMap<String, String>) -> Result<Vec<u8>, TrainError> {
+        let wrong = |e: safetensors::SafeTensorError| TrainError::File {
+            file: path.to_owned(),
+            why: e.to_string(),
+        };
+        let views = self.0.iter().map(|(name, shape, data)| {
+            TensorView::new(Dtype::F32, shape.clone(), data).map(|view| (name.as_str(), view))
+        });
+        let views = views.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+        safetensors::serialize(views, Some(metadata)).map_err(wrong)
     }
 }

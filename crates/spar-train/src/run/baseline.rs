@@ -98,6 +98,7 @@ impl Session<'_> {
                 obs_mean,
                 obs_std,
                 net,
+                affine: None,
             }),
             Actor::Residual { anchor, net, rho } => Contents::Spar(SparPolicy {
                 obs_mean,

@@ -1,41 +1,53 @@
 //! `spar eval`: a policy file judged in its environment.
 
-use std::{num::NonZeroUsize, path::PathBuf, thread};
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    thread,
+};
 
-use anyhow::Result;
-use spar_core::EnvId;
+use anyhow::{Result, bail};
+use spar_core::{
+    EnvId,
+    limits::{MOST_EPISODES, MOST_THREADS},
+};
 use spar_eval::Episode;
 use spar_train::{DeviceKind, DevicePolicy, TrainError, policy_file};
 
+use super::counts;
 use crate::{
     failure::Usage,
     output::{self, Score},
 };
 
+/// Most candidates of `--best-of`.
+const MOST_BEST_OF: u32 = 100_000;
+
 /// What to judge, and how.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Policy: a file `spar train` wrote, or a plain network (safetensors)
+    /// Policy: a file `spar train` wrote, its run's folder, or a plain network
+    /// (safetensors)
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
     /// Environment to play
     #[arg(long)]
     env: EnvId,
     /// Episodes
-    #[arg(long, value_name = "N", default_value = "10")]
-    episodes: NonZeroUsize,
+    #[arg(long, value_name = "N", default_value = "10", value_parser = counts(MOST_EPISODES))]
+    episodes: u32,
     /// Seed of the episodes
     #[arg(long, default_value_t = super::train::EVAL_SEED)]
     seed: u64,
     /// Act by the best of K candidates, judged by the policy's critics
-    #[arg(long, value_name = "K", default_value = "1")]
-    best_of: NonZeroUsize,
+    #[arg(long, value_name = "K", default_value = "1", value_parser = counts(MOST_BEST_OF))]
+    best_of: u32,
     /// What computes the actions: cpu, or cuda for the first GPU
     #[arg(long, default_value = "cpu")]
     device: DeviceKind,
     /// Threads; they do not change the result [default: one per core]
-    #[arg(long, value_name = "N")]
-    threads: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = counts(MOST_THREADS))]
+    threads: Option<u32>,
     /// Print one line of JSON
     #[arg(long)]
     json: bool,
@@ -43,14 +55,26 @@ pub(crate) struct Args {
 
 /// Plays the policy and prints how it did.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let episodes = args.episodes.get();
+    let episodes = args.episodes;
+    let file = policy_file::file_of(&args.policy)?;
+    let about = policy_file::about(&file)?;
+    if let Some(about) = about.as_ref().filter(|about| about.env != args.env) {
+        // Environments of equal widths would not tell by themselves.
+        bail!(
+            "{}: was trained for {}, but --env is {}; give --env {}",
+            file.display(),
+            about.env,
+            args.env,
+            about.env
+        );
+    }
     let played = match args.device {
-        DeviceKind::Cpu => play(args)?,
-        DeviceKind::Cuda => play_on_gpu(args)?,
+        DeviceKind::Cpu => play(args, &file)?,
+        DeviceKind::Cuda => play_on_gpu(args, &file)?,
     };
     let returns: Vec<f64> = played.iter().map(|e| e.ret).collect();
     let mean = spar_eval::stats::mean(&returns);
-    let normalized = match policy_file::about(&args.policy)? {
+    let normalized = match about {
         Some(about) => about.dataset.normalized_score(args.env, mean),
         None => args.env.normalized_score(mean),
     };
@@ -63,34 +87,36 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut facts = score.facts();
     facts.push((
         "mean length",
-        format!("{:.1}", steps as f64 / episodes as f64),
+        format!("{:.1}", steps as f64 / f64::from(episodes)),
     ));
     facts.push(("terminated", format!("{ended} of {episodes}")));
     output::facts(&facts)
 }
 
-fn play(args: &Args) -> Result<Vec<Episode>> {
-    let policy = policy_file::read_best_of(&args.policy, args.env, args.best_of)?;
-    let threads = args
-        .threads
-        .or_else(|| thread::available_parallelism().ok());
-    let threads = threads.map_or(1, NonZeroUsize::get);
-    let episodes = args.episodes.get();
+fn play(args: &Args, file: &Path) -> Result<Vec<Episode>> {
+    let best_of = NonZeroUsize::new(args.best_of as usize).unwrap_or(NonZeroUsize::MIN);
+    let policy = policy_file::read_best_of(file, args.env, best_of)?;
+    let threads = args.threads.map_or_else(
+        || thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        |threads| threads as usize,
+    );
+    let episodes = args.episodes as usize;
     Ok(spar_eval::rollout(
         args.env, &*policy, episodes, args.seed, threads,
     )?)
 }
 
 /// All episodes in step: a launch takes as long for one observation as for many.
-fn play_on_gpu(args: &Args) -> Result<Vec<Episode>> {
-    if args.best_of.get() > 1 {
+fn play_on_gpu(args: &Args, file: &Path) -> Result<Vec<Episode>> {
+    if args.best_of > 1 {
         let why = "--best-of chooses among candidates on the CPU only; \
                    leave it out or use --device cpu";
         return Err(Usage(why.to_owned()).into());
     }
     let gpu = super::cuda()?;
-    let policy = DevicePolicy::read(&gpu, &args.policy, args.env)?;
-    let played = spar_eval::rollout_in_step(args.env, &policy, args.episodes.get(), args.seed);
+    let policy = DevicePolicy::read(&gpu, file, args.env)?;
+    let episodes = args.episodes as usize;
+    let played = spar_eval::rollout_in_step(args.env, &policy, episodes, args.seed);
     // A device that failed gave no actions; that is the cause.
     match policy.failure() {
         Some(error) => Err(TrainError::from(error).into()),

@@ -8,6 +8,7 @@ pub(crate) mod eval;
 mod fetch;
 mod head;
 mod plot;
+pub(crate) mod policy;
 mod prepare;
 pub(crate) mod protocol;
 pub(crate) mod report;
@@ -20,6 +21,11 @@ use std::{path::Path, sync::Arc};
 use spar_core::EnvId;
 use spar_data::{DataError, Dataset};
 use spar_kernels::cuda::{CudaDevice, CudaError, Kernels};
+
+/// Parses a count from one to `most`, whose range is in the message otherwise.
+fn counts(most: u32) -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=i64::from(most))
+}
 
 /// The first GPU, with the kernels compiled for it.
 fn cuda() -> anyhow::Result<Kernels<CudaDevice>> {

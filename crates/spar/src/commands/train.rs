@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, IsTerminal, Write},
-    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -12,7 +11,9 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use spar_core::{DatasetIdentity, EnvId, Origin, RunRecord, Signals, Suite, TaskId};
+use spar_core::{
+    DatasetIdentity, EnvId, Origin, RunRecord, Signals, Suite, TaskId, limits::MOST_EPISODES,
+};
 use spar_data::Transitions;
 use spar_kernels::cuda::{CudaDevice, Kernels};
 use spar_train::{Control, DeviceKind, Method, Progress, RunSpec, TrainConfig, TrainError};
@@ -126,8 +127,8 @@ struct Single {
     #[arg(long, value_name = "N", conflicts_with = "suite")]
     checkpoint_every: Option<u64>,
     /// Episodes of the final evaluation [default: 10]
-    #[arg(long, value_name = "N", conflicts_with = "suite")]
-    eval_episodes: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", conflicts_with = "suite", value_parser = super::counts(MOST_EPISODES))]
+    eval_episodes: Option<u32>,
     /// Seed of the evaluation's episodes [default: 42]
     #[arg(long, value_name = "SEED", conflicts_with = "suite")]
     eval_seed: Option<u64>,
@@ -285,6 +286,9 @@ impl Plan {
         }
         config.checkpoint_every = single.checkpoint_every.unwrap_or(config.checkpoint_every);
         config.check().map_err(|e| Usage(e.to_string()))?;
+        if let (Method::Baseline(entry), Some(own)) = (args.method, &config.method) {
+            entry.feed(own).map_err(|e| Usage(e.to_string()))?;
+        }
         Ok(Self {
             suite: NONE.to_owned(),
             preset: NONE.to_owned(),
@@ -292,9 +296,7 @@ impl Plan {
             task: None,
             env,
             eval_seed: single.eval_seed.unwrap_or(EVAL_SEED),
-            final_episodes: single
-                .eval_episodes
-                .map_or(EVAL_EPISODES, NonZeroUsize::get),
+            final_episodes: single.eval_episodes.map_or(EVAL_EPISODES, |n| n as usize),
             config,
         })
     }

@@ -376,13 +376,20 @@ fn behaviour_policies_are_trained_with_their_curve() {
             "{file}"
         );
     }
-    for (given, wrong) in [
-        ("--num-envs 2", "--num-envs 0"),
-        ("--steps 400", "--steps 300"),
+    let multiple = "expected a positive multiple of";
+    for (given, wrong, said) in [
+        ("--num-envs 2", "--num-envs 0", "from 1 to 1024"),
+        ("--num-envs 2", "--num-envs 1000000000000", "from 1 to 1024"),
+        (
+            "--batch-size 8",
+            "--batch-size 1000000000000",
+            "from 1 to 65536",
+        ),
+        ("--steps 400", "--steps 300", multiple),
     ] {
         folder
             .spar(&line.replace(given, wrong).replace("sac", "never"))
-            .fails(1, &["expected a positive multiple of"]);
+            .fails(1, &[said]);
         assert!(!folder.exists("never"));
     }
     folder.spar(&line.replace("--seed 0", "--seed 1")).fails(

@@ -14,6 +14,7 @@ mod minari;
 mod mutants;
 mod names;
 mod plain_policies;
+mod policies;
 mod protocol;
 mod report;
 mod results;

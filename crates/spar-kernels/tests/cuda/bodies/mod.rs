@@ -68,5 +68,7 @@ fn close(what: &str, got: &[f32], want: &[f64], tolerance: f64) {
 }
 
 fn shape(input: usize, hidden: &[usize], output: usize, layer_norm: bool) -> MlpShape {
-    MlpShape::relu(input, hidden, output).with_layer_norm(layer_norm)
+    MlpShape::relu(input, hidden, output)
+        .unwrap()
+        .with_layer_norm(layer_norm)
 }

@@ -111,7 +111,7 @@ pub fn forward<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
         let mut stream = Stream::new(i as u64, "forward");
         let head = [Head::Linear, Head::Tanh { scale: 0.3 }][i % 2];
         let params = draw(&mut stream, 0.3, nets * shape.parameters());
-        let input = gathered(&mut stream, rows, shape.input, 7);
+        let input = gathered(&mut stream, rows, shape.input(), 7);
         let want: Vec<f64> = params
             .chunks(shape.parameters())
             .flat_map(|params| reference_outputs(&shape, head, params, &input.x))
@@ -149,7 +149,7 @@ fn cpu_gradients(
     x: &[f32],
     grad_out: &[f32],
 ) -> (Vec<f64>, Vec<f64>) {
-    let rows = x.len() / shape.input;
+    let rows = x.len() / shape.input();
     let mut work = Workspace::default();
     let mut out = vec![0.0; grad_out.len()];
     mlp::forward(shape, params, x, rows, &mut work, &mut out);
@@ -191,11 +191,11 @@ fn check_backward<D: Device>(
     let device = kernels.device();
     let mut stream = Stream::new(seed, "backward");
     let params = draw(&mut stream, 0.3, nets * shape.parameters());
-    let grad_out = draw(&mut stream, 1.0, nets * rows * shape.output);
-    let input = gathered(&mut stream, rows, shape.input, 7);
+    let grad_out = draw(&mut stream, 1.0, nets * rows * shape.output());
+    let input = gathered(&mut stream, rows, shape.input(), 7);
     let (mut want, mut want_x) = (Vec::new(), Vec::new());
     let members = params.chunks(shape.parameters());
-    for (params, grad_out) in members.zip(grad_out.chunks(rows * shape.output)) {
+    for (params, grad_out) in members.zip(grad_out.chunks(rows * shape.output())) {
         let (gp, gx) = cpu_gradients(shape, head, params, &input.x, grad_out);
         want.extend(gp);
         want_x.extend(gx);
@@ -249,7 +249,7 @@ pub fn actions<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     let head = Head::Tanh { scale: 0.9 };
     let mut stream = Stream::new(1, "actions");
     let params = draw(&mut stream, 0.5, shape.parameters());
-    let input = gathered(&mut stream, states * k, shape.input, k);
+    let input = gathered(&mut stream, states * k, shape.input(), k);
     let base = draw(&mut stream, 0.7, states * act_dim);
     let mut out = device.alloc(states * k * act_dim).unwrap();
     let mut actions = device.alloc(states * k * act_dim).unwrap();

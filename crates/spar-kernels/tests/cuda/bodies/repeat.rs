@@ -46,7 +46,7 @@ impl<B: std::fmt::Debug> Critic<B> {
             moments: [(); 2].map(|()| device.upload(&zeros).unwrap()),
             factors: alloc(2),
             grad: alloc(start.len()),
-            inputs: [ROWS * shape.input, ROWS, ROWS, ROWS].map(alloc),
+            inputs: [ROWS * shape.input(), ROWS, ROWS, ROWS].map(alloc),
             out: alloc(NETS * ROWS),
             y: alloc(ROWS),
             loss: alloc(ROWS),
@@ -61,7 +61,7 @@ impl<B: std::fmt::Debug> Critic<B> {
         let [x, next, rewards, not_terminal] = &self.inputs;
         let parts = [Part {
             values: x,
-            width: self.shape.input,
+            width: self.shape.input(),
             repeat: 1,
         }];
         let rows = Rows {

@@ -67,7 +67,7 @@ impl<B: std::fmt::Debug> Learner<B> {
         kernels: &Kernels<D>,
         rows: usize,
     ) -> (B, Saved<B>, GradientWork<B>) {
-        let out = self.nets * rows * self.shape.output;
+        let out = self.nets * rows * self.shape.output();
         (
             kernels.device().alloc(out).unwrap(),
             kernels.saved(&self.shape, self.nets, rows).unwrap(),
@@ -228,7 +228,7 @@ pub fn update<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     kernels
         .forward(&net, &decoded, Some(&mut d_saved), &mut residual, None)
         .unwrap();
-    let (mut grad_residual, mut grad_x) = (alloc(ROWS * ACT), alloc(ROWS * decoder.shape.input));
+    let (mut grad_residual, mut grad_x) = (alloc(ROWS * ACT), alloc(ROWS * decoder.shape.input()));
     let into = Loss {
         grad: &mut grad_residual,
         loss: &mut loss,

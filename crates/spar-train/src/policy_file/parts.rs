@@ -1,0 +1,270 @@
+//! What is made of a policy file's tensors: networks that fit each other, and
+//! numbers within their ranges.
+
+use std::num::NonZeroUsize;
+
+use spar_baselines::{Latent, LatentActor};
+use spar_core::limits::{MOST_CANDIDATES, MOST_SCALE};
+use spar_nn::{Activation, Conservatism, Linear, Norm, RowMlp};
+use spar_rectify::{Residual, SparPolicy};
+
+use super::{
+    ACTIVATION_KEY, About, CANDIDATES, Contents, DEVIATIONS, HIDDEN, OUTPUT, OUTPUT_KEY, SCALE,
+    SHIFT,
+    reader::{Range, Reader},
+    transpose,
+};
+use crate::{
+    baseline_policy::LatentPolicy, error::TrainError, plain_policy::PlainPolicy, spec::Method,
+};
+
+/// Most values of one observation's latents.
+const MOST_LATENTS: usize = 1 << 24;
+
+impl Reader<'_> {
+    /// The policy, of which every tensor was read.
+    pub(super) fn contents(&self) -> Result<Contents, TrainError> {
+        let ours = self.about.is_some();
+        let contents = if ours && self.has("decoder.layers.0.weight") {
+            Contents::Latent(self.latent()?)
+        } else if ours && !self.metadata.contains_key(ACTIVATION_KEY) {
+            Contents::Spar(self.spar()?)
+        } else {
+            Contents::Plain(self.plain()?)
+        };
+        self.finish()?;
+        Ok(contents)
+    }
+
+    fn net(
+        &self,
+        prefix: &str,
+        hidden: Activation,
+        output: Activation,
+    ) -> Result<RowMlp, TrainError> {
+        let mut layers: Vec<Linear> = Vec::new();
+        while layers.is_empty() || self.has(&format!("{prefix}layers.{}.weight", layers.len())) {
+            let name = format!("{prefix}layers.{}.weight", layers.len());
+            let (shape, weight) = self.tensor(&name, 2)?;
+            let (_, bias) = self.tensor(&format!("{prefix}layers.{}.bias", layers.len()), 1)?;
+            let (output, input) = (shape[0], shape[1]);
+            let before = layers.last().map_or(input, Linear::output);
+            if bias.len() != output || input != before || input == 0 || output == 0 {
+                return Err(self.wrong(format!(
+                    "`{name}` is [{output}, {input}], expected [{}, {before}]: weights are [out, in]",
+                    bias.len()
+                )));
+            }
+            layers.push(Linear {
+                weight: transpose(&weight, output, input),
+                bias,
+                norm: self.norm(&format!("{prefix}layers.{}.norm", layers.len()), output)?,
+            });
+        }
+        Ok(RowMlp {
+            layers,
+            hidden,
+            output,
+        })
+    }
+
+    /// The layer normalization called `name`, if there is one.
+    fn norm(&self, name: &str, width: usize) -> Result<Option<Norm>, TrainError> {
+        let names = ["weight", "bias"].map(|part| format!("{name}.{part}"));
+        if names.iter().all(|name| !self.has(name)) {
+            return Ok(None);
+        }
+        let [gain, shift] = names.map(|name| {
+            let (shape, values) = self.tensor(&name, 1)?;
+            if shape[0] != width {
+                return Err(self.wrong(format!("`{name}` is {shape:?}, expected [{width}]")));
+            }
+            Ok(values)
+        });
+        Ok(Some(Norm {
+            gain: gain?,
+            shift: shift?,
+        }))
+    }
+
+    fn conservatism(&self) -> Result<Conservatism, TrainError> {
+        if !self.has(DEVIATIONS) {
+            return Ok(Conservatism::Min);
+        }
+        let deviations = self.scalar(DEVIATIONS, Range::NotNegative(MOST_SCALE))?;
+        Ok(Conservatism::MeanMinusStd(deviations))
+    }
+
+    /// `Q_1..Q_N`, none where the file has none.
+    fn critics(&self, input: usize) -> Result<Vec<RowMlp>, TrainError> {
+        let mut critics: Vec<RowMlp> = Vec::new();
+        loop {
+            let prefix = format!("critic.{}.", critics.len());
+            if !self.has_any(&prefix) {
+                return Ok(critics);
+            }
+            let critic = self.net(&prefix, Activation::Relu, Activation::Identity)?;
+            if (critic.input_dim(), critic.output_dim()) != (input, 1) {
+                return Err(self.wrong(format!(
+                    "`{prefix}` maps {} values to {}, expected {input} to 1",
+                    critic.input_dim(),
+                    critic.output_dim()
+                )));
+            }
+            critics.push(critic);
+        }
+    }
+
+    /// `obs_mean` and `obs_std`, `[obs_dim]` each.
+    fn normalizer(&self, obs_dim: usize) -> Result<(Vec<f32>, Vec<f32>), TrainError> {
+        let (_, mean) = self.tensor("obs_mean", 1)?;
+        let (_, std) = self.tensor("obs_std", 1)?;
+        if mean.len() != obs_dim || std.len() != obs_dim || std.iter().any(|std| *std <= 0.0) {
+            return Err(self.wrong(format!(
+                "`obs_mean` and `obs_std` have {} and {} elements, expected {obs_dim}, none zero \
+                 or negative in `obs_std`",
+                mean.len(),
+                std.len()
+            )));
+        }
+        Ok((mean, std))
+    }
+
+    /// `output.scale` and `output.shift`, `[act_dim]` each.
+    fn output_affine(&self, act_dim: usize) -> Result<(Vec<f32>, Vec<f32>), TrainError> {
+        let [scale, shift] = [SCALE, SHIFT].map(|name| self.tensor(name, 1));
+        let ((_, scale), (_, shift)) = (scale?, shift?);
+        if scale.len() != act_dim || shift.len() != act_dim || scale.contains(&0.0) {
+            return Err(self.wrong(format!(
+                "`{SCALE}` and `{SHIFT}` have {} and {} elements, expected {act_dim}, none zero in \
+                 `{SCALE}`",
+                scale.len(),
+                shift.len()
+            )));
+        }
+        Ok((scale, shift))
+    }
+
+    fn spar(&self) -> Result<SparPolicy, TrainError> {
+        let anchor = self.net("anchor.", Activation::Relu, Activation::Tanh)?;
+        let (obs_mean, obs_std) = self.normalizer(anchor.input_dim())?;
+        // A file that lost its residual must not pass for its anchor.
+        let of_spar = |about: &About| about.method == Method::Spar.name();
+        let rectified = self.about.as_ref().is_some_and(of_spar) || self.has_any("residual.");
+        let residual = if rectified {
+            let decoder = self.net("residual.", Activation::Relu, Activation::Tanh)?;
+            let least = anchor.input_dim() + anchor.output_dim();
+            if decoder.input_dim() < least || decoder.output_dim() != anchor.output_dim() {
+                return Err(self.wrong("the residual does not fit the anchor".to_owned()));
+            }
+            Some(Residual {
+                decoder,
+                rho: self.scalar("residual.rho", Range::Positive(MOST_SCALE))?,
+                critics: self.critics(least)?,
+                conservatism: self.conservatism()?,
+                sigma_z: self.scalar("residual.sigma_z", Range::NotNegative(MOST_SCALE))?,
+                best_of: NonZeroUsize::MIN,
+            })
+        } else {
+            None
+        };
+        Ok(SparPolicy {
+            obs_mean,
+            obs_std,
+            anchor,
+            residual,
+        })
+    }
+
+    /// A policy in a decoder's latent space.
+    fn latent(&self) -> Result<LatentPolicy, TrainError> {
+        let net = |prefix, output| self.net(prefix, Activation::Relu, output);
+        let decoder = net("decoder.", Activation::Tanh)?;
+        let latent = if self.has("latent.layers.0.weight") {
+            Latent::Actor {
+                net: net("latent.", Activation::Tanh)?,
+                bound: self.scalar("latent.bound", Range::Positive(MOST_SCALE))?,
+            }
+        } else {
+            let candidates = self.scalar(CANDIDATES, Range::Count(MOST_CANDIDATES))?;
+            Latent::Best {
+                critic: net("critic.0.", Activation::Identity)?,
+                // Within the range above: at least one.
+                candidates: NonZeroUsize::new(candidates as usize).unwrap_or(NonZeroUsize::MIN),
+                clip: self.scalar("latent.clip", Range::Positive(MOST_SCALE))?,
+            }
+        };
+        let perturbation = if self.has("perturbation.layers.0.weight") {
+            let net = net("perturbation.", Activation::Tanh)?;
+            Some((
+                net,
+                self.scalar("perturbation.size", Range::Positive(MOST_SCALE))?,
+            ))
+        } else {
+            None
+        };
+        let actor = LatentActor {
+            decoder,
+            latent,
+            perturbation,
+        };
+        let Some(obs_dim) = actor.widths() else {
+            return Err(self.wrong("its networks do not fit each other".to_owned()));
+        };
+        if let Latent::Best { candidates, .. } = &actor.latent {
+            let latents = actor.decoder.input_dim().saturating_mul(candidates.get());
+            if latents > MOST_LATENTS {
+                return Err(self.wrong(format!(
+                    "`{CANDIDATES}` is {candidates}, expected at most {} of a decoder of {} inputs",
+                    MOST_LATENTS / actor.decoder.input_dim(),
+                    actor.decoder.input_dim(),
+                )));
+            }
+        }
+        let (obs_mean, obs_std) = self.normalizer(obs_dim)?;
+        Ok(LatentPolicy {
+            obs_mean,
+            obs_std,
+            actor,
+        })
+    }
+
+    fn plain(&self) -> Result<PlainPolicy, TrainError> {
+        let named = |key: &str, known: &[(&str, Activation)]| {
+            let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+            let Some(value) = self.metadata.get(key) else {
+                let names = names.join(", ");
+                return Err(self.wrong(format!("no metadata `{key}`; expected one of: {names}")));
+            };
+            let found = known
+                .iter()
+                .find(|(name, _)| name == value)
+                .map(|(_, a)| *a);
+            found.ok_or_else(|| {
+                let names = names.join(", ");
+                self.wrong(format!(
+                    "metadata `{key}` is `{value}`, expected one of: {names}"
+                ))
+            })
+        };
+        let hidden = named(ACTIVATION_KEY, &HIDDEN)?;
+        let output = named(OUTPUT_KEY, &OUTPUT)?;
+        let net = self.net("", hidden, output)?;
+        let (obs_mean, obs_std) = if self.has("obs_mean") || self.has("obs_std") {
+            self.normalizer(net.input_dim())?
+        } else {
+            (vec![0.0; net.input_dim()], vec![1.0; net.input_dim()])
+        };
+        let affine = if self.has(SCALE) || self.has(SHIFT) {
+            Some(self.output_affine(net.output_dim())?)
+        } else {
+            None
+        };
+        Ok(PlainPolicy {
+            obs_mean,
+            obs_std,
+            net,
+            affine,
+        })
+    }
+}
