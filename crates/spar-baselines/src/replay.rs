@@ -145,11 +145,11 @@ impl Replay {
     pub fn ends_trajectory(&self, i: usize) -> bool {
         let t = &self.transitions;
         let row = t.row(i);
-        let cut = t.dataset().ends.as_ref();
         t.terminal(i)
             || i + 1 == t.len()
             || t.row(i + 1) != row + 1
-            || cut.is_some_and(|ends| ends.after(row).is_some())
+            || t.dataset().end_after(row).is_some()
+            || !t.next_action_follows(i)
     }
 
     /// The states before the transitions `index`, or those after them, as the method
@@ -163,6 +163,21 @@ impl Replay {
         let mut states: Vec<f32> = index.iter().flat_map(row).copied().collect();
         self.normalizer.apply(&mut states);
         Tensor::from_vec(states, (index.len(), t.obs_dim()), &Device::Cpu)
+    }
+
+    /// For each of the transitions `index`, `[rows]`: 1 if [`Self::next_actions`] has the
+    /// action after it, 0 if the file does not know it; `None` if that is known of all. An
+    /// episode's end is no such place: D4RL's loader has another episode's action there.
+    ///
+    /// # Errors
+    /// Only if candle cannot hold them.
+    pub fn next_actions_known(&self, index: &[usize]) -> Result<Option<Tensor>> {
+        let known = |&i: &usize| self.transitions.next_action_follows(i);
+        if index.iter().all(known) {
+            return Ok(None);
+        }
+        let known = index.iter().map(|i| f32::from(u8::from(known(i))));
+        Tensor::from_iter(known, &Device::Cpu).map(Some)
     }
 
     /// The data's actions after the transitions `index`, `[rows, act_dim]`, as in

@@ -46,6 +46,66 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
+/// Opens the file at `path` to be read and written, made if it is missing and otherwise
+/// as it is: a file that others may have put something in the place of, as a lock or a
+/// partial download in a folder that is shared.
+///
+/// # Errors
+/// Any I/O error, with `path` in its message; one of the kind
+/// [`InvalidInput`](io::ErrorKind::InvalidInput) if it is a link, has other names, is no
+/// file or another user's: what is written to it would go elsewhere.
+pub fn open_own(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false);
+    not_through_links(&mut options);
+    let foreign = |what: &str| {
+        let why = format!(
+            "{}: is {what}, expected a file of one's own; remove it",
+            path.display()
+        );
+        io::Error::new(io::ErrorKind::InvalidInput, why)
+    };
+    if path.is_symlink() {
+        return Err(foreign("a link"));
+    }
+    let file = options.open(path).map_err(|e| in_file(e, path))?;
+    let metadata = file.metadata().map_err(|e| in_file(e, path))?;
+    match why_foreign(&metadata) {
+        None => Ok(file),
+        Some(what) => Err(foreign(what)),
+    }
+}
+
+#[cfg(unix)]
+fn not_through_links(options: &mut fs::OpenOptions) {
+    use std::os::unix::fs::OpenOptionsExt;
+    // A pipe would wait for its other end.
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    options.custom_flags(flags.bits().cast_signed());
+}
+
+#[cfg(not(unix))]
+fn not_through_links(_: &mut fs::OpenOptions) {}
+
+#[cfg(unix)]
+fn why_foreign(metadata: &fs::Metadata) -> Option<&'static str> {
+    use std::os::unix::fs::MetadataExt;
+    if !metadata.is_file() {
+        Some("no file")
+    } else if metadata.nlink() > 1 {
+        Some("a file with other names")
+    } else if metadata.uid() != rustix::process::geteuid().as_raw() {
+        Some("another user's")
+    } else {
+        None
+    }
+}
+
+#[cfg(not(unix))]
+fn why_foreign(metadata: &fs::Metadata) -> Option<&'static str> {
+    (!metadata.is_file()).then_some("no file")
+}
+
 /// Adds the file's name to an I/O error's message and keeps its kind.
 pub fn in_file(error: io::Error, path: &Path) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
@@ -118,6 +178,30 @@ mod tests {
         fs::write(dir.path().join("file"), b"").unwrap();
         let error = write_atomic(&dir.path().join("file/below"), b"x").unwrap_err();
         assert!(error.to_string().contains("file/below"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nothing_is_opened_through_links() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("other"), "kept").unwrap();
+        symlink(at("other"), at("link")).unwrap();
+        symlink(at("nowhere"), at("dangling")).unwrap();
+        fs::hard_link(at("other"), at("name")).unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        for name in ["link", "dangling", "name", "other"] {
+            let error = open_own(&at(name)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{name}: {error}");
+            assert!(error.to_string().contains("remove it"), "{error}");
+        }
+        assert!(open_own(&at("folder")).is_err());
+        assert!(!at("nowhere").exists());
+        assert_eq!(fs::read(at("other")).unwrap(), b"kept");
+        let mut file = open_own(&at("own")).unwrap();
+        file.write_all(b"1").unwrap();
+        assert!(open_own(&at("own")).is_ok());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use hdf5::types::TypeDescriptor;
 use crate::{
     error::DataError,
     packed::{Plan, Scratch, plan},
+    remarks,
     source::{Real, Source, damaged},
 };
 
@@ -20,6 +21,7 @@ pub(crate) struct Array<'a> {
     width: usize,
     /// Whether its shape is `[rows]`.
     flat: bool,
+    integers: bool,
     plan: Plan,
 }
 
@@ -32,7 +34,7 @@ impl<'a> Array<'a> {
         kind: &TypeDescriptor,
         shape: &[usize],
     ) -> Result<Self, DataError> {
-        let rows = shape[0];
+        let rows = shape.first().copied().unwrap_or(1);
         let width = shape.get(1).copied().unwrap_or(1);
         let plan = plan(&set, kind, [rows, width], &source.bytes, source.length)
             .map_err(|reason| source.damaged(key, reason))?;
@@ -50,6 +52,10 @@ impl<'a> Array<'a> {
             rows,
             width,
             flat: shape.len() == 1,
+            integers: matches!(
+                kind,
+                TypeDescriptor::Integer(_) | TypeDescriptor::Unsigned(_)
+            ),
             plan,
         })
     }
@@ -60,6 +66,11 @@ impl<'a> Array<'a> {
 
     pub(crate) fn width(&self) -> usize {
         self.width
+    }
+
+    /// Whether its numbers are stored as integers.
+    pub(crate) fn holds_integers(&self) -> bool {
+        self.integers
     }
 
     /// Rows that are read at a time.
@@ -77,6 +88,13 @@ impl<'a> Array<'a> {
 
     /// Every number, row by row, all finite.
     pub(crate) fn read<T: Real>(&self) -> Result<Vec<T>, DataError> {
+        let values = self.unchecked()?;
+        self.check_finite(0, &values)?;
+        Ok(values)
+    }
+
+    /// Every number, finite or not.
+    pub(crate) fn unchecked<T: Real>(&self) -> Result<Vec<T>, DataError> {
         let count = self.rows * self.width;
         let mut values = Vec::new();
         values
@@ -92,7 +110,6 @@ impl<'a> Array<'a> {
                 read.map_err(|e| damaged(self.source.path, &self.key, &e))?;
             }
         }
-        self.check_finite(0, &values)?;
         Ok(values)
     }
 
@@ -156,20 +173,7 @@ impl<'a> Array<'a> {
     }
 
     fn check_finite<T: Real>(&self, first_row: usize, values: &[T]) -> Result<(), DataError> {
-        // Without a way out of the inner loop, it looks at many numbers at once.
-        let sound = |part: &[T]| part.iter().fold(true, |all, &x| all & x.into().is_finite());
-        let bad = match values.chunks(4096).all(sound) {
-            true => None,
-            false => values.iter().position(|&x| !x.into().is_finite()),
-        };
-        bad.map_or(Ok(()), |at| {
-            Err(DataError::NonFinite {
-                path: self.source.path.into(),
-                key: self.key.clone(),
-                row: first_row + at / self.width,
-                got: values[at].into(),
-            })
-        })
+        remarks::check_finite_from(self.source.path, &self.key, values, self.width, first_row)
     }
 
     /// Its rows from the first to the last, in the memory of a band.

@@ -6,18 +6,24 @@
 //! From others, a step whose next observation nobody recorded is left out, as
 //! D4RL's own loader does, and [`Converted`] counts what was.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, ops::Range, path::Path};
 
 use serde_json::{Map, Value};
 use spar_core::{DatasetIdentity, EnvId};
 
 use crate::{
     d4rl::{D4rl, Identified},
-    dataset::{EpisodeEnd, Layout, episodes},
+    dataset::{EpisodeEnd, Layout, Marks, episodes},
     error::DataError,
+    flags::Flagged,
+    joined::Joined,
     minari::{About, Episode, EpisodeRows, Episodes, MinariWriter, refuse_existing},
+    named_env,
     precheck::Scanned,
-    read::{Checked, Parts},
+    read::Checked,
+    reading::{Asked, Next, Parts, Reading},
+    source::Source,
+    successors::{self, Flags},
     writer::{META_DATASET, META_ORIGIN, MetaValue, Row, Writer},
 };
 
@@ -31,6 +37,7 @@ pub struct Conversion {
     scanned: Scanned,
     layout: Layout,
     env: Option<EnvId>,
+    reading: Reading,
 }
 
 /// What became of converted data.
@@ -53,12 +60,15 @@ impl Conversion {
     /// [`Dataset::read`](crate::Dataset::read) takes. With `env`, data whose widths
     /// are not its are refused, the actions of a Minari data set are declared to lie in
     /// `[-1, 1]` as all of its do, and an old file without timeouts is cut at its
-    /// horizon.
+    /// horizon. `reading` says how they are read.
     ///
     /// # Errors
     /// As [`Dataset::read`](crate::Dataset::read), as far as no array is concerned.
-    pub fn open(path: &Path, env: Option<EnvId>) -> Result<Self, DataError> {
-        let checked = Checked::at(path)?;
+    pub fn open(path: &Path, env: Option<EnvId>, reading: Reading) -> Result<Self, DataError> {
+        let checked = Checked::at(path, &reading)?;
+        if checked.is_npz() {
+            return Err(DataError::NotConverted { path: path.into() });
+        }
         let scanned = checked.scan()?;
         let layout = checked.open()?.layout;
         Ok(Self {
@@ -66,6 +76,7 @@ impl Conversion {
             scanned,
             layout,
             env,
+            reading,
         })
     }
 
@@ -83,36 +94,44 @@ impl Conversion {
     /// [`DataError::NoCuts`] for a file without timeouts where no environment is named,
     /// [`DataError::Write`], and what [`Dataset::read`](crate::Dataset::read) refuses.
     pub fn to_minari(self, folder: &Path, id: &str) -> Result<Converted, DataError> {
+        let asked = asked(self.env, &self.reading);
         let source = self.checked.open()?;
         if self.layout == Layout::Minari {
-            let episodes = self
-                .checked
-                .episodes(&source, self.env, Parts::Everything)?;
+            let episodes = self.checked.episodes(&source, asked)?;
             return Err(same_layout(
                 episodes.identity(self.scanned.sha256),
                 Layout::Minari,
             ));
         }
-        let file = D4rl::open(&source, self.env, Parts::Everything)?;
+        let file = D4rl::open(&source, asked)?;
         let Identified {
             metadata,
             identity,
-            notes,
-        } = file.identify(self.scanned);
-        let horizon = match (self.env, &file.timeouts) {
-            (Some(env), _) => env.horizon(),
-            (None, Some(_)) => NO_HORIZON,
-            (None, None) => return Err(DataError::NoCuts { id: identity.id }),
+            named,
+            mut notes,
+        } = file.identify(self.scanned)?;
+        let tells = file.flags.has_cuts() || file.next_observations.is_some();
+        let horizon = match self.env {
+            Some(env) => env.horizon(),
+            None if tells => NO_HORIZON,
+            None => return Err(DataError::NoCuts { id: identity.id }),
         };
+        let mut fields = source_fields(&identity, &metadata);
+        if let Some(env) = named_env::one(&named) {
+            fields.insert("spar_env".to_owned(), env.name().into());
+        }
         let about = About {
             id: id.to_owned(),
             obs_dim: file.observations.width(),
             act_dim: file.actions.width(),
             action_bounds: self.env.map(|_| (-1.0, 1.0)),
-            fields: source_fields(&identity, &metadata),
+            fields,
         };
         let mut writer = MinariWriter::create(folder, about)?;
-        let (left_out, repeated) = write_episodes(file, horizon, &mut writer)?;
+        let flagged = file.flags.read(&source)?;
+        let (breaks, note) = breaks(&source, asked, &flagged)?;
+        notes.extend(flagged.notes.iter().cloned().chain(note));
+        let (left_out, repeated) = write_episodes(file, flagged, breaks, horizon, &mut writer)?;
         Ok(Converted {
             identity: writer.finish()?,
             left_out,
@@ -134,18 +153,18 @@ impl Conversion {
     /// data in D4RL's layout, [`DataError::Write`], and what
     /// [`Dataset::read`](crate::Dataset::read) refuses.
     pub fn to_d4rl(self, path: &Path) -> Result<Converted, DataError> {
+        let asked = asked(self.env, &self.reading);
         let source = self.checked.open()?;
         if self.layout == Layout::D4rl {
-            let file = D4rl::open(&source, self.env, Parts::Everything)?;
+            let file = D4rl::open(&source, asked)?;
             return Err(same_layout(
-                file.identify(self.scanned).identity,
+                file.identify(self.scanned)?.identity,
                 Layout::D4rl,
             ));
         }
         refuse_existing(path)?;
-        let episodes = self
-            .checked
-            .episodes(&source, self.env, Parts::Everything)?;
+        let episodes = self.checked.episodes(&source, asked)?;
+        let notes = episodes.notes()?;
         let identity = episodes.identity(self.scanned.sha256);
         let fields = source_fields(&identity, &episodes.about().shown());
         let text = |(key, value): (String, Value)| Some((key, value.as_str()?.into()));
@@ -153,13 +172,53 @@ impl Conversion {
             fields.into_iter().filter_map(text).collect();
         metadata.insert(META_ORIGIN.into(), "minari".into());
         metadata.insert(META_DATASET.into(), identity.id.clone().into());
+        if let Some(env) = named_env::one(&episodes.about().named()) {
+            metadata.insert("spar_env".to_owned(), env.name().into());
+        }
         Ok(Converted {
             identity: write_rows(episodes, path, &metadata, &identity.id)?,
             left_out: 0,
             repeated: 0,
-            notes: Vec::new(),
+            notes,
         })
     }
+}
+
+/// Everything, of `env` if one is named.
+fn asked(env: Option<EnvId>, reading: &Reading) -> Asked<'_> {
+    let parts = Parts::Everything;
+    Asked {
+        env,
+        reading,
+        parts,
+    }
+}
+
+/// Where the rows of `source` do not follow each other, and what to say of it.
+fn breaks(
+    source: &Source<'_>,
+    asked: Asked<'_>,
+    flagged: &Flagged,
+) -> Result<(Marks, Option<String>), DataError> {
+    let file = D4rl::open(source, asked)?;
+    let Some(next) = file.next_observations else {
+        return Ok((Marks::None, None));
+    };
+    let rows = file.observations.rows();
+    let width = file.observations.width();
+    let (mut now, mut next) = (file.observations.cursor(), next.cursor());
+    let flags = Flags {
+        terminals: &flagged.terminals,
+        timeouts: flagged.timeouts.as_deref(),
+    };
+    let found = successors::breaks(
+        width,
+        flags,
+        |rows: Range<usize>, out| now.append(rows, out),
+        |rows: Range<usize>, out| next.append(rows, out),
+    )?;
+    let note = successors::note(&found, rows, asked.reading.next != Next::Recorded);
+    Ok((Marks::Breaks(found.stops), note))
 }
 
 /// The error of data that are asked for in the `layout` they have.
@@ -174,20 +233,25 @@ fn same_layout(identity: DatasetIdentity, layout: Layout) -> DataError {
 /// out, and how many last observations repeated.
 fn write_episodes(
     file: D4rl<'_>,
+    flagged: Flagged,
+    breaks: Marks,
     horizon: usize,
     writer: &mut MinariWriter,
 ) -> Result<(usize, usize), DataError> {
-    let terminals = file.terminals.flags()?;
-    let timeouts = file.timeouts.map(|array| array.flags()).transpose()?;
+    let Flagged {
+        terminals,
+        timeouts,
+        ..
+    } = flagged;
     let obs_dim = file.observations.width();
-    let mut observations = file.observations.cursor::<f32>();
-    let mut next_observations = file.next_observations.map(|a| a.cursor::<f32>());
+    let mut observations = file.observations.cursor();
+    let mut next_observations = file.next_observations.map(Joined::cursor);
     let mut actions = file.actions.cursor::<f32>();
     let mut rewards = file.rewards.cursor::<f32>();
     let mut qpos = file.qpos.map(|array| array.cursor::<f64>());
     let mut qvel = file.qvel.map(|array| array.cursor::<f64>());
     let (mut left_out, mut repeated) = (0, 0);
-    for episode in episodes(&terminals, timeouts.as_deref(), None, horizon) {
+    for episode in episodes(&terminals, timeouts.as_deref(), breaks, horizon) {
         let mut rows = episode.rows;
         let (mut before, mut last) = (Vec::new(), Vec::new());
         observations.append(rows.clone(), &mut before)?;

@@ -1,29 +1,35 @@
 //! The arrays of a file in D4RL's layout.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
-use spar_core::{DatasetIdentity, EnvId};
+use spar_core::DatasetIdentity;
 
 use crate::{
     array::Array,
-    dataset::Dataset,
+    dataset::{Dataset, Ends},
     error::DataError,
+    flags::FlagNames,
     identity::identify,
+    joined::Joined,
     metadata,
+    named_env::{self, Named},
     precheck::Scanned,
-    read::{Parts, check_env},
+    read::check_env,
+    reading::{Asked, Next, Parts},
+    remarks,
     source::Source,
+    successors::{self, Flags},
 };
 
 /// An open file whose arrays fit each other; no number has been read.
 pub(crate) struct D4rl<'a> {
     source: &'a Source<'a>,
-    pub(crate) observations: Array<'a>,
+    asked: Asked<'a>,
+    pub(crate) observations: Joined<'a>,
     pub(crate) actions: Array<'a>,
     pub(crate) rewards: Array<'a>,
-    pub(crate) terminals: Array<'a>,
-    pub(crate) timeouts: Option<Array<'a>>,
-    pub(crate) next_observations: Option<Array<'a>>,
+    pub(crate) flags: FlagNames,
+    pub(crate) next_observations: Option<Joined<'a>>,
     pub(crate) qpos: Option<Array<'a>>,
     pub(crate) qvel: Option<Array<'a>>,
 }
@@ -32,52 +38,67 @@ pub(crate) struct D4rl<'a> {
 pub(crate) struct Identified {
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) identity: DatasetIdentity,
+    /// What says which environment they are of.
+    pub(crate) named: Vec<Named>,
     /// What a user should know.
     pub(crate) notes: Vec<String>,
 }
 
 impl<'a> D4rl<'a> {
     /// Finds the arrays of `source` and holds them against each other, and against
-    /// `env` if one is named.
-    pub(crate) fn open(
-        source: &'a Source<'a>,
-        env: Option<EnvId>,
-        parts: Parts,
-    ) -> Result<Self, DataError> {
-        let observations = source.matrix("observations", None, None)?;
+    /// the environment if one is asked for.
+    pub(crate) fn open(source: &'a Source<'a>, asked: Asked<'a>) -> Result<Self, DataError> {
+        let Asked {
+            env,
+            reading,
+            parts,
+        } = asked;
+        let names = &reading.observations;
+        let observations = source.joined("observations", names, None, None)?;
         let (rows, obs_dim) = (observations.rows(), observations.width());
         let actions = source.matrix("actions", Some(rows), None)?;
         check_env(source.path, env, obs_dim, actions.width())?;
-        let optional = |key, width| match parts {
-            Parts::Everything => source.matrix_if_present(key, Some(rows), width),
+        let optional = |key| match parts {
+            Parts::Everything => source.matrix_if_present(key, Some(rows), None),
             Parts::Training => Ok(None),
+        };
+        let next = "next_observations";
+        let next_observations = if !source.exists(next) || reading.next == Next::Following {
+            None
+        } else if source.is_group(next) {
+            Some(source.joined(next, names, Some(rows), Some(obs_dim))?)
+        } else {
+            Some(source.matrix(next, Some(rows), Some(obs_dim))?.into())
         };
         Ok(Self {
             source,
+            asked,
             observations,
             actions,
             rewards: source.column("rewards", rows)?,
-            terminals: source.flags("terminals", rows)?,
-            timeouts: match source.exists("timeouts") {
-                true => Some(source.flags("timeouts", rows)?),
-                false => None,
-            },
-            next_observations: optional("next_observations", Some(obs_dim))?,
-            qpos: optional("infos/qpos", None)?,
-            qvel: optional("infos/qvel", None)?,
+            flags: checked_flags(source, rows)?,
+            next_observations,
+            qpos: optional("infos/qpos")?,
+            qvel: optional("infos/qvel")?,
         })
     }
 
     /// What a file whose bytes were `scanned` says of itself, and which data it holds.
-    pub(crate) fn identify(&self, scanned: Scanned) -> Identified {
+    ///
+    /// # Errors
+    /// [`DataError::OtherEnv`], and what is wrong with its texts.
+    pub(crate) fn identify(&self, scanned: Scanned) -> Result<Identified, DataError> {
         let (path, rows) = (self.source.path, self.observations.rows());
-        let metadata = metadata::read(path, &self.source.file, Some(scanned.heaps_end));
-        let (identity, notes) = identify(path, scanned.sha256, rows, &metadata);
-        Identified {
+        let metadata = metadata::read(self.source, Some(scanned.heaps_end))?;
+        let (identity, mut notes) = identify(path, scanned.sha256, rows, &metadata);
+        let named = named_env::of_file(&metadata, &identity);
+        notes.extend(named_env::check(path, &self.asked, &named)?);
+        Ok(Identified {
             metadata,
             identity,
+            named,
             notes,
-        }
+        })
     }
 
     /// All of it, in memory; `scanned` is called last.
@@ -88,53 +109,122 @@ impl<'a> D4rl<'a> {
         let observations = self.observations.read()?;
         let actions = self.actions.read()?;
         let rewards = self.rewards.read()?;
-        let terminals = self.terminals.flags()?;
-        let timeouts = self.timeouts.as_ref().map(Array::flags).transpose()?;
-        let next_observations = self.next_observations.as_ref().map(Array::read);
-        let next_observations = next_observations.transpose()?;
+        let flagged = self.flags.read(self.source)?;
         let [qpos, qvel] = [&self.qpos, &self.qvel].map(|array| array.as_ref().map(Array::read));
         let (qpos, qvel) = (qpos.transpose()?, qvel.transpose()?);
+        let (obs_dim, act_dim) = (self.observations.width(), self.actions.width());
+        let integers = self.actions.holds_integers();
+        let action_bounds = self.source.declared_bounds(act_dim);
+        let Asked { reading, parts, .. } = self.asked;
+        let flags = Flags {
+            terminals: &flagged.terminals,
+            timeouts: flagged.timeouts.as_deref(),
+        };
+        let (next_observations, breaks) = match &self.next_observations {
+            Some(array) if parts == Parts::Everything || reading.next == Next::Recorded => {
+                let next = array.read()?;
+                let breaks = breaks_in_memory(obs_dim, flags, &observations, &next);
+                (Some(next), Some(breaks?))
+            }
+            _ => (None, None),
+        };
+        let identified = self.identify(scanned()?)?;
+        let breaks = match self.next_observations {
+            // Banded, so that training does not hold them.
+            Some(array) if next_observations.is_none() => {
+                let mut next = array.cursor();
+                let now = |rows: Range<usize>, out: &mut Vec<f32>| {
+                    out.extend_from_slice(&observations[rows.start * obs_dim..rows.end * obs_dim]);
+                    Ok(())
+                };
+                let found =
+                    successors::breaks(obs_dim, flags, now, |rows, out| next.append(rows, out));
+                Some(found?)
+            }
+            _ => breaks,
+        };
         let Identified {
             metadata,
             identity,
-            notes,
-        } = self.identify(scanned()?);
-        Ok(Dataset {
-            obs_dim: self.observations.width(),
-            act_dim: self.actions.width(),
+            named,
+            mut notes,
+        } = identified;
+        notes.extend(flagged.notes);
+        let mut data = Dataset {
+            obs_dim,
+            act_dim,
             observations,
             actions,
             rewards,
-            terminals,
-            timeouts,
+            terminals: flagged.terminals,
+            timeouts: flagged.timeouts,
             next_observations,
+            next: reading.next,
+            breaks,
             ends: None,
             qpos,
             qvel,
+            action_bounds,
             metadata,
             identity,
             notes,
-        })
+        };
+        remarks::add(
+            &mut data,
+            self.asked.env.or(named_env::one(&named)),
+            integers,
+        )?;
+        Ok(data)
     }
 
     /// Has the library do all that it is going to do for [`Self::read`].
     pub(crate) fn rehearse(&self) -> Result<(), DataError> {
-        let always = [
-            &self.observations,
-            &self.actions,
-            &self.rewards,
-            &self.terminals,
-        ];
-        let optional = [
-            &self.timeouts,
-            &self.next_observations,
-            &self.qpos,
-            &self.qvel,
-        ];
-        let all = always
+        let optional = [&self.qpos, &self.qvel]
             .into_iter()
-            .chain(optional.into_iter().filter_map(Option::as_ref));
-        metadata::read(self.source.path, &self.source.file, None);
-        all.into_iter().try_for_each(Array::rehearse)
+            .filter_map(Option::as_ref);
+        let mut all = [&self.actions, &self.rewards].into_iter().chain(optional);
+        all.try_for_each(Array::rehearse)?;
+        let mut joined = [&self.observations]
+            .into_iter()
+            .chain(&self.next_observations);
+        joined.try_for_each(Joined::rehearse)?;
+        for name in self.flags.all() {
+            self.source
+                .flags(name, self.observations.rows())?
+                .rehearse()?;
+        }
+        // All rows are ends: nothing is found, after everything was looked at.
+        let ends = vec![true; self.observations.rows()];
+        self.flags.unread(self.source, &ends, None);
+        self.source.declared_bounds(self.actions.width());
+        metadata::read(self.source, None).map(drop)
     }
+}
+
+/// The flags of a file of `rows` rows, whose types and shapes are right.
+fn checked_flags(source: &Source<'_>, rows: usize) -> Result<FlagNames, DataError> {
+    let names = FlagNames::of(source, rows);
+    for name in names.all() {
+        source.flags(name, rows)?;
+    }
+    Ok(names)
+}
+
+/// [`successors::breaks`] of arrays in memory.
+pub(crate) fn breaks_in_memory(
+    width: usize,
+    flags: Flags<'_>,
+    observations: &[f32],
+    next: &[f32],
+) -> Result<Ends, DataError> {
+    let part = |all: &[f32], rows: Range<usize>, out: &mut Vec<f32>| {
+        out.extend_from_slice(&all[rows.start * width..rows.end * width]);
+        Ok(())
+    };
+    successors::breaks(
+        width,
+        flags,
+        |rows, out| part(observations, rows, out),
+        |rows, out| part(next, rows, out),
+    )
 }

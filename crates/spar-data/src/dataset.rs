@@ -6,7 +6,9 @@ use spar_core::{DatasetIdentity, EnvId, Origin};
 
 use crate::{
     error::DataError,
-    read::{Parts, read_file},
+    read::read_file,
+    reading::{Asked, Next, Parts, Reading},
+    remarks::check_finite,
 };
 
 /// One validated data file in memory: flat, row-major, in the file's order.
@@ -31,12 +33,20 @@ pub struct Dataset {
     pub timeouts: Option<Vec<bool>>,
     /// `[rows, obs_dim]`: the true next observation, where recorded row by row.
     pub next_observations: Option<Vec<f32>>,
+    /// What follows a row: how the file was read.
+    pub next: Next,
+    /// Where rows of D4RL's layout do not follow each other though no flag says so, by the
+    /// successors that the file records ([`Next`]); `None` where they were not compared.
+    pub breaks: Option<Ends>,
     /// How Minari's layout says where episodes end; `None` in D4RL's.
     pub ends: Option<Ends>,
     /// `[rows, nq]`: the simulator's positions before the step (`infos/qpos`).
     pub qpos: Option<Vec<f64>>,
     /// `[rows, nv]`: the simulator's velocities before the step (`infos/qvel`).
     pub qvel: Option<Vec<f64>>,
+    /// `[act_dim]`: the smallest and largest value of each action component, where the
+    /// data declare them; unbounded ones are infinite.
+    pub action_bounds: Option<Vec<(f32, f32)>>,
     /// The scalars under `metadata/`, as text, by their path below it; arrays
     /// are named with their shape, not kept.
     pub metadata: BTreeMap<String, String>,
@@ -49,7 +59,8 @@ pub struct Dataset {
 
 /// Where episodes end, and what was observed then. Minari keeps one observation
 /// more than steps, so that a cut episode's last step has its true successor,
-/// which D4RL's layout loses where it has no `next_observations`.
+/// which D4RL's layout loses where it has no `next_observations`. Of
+/// [`Dataset::breaks`], episodes end elsewhere as well.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ends {
     /// `[episodes]`, rising: one past each episode's last row.
@@ -127,7 +138,8 @@ impl Dataset {
     /// actions `act_dim` wide: a user's, with no hash, since there are no bytes.
     ///
     /// # Errors
-    /// [`DataError::Shape`] if an array is not as long as `rewards` and its width say.
+    /// [`DataError::Shape`] if an array is not as long as `rewards` and its width say,
+    /// [`DataError::NonFinite`] if a number is NaN or infinite.
     pub fn in_memory(
         id: &str,
         obs_dim: usize,
@@ -150,6 +162,13 @@ impl Dataset {
                 });
             }
         }
+        for (key, values, width) in [
+            ("observations", &steps.observations, obs_dim),
+            ("actions", &steps.actions, act_dim),
+            ("rewards", &steps.rewards, 1),
+        ] {
+            check_finite(Path::new(id), key, values, width)?;
+        }
         Ok(Self {
             obs_dim,
             act_dim,
@@ -159,9 +178,12 @@ impl Dataset {
             terminals: steps.terminals,
             timeouts: Some(steps.timeouts),
             next_observations: None,
+            next: Next::default(),
+            breaks: None,
             ends: None,
             qpos: None,
             qvel: None,
+            action_bounds: None,
             metadata: BTreeMap::new(),
             identity: DatasetIdentity {
                 id: id.to_owned(),
@@ -183,24 +205,62 @@ impl Dataset {
     /// # Errors
     /// See [`DataError`]: one variant for each way a file can be wrong.
     pub fn read(path: &Path) -> Result<Self, DataError> {
-        read_file(path, None, Parts::Everything)
+        Self::read_as(path, None, &Reading::default())
     }
 
     /// [`Self::read`], and refuses data whose widths are not `env`'s.
     ///
     /// # Errors
-    /// As [`Self::read`], and [`DataError::WrongEnv`].
+    /// As [`Self::read`], [`DataError::WrongEnv`], and [`DataError::OtherEnv`].
     pub fn read_for(path: &Path, env: EnvId) -> Result<Self, DataError> {
-        read_file(path, Some(env), Parts::Everything)
+        Self::read_as(path, Some(env), &Reading::default())
+    }
+
+    /// [`Self::read`], or [`Self::read_for`] where an environment is named, in the way that
+    /// `reading` says.
+    ///
+    /// # Errors
+    /// As [`Self::read_for`], and [`DataError::NoSuccessors`].
+    pub fn read_as(path: &Path, env: Option<EnvId>, reading: &Reading) -> Result<Self, DataError> {
+        let parts = Parts::Everything;
+        read_file(
+            path,
+            Asked {
+                env,
+                reading,
+                parts,
+            },
+        )
     }
 
     /// [`Self::read_for`] without the arrays that training never looks at
-    /// (`next_observations`, `infos/*`): about a third of the memory.
+    /// (`next_observations` that are compared and no more, `infos/*`): about a third of
+    /// the memory.
     ///
     /// # Errors
     /// As [`Self::read_for`].
     pub fn read_training(path: &Path, env: EnvId) -> Result<Self, DataError> {
-        read_file(path, Some(env), Parts::Training)
+        Self::read_training_as(path, Some(env), &Reading::default())
+    }
+
+    /// [`Self::read_as`] without those arrays.
+    ///
+    /// # Errors
+    /// As [`Self::read_as`].
+    pub fn read_training_as(
+        path: &Path,
+        env: Option<EnvId>,
+        reading: &Reading,
+    ) -> Result<Self, DataError> {
+        let parts = Parts::Training;
+        read_file(
+            path,
+            Asked {
+                env,
+                reading,
+                parts,
+            },
+        )
     }
 
     /// Number of rows.
@@ -240,22 +300,34 @@ impl Dataset {
     /// known. `last`: whether an episode ends with the row, so that the next
     /// row's observation is another episode's.
     pub fn observation_after(&self, row: usize, last: bool) -> Option<&[f32]> {
-        match (&self.next_observations, &self.ends) {
-            (Some(next), _) => Some(&next[row * self.obs_dim..][..self.obs_dim]),
-            (None, Some(ends)) if last => ends.after(row),
-            _ => (!last && row + 1 < self.rows()).then(|| self.observation(row + 1)),
+        if let Some(next) = &self.next_observations {
+            return Some(&next[row * self.obs_dim..][..self.obs_dim]);
         }
+        let known = self.end_after(row);
+        known.or_else(|| (!last && row + 1 < self.rows()).then(|| self.observation(row + 1)))
+    }
+
+    /// The observation after the step of `row` if an episode ends with it whose last
+    /// observation is kept: every one in Minari's layout, and those at [`Self::breaks`].
+    pub fn end_after(&self, row: usize) -> Option<&[f32]> {
+        let kept = [&self.ends, &self.breaks].into_iter().flatten();
+        kept.into_iter().find_map(|ends| ends.after(row))
     }
 
     /// The episodes in the file's order, every row in one.
     ///
     /// In D4RL's layout they are cut after a terminal or a timeout (in a file
-    /// without timeouts after `horizon` rows), and only the last can be
-    /// [`EpisodeEnd::Unfinished`]. Minari's layout says itself where they end,
-    /// and its flags say how.
+    /// without timeouts or successors after `horizon` rows) and at
+    /// [`Self::breaks`], and only the last can be [`EpisodeEnd::Unfinished`].
+    /// Minari's layout says itself where they end, and its flags say how.
     pub fn episodes(&self, horizon: usize) -> impl Iterator<Item = Episode> {
-        let stops = self.ends.as_ref().map(|ends| &ends.stops[..]);
-        episodes(&self.terminals, self.timeouts.as_deref(), stops, horizon)
+        let marks = |ends: &Option<Ends>| ends.as_ref().map(|ends| ends.stops.clone());
+        let marks = match (marks(&self.ends), marks(&self.breaks)) {
+            (Some(stops), _) => Marks::Ends(stops),
+            (None, Some(stops)) => Marks::Breaks(stops),
+            (None, None) => Marks::None,
+        };
+        episodes(&self.terminals, self.timeouts.as_deref(), marks, horizon)
     }
 
     /// Undiscounted returns of the episodes that ended in a terminal or were
@@ -269,15 +341,31 @@ impl Dataset {
     }
 }
 
+/// What besides flags says where episodes end: one past each such row, rising.
+pub(crate) enum Marks {
+    /// Nothing: the horizon does, where no flag can.
+    None,
+    /// Every episode ends with one of them, and nowhere else.
+    Ends(Vec<usize>),
+    /// Episodes end with these as well.
+    Breaks(Vec<usize>),
+}
+
 /// The episodes of rows with these flags, as [`Dataset::episodes`] says.
 pub(crate) fn episodes(
     terminals: &[bool],
     timeouts: Option<&[bool]>,
-    stops: Option<&[usize]>,
+    marks: Marks,
     horizon: usize,
 ) -> impl Iterator<Item = Episode> {
+    let counted = matches!(marks, Marks::None);
+    let (all, stops) = match marks {
+        Marks::None => (false, Vec::new()),
+        Marks::Ends(stops) => (true, stops),
+        Marks::Breaks(stops) => (false, stops),
+    };
+    let mut stops = stops.into_iter().peekable();
     let mut start = 0;
-    let mut stops = stops.into_iter().flatten();
     std::iter::from_fn(move || {
         if start == terminals.len() {
             return None;
@@ -285,13 +373,17 @@ pub(crate) fn episodes(
         let end_of = |row: usize| match timeouts {
             _ if terminals[row] => Some(EpisodeEnd::Terminal),
             Some(timeouts) => timeouts[row].then_some(EpisodeEnd::Timeout),
-            None => (row + 1 - start == horizon).then_some(EpisodeEnd::Timeout),
+            None => (counted && row + 1 - start == horizon).then_some(EpisodeEnd::Timeout),
         };
-        let cut = match stops.next() {
-            Some(&stop) => end_of(stop - 1)
-                .map(|end| (stop, end))
-                .or(Some((stop, EpisodeEnd::Unfinished))),
-            None => (start..terminals.len()).find_map(|row| Some((row + 1, end_of(row)?))),
+        while stops.next_if(|&stop| stop <= start).is_some() {}
+        let cut = match stops.peek() {
+            Some(&stop) if all => Some((stop, end_of(stop - 1).unwrap_or(EpisodeEnd::Unfinished))),
+            mark => {
+                let broken = mark.map(|&stop| (stop, EpisodeEnd::Timeout));
+                let until = broken.map_or(terminals.len(), |(stop, _)| stop);
+                let flagged = (start..until).find_map(|row| Some((row + 1, end_of(row)?)));
+                flagged.or(broken)
+            }
         };
         let (stop, end) = cut.unwrap_or((terminals.len(), EpisodeEnd::Unfinished));
         let rows = start..stop;
@@ -321,6 +413,19 @@ mod tests {
             let error = Dataset::in_memory("mine", obs_dim, act_dim, steps.clone()).unwrap_err();
             assert!(
                 matches!(&error, DataError::Shape { key, .. } if key == named),
+                "{error}"
+            );
+        }
+        for (key, row) in [("observations", 2), ("actions", 1), ("rewards", 0)] {
+            let mut steps = steps.clone();
+            match key {
+                "observations" => steps.observations[5] = f32::NAN,
+                "actions" => steps.actions[1] = f32::INFINITY,
+                _ => steps.rewards[0] = f32::NAN,
+            }
+            let error = Dataset::in_memory("mine", 2, 1, steps).unwrap_err();
+            assert!(
+                matches!(&error, DataError::NonFinite { key: k, row: r, .. } if k == key && *r == row),
                 "{error}"
             );
         }

@@ -5,11 +5,14 @@ use hdf5::{
     types::{FloatSize, IntSize, TypeDescriptor},
 };
 
+use half::f16;
+
 use crate::source::Real;
 
 /// The type of the numbers in the file, in this machine's byte order.
 #[derive(Clone, Copy)]
 pub(crate) enum Element {
+    F16,
     F32,
     F64,
     I8,
@@ -30,6 +33,7 @@ impl Element {
             return None;
         }
         Some(match kind {
+            TypeDescriptor::Float(FloatSize::U2) => Self::F16,
             TypeDescriptor::Float(FloatSize::U4) => Self::F32,
             TypeDescriptor::Float(FloatSize::U8) => Self::F64,
             TypeDescriptor::Integer(IntSize::U1) | TypeDescriptor::Boolean => Self::I8,
@@ -48,7 +52,7 @@ impl Element {
     pub(crate) fn size(self) -> usize {
         match self {
             Self::I8 | Self::U8 => 1,
-            Self::I16 | Self::U16 => 2,
+            Self::F16 | Self::I16 | Self::U16 => 2,
             Self::F32 | Self::I32 | Self::U32 => 4,
             Self::F64 | Self::I64 | Self::U64 => 8,
         }
@@ -63,6 +67,7 @@ pub(crate) fn numbers<T: Real>(element: Element, bytes: &[u8], shuffled: bool, o
         };
     }
     match element {
+        Element::F16 => each!(f16, |x: f16| T::of_f32(x.to_f32())),
         Element::F32 => each!(f32, T::of_f32),
         Element::F64 => each!(f64, T::of_f64),
         Element::I8 => each!(i8, |x| T::of_i64(i64::from(x))),

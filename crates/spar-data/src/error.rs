@@ -146,8 +146,9 @@ pub enum DataError {
         /// The most that so many stored bytes may declare.
         limit: u128,
     },
-    /// An array is packed by filters whose output has no bound.
-    #[error("{}: key `{key}` is packed by {got}, expected gzip alone or with shuffle and fletcher32; write it so", path.display())]
+    /// An array is packed by filters that are not read: no code is loaded for them, and
+    /// what comes out of them has no bound.
+    #[error("{}: key `{key}` is packed with {got}, expected gzip or none; write it again so", path.display())]
     Packing {
         /// The file.
         path: PathBuf,
@@ -164,6 +165,46 @@ pub enum DataError {
         /// The array.
         key: String,
         /// How it refers to the other one, as in "a link to".
+        what: &'static str,
+    },
+    /// Observations are kept apart in arrays of their own.
+    #[error("{}: key `{key}` is a group of arrays, expected one; say which to join, in which order, as in --observations {names}", path.display())]
+    Apart {
+        /// The file.
+        path: PathBuf,
+        /// The group.
+        key: String,
+        /// The names in it, with commas between them.
+        names: String,
+    },
+    /// Data say that they were recorded in another environment than the one named.
+    #[error("{}: `{key}` is `{named}`: data of {found}, but {env} is asked for; give --env {found}, or --other-env to read them as {env}'s all the same", path.display())]
+    OtherEnv {
+        /// The file.
+        path: PathBuf,
+        /// What says so.
+        key: String,
+        /// What it says.
+        named: String,
+        /// The environment that this means.
+        found: EnvId,
+        /// The environment that was named.
+        env: EnvId,
+    },
+    /// Successors are asked for that a file does not record.
+    #[error(
+        "{id}: key `next_observations` is missing, so no row has a recorded successor; leave --next out"
+    )]
+    NoSuccessors {
+        /// The data set.
+        id: String,
+    },
+    /// What is at the path cannot be read more than once, or is none of the file's bytes.
+    #[error("{}: is {what}, expected a file: data are hashed, checked and read one after the other; write them to a file first", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What is there, as in "a pipe".
         what: &'static str,
     },
     /// The process that opened the file first did not come through.
@@ -220,6 +261,12 @@ pub enum DataError {
         id: String,
         /// Its layout.
         layout: &'static str,
+    },
+    /// Only HDF5 files are converted.
+    #[error("{}: NumPy archives are read as they are and not converted; expected an HDF5 file in D4RL's or Minari's layout", path.display())]
+    NotConverted {
+        /// The archive.
+        path: PathBuf,
     },
     /// Nothing says where a file's episodes were cut.
     #[error(

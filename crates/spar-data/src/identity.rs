@@ -1,8 +1,9 @@
 //! Which data a file in D4RL's layout holds: official, local, of Minari or the
 //! user's.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
 
+use serde::Deserialize;
 use spar_core::{DatasetIdentity, Origin};
 
 use crate::{
@@ -19,10 +20,15 @@ pub(crate) fn identify(
     metadata: &BTreeMap<String, String>,
 ) -> (DatasetIdentity, Vec<String>) {
     let said = |key: &str| metadata.get(key).map(String::as_str);
+    let local = said(META_ORIGIN) == Some("local");
+    let edited = local
+        .then(|| agrees_with_card(path, &sha256).err())
+        .flatten();
     let mut notes = Vec::new();
     let (id, origin) = if let Some(file) = manifest::by_sha256(&sha256) {
         (file.id.clone(), Origin::Official)
-    } else if let (Some("local"), Some(id)) = (said(META_ORIGIN), said(META_DATASET)) {
+    } else if let (Some("local"), Some(id), None) = (said(META_ORIGIN), said(META_DATASET), &edited)
+    {
         (id.to_owned(), Origin::Local)
     } else if let (Some("minari"), Some(id)) = (said(META_ORIGIN), said(META_DATASET)) {
         (id.to_owned(), Origin::Minari)
@@ -31,6 +37,7 @@ pub(crate) fn identify(
             part.unwrap_or_default().to_string_lossy().into_owned()
         };
         let name = text(path.file_name());
+        notes.extend(edited);
         if let Some(file) = manifest::files().iter().find(|f| f.name == name) {
             let expected = file.sha256.as_deref().unwrap_or("one nobody knows");
             notes.push(format!(
@@ -47,6 +54,36 @@ pub(crate) fn identify(
         rows,
     };
     (identity, notes)
+}
+
+/// Longest data card that is looked at.
+const CARD: u64 = 1 << 20;
+
+/// Whether the file at `path` has the hash in the data card beside it, if there is one
+/// with a hash: what a generated file says of itself stays true in a copy that was edited.
+///
+/// # Errors
+/// What to say if it has another.
+fn agrees_with_card(path: &Path, sha256: &str) -> Result<(), String> {
+    #[derive(Deserialize)]
+    struct Card {
+        sha256: String,
+    }
+    let place = path.with_extension("json");
+    let mut text = String::new();
+    let read = File::open(&place).and_then(|file| file.take(CARD).read_to_string(&mut text));
+    let card = read
+        .ok()
+        .and_then(|_| serde_json::from_str::<Card>(&text).ok());
+    match card {
+        Some(card) if card.sha256 != sha256 => Err(format!(
+            "its sha256 is {sha256}, but its data card {} has {}: edited or replaced since it was \
+             generated, so it is a user's own file",
+            place.display(),
+            card.sha256
+        )),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@
 //! # }
 //! ```
 
+mod alias;
 mod array;
 mod convert;
 mod d4rl;
@@ -37,19 +38,28 @@ mod dataset;
 mod elements;
 mod error;
 pub mod fetch;
+mod flags;
 mod identity;
 mod info;
+mod joined;
 pub mod manifest;
 mod metadata;
 mod minari;
+mod named_env;
 mod normalizer;
+mod npy;
+mod npz;
 mod packed;
+mod plugins;
 mod precheck;
 mod read;
+mod reading;
 mod rehearsal;
+mod remarks;
 mod sampler;
 mod source;
 mod stats;
+mod successors;
 mod transitions;
 mod writer;
 
@@ -59,6 +69,7 @@ pub use error::DataError;
 pub use info::{Info, Returns, Span, horizon_of, info};
 pub use minari::{minari_id, minari_root};
 pub use normalizer::Normalizer;
+pub use reading::{Next, Reading};
 pub use rehearsal::{rehearse, rehearse_in};
 pub use sampler::{Batch, Sampler};
 pub use spar_core::{DatasetIdentity, Origin};

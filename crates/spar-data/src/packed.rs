@@ -63,8 +63,8 @@ struct Filters {
 enum Pipeline {
     Ours(Filters),
     Library,
-    /// With deflate among filters that we do not know: what comes out of it would
-    /// have no bound.
+    /// With deflate among filters that we do not know, so that what comes out of it
+    /// would have no bound, or with a filter that the library itself has to load.
     Nobody(String),
 }
 
@@ -87,13 +87,40 @@ impl Pipeline {
     }
 
     fn foreign(filters: &[Filter]) -> Self {
-        let deflated = filters.iter().any(|f| matches!(f, Filter::Deflate(_)));
-        if deflated {
-            Self::Nobody(format!("{filters:?}"))
-        } else {
+        let known = |f: &Filter| matches!(f, Filter::Shuffle | Filter::Fletcher32 | Filter::NBit);
+        let known = |f: &Filter| known(f) || matches!(f, Filter::ScaleOffset(_));
+        if filters.iter().all(known) {
             Self::Library
+        } else {
+            Self::Nobody(filters.iter().map(name).collect::<Vec<_>>().join(" and "))
         }
     }
+}
+
+/// What a filter is called; the numbers are those of the HDF Group's register.
+fn name(filter: &Filter) -> String {
+    let registered = match filter {
+        Filter::Deflate(_) => "gzip",
+        Filter::Shuffle => "shuffle",
+        Filter::Fletcher32 => "fletcher32",
+        Filter::NBit => "nbit",
+        Filter::ScaleOffset(_) => "scaleoffset",
+        Filter::SZip(..) => "szip",
+        Filter::User(id, _) => match id {
+            307 => "bzip2",
+            32000 => "lzf",
+            32001 => "blosc",
+            32004 => "lz4",
+            32008 => "bitshuffle",
+            32013 => "zfp",
+            32015 => "zstd",
+            32017 => "sz",
+            32024 => "sz3",
+            32026 => "blosc2",
+            _ => return format!("the HDF5 filter {id}"),
+        },
+    };
+    registered.to_owned()
 }
 
 /// Who reads an array.

@@ -6,7 +6,7 @@
 //! library never returns.
 
 use std::{
-    fs::File,
+    fs::{File, Metadata},
     io::{self, ErrorKind, Read, Seek, SeekFrom},
     path::Path,
 };
@@ -16,6 +16,8 @@ use spar_core::files::sha256_file_seen;
 use crate::error::DataError;
 
 const SIGNATURE: &[u8; 8] = b"\x89HDF\r\n\x1a\n";
+/// How archives begin, those of NumPy among them.
+const ZIP: &[u8] = b"PK\x03\x04";
 
 /// Bytes of the superblock that are looked at; more than any version has
 /// before its end-of-file address.
@@ -26,9 +28,17 @@ const HEAP: &[u8] = b"GCOL\x01";
 /// Bytes searched at a time.
 const PIECE: usize = 1 << 17;
 
+/// What kind of file holds data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Hdf5,
+    /// An archive of NumPy arrays.
+    Npz,
+}
+
 /// Checks that `path` is an HDF5 file whose superblock agrees with the file's
-/// length, and returns that length.
-pub(crate) fn precheck(path: &Path) -> Result<u64, DataError> {
+/// length, or an archive that may be NumPy's, and returns which, and that length.
+pub(crate) fn precheck(path: &Path) -> Result<(Kind, u64), DataError> {
     let io = |source: io::Error| match source.kind() {
         ErrorKind::NotFound => DataError::NotFound { path: path.into() },
         _ => DataError::Io {
@@ -37,11 +47,21 @@ pub(crate) fn precheck(path: &Path) -> Result<u64, DataError> {
             source,
         },
     };
+    // Before it is opened: opening a pipe waits for whoever writes to it.
+    if let Some(what) = no_file(&path.metadata().map_err(io)?) {
+        return Err(DataError::NotAFile {
+            path: path.into(),
+            what,
+        });
+    }
     let mut file = File::open(path).map_err(io)?;
     let length = file.metadata().map_err(io)?.len();
     let mut head = read_at(&mut file, 0).map_err(io)?;
     if head.is_empty() {
         return Err(DataError::Empty { path: path.into() });
+    }
+    if head.starts_with(ZIP) {
+        return Ok((Kind::Npz, length));
     }
     let (got, hint) = recognise(&head).unwrap_or((
         "something else (no HDF5 signature)",
@@ -68,7 +88,7 @@ pub(crate) fn precheck(path: &Path) -> Result<u64, DataError> {
         });
     }
     match declared_end(&head) {
-        Some(end) if end <= length => Ok(length),
+        Some(end) if end <= length => Ok((Kind::Hdf5, length)),
         Some(end) => Err(DataError::Truncated {
             path: path.into(),
             expected: end,
@@ -80,6 +100,27 @@ pub(crate) fn precheck(path: &Path) -> Result<u64, DataError> {
             reason: "its version or its size fields are unknown, or it is cut short".into(),
         }),
     }
+}
+
+/// What else than a file or a folder something is.
+#[cfg(unix)]
+fn no_file(metadata: &Metadata) -> Option<&'static str> {
+    use std::os::unix::fs::FileTypeExt;
+    let kind = metadata.file_type();
+    if kind.is_fifo() {
+        Some("a pipe")
+    } else if kind.is_socket() {
+        Some("a socket")
+    } else if kind.is_char_device() || kind.is_block_device() {
+        Some("a device")
+    } else {
+        kind.is_dir().then_some("a folder")
+    }
+}
+
+#[cfg(not(unix))]
+fn no_file(metadata: &Metadata) -> Option<&'static str> {
+    metadata.is_dir().then_some("a folder")
 }
 
 /// Bytes of the header of an object in it, and of the collection's own.

@@ -13,32 +13,31 @@ use crate::{
     dataset::{Dataset, Layout},
     error::DataError,
     minari::{self, Description, Episodes},
-    precheck::{Scanned, precheck, scan},
+    npz,
+    precheck::{Kind, Scanned, precheck, scan},
+    reading::{Asked, Reading},
     rehearsal,
     source::Source,
 };
-
-/// How much of a file is read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Parts {
-    Everything,
-    Training,
-}
 
 /// A file that the library may open.
 pub(crate) struct Checked {
     path: PathBuf,
     /// What stands beside it, if it is a Minari data set's.
     described: Option<Description>,
+    kind: Kind,
     length: u64,
 }
 
 impl Checked {
     /// What `path` means, after a look at its first bytes, and after another process
     /// has opened it, where there can be one.
-    pub(crate) fn at(path: &Path) -> Result<Self, DataError> {
+    pub(crate) fn at(path: &Path, reading: &Reading) -> Result<Self, DataError> {
         let checked = Self::unrehearsed(path)?;
-        rehearsal::before(&checked.path)?;
+        // Only the library needs it.
+        if checked.kind == Kind::Hdf5 {
+            rehearsal::before(&checked.path, &reading.observations)?;
+        }
         Ok(checked)
     }
 
@@ -46,10 +45,11 @@ impl Checked {
     pub(crate) fn unrehearsed(path: &Path) -> Result<Self, DataError> {
         let path = minari::locate(path);
         let described = Description::beside(&path)?;
-        let length = precheck(&path)?;
+        let (kind, length) = precheck(&path)?;
         Ok(Self {
             path,
             described,
+            kind,
             length,
         })
     }
@@ -76,27 +76,35 @@ impl Checked {
     pub(crate) fn episodes<'a>(
         &self,
         source: &'a Source<'a>,
-        env: Option<EnvId>,
-        parts: Parts,
+        asked: Asked<'a>,
     ) -> Result<Episodes<'a>, DataError> {
-        Episodes::new(source, self.described.clone(), env, parts)
+        Episodes::new(source, self.described.clone(), asked)
+    }
+
+    /// Where the file is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it is an archive of NumPy's.
+    pub(crate) fn is_npz(&self) -> bool {
+        self.kind == Kind::Npz
     }
 }
 
-pub(crate) fn read_file(
-    path: &Path,
-    env: Option<EnvId>,
-    parts: Parts,
-) -> Result<Dataset, DataError> {
-    let checked = Checked::at(path)?;
+pub(crate) fn read_file(path: &Path, asked: Asked<'_>) -> Result<Dataset, DataError> {
+    let checked = Checked::at(path, asked.reading)?;
+    if checked.is_npz() {
+        return npz::read(&checked, asked);
+    }
     // Hashing takes as long as reading, so each has a thread.
     thread::scope(|scope| {
         let scan = scope.spawn(|| checked.scan());
         let scanned = || scan.join().unwrap_or_else(|panic| resume_unwind(panic));
         let source = checked.open()?;
         match source.layout {
-            Layout::D4rl => D4rl::open(&source, env, parts)?.read(scanned),
-            Layout::Minari => minari::read(checked.episodes(&source, env, parts)?, scanned, parts),
+            Layout::D4rl => D4rl::open(&source, asked)?.read(scanned),
+            Layout::Minari => minari::read(checked.episodes(&source, asked)?, scanned),
         }
     })
 }

@@ -21,17 +21,20 @@ use crate::{
     d4rl::D4rl,
     dataset::Layout,
     error::DataError,
-    read::{Checked, Parts},
+    read::Checked,
+    reading::{Asked, Parts, Reading},
 };
 
 /// Seconds of CPU time that a child has, and one more for each [`BYTES_PER_SECOND`].
 const SECONDS: u64 = 60;
 const BYTES_PER_SECOND: u64 = 1 << 20;
-/// Bytes of memory that a child may take beyond four times the file's.
-const MEMORY: u64 = 1 << 30;
+/// Bytes of memory that a child may take beyond four times the file's: what this process
+/// takes for the same is as much at most.
+const MEMORY: u64 = 128 << 20;
 
-/// Makes the command of a child.
-type Start = fn(&Path) -> io::Result<Command>;
+/// Makes the command of a child that reads the file at the path, its observations joined
+/// from arrays of these names.
+type Start = fn(&Path, &[String]) -> io::Result<Command>;
 
 static START: OnceLock<Start> = OnceLock::new();
 
@@ -42,36 +45,46 @@ pub fn rehearse_in(start: Start) {
     START.get_or_init(|| start);
 }
 
-/// What a child does: opens the data at `path` and has the library do all that
+/// What a child does: opens the data at `path`, whose observations are joined from arrays
+/// of the names in `observations`, and has the library do all that
 /// [`Dataset::read`](crate::Dataset::read) would, within bounds on this process's
-/// memory and time that stay.
+/// memory and time that stay. What cannot be done within them is refused.
 ///
 /// # Errors
 /// As [`Dataset::read`](crate::Dataset::read), but for what is wrong with numbers.
-pub fn rehearse(path: &Path) -> Result<(), DataError> {
+pub fn rehearse(path: &Path, observations: &[String]) -> Result<(), DataError> {
     let checked = Checked::unrehearsed(path)?;
     confine(checked.length()).map_err(|source| DataError::Io {
         path: path.into(),
         doing: "bound the memory and time of reading the file",
         source,
     })?;
+    let reading = Reading {
+        observations: observations.to_vec(),
+        ..Reading::default()
+    };
+    let asked = Asked {
+        env: None,
+        reading: &reading,
+        parts: Parts::Everything,
+    };
     let source = checked.open()?;
     match source.layout {
-        Layout::D4rl => D4rl::open(&source, None, Parts::Everything)?.rehearse(),
+        Layout::D4rl => D4rl::open(&source, asked)?.rehearse(),
         Layout::Minari => {
-            let mut episodes = checked.episodes(&source, None, Parts::Everything)?;
+            let mut episodes = checked.episodes(&source, asked)?;
             (0..episodes.count()).try_for_each(|i| episodes.open(i)?.rehearse())
         }
     }
 }
 
 /// Has a child open the file at `path` if there can be one.
-pub(crate) fn before(path: &Path) -> Result<(), DataError> {
+pub(crate) fn before(path: &Path, observations: &[String]) -> Result<(), DataError> {
     let Some(start) = START.get() else {
         return Ok(());
     };
     let run = || {
-        let mut child = start(path)?;
+        let mut child = start(path, observations)?;
         child.stdin(Stdio::null()).stderr(Stdio::null()).output()
     };
     let output = run().map_err(|source| DataError::Io {

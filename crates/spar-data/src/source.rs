@@ -5,7 +5,12 @@ use std::{cell::Cell, fs::File, path::Path};
 
 use hdf5::{H5Type, plist::dataset_create::Layout as Storage, types::TypeDescriptor};
 
-use crate::{array::Array, dataset::Layout, error::DataError};
+use spar_core::printable;
+
+use crate::{
+    alias::Alias, array::Array, dataset::Layout, error::DataError, flags::FlagSource,
+    joined::Joined, plugins,
+};
 
 /// Deflate packs at most 1032:1; shape declarations beyond that (and a little,
 /// for small arrays) cannot be true and are refused before memory is taken.
@@ -30,6 +35,8 @@ pub(crate) struct Source<'a> {
     pub(crate) length: u64,
     /// Bytes of all arrays opened so far: many names may be links to one array.
     declared: Cell<u128>,
+    /// The name that the library opened the file by.
+    _alias: Alias,
 }
 
 /// A number an array can be read as; others become it as C converts them, too large
@@ -64,6 +71,7 @@ real!(f32, f64);
 
 impl<'a> Source<'a> {
     pub(crate) fn open(path: &'a Path, length: u64) -> Result<Self, DataError> {
+        plugins::refuse();
         hdf5::silence_errors(true);
         let bytes = File::open(path).map_err(|source| DataError::Io {
             path: path.into(),
@@ -72,9 +80,14 @@ impl<'a> Source<'a> {
         })?;
         // Unlocked: a finished file never changes under its name, and some file
         // systems cannot lock.
+        let alias = Alias::of(path).map_err(|source| DataError::Io {
+            path: path.into(),
+            doing: "give the file a name that the HDF5 library takes",
+            source,
+        })?;
         let file = hdf5::File::with_options()
             .with_fapl(|access| access.file_locking(false))
-            .open(path)
+            .open(alias.path())
             .map_err(|e| damaged(path, "file", &e))?;
         // D4RL's arrays lie at the root, Minari's in groups, one an episode.
         let minari = !file.link_exists("observations") && file.link_exists("episode_0");
@@ -85,6 +98,7 @@ impl<'a> Source<'a> {
             layout: if minari { Layout::Minari } else { Layout::D4rl },
             length,
             declared: Cell::new(0),
+            _alias: alias,
         })
     }
 
@@ -118,6 +132,89 @@ impl<'a> Source<'a> {
             return Err(elsewhere("stored in"));
         }
         Ok(Some(found))
+    }
+
+    /// The observations at `key`: the array there, or, where `names` are given, the arrays
+    /// of these names in the group there, else at the root, side by side.
+    pub(crate) fn joined(
+        &'a self,
+        key: &str,
+        names: &[String],
+        rows: Option<usize>,
+        width: Option<usize>,
+    ) -> Result<Joined<'a>, DataError> {
+        if names.is_empty() {
+            if self.is_group(key) {
+                return Err(self.apart(key));
+            }
+            return self.matrix(key, rows, width).map(Joined::from);
+        }
+        let mut parts: Vec<Array<'a>> = Vec::with_capacity(names.len());
+        for name in names {
+            let inner = format!("{key}/{name}");
+            // What is elsewhere is of now.
+            let outside = !key.starts_with("next_") && !self.exists(&inner);
+            let place = if outside && self.exists(name) {
+                name
+            } else {
+                &inner
+            };
+            let rows = rows.or(parts.first().map(Array::rows));
+            parts.push(self.part(place, rows)?);
+        }
+        let joined = Joined::of(parts);
+        match width {
+            Some(expected) if expected != joined.width() => Err(self.shape_error(
+                key,
+                format!("{expected} columns in all, like the observations"),
+                &[joined.rows(), joined.width()],
+            )),
+            _ => Ok(joined),
+        }
+    }
+
+    /// The array `[rows]` or `[rows, width]` at `key`, of numbers.
+    fn part(&'a self, key: &str, rows: Option<usize>) -> Result<Array<'a>, DataError> {
+        self.array(
+            key,
+            false,
+            |shape| {
+                let fits = |n: usize| n > 0 && rows.is_none_or(|rows| rows == n);
+                matches!(shape, &[n] if fits(n)) || matches!(shape, &[n, w] if fits(n) && w > 0)
+            },
+            || {
+                let n = rows.map_or("at least 1 row".into(), |n| n.to_string());
+                format!("[{n}] or [{n}, width]")
+            },
+        )
+    }
+
+    /// The bounds of `width` action components that the file declares as
+    /// `metadata/action_low` and `metadata/action_high`, one number each or one for all.
+    pub(crate) fn declared_bounds(&'a self, width: usize) -> Option<Vec<(f32, f32)>> {
+        let read = |key: &str| {
+            let fits = |shape: &[usize]| matches!(shape, [] | [1]) || shape == [width];
+            self.shape(key).ok()?.filter(|shape| fits(shape))?;
+            let array = self.array(key, false, fits, String::new).ok()?;
+            let mut values = array.unchecked::<f32>().ok()?;
+            if values.len() == 1 {
+                values.resize(width, values[0]);
+            }
+            Some(values)
+        };
+        let (low, high) = (read("metadata/action_low")?, read("metadata/action_high")?);
+        Some(low.into_iter().zip(high).collect())
+    }
+
+    /// The error of a group where an array was expected.
+    fn apart(&self, key: &str) -> DataError {
+        let group = self.file.group(key);
+        let names = group.and_then(|group| group.member_names());
+        DataError::Apart {
+            path: self.path.into(),
+            key: key.into(),
+            names: printable(&names.unwrap_or_default().join(",")).into_owned(),
+        }
     }
 
     /// Whether `key` leads to a group.
@@ -165,24 +262,9 @@ impl<'a> Source<'a> {
         // Whole chunks are unpacked, so their shape must be possible too.
         let chunk = set.chunk().unwrap_or_default();
         let declared = bytes(&shape).max(bytes(&chunk));
-        let within = |declared, stored: u64, limit| {
-            if declared <= limit {
-                return Ok(());
-            }
-            Err(DataError::TooLarge {
-                path: self.path.into(),
-                key: key.into(),
-                declared,
-                stored,
-                limit,
-            })
-        };
-        let limit = |stored: u64| u128::from(stored) * MAX_PACKING + SMALL;
         let stored = set.storage_size().min(self.length);
-        within(declared, stored, limit(stored))?;
         let all = self.declared.get().saturating_add(declared);
-        let whole = u128::from(self.length) * MAX_PACKING_OF_ALL + FREE;
-        within(all, self.length, whole.min(limit(self.length)))?;
+        fits_stored(self.path, key, declared, stored, all, self.length)?;
         self.declared.set(all);
         if !accepted(&shape) {
             return Err(self.shape_error(key, expected(), &shape));
@@ -294,6 +376,61 @@ impl<'a> Source<'a> {
             place: key.into(),
             reason,
         }
+    }
+}
+
+/// Refuses the array `key` whose shape takes `declared` bytes, of which the file has
+/// `stored`, or with which `all` arrays so far take more than a file of `length` bytes may.
+pub(crate) fn fits_stored(
+    path: &Path,
+    key: &str,
+    declared: u128,
+    stored: u64,
+    all: u128,
+    length: u64,
+) -> Result<(), DataError> {
+    let within = |declared, stored: u64, limit| {
+        if declared <= limit {
+            return Ok(());
+        }
+        Err(DataError::TooLarge {
+            path: path.into(),
+            key: key.into(),
+            declared,
+            stored,
+            limit,
+        })
+    };
+    let limit = |stored: u64| u128::from(stored) * MAX_PACKING + SMALL;
+    within(declared, stored, limit(stored))?;
+    let whole = u128::from(length) * MAX_PACKING_OF_ALL + FREE;
+    within(all, length, whole.min(limit(length)))
+}
+
+impl FlagSource for Source<'_> {
+    fn names(&self) -> Vec<String> {
+        self.file.member_names().unwrap_or_default()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.exists(name)
+    }
+
+    fn read_flags(&self, name: &str, rows: usize) -> Result<Vec<bool>, DataError> {
+        self.flags(name, rows)?.flags()
+    }
+
+    fn guess_flags(&self, name: &str, rows: usize, hints: &[&str]) -> Option<Vec<bool>> {
+        let set = self.find(name).ok()??;
+        let flags = matches!(
+            self.kind(name, &set, true).ok()?,
+            TypeDescriptor::Boolean | TypeDescriptor::Enum(_)
+        );
+        let lower = name.to_lowercase();
+        if !flags && !hints.iter().any(|hint| lower.contains(hint)) {
+            return None;
+        }
+        self.flags(name, rows).ok()?.flags().ok()
     }
 }
 

@@ -6,6 +6,7 @@ use spar_core::{EnvId, Origin};
 use crate::{
     dataset::{Dataset, EpisodeEnd},
     info::{Span, horizon_of, spans},
+    remarks::is_outside,
 };
 
 /// How near to a bound an action counts as at it. Squashed policies come near and
@@ -66,8 +67,10 @@ pub struct Coverage {
     pub max: f32,
     /// Share of the range between the smallest and the largest, 0 to 1.
     pub share_of_range: f64,
-    /// Share of the rows within `1e-3` of a bound or beyond it, 0 to 1.
+    /// Share of the rows within `1e-3` of a bound, 0 to 1.
     pub share_at_bounds: f64,
+    /// Share of the rows beyond a bound, 0 to 1: not what a policy can do.
+    pub share_outside: f64,
 }
 
 /// Distributions over `data`; with `env`, by its horizon.
@@ -116,24 +119,28 @@ impl Distribution {
 }
 
 fn coverage(data: &Dataset) -> Vec<Coverage> {
-    let mut at_bounds = vec![0usize; data.act_dim];
+    let mut counts = vec![[0usize; 2]; data.act_dim];
     for action in data.actions.chunks_exact(data.act_dim) {
-        for (count, x) in at_bounds.iter_mut().zip(action) {
-            *count += usize::from(x.abs() >= 1.0 - AT_BOUND);
+        for ([at_bounds, outside], &x) in counts.iter_mut().zip(action) {
+            let beyond = is_outside(x, (-1.0, 1.0));
+            *outside += usize::from(beyond);
+            *at_bounds += usize::from(!beyond && x.abs() >= 1.0 - AT_BOUND);
         }
     }
-    let of = |(span, count): (Span, usize)| {
+    let of = |(span, [at_bounds, outside]): (Span, [usize; 2])| {
+        let share = |count: usize| count as f64 / data.rows() as f64;
         let inside = |x: f32| f64::from(x.clamp(-1.0, 1.0));
         Coverage {
             min: span.min,
             max: span.max,
             share_of_range: (inside(span.max) - inside(span.min)) / 2.0,
-            share_at_bounds: count as f64 / data.rows() as f64,
+            share_at_bounds: share(at_bounds),
+            share_outside: share(outside),
         }
     };
     spans(&data.actions, data.act_dim)
         .into_iter()
-        .zip(at_bounds)
+        .zip(counts)
         .map(of)
         .collect()
 }

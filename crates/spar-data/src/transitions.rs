@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::{
     dataset::{Dataset, Layout},
     error::DataError,
+    reading::Next,
 };
 
 /// The transitions of a data file.
@@ -27,6 +28,11 @@ use crate::{
 /// at one, not zero, after a terminal row: an episode that follows a
 /// termination is cut one row early. That is reproduced, since scores on such
 /// files are compared with those of D4RL's loader.
+///
+/// A file that records successors is read as its [`Next`] says. By default they only
+/// change what D4RL's loader gets wrong: a row at one of [`Dataset::breaks`] is a
+/// transition to the recorded successor, and no steps are counted in files without
+/// timeouts.
 #[derive(Clone, Debug)]
 pub struct Transitions {
     data: Arc<Dataset>,
@@ -47,8 +53,12 @@ impl Transitions {
         };
         let count = u32::try_from(data.rows()).map_err(|_| none())?;
         let mut rows = match data.layout() {
-            Layout::D4rl => qlearning_rows(&data, count, horizon),
-            Layout::Minari => (0..count).collect(),
+            Layout::D4rl if data.next != Next::Recorded => qlearning_rows(&data, count, horizon),
+            Layout::D4rl if data.next_observations.is_none() => {
+                let id = data.identity.id.clone();
+                return Err(DataError::NoSuccessors { id });
+            }
+            Layout::D4rl | Layout::Minari => (0..count).collect(),
         };
         if rows.is_empty() {
             return Err(none());
@@ -109,8 +119,27 @@ impl Transitions {
     /// [`Self::terminal`].
     pub fn next_obs(&self, i: usize) -> &[f32] {
         let row = self.row(i);
-        let end = self.data.ends.as_ref().and_then(|ends| ends.after(row));
+        if let (Next::Recorded, Some(next)) = (self.data.next, &self.data.next_observations) {
+            let width = self.data.obs_dim;
+            return &next[row * width..][..width];
+        }
+        let end = self.data.end_after(row);
         end.unwrap_or_else(|| self.data.observation(row + 1))
+    }
+
+    /// Whether [`Self::next_action`] is the action after transition `i`: not where the
+    /// file's next row does not follow it.
+    pub fn next_action_follows(&self, i: usize) -> bool {
+        let data = &self.data;
+        let row = self.row(i);
+        match data.next {
+            Next::Checked => data.breaks.as_ref().is_none_or(|b| b.after(row).is_none()),
+            Next::Following => true,
+            Next::Recorded => {
+                let cut = data.timeouts.as_ref().is_some_and(|timeouts| timeouts[row]);
+                !cut && row + 1 < data.rows() && data.end_after(row).is_none()
+            }
+        }
     }
 
     /// Action of transition `i`.
@@ -136,15 +165,25 @@ impl Transitions {
     }
 }
 
-/// The rows that D4RL keeps, of `count` in all.
+/// The rows that D4RL keeps, of `count` in all, and those at breaks.
 fn qlearning_rows(data: &Dataset, count: u32, horizon: usize) -> Vec<u32> {
     let mut rows = Vec::with_capacity(data.rows());
+    let breaks = data.breaks.as_ref().map_or(&[][..], |breaks| &breaks.stops);
+    let mut breaks = breaks.iter().peekable();
     let mut step = 0;
-    for row in 0..count.saturating_sub(1) {
+    for row in 0..count {
         let i = row as usize;
+        if breaks.next_if(|&&stop| stop == i + 1).is_some() {
+            rows.push(row);
+            step = 0;
+            continue;
+        }
+        if row + 1 == count {
+            break;
+        }
         let cut = match &data.timeouts {
             Some(timeouts) => timeouts[i],
-            None => step + 1 == horizon,
+            None => data.breaks.is_none() && step + 1 == horizon,
         };
         if cut {
             step = 0;

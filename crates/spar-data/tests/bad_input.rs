@@ -72,7 +72,7 @@ fn a_missing_file_and_a_folder() {
     assert!(matches!(error, DataError::NotFound { .. }));
     let folder = tempfile::tempdir().unwrap();
     let error = line(Dataset::read(folder.path()).unwrap_err(), folder.path());
-    assert!(matches!(error, DataError::Io { .. }), "{error}");
+    assert!(matches!(error, DataError::NotAFile { .. }), "{error}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::{
 use proptest::prelude::*;
 use spar_core::{EnvId, Stream};
 use spar_data::{
-    Conversion, Converted, DataError, Dataset, DatasetIdentity, MetaValue, Origin, Row,
+    Conversion, Converted, DataError, Dataset, DatasetIdentity, MetaValue, Origin, Reading, Row,
     Transitions, Writer, info, local_metadata, minari_id, stats,
 };
 
@@ -27,11 +27,13 @@ fn to_minari(
     id: &str,
     env: Option<EnvId>,
 ) -> Result<Converted, DataError> {
-    Conversion::open(from, env)?.to_minari(folder, id)
+    Conversion::open(from, env, Reading::default())?.to_minari(folder, id)
 }
 
 fn to_d4rl(from: &Path, to: &Path) -> Result<DatasetIdentity, DataError> {
-    Ok(Conversion::open(from, None)?.to_d4rl(to)?.identity)
+    Ok(Conversion::open(from, None, Reading::default())?
+        .to_d4rl(to)?
+        .identity)
 }
 
 #[test]

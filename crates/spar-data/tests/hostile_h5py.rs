@@ -68,9 +68,9 @@ const EXPECTED: [(&str, &str); 34] = [
     ),
     ("checksum", "READ"),
     ("everything", "READ"),
-    ("lzf", "observations: damaged or unsupported"),
+    ("lzf", "`observations` is packed with lzf"),
     ("scale_offset", "READ"),
-    ("gzip_beyond_scale_offset", "`terminals` is packed by"),
+    ("gzip_beyond_scale_offset", "`terminals` is packed with"),
 ];
 
 const ROWS: usize = 64;

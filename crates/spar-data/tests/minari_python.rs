@@ -14,7 +14,7 @@ use std::{
 
 use serde_json::Value;
 use spar_core::EnvId;
-use spar_data::{Conversion, Dataset, Row, Writer};
+use spar_data::{Conversion, Dataset, Reading, Row, Writer};
 
 mod support;
 use support::{arrays_of, narrowed};
@@ -92,7 +92,7 @@ fn what_is_written_here_minari_loads() {
         ("bare-v0", None),
         ("name/space/bound-v12", Some(EnvId::PointMass)),
     ] {
-        let conversion = Conversion::open(&source, env).unwrap();
+        let conversion = Conversion::open(&source, env, Reading::default()).unwrap();
         conversion.to_minari(&root.join(id), id).unwrap();
         let Some(text) = script(root, &["--load", id]) else {
             return;

@@ -18,7 +18,7 @@ fn child() {
     let Some(file) = std::env::var_os(FILE) else {
         return;
     };
-    let code = match rehearse(Path::new(&file)) {
+    let code = match rehearse(Path::new(&file), &[]) {
         Ok(()) => 0,
         Err(error) => {
             // The harness has a line of its own before it.
@@ -30,7 +30,7 @@ fn child() {
 }
 
 /// By its name, a file is one that the process crashes on, or is opened.
-fn start(file: &Path) -> io::Result<Command> {
+fn start(file: &Path, _: &[String]) -> io::Result<Command> {
     let name = file.file_name().unwrap().to_str().unwrap();
     let mut command = match name {
         "crash.hdf5" => shell("kill -SEGV $$"),

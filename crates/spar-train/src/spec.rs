@@ -3,6 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use spar_baselines::{Entry, METHODS};
 use spar_core::{DatasetIdentity, Difference, EnvId, RunIdentity, Scope};
+use spar_data::Reading;
 
 use crate::{config::TrainConfig, control::Phase, error::TrainError};
 
@@ -145,6 +146,9 @@ pub struct RunSpec {
     pub env: EnvId,
     /// What it is trained on.
     pub dataset: DatasetIdentity,
+    /// How the data are read, where that is not as usual.
+    #[serde(default, skip_serializing_if = "Reading::is_usual")]
+    pub reading: Reading,
     /// Seed of the evaluation episodes.
     pub eval_seed: u64,
     /// Episodes of the final evaluation.

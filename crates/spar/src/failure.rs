@@ -1,11 +1,11 @@
 //! What a failure looks like: one line on stderr, and an exit code.
 
-use std::{io::Write, process::ExitCode};
+use std::process::ExitCode;
 
 use spar_core::{signals::Asked, suite::SuiteError};
 use spar_train::TrainError;
 
-use crate::output::Closed;
+use crate::output::{self, Closed};
 
 /// The command line asks for something there is not: exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -28,10 +28,10 @@ pub(crate) fn tell(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(ended) = error.downcast_ref::<Ended>() {
-        let _ = writeln!(std::io::stderr(), "{ended}");
+        output::say(&ended.to_string());
         return ExitCode::from(ended.asked.exit_code());
     }
-    eprintln!("error: {}", line(error));
+    output::say(&format!("error: {}", line(error)));
     let usage = error.is::<Usage>()
         || matches!(error.downcast_ref(), Some(SuiteError::Preset { .. }))
         || matches!(error.downcast_ref(), Some(TrainError::Method { .. }));
@@ -46,16 +46,16 @@ pub(crate) fn tell_unparsed(error: &clap::Error) -> ExitCode {
     match paragraphs.next() {
         Some(first) if first.starts_with("error: ") => {
             let words: Vec<&str> = first.split_whitespace().collect();
-            eprintln!("{}", words.join(" "));
+            output::say(&words.join(" "));
         }
         _ => error.exit(),
     }
     for paragraph in paragraphs {
         if let Some(tip) = paragraph.trim_start().strip_prefix("tip: ") {
-            eprintln!("hint: {}", flat(tip));
+            output::say(&format!("hint: {}", flat(tip)));
         }
     }
-    eprintln!("hint: --help says what there is");
+    output::say("hint: --help says what there is");
     ExitCode::from(2)
 }
 

@@ -60,9 +60,13 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<ExitCode> {
     spar_core::signals::survive_file_size_limit()?;
-    spar_data::rehearse_in(|file| {
+    spar_data::rehearse_in(|file, observations| {
         let mut command = Process::new(std::env::current_exe()?);
-        command.args(["data", "rehearse", "--"]).arg(file);
+        command.args(["data", "rehearse"]);
+        for name in observations {
+            command.arg(format!("--observations={name}"));
+        }
+        command.arg("--").arg(file);
         Ok(command)
     });
     let cli = match Cli::try_parse() {

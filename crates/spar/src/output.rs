@@ -1,10 +1,14 @@
-//! What goes to stdout: the data a command was asked for.
+//! What goes to stdout, the data a command was asked for, and the lines on stderr.
+//!
+//! Both may hold text of foreign files; none of it reaches the terminal as it is
+//! ([`printable`]).
 
 use std::io::{self, Write};
 
 use anyhow::{Context, Result};
 use comfy_table::{Table, presets};
 use serde::Serialize;
+use spar_core::{printable, printable_json, printable_lines};
 
 /// Whoever read stdout has closed it.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +18,7 @@ pub(crate) struct Closed;
 /// Writes `text` and a line end.
 pub(crate) fn text(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
-    match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
+    match writeln!(out, "{}", printable_lines(text.trim_end())).and_then(|()| out.flush()) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Err(Closed.into()),
         written => written.context("cannot write to standard output"),
     }
@@ -22,7 +26,18 @@ pub(crate) fn text(text: &str) -> Result<()> {
 
 /// Writes `value` as one line of JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<()> {
-    text(&serde_json::to_string(value).context("cannot write JSON")?)
+    let json = serde_json::to_string(value).context("cannot write JSON")?;
+    text(&printable_json(&json))
+}
+
+/// Writes `line` to stderr, for whoever reads it: one that is gone is no reason to stop.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", printable(line));
+}
+
+/// [`say`]s what a user should know.
+pub(crate) fn note(note: &str) {
+    say(&format!("note: {note}"));
 }
 
 /// A header and rows, as text.
@@ -30,7 +45,11 @@ pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(header.to_vec());
-    table.add_rows(rows);
+    let shown = |cells: Vec<String>| cells.into_iter().map(|cell| printable(&cell).into_owned());
+    table.add_rows(
+        rows.into_iter()
+            .map(|cells| shown(cells).collect::<Vec<_>>()),
+    );
     table.trim_fmt()
 }
 
@@ -39,7 +58,7 @@ pub(crate) fn facts(facts: &[(&str, String)]) -> Result<()> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     for (name, value) in facts {
-        table.add_row([*name, value.as_str()]);
+        table.add_row([printable(name), printable(value)]);
     }
     text(&table.trim_fmt())
 }

@@ -161,6 +161,10 @@ impl Learner for ReBrac {
         let off = (&next - self.replay.next_actions(&sample.index)?)?
             .sqr()?
             .sum(D::Minus1)?;
+        let off = match self.replay.next_actions_known(&sample.index)? {
+            None => off,
+            Some(known) => (off * known)?,
+        };
         let value = self.critics.target_min(&batch.next_obs, &next)?;
         let y = bellman(batch, c.discount, &(value - (off * c.critic_beta)?)?)?;
         let metrics = Metrics::default()

@@ -116,6 +116,21 @@ pub enum MirrorError {
     /// Nothing came for this long.
     #[error("nothing came for {:?}", .0)]
     Stalled(Duration),
+    /// So little came that the whole would take years.
+    #[error("only {came} bytes came in {took:.0?}, expected at least {least}")]
+    Drip {
+        /// Bytes that came.
+        came: u64,
+        /// How long that took.
+        took: Duration,
+        /// The least that would have done.
+        least: u64,
+    },
+    /// More came than any file has whose length nobody tells.
+    #[error(
+        "no length is known, and more than {0} bytes came; give the length as `bytes` in the --manifest"
+    )]
+    Endless(u64),
     /// The answer is not the file.
     #[error("HTTP status {0}, expected 200 or 206")]
     Status(u16),

@@ -3,7 +3,7 @@
 use std::{
     io::{self, Read},
     path::Path,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ureq::{
@@ -20,6 +20,12 @@ use crate::{manifest::Entry, precheck::recognise};
 
 /// Bytes read at a time.
 const PIECE: usize = 1 << 18;
+/// The most of a file whose length neither the manifest nor the server tells: four times
+/// D4RL's largest.
+pub(super) const UNKNOWN: u64 = 32 << 30;
+/// The least that has to come while a silent server would be given up, a second: a tenth of
+/// what a telephone line brought.
+const DRIP: u64 = 512;
 /// Bytes by which a web page or an archive is told from data.
 const HEAD: usize = 96;
 
@@ -45,9 +51,16 @@ pub(super) struct Request<'a> {
     pub(super) entry: &'a Entry,
     /// The first byte asked for; with 0 the part is made anew.
     pub(super) from: u64,
+    /// The most bytes that are taken of a file whose length is not known.
+    pub(super) limit: u64,
 }
 
 impl Request<'_> {
+    /// Bytes that have to come while a silent server would be given up.
+    fn least(&self) -> u64 {
+        (DRIP as f64 * self.stall.as_secs_f64()) as u64
+    }
+
     /// Appends to `part` until the file is whole. On an error it holds what came;
     /// what was there stays unless data came that replace it.
     pub(super) fn run(&self, part: &mut Part, watch: &dyn Watch) -> Result<(), Trouble> {
@@ -89,9 +102,24 @@ impl Request<'_> {
             fill(&mut body, &mut piece, 1)
         };
         watch.began(self.url, part.len(), whole);
+        // Every stretch of time has to bring something.
+        let mut stretch = (Instant::now(), part.len());
         loop {
             part.write(&piece[..read.count])?;
             watch.reached(part.len());
+            if whole.is_none() && part.len() > self.limit {
+                part.clear()?;
+                return Err(MirrorError::Endless(self.limit).into());
+            }
+            let (since, before) = stretch;
+            if since.elapsed() >= self.stall {
+                let (came, least) = (part.len() - before, self.least());
+                if came < least && read.end.is_none() {
+                    let took = since.elapsed();
+                    return Err(MirrorError::Drip { came, took, least }.into());
+                }
+                stretch = (Instant::now(), part.len());
+            }
             if whole.is_some_and(|whole| part.len() > whole) {
                 return Ok(()); // The check of the whole says by how much.
             }

@@ -25,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-use spar_core::sha256_file;
+use spar_core::{files::open_own, sha256_file};
 use ureq::Agent;
 
 use error::Trouble;
@@ -35,7 +35,7 @@ use pins::Pin;
 
 use crate::{
     manifest::{self, Entry},
-    precheck::precheck,
+    precheck::{Kind, precheck},
 };
 
 /// Attempts at one mirror that bring less than [`PROGRESS`] before it is given up.
@@ -111,6 +111,7 @@ pub struct Fetcher {
     stall: Duration,
     folder: PathBuf,
     elsewhere: Vec<PathBuf>,
+    limit: u64,
 }
 
 impl Fetcher {
@@ -123,7 +124,16 @@ impl Fetcher {
             stall,
             folder,
             elsewhere,
+            limit: http::UNKNOWN,
         }
+    }
+
+    /// Takes at most so many bytes of a file whose length neither the manifest nor the
+    /// server tells, instead of 32 GiB.
+    #[must_use]
+    pub fn limited(mut self, bytes: u64) -> Self {
+        self.limit = bytes;
+        self
     }
 
     /// Finds the file of `entry` or downloads it; returns when it is in place
@@ -261,7 +271,10 @@ impl Fetcher {
             },
             // Nothing else speaks for such a file than that it is one.
             (None, None) => match precheck(path) {
-                Ok(_) => return Ok(Ok(got)),
+                Ok((Kind::Hdf5, _)) => return Ok(Ok(got)),
+                Ok((Kind::Npz, _)) => {
+                    Flaw::Content("it is an archive, expected an HDF5 file".into())
+                }
                 Err(error) => Flaw::Content(error.to_string()),
             },
             _ => return Ok(Ok(got)),
@@ -355,6 +368,7 @@ impl Fetcher {
                 url,
                 entry,
                 from,
+                limit: self.limit,
             };
             let got = match entry.bytes {
                 Some(bytes) if proven && bytes == from => Ok(()),
@@ -384,7 +398,11 @@ impl Fetcher {
                     (anew, restarted) = (true, true);
                     watch.failed(url, &why, "starting anew");
                 }
-                MirrorError::Range { .. } | MirrorError::Flaw(_) | MirrorError::Encoding(_) => {
+                MirrorError::Range { .. }
+                | MirrorError::Flaw(_)
+                | MirrorError::Encoding(_)
+                | MirrorError::Drip { .. }
+                | MirrorError::Endless(_) => {
                     return Err(why.into());
                 }
                 MirrorError::Status(code) if !passing(code) => return Err(why.into()),
@@ -420,7 +438,7 @@ fn proof(entry: &Entry, sha256: &str) -> Proof {
 
 /// Locks the file at `path`, which is created; waits for another process.
 fn lock(path: &Path, watch: &dyn Watch) -> io::Result<File> {
-    let file = File::create(path)?;
+    let file = open_own(path)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {

@@ -1,13 +1,13 @@
 //! The `.part` beside a file that is being downloaded.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
+    fs::{self, File},
+    io::{self, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
-use spar_core::write_atomic;
+use spar_core::{files::open_own, write_atomic};
 
 use super::error::FetchError;
 
@@ -33,9 +33,8 @@ impl Part {
     /// The part of `target`, empty if there was none.
     pub(super) fn open(target: &Path) -> Result<Self, FetchError> {
         let path = with_suffix(target, ".part");
-        let mut options = OpenOptions::new();
-        let opened = options.append(true).create(true).open(&path);
-        let opened = opened.and_then(|file| Ok((file.metadata()?.len(), file)));
+        let opened = open_own(&path);
+        let opened = opened.and_then(|mut file| Ok((file.seek(SeekFrom::End(0))?, file)));
         let (len, file) = opened.map_err(|e| io_error(&path, "write to it", e))?;
         let source = fs::read_to_string(source_path(&path)).ok();
         let source = source.and_then(|text| toml::from_str(&text).ok());
@@ -91,6 +90,7 @@ impl Part {
     pub(super) fn clear(&mut self) -> Result<(), FetchError> {
         self.file
             .set_len(0)
+            .and_then(|()| self.file.rewind())
             .map_err(|e| io_error(&self.path, "shorten it", e))?;
         self.len = 0;
         self.source = None;

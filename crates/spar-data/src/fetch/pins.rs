@@ -3,13 +3,12 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
-use spar_core::{suite::parse_error, write_atomic};
+use spar_core::{files::open_own, suite::parse_error, write_atomic};
 
 use super::{error::FetchError, part::io_error};
 
@@ -41,7 +40,7 @@ pub(super) fn add(folder: &Path, name: &str, pin: Pin) -> Result<(), FetchError>
     let path = path(folder);
     // Another process may pin another file of the folder at this moment.
     let lock = folder.join(".spar-pins.lock");
-    let held = File::create(&lock).and_then(|file| {
+    let held = open_own(&lock).and_then(|file| {
         file.lock()?;
         Ok(file)
     });

@@ -7,11 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hdf5::types::{VarLenAscii, VarLenUnicode};
+use hdf5::types::{TypeDescriptor, VarLenAscii, VarLenUnicode};
 use serde_json::{Map, Value};
 
 use super::{METADATA, id_of_folder, minari_root};
-use crate::{error::DataError, precheck::heaps_end};
+use crate::{error::DataError, named_env::Named, precheck::heaps_end};
 
 /// Longest description that is read. Real ones have kilobytes.
 const MAX_BYTES: u64 = 4 << 20;
@@ -82,7 +82,11 @@ impl Description {
     }
 
     /// The description in the attributes of `file`: empty where it has none.
-    pub(crate) fn of_attributes(path: &Path, file: &hdf5::File) -> Self {
+    ///
+    /// # Errors
+    /// [`DataError::Description`] for one that the library cannot read within the bounds of
+    /// its process.
+    pub(crate) fn of_attributes(path: &Path, file: &hdf5::File) -> Result<Self, DataError> {
         let heaps_end = heaps_end(path).unwrap_or(false);
         let text = |name: &str| -> hdf5::Result<Value> {
             let attribute = file.attr(name)?;
@@ -90,7 +94,7 @@ impl Description {
                 return Ok(number.into());
             }
             if !heaps_end {
-                return Err("its strings cannot be read".into());
+                return Ok(Value::Null);
             }
             let unicode = attribute.read_scalar::<VarLenUnicode>();
             let text = unicode.map(|text| text.as_str().to_owned()).or_else(|_| {
@@ -99,13 +103,53 @@ impl Description {
             })?;
             Ok(text.into())
         };
-        let found = ATTRIBUTES
-            .iter()
-            .filter_map(|&name| Some((name.to_owned(), text(name).ok()?)));
-        Self {
-            path: path.into(),
-            fields: found.collect(),
+        let mut fields = Map::new();
+        for name in ATTRIBUTES {
+            match text(name) {
+                Ok(Value::Null) => {}
+                Ok(value) => drop(fields.insert(name.to_owned(), value)),
+                // Of other types they are no description; a text that cannot be read may
+                // claim to be longer than memory.
+                Err(error) if is_text(file, name) => {
+                    return Err(DataError::Description {
+                        path: path.into(),
+                        why: format!("attribute `{name}`: {error}"),
+                    });
+                }
+                Err(_) => {}
+            }
         }
+        let path = path.into();
+        Ok(Self { path, fields })
+    }
+
+    /// What says which environment the data are of.
+    pub(crate) fn named(&self) -> Vec<Named> {
+        let texts = self.fields.iter();
+        texts
+            .filter_map(|(key, value)| Named::of(key, value.as_str()?))
+            .collect()
+    }
+
+    /// The bounds of the `width` components of the Box that `field` declares, if it
+    /// declares some; infinite where there are none.
+    pub(crate) fn bounds(&self, field: &str, width: usize) -> Option<Vec<(f32, f32)>> {
+        let space: Value = serde_json::from_str(&strict(self.text(field)?)).ok()?;
+        let side = |name: &str, unbounded: f32| {
+            let one = |value: &Value| value.as_f64().map_or(unbounded, |x| x as f32);
+            let values: Vec<f32> = match &space[name] {
+                Value::Array(values) => values.iter().map(one).collect(),
+                // Some versions write one number for all.
+                value @ Value::Number(_) => vec![one(value); width],
+                _ => return None,
+            };
+            (values.len() == width).then_some(values)
+        };
+        let (low, high) = (
+            side("low", f32::NEG_INFINITY)?,
+            side("high", f32::INFINITY)?,
+        );
+        Some(low.into_iter().zip(high).collect())
     }
 
     fn text(&self, field: &str) -> Option<&str> {
@@ -213,19 +257,34 @@ impl Description {
     }
 }
 
+/// Whether `file` has an attribute of this name that is one text of variable length.
+fn is_text(file: &hdf5::File, name: &str) -> bool {
+    let kind = file.attr(name).and_then(|attribute| {
+        let one = attribute.size() == 1;
+        Ok((one, attribute.dtype()?.to_descriptor()?))
+    });
+    matches!(
+        kind,
+        Ok((
+            true,
+            TypeDescriptor::VarLenAscii | TypeDescriptor::VarLenUnicode
+        ))
+    )
+}
+
 /// How a user gets rows of numbers out of another space.
 pub(super) fn mend(what: &str) -> &'static str {
     match what {
         "actions" => "choose a data set of continuous actions",
         _ => {
             "flatten the observations in Python (gymnasium's FlattenObservation) and write the data \
-             set again, or choose another"
+             set again, name the arrays to join with --observations, or choose another"
         }
     }
 }
 
-/// Python writes unbounded spaces with numbers that JSON does not have. No bound
-/// is looked at here, so that they may as well be null.
+/// Python writes unbounded spaces with numbers that JSON does not have: they become null,
+/// which is no bound.
 fn strict(text: &str) -> String {
     text.replace("-Infinity", "null")
         .replace("Infinity", "null")

@@ -1,14 +1,18 @@
 //! Episodes one after the other, and all of them as one validated [`Dataset`].
 
-use spar_core::{DatasetIdentity, EnvId, Origin};
+use spar_core::{DatasetIdentity, Origin};
 
 use super::description::{Description, mend};
 use crate::{
     array::Array,
     dataset::{Dataset, Ends},
     error::DataError,
+    joined::Joined,
+    named_env,
     precheck::Scanned,
-    read::{Parts, check_env},
+    read::check_env,
+    reading::{Asked, Parts},
+    remarks,
     source::{Source, damaged},
 };
 
@@ -16,7 +20,7 @@ use crate::{
 pub(crate) struct Episodes<'a> {
     source: &'a Source<'a>,
     about: Description,
-    env: Option<EnvId>,
+    asked: Asked<'a>,
     count: usize,
     /// Of observations and actions, as the description or the first episode says.
     widths: [Option<usize>; 2],
@@ -38,7 +42,7 @@ struct State {
 /// The arrays of one episode, which fit each other.
 pub(crate) struct EpisodeArrays<'a> {
     steps: usize,
-    observations: Array<'a>,
+    observations: Joined<'a>,
     actions: Array<'a>,
     rewards: Array<'a>,
     terminations: Array<'a>,
@@ -71,15 +75,20 @@ impl<'a> Episodes<'a> {
     pub(crate) fn new(
         source: &'a Source<'a>,
         described: Option<Description>,
-        env: Option<EnvId>,
-        parts: Parts,
+        asked: Asked<'a>,
     ) -> Result<Self, DataError> {
         let path = source.path;
-        let about = described.unwrap_or_else(|| Description::of_attributes(path, &source.file));
-        let widths = [
-            about.width("observation_space", "observations")?,
-            about.width("action_space", "actions")?,
-        ];
+        let about = match described {
+            Some(about) => about,
+            None => Description::of_attributes(path, &source.file)?,
+        };
+        let joined = !asked.reading.observations.is_empty();
+        let obs = match joined {
+            // The space is of what is joined.
+            true => None,
+            false => about.width("observation_space", "observations")?,
+        };
+        let widths = [obs, about.width("action_space", "actions")?];
         let groups = source
             .file
             .member_names()
@@ -90,14 +99,15 @@ impl<'a> Episodes<'a> {
             .count();
         let count = about.count("total_episodes")?.unwrap_or(groups);
         about.agrees("total_episodes", groups)?;
-        for what in ["observations", "actions"] {
+        let whole = ["observations", "actions"].into_iter();
+        for what in whole.skip(usize::from(joined)) {
             refuse_spaces(source, &format!("episode_0/{what}"), what)?;
         }
         let state = |name| {
             let there = |episode| source.exists(&format!("episode_{episode}/{name}"));
             State {
                 name,
-                recorded: parts == Parts::Everything && (0..count).all(there),
+                recorded: asked.parts == Parts::Everything && (0..count).all(there),
                 width: None,
             }
         };
@@ -105,7 +115,7 @@ impl<'a> Episodes<'a> {
         Ok(Self {
             source,
             about,
-            env,
+            asked,
             count,
             widths,
             qpos,
@@ -130,6 +140,14 @@ impl<'a> Episodes<'a> {
         [obs, act, self.qpos.width, self.qvel.width].map(|width| width.unwrap_or(0))
     }
 
+    /// What a user should know of what they say of themselves.
+    ///
+    /// # Errors
+    /// [`DataError::OtherEnv`].
+    pub(crate) fn notes(&self) -> Result<Vec<String>, DataError> {
+        named_env::check(self.source.path, &self.asked, &self.about.named())
+    }
+
     /// Which data these are, whose bytes have the hash `sha256`; their rows have not
     /// been counted.
     pub(crate) fn identity(&self, sha256: String) -> DatasetIdentity {
@@ -148,9 +166,15 @@ impl<'a> Episodes<'a> {
         let [obs, act] = &mut self.widths;
         let actions = source.matrix(&key("actions"), None, *act)?;
         let steps = actions.rows();
-        let observations = source.matrix(&key("observations"), Some(steps + 1), *obs)?;
+        let names = &self.asked.reading.observations;
+        let observations = source.joined(&key("observations"), names, Some(steps + 1), *obs)?;
         (*obs, *act) = (Some(observations.width()), Some(actions.width()));
-        check_env(source.path, self.env, observations.width(), actions.width())?;
+        check_env(
+            source.path,
+            self.asked.env,
+            observations.width(),
+            actions.width(),
+        )?;
         Ok(EpisodeArrays {
             steps,
             observations,
@@ -209,7 +233,6 @@ impl EpisodeArrays<'_> {
     /// Has the library do all that it is going to do for [`Self::read`].
     pub(crate) fn rehearse(&self) -> Result<(), DataError> {
         let always = [
-            &self.observations,
             &self.actions,
             &self.rewards,
             &self.terminations,
@@ -219,6 +242,7 @@ impl EpisodeArrays<'_> {
         let mut all = always
             .into_iter()
             .chain(optional.filter_map(Option::as_ref));
+        self.observations.rehearse()?;
         all.try_for_each(Array::rehearse)
     }
 }
@@ -227,9 +251,10 @@ impl EpisodeArrays<'_> {
 pub(crate) fn read(
     mut episodes: Episodes<'_>,
     scanned: impl FnOnce() -> Result<Scanned, DataError>,
-    parts: Parts,
 ) -> Result<Dataset, DataError> {
-    let state = || (parts == Parts::Everything).then(Vec::new);
+    let asked = episodes.asked;
+    let notes = episodes.notes()?;
+    let state = || (asked.parts == Parts::Everything).then(Vec::new);
     let mut data = Dataset {
         obs_dim: 0,
         act_dim: 0,
@@ -239,17 +264,23 @@ pub(crate) fn read(
         terminals: Vec::new(),
         timeouts: None,
         next_observations: None,
+        next: asked.reading.next,
+        breaks: None,
         ends: None,
         qpos: state(),
         qvel: state(),
+        action_bounds: None,
         metadata: episodes.about().shown(),
         identity: episodes.identity(String::new()),
-        notes: Vec::new(),
+        notes,
     };
+    let mut integers = false;
     let (mut truncations, mut stops, mut last) = (Vec::new(), Vec::new(), Vec::new());
     let declared = episodes.about().count("total_steps")?.unwrap_or(0);
     for i in 0..episodes.count() {
-        let episode = episodes.open(i)?.read()?;
+        let arrays = episodes.open(i)?;
+        integers |= arrays.actions.holds_integers();
+        let episode = arrays.read()?;
         if i == 0 {
             [data.obs_dim, data.act_dim, ..] = episodes.widths();
             reserve(&mut data, declared);
@@ -283,6 +314,9 @@ pub(crate) fn read(
         stops,
         observations: last,
     });
+    data.action_bounds = episodes.about().bounds("action_space", data.act_dim);
+    let named = named_env::one(&episodes.about().named());
+    remarks::add(&mut data, asked.env.or(named), integers)?;
     Ok(data)
 }
 

@@ -81,6 +81,7 @@ impl MinariWriter {
             Ok((scratch, lock))
         };
         let (scratch, lock) = build().map_err(|e| write_error(folder, &e))?;
+        crate::plugins::refuse();
         hdf5::silence_errors(true);
         // Unlocked: nobody else knows the file yet, and a lock would outlive it in
         // any process started meanwhile.

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use spar_core::{EnvId, RunRecord, Stream};
-use spar_data::{Dataset, Row, Transitions, Writer};
+use spar_data::{Dataset, Reading, Row, Transitions, Writer};
 use spar_train::{Control, DeviceKind, Method, RunSpec, TrainConfig, TrainError};
 
 /// Episodes of a noisy behaviour that pushes towards the origin, with rewards
@@ -97,6 +97,7 @@ pub(crate) fn spec(method: Method, data: &Transitions) -> RunSpec {
         seed: 3,
         env: EnvId::PointMass,
         dataset: data.dataset().identity.clone(),
+        reading: Reading::default(),
         eval_seed: 42,
         final_episodes: 2,
         device: DeviceKind::Cpu,

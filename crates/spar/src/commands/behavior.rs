@@ -8,9 +8,9 @@ use spar_collect::{
     sac::SacConfig,
     select::select,
 };
-use spar_core::EnvId;
+use spar_core::{EnvId, printable_json};
 
-use crate::output::optional;
+use crate::output::{self, optional};
 
 /// What to do with behaviour policies.
 #[derive(clap::Subcommand)]
@@ -115,8 +115,7 @@ pub(crate) fn run(command: &Command) -> Result<()> {
         Command::Train(args) => train(args),
         Command::Select(args) => {
             let card = select(&args.training, &args.out, args.threads)?;
-            println!("{}", serde_json::to_string_pretty(&card)?);
-            Ok(())
+            output::text(&printable_json(&serde_json::to_string_pretty(&card)?))
         }
     }
 }

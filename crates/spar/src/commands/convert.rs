@@ -8,6 +8,7 @@ use serde::Serialize;
 use spar_core::{DatasetIdentity, EnvId};
 use spar_data::{Conversion, Converted, Layout, minari_id};
 
+use super::ReadingArgs;
 use crate::{failure::Usage, output};
 
 /// What to convert, and into what.
@@ -26,6 +27,8 @@ pub(crate) struct Args {
     /// horizon cuts a file without timeouts
     #[arg(long)]
     env: Option<EnvId>,
+    #[command(flatten)]
+    reading: ReadingArgs,
     /// Id of the Minari data set [default: DST below Minari's folder, or its name]
     #[arg(long)]
     id: Option<String>,
@@ -54,7 +57,7 @@ struct Written {
 
 /// Converts, and prints what the data are now.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let source = Conversion::open(&args.source, args.env)?;
+    let source = Conversion::open(&args.source, args.env, args.reading.reading())?;
     let to = args.to.unwrap_or(match source.layout() {
         Layout::D4rl => To::Minari,
         Layout::Minari => To::D4rl,
@@ -81,19 +84,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         notes,
     } = made;
     for note in notes {
-        eprintln!("note: {note}");
+        output::note(&note);
     }
     if left_out > 0 {
-        eprintln!(
-            "note: left out the last step of {left_out} cut episodes: the file does not record \
+        output::note(&format!(
+            "left out the last step of {left_out} cut episodes: the file does not record \
              what was observed after it"
-        );
+        ));
     }
     if repeated > 0 {
-        eprintln!(
-            "note: {repeated} terminated episodes end with their last observation repeated: the \
+        output::note(&format!(
+            "{repeated} terminated episodes end with their last observation repeated: the \
              file does not record the one after"
-        );
+        ));
     }
     if args.json {
         return output::json(&Written {

@@ -8,9 +8,9 @@ use std::{
 use anyhow::{Result, bail};
 use spar_collect::verify::{Tolerance, verify};
 use spar_core::EnvId;
-use spar_data::{Dataset, Info, info};
+use spar_data::{Info, info};
 
-use super::{convert, data_of, fetch, head, plot, prepare, stats, tell_notes};
+use super::{ReadingArgs, convert, data_of, fetch, head, plot, prepare, stats, tell_notes};
 use crate::output::{self, optional};
 
 /// What to do with data.
@@ -39,6 +39,9 @@ pub(crate) enum Command {
     /// Open a file as the first of two processes
     #[command(hide = true)]
     Rehearse {
+        /// Arrays joined to observations
+        #[arg(long)]
+        observations: Vec<String>,
         /// The file
         file: PathBuf,
     },
@@ -52,6 +55,8 @@ pub(crate) struct InfoArgs {
     /// Environment, for its horizon and reference scores
     #[arg(long)]
     env: Option<EnvId>,
+    #[command(flatten)]
+    reading: ReadingArgs,
     /// Print one line of JSON
     #[arg(long)]
     json: bool,
@@ -65,6 +70,8 @@ pub(crate) struct VerifyArgs {
     /// Environment it was recorded in
     #[arg(long)]
     env: EnvId,
+    #[command(flatten)]
+    reading: ReadingArgs,
     /// Print one line of JSON
     #[arg(long)]
     json: bool,
@@ -94,14 +101,14 @@ pub(crate) fn run(command: &Command) -> Result<()> {
         Command::Plot(args) => plot::run(args),
         Command::Prepare(args) => prepare::prepare(args),
         Command::Generate(args) => prepare::generate(args),
-        Command::Rehearse { file } => rehearse(file),
+        Command::Rehearse { observations, file } => rehearse(file, observations),
     }
 }
 
 /// What the process does that reads a file before the one that was asked to: see
 /// [`spar_data::rehearse_in`].
-fn rehearse(file: &Path) -> Result<()> {
-    if let Err(error) = spar_data::rehearse(file) {
+fn rehearse(file: &Path, observations: &[String]) -> Result<()> {
+    if let Err(error) = spar_data::rehearse(file, observations) {
         println!("{error}");
         return Err(error.into());
     }
@@ -109,7 +116,7 @@ fn rehearse(file: &Path) -> Result<()> {
 }
 
 fn show(args: &InfoArgs) -> Result<()> {
-    let data = data_of(&args.file, args.env)?;
+    let data = data_of(&args.file, args.env, &args.reading)?;
     let info = info(&Arc::new(data), args.env)?;
     if args.json {
         return output::json(&info);
@@ -156,7 +163,7 @@ fn check(args: &VerifyArgs) -> Result<()> {
         reward: args.reward_tolerance,
         terminals: args.terminal_tolerance,
     };
-    let data = Dataset::read_for(&args.file, args.env)?;
+    let data = data_of(&args.file, Some(args.env), &args.reading)?;
     tell_notes(&data);
     let found = verify(&data, args.env, args.sample, tolerance)?;
     if args.json {

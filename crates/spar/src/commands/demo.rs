@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for (name, svg) in drawn {
         let path = args.out.join(name);
         write_atomic(&path, svg.as_bytes())?;
-        eprintln!("drawn: {}", path.display());
+        output::say(&format!("drawn: {}", path.display()));
     }
     output::text(&demo.table())
 }

@@ -16,7 +16,7 @@ use anyhow::{Result, anyhow};
 use comfy_table::{Table, presets};
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
-use spar_core::{Suite, TaskId};
+use spar_core::{Suite, TaskId, printable};
 use spar_data::{
     fetch::{FetchError, Fetched, Fetcher, MirrorError, Proof, State, Watch},
     manifest::{self, Entry},
@@ -47,6 +47,10 @@ pub(crate) struct FetchArgs {
     /// Seconds without a byte after which a connection is given up
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     stall_timeout: Duration,
+    /// Bytes after which a file is given up whose length neither the manifest nor the
+    /// server tells [default: 32 GiB]
+    #[arg(long, value_name = "BYTES")]
+    limit: Option<u64>,
     /// Fetch nothing; say what the manifest has and what of it is here, proven
     #[arg(long)]
     list: bool,
@@ -96,6 +100,10 @@ pub(crate) fn run(args: &FetchArgs) -> Result<()> {
     let entries = chosen(args, known)?;
     let (folder, elsewhere) = folders(args.dir.as_deref())?;
     let fetcher = Fetcher::new(folder, elsewhere, args.stall_timeout);
+    let fetcher = match args.limit {
+        Some(bytes) => fetcher.limited(bytes),
+        None => fetcher,
+    };
     if args.list {
         return list(&entries, &fetcher, args.json);
     }
@@ -115,7 +123,7 @@ pub(crate) fn run(args: &FetchArgs) -> Result<()> {
     tell(&fetched, args.json)?;
     let last = failures.pop();
     for failure in failures {
-        eprintln!("error: {failure}");
+        output::say(&format!("error: {failure}"));
     }
     last.map_or(Ok(()), Err)
 }
@@ -200,24 +208,24 @@ fn all(
 fn warn(entry: &Entry, file: &Fetched, fetcher: &Fetcher) {
     match file.proof {
         Proof::Official => {}
-        Proof::Listed => eprintln!(
+        Proof::Listed => output::say(&format!(
             "warning: {}: its sha256 is that of the --manifest, not the official file's; \
              results will call it a user's file",
             entry.id
-        ),
-        Proof::Pinned if file.first_use => eprintln!(
+        )),
+        Proof::Pinned if file.first_use => output::say(&format!(
             "warning: {}: no sha256 of it is known; trusted on first use and pinned as {} in {}; \
              not proven official, results will call it a user's file",
             entry.id,
             file.sha256,
             fetcher.pins().display()
-        ),
-        Proof::Pinned => eprintln!(
+        )),
+        Proof::Pinned => output::say(&format!(
             "warning: {}: its sha256 is the one pinned in {}; not proven official, results will \
              call it a user's file",
             entry.id,
             fetcher.pins().display()
-        ),
+        )),
     }
 }
 
@@ -315,7 +323,7 @@ impl Screen {
         let bar = self.bars.as_ref().map(|bars| {
             let bar = bars.add(ProgressBar::no_length());
             bar.set_style(style("{prefix} {wide_msg}"));
-            bar.set_prefix(format!("{id:width$}", width = self.width));
+            bar.set_prefix(format!("{:width$}", printable(id), width = self.width));
             bar
         });
         Line {
@@ -348,8 +356,8 @@ impl Line<'_> {
     fn say(&self, text: &str) {
         match &self.screen.bars {
             // A terminal that is gone is no reason to stop.
-            Some(bars) => drop(bars.println(text)),
-            None => eprintln!("{text}"),
+            Some(bars) => drop(bars.println(printable(text))),
+            None => output::say(text),
         }
     }
 

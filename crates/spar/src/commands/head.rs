@@ -7,7 +7,7 @@ use serde::Serialize;
 use spar_core::EnvId;
 use spar_data::horizon_of;
 
-use super::{data_of, tell_notes};
+use super::{ReadingArgs, data_of, tell_notes};
 use crate::output;
 
 /// What to look at, and how far.
@@ -21,6 +21,8 @@ pub(crate) struct Args {
     /// Environment, for its horizon
     #[arg(long)]
     env: Option<EnvId>,
+    #[command(flatten)]
+    reading: ReadingArgs,
     /// Print one JSON object a row
     #[arg(long)]
     json: bool,
@@ -42,7 +44,7 @@ struct Row<'a> {
 
 /// Prints the first rows.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let data = data_of(&args.file, args.env)?;
+    let data = data_of(&args.file, args.env, &args.reading)?;
     tell_notes(&data);
     let mut rows = Vec::new();
     'all: for (episode, part) in data.episodes(horizon_of(args.env)).enumerate() {

@@ -19,8 +19,10 @@ pub(crate) mod train;
 use std::{path::Path, sync::Arc};
 
 use spar_core::EnvId;
-use spar_data::{DataError, Dataset};
+use spar_data::{DataError, Dataset, Next, Reading};
 use spar_kernels::cuda::{CudaDevice, CudaError, Kernels};
+
+use crate::output;
 
 /// Parses a count from one to `most`, whose range is in the message otherwise.
 fn counts(most: u32) -> clap::builder::RangedI64ValueParser<u32> {
@@ -33,24 +35,61 @@ fn cuda() -> anyhow::Result<Kernels<CudaDevice>> {
     CudaDevice::new(0).map(Kernels::new).map_err(unusable)
 }
 
-/// Reads every part of a file, as `env`'s if one is named.
-fn data_of(path: &Path, env: Option<EnvId>) -> Result<Dataset, DataError> {
-    match env {
-        Some(env) => Dataset::read_for(path, env),
-        None => Dataset::read(path),
+/// Where the options of [`ReadingArgs`] stand in a command's help.
+const HEADING: &str = "How the data are read";
+
+/// How a data file is read where it leaves that open.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ReadingArgs {
+    /// What follows a row that records its successor: that one for every row, or the next
+    /// row, whatever is recorded [default: the next row, and the recorded successor where
+    /// they differ]
+    #[arg(long, value_name = "WHICH", help_heading = HEADING)]
+    next: Option<NextArg>,
+    /// Arrays whose columns are joined to observations, of the group `observations` or of
+    /// the file, as in `position,velocity`
+    #[arg(long, value_name = "KEYS", value_delimiter = ',', help_heading = HEADING)]
+    observations: Vec<String>,
+    /// Read data that name another environment as those of --env all the same
+    #[arg(long, help_heading = HEADING)]
+    other_env: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum NextArg {
+    Recorded,
+    Following,
+}
+
+impl ReadingArgs {
+    pub(crate) fn reading(&self) -> Reading {
+        Reading {
+            next: match self.next {
+                None => Next::Checked,
+                Some(NextArg::Recorded) => Next::Recorded,
+                Some(NextArg::Following) => Next::Following,
+            },
+            observations: self.observations.clone(),
+            other_env: self.other_env,
+        }
     }
+}
+
+/// Reads every part of a file, as `env`'s if one is named.
+fn data_of(path: &Path, env: Option<EnvId>, how: &ReadingArgs) -> Result<Dataset, DataError> {
+    Dataset::read_as(path, env, &how.reading())
 }
 
 /// Tells the user on stderr what a file's reader noticed.
 fn tell_notes(data: &Dataset) {
     for note in &data.notes {
-        eprintln!("note: {note}");
+        output::note(note);
     }
 }
 
 /// Reads what training needs of a data file, with notes on stderr.
-fn training_data(path: &Path, env: EnvId) -> Result<Arc<Dataset>, DataError> {
-    let data = Dataset::read_training(path, env)?;
+fn training_data(path: &Path, env: EnvId, reading: &Reading) -> Result<Arc<Dataset>, DataError> {
+    let data = Dataset::read_training_as(path, Some(env), reading)?;
     tell_notes(&data);
     Ok(Arc::new(data))
 }

@@ -7,7 +7,7 @@ use spar_core::{EnvId, write_atomic};
 use spar_data::horizon_of;
 use spar_report::Histogram;
 
-use super::{data_of, tell_notes};
+use super::{ReadingArgs, data_of, tell_notes};
 
 /// What to draw, and where.
 #[derive(clap::Args)]
@@ -20,11 +20,13 @@ pub(crate) struct Args {
     /// Environment, for its horizon
     #[arg(long)]
     env: Option<EnvId>,
+    #[command(flatten)]
+    reading: ReadingArgs,
 }
 
 /// Draws a histogram of the complete episodes' returns.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let data = data_of(&args.file, args.env)?;
+    let data = data_of(&args.file, args.env, &args.reading)?;
     tell_notes(&data);
     let returns = data.returns(horizon_of(args.env));
     if returns.is_empty() {

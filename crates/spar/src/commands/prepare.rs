@@ -14,7 +14,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use spar_collect::{card::Card, recipe};
 use spar_core::{DatasetIdentity, Origin, TaskId, files::in_file, memory, sha256_file};
-use spar_data::{Dataset, META_ORIGIN, MetaValue, manifest};
+use spar_data::{Dataset, META_ORIGIN, MetaValue, Reading, manifest};
 
 use super::training_data;
 use crate::{data_card::DataCard, output};
@@ -108,7 +108,7 @@ pub(crate) fn prepare(args: &PrepareArgs) -> Result<()> {
             Ok(found) => Some(found),
             Err(Absent::Nowhere(_)) => None,
             Err(why) => {
-                eprintln!("note: {why}; local data are used instead");
+                output::note(&format!("{why}; local data are used instead"));
                 None
             }
         },
@@ -205,7 +205,9 @@ fn official(task: TaskId) -> Result<(PathBuf, DatasetIdentity), Absent> {
             folders.join(", "),
         )));
     };
-    let identity = training_data(&path, task.env)?.identity.clone();
+    let identity = training_data(&path, task.env, &Reading::default())?
+        .identity
+        .clone();
     if file.sha256.as_ref() != Some(&identity.sha256) {
         return Err(Absent::Unproven {
             path,
@@ -279,13 +281,21 @@ impl Recipe<'_> {
             }));
         }
         let again = |why: &dyn Display| {
-            eprintln!("note: {}: {why}; generating it again", path.display());
+            output::note(&format!("{}: {why}; generating it again", path.display()));
             Ok(None)
         };
         let data = match Dataset::read_training(path, self.task.env) {
             Ok(data) => data,
             Err(error) => return again(&error),
         };
+        let local = data.metadata.get(META_ORIGIN).map(String::as_str) == Some("local");
+        if local && data.identity.origin == Origin::User {
+            bail!(
+                "{}: {}; move it elsewhere, or remove it to have it generated again",
+                path.display(),
+                data.notes.join("; ")
+            );
+        }
         if data.identity.origin != Origin::Local {
             bail!(
                 "{}: metadata `{META_ORIGIN}` is not `local`, so the file was not generated here; \

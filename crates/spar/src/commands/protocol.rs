@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use spar_collect::recipe;
 use spar_core::{DatasetIdentity, Origin, Suite, TaskId};
-use spar_data::manifest;
+use spar_data::{Reading, manifest};
 use spar_eval::stats::Bootstrap;
 use spar_train::{DeviceKind, Method, TrainConfig};
 
@@ -86,7 +86,8 @@ fn settings_of_runs(args: &Args, file: &Path, preset: &str) -> Result<String> {
                 sha256: String::new(),
                 rows: 0,
             };
-            let spec = plan.spec_of(nothing, method, 0, args.device);
+            let reading = Reading::default();
+            let spec = plan.spec_of(nothing, method, 0, args.device, reading);
             // Written and read: the shortest decimals, as a run's own file has them.
             let mut spec = serde_json::from_str::<Value>(&serde_json::to_string(&spec)?)?;
             if let Some(fields) = spec.as_object_mut() {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use spar_core::EnvId;
 use spar_data::{Distribution, Stats, stats};
 
-use super::{data_of, tell_notes};
+use super::{ReadingArgs, data_of, tell_notes};
 use crate::output;
 
 /// What to count.
@@ -17,6 +17,8 @@ pub(crate) struct Args {
     /// Environment, for its horizon
     #[arg(long)]
     env: Option<EnvId>,
+    #[command(flatten)]
+    reading: ReadingArgs,
     /// Print one line of JSON
     #[arg(long)]
     json: bool,
@@ -24,7 +26,7 @@ pub(crate) struct Args {
 
 /// Prints the distributions.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let data = data_of(&args.file, args.env)?;
+    let data = data_of(&args.file, args.env, &args.reading)?;
     tell_notes(&data);
     let found = stats(&data, args.env);
     if args.json {
@@ -68,7 +70,14 @@ fn tables(found: &Stats) -> String {
     );
     let percent = |share: f64| format!("{:.1}%", 100.0 * share);
     let actions = output::table(
-        &["action", "min", "max", "of [-1, 1]", "at a bound"],
+        &[
+            "action",
+            "min",
+            "max",
+            "of [-1, 1]",
+            "at a bound",
+            "outside",
+        ],
         found.actions.iter().enumerate().map(|(i, a)| {
             vec![
                 i.to_string(),
@@ -76,6 +85,7 @@ fn tables(found: &Stats) -> String {
                 format!("{:.3}", a.max),
                 percent(a.share_of_range),
                 percent(a.share_at_bounds),
+                percent(a.share_outside),
             ]
         }),
     );

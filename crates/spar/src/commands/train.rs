@@ -14,10 +14,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use spar_core::{
     DatasetIdentity, EnvId, Origin, RunRecord, Signals, Suite, TaskId, limits::MOST_EPISODES,
 };
-use spar_data::Transitions;
+use spar_data::{Reading, Transitions};
 use spar_kernels::cuda::{CudaDevice, Kernels};
 use spar_train::{Control, DeviceKind, Method, Progress, RunSpec, TrainConfig, TrainError};
 
+use super::ReadingArgs;
 use crate::{
     failure::{Ended, Usage},
     output::{self, Score},
@@ -86,6 +87,8 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     single: Single,
+    #[command(flatten)]
+    reading: ReadingArgs,
 
     /// Finished bc run of the same data, seed and settings, to be the anchor
     #[arg(long, value_name = "DIR")]
@@ -151,7 +154,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         DeviceKind::Cpu => None,
         DeviceKind::Cuda => Some(super::cuda()?),
     };
-    let data = super::training_data(&args.dataset, env)?;
+    let data = super::training_data(&args.dataset, env, &args.reading.reading())?;
     let spec = plan.spec(args, data.identity.clone())?;
     let transitions = Transitions::new(Arc::clone(&data), env.horizon())?;
     if args.calibrate {
@@ -179,7 +182,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             if let Some(asked) = signals.asked() {
                 return Err(Ended { asked, update }.into());
             }
-            eprintln!("{stopped}");
+            output::say(&stopped.to_string());
             Ok(())
         }
         Err(error) => Err(error.into()),
@@ -323,7 +326,13 @@ impl Plan {
         }
         let task = self.task.or(data_task);
         let plan = Self { task, ..self };
-        Ok(plan.spec_of(dataset, args.method, args.seed, args.device))
+        Ok(plan.spec_of(
+            dataset,
+            args.method,
+            args.seed,
+            args.device,
+            args.reading.reading(),
+        ))
     }
 
     /// The spec of a run on `dataset`.
@@ -333,6 +342,7 @@ impl Plan {
         method: Method,
         seed: u64,
         device: DeviceKind,
+        reading: Reading,
     ) -> RunSpec {
         let task = self.task;
         RunSpec {
@@ -344,6 +354,7 @@ impl Plan {
             seed,
             env: self.env,
             dataset,
+            reading,
             eval_seed: self.eval_seed,
             final_episodes: self.final_episodes,
             device,

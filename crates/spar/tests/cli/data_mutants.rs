@@ -36,9 +36,12 @@ fn kinds() -> Vec<Kind> {
         kind("all.hdf5", shared.join("d4rl/everything.hdf5"), false),
         kind(
             "minari.hdf5",
-            shared.join("minari/minari/test/gzip-v0/data/main_data.hdf5"),
+            shared.join("minari/test/gzip-v0/data/main_data.hdf5"),
             false,
         ),
+        // Every part of an archive has a checksum, and its name twice.
+        kind("plain.npz", fixture("plain.npz"), true),
+        kind("ogbench.npz", fixture("ogbench.npz"), true),
     ]
 }
 

@@ -62,3 +62,55 @@ write("checked.hdf5", libver="latest", compression="gzip", chunks=True, fletcher
 write("nan.hdf5", nan)
 write("missing.hdf5", missing)
 write("shape.hdf5", short)
+
+
+def half(a):
+    for key, values in a.items():
+        if values.dtype == np.float32:
+            a[key] = values.astype(np.float16)
+
+
+def renamed(**names):
+    def change(a):
+        for new, old in names.items():
+            a[new] = a.pop(old)
+
+    return change
+
+
+def grouped(a):
+    observations = a.pop("observations")
+    a["observations/position"] = observations[:, :1]
+    a["observations/velocity"] = observations[:, 1]
+
+
+def ends(a):
+    """d3rlpy's: one array for both kinds of end."""
+    a["episode_terminals"] = a.pop("timeouts").astype(np.float32)
+    a["terminals"][ROWS // 2 - 1] = True
+
+
+write("lzf.hdf5", compression="lzf", chunks=True)
+write("half.hdf5", half)
+write("truncations.hdf5", renamed(truncations="timeouts"))
+write("ends.hdf5", ends)
+write("unknown.hdf5", renamed(over="timeouts"))
+write("groups.hdf5", grouped)
+
+# A text that claims to have 4 GiB.
+write("vlen.hdf5")
+with h5py.File(FOLDER / "vlen.hdf5", "a", libver="earliest") as file:
+    text = file.create_dataset("metadata/note", data="short", dtype=h5py.string_dtype())
+    place = text.id.get_offset()
+bytes_ = bytearray((FOLDER / "vlen.hdf5").read_bytes())
+bytes_[place : place + 4] = b"\xff" * 4
+(FOLDER / "vlen.hdf5").write_bytes(bytes_)
+
+# OGBench's layout: `terminals` mark every end, `masks` the real ones.
+data = arrays()
+timeouts = data.pop("timeouts")
+data["masks"] = np.ones(ROWS, np.float32)
+data["masks"][ROWS // 2 - 1] = 0
+data["terminals"] = timeouts.astype(np.float32)
+np.savez_compressed(FOLDER / "ogbench.npz", **data)
+np.savez(FOLDER / "plain.npz", **arrays())

@@ -8,6 +8,7 @@ mod data_mutants;
 mod demo;
 mod ended;
 mod fetch;
+mod honest_data;
 mod hostile;
 mod minari;
 #[path = "../../../../tests/support/mutants.rs"]

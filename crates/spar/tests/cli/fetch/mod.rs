@@ -5,6 +5,7 @@ mod files;
 mod mirrors;
 mod resume;
 mod server;
+mod trust;
 
 use std::{
     fs,
@@ -15,7 +16,7 @@ use std::{
 
 use spar_core::sha256_hex;
 
-use self::server::{End, Reply, Server};
+use self::server::{Asked, End, Reply, Server};
 use crate::support::{Done, Folder};
 
 const NAME: &str = "hopper_medium-v2.hdf5";

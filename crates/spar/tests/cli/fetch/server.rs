@@ -5,6 +5,7 @@ use std::{
     net::{TcpListener, TcpStream},
     sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 
 /// What a client asked for.
@@ -33,6 +34,10 @@ pub(crate) enum End {
     Close,
     /// Nothing, until the client goes away.
     Silence,
+    /// A byte now and then, until the client goes away.
+    Drip,
+    /// Bytes without end.
+    Flood,
 }
 
 pub(crate) struct Server {
@@ -122,7 +127,17 @@ fn serve(
     if end == End::Silence {
         stream.read_to_end(&mut Vec::new()).ok()?;
     }
-    Some(())
+    let more: &[u8] = match end {
+        End::Drip => b"x",
+        End::Flood => &[0; 1 << 16],
+        End::Close | End::Silence => return Some(()),
+    };
+    loop {
+        stream.write_all(more).ok()?;
+        if end == End::Drip {
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
 }
 
 impl Reply {
