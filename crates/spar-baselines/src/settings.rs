@@ -80,7 +80,7 @@ pub enum States {
 
 /// What a method sees of a reward.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Rewards {
     /// The environment's.
     Raw,
