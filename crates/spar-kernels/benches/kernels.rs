@@ -7,6 +7,7 @@
 //! in parameters per second for Adam and Polyak averaging, which wait for
 //! memory. `cargo xtask bench` measures whole steps.
 #![allow(
+    clippy::unwrap_used,
     missing_docs,
     reason = "criterion's macros make undocumented functions"
 )]

@@ -359,9 +359,12 @@ fn attach<'a>(linear: &mut [Found<'a>], norm: &'a str) -> Result<(), String> {
     }
 }
 
+/// The words of layers' names and all their numbers but the last.
+type Group = (Vec<String>, Vec<u64>);
+
 /// Refuses numbers with a hole: a layer of the network may be missing.
 fn evenly_numbered(linear: &[Found<'_>]) -> Result<(), String> {
-    let mut groups: BTreeMap<(Vec<String>, Vec<u64>), Vec<(u64, u64)>> = BTreeMap::new();
+    let mut groups: BTreeMap<Group, Vec<(u64, u64)>> = BTreeMap::new();
     for layer in linear {
         let (texts, mut numbers) = parts(layer.stem);
         let Some(last) = numbers.pop() else { continue };
