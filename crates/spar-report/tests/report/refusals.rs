@@ -42,6 +42,7 @@ fn corrupt_files_are_named() {
         ],
     );
     fs::write(folder.join("DONE"), &done).unwrap();
+    let whole = runs.record("hopper-medium", "bc", 0);
     runs.change("hopper-medium", "bc", 0, |r| r.returns.clear());
     check(
         &refused(&runs),
@@ -49,7 +50,7 @@ fn corrupt_files_are_named() {
             "RUNS/hopper-medium/bc/seed-0/DONE: not a valid run record: it holds no evaluation returns; delete the run's folder and run it again"
         ],
     );
-    fs::write(folder.join("DONE"), &done).unwrap();
+    runs.change("hopper-medium", "bc", 0, |r| *r = whole);
     for (curve, expected) in [
         (
             "update,mean_return\n1,2\n",
