@@ -24,7 +24,7 @@ const EXPECTED: [(&str, &str); 34] = [
     ("big_endian_packed", "READ"),
     ("big_endian_integers", "READ"),
     ("unsigned", "READ"),
-    ("half", "`observations` holds another type"),
+    ("half", "READ"),
     ("extended", "`rewards` holds values of 16 bytes"),
     ("complex", "`rewards` holds"),
     ("text", "`rewards` holds"),

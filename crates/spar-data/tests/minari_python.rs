@@ -14,7 +14,7 @@ use std::{
 
 use serde_json::Value;
 use spar_core::EnvId;
-use spar_data::{Conversion, Dataset, Reading, Row, Writer};
+use spar_data::{Conversion, Dataset, Next, Reading, Row, Writer};
 
 mod support;
 use support::{arrays_of, narrowed};
@@ -92,7 +92,12 @@ fn what_is_written_here_minari_loads() {
         ("bare-v0", None),
         ("name/space/bound-v12", Some(EnvId::PointMass)),
     ] {
-        let conversion = Conversion::open(&source, env, Reading::default()).unwrap();
+        // The fixture's successors are numbers of their own.
+        let reading = Reading {
+            next: Next::Following,
+            ..Reading::default()
+        };
+        let conversion = Conversion::open(&source, env, reading).unwrap();
         conversion.to_minari(&root.join(id), id).unwrap();
         let Some(text) = script(root, &["--load", id]) else {
             return;

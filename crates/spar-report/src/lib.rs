@@ -162,21 +162,17 @@ pub enum ReportError {
     Record(#[from] spar_core::RecordError),
     /// Two training seeds of one method were trained with different settings.
     #[error(
-        "task {task}: refusing to average seeds of {method} that differ in `{field}`: {first} in {} and {second} in {}; make them again with one", first_file.display(), second_file.display()
+        "task {task}: refusing to average seeds of {method} that differ in `{}`: {} in {} and {} in {}; make them again with one", difference.field, difference.there, first_file.display(), difference.here, second_file.display()
     )]
     Settings {
         /// The row.
         task: TaskId,
         /// The method.
         method: String,
-        /// The first setting that differs, by its path in `spec.json`.
-        field: String,
-        /// The first run's.
-        first: String,
+        /// The first setting that differs: `there` in the first run, `here` in the other.
+        difference: Box<spar_core::Difference>,
         /// The first run's `DONE`.
         first_file: PathBuf,
-        /// The other run's.
-        second: String,
         /// The other run's `DONE`.
         second_file: PathBuf,
     },

@@ -315,10 +315,8 @@ pub(crate) fn refuse_other_settings(task: TaskId, runs: &[&Run]) -> Result<(), R
             return Err(ReportError::Settings {
                 task,
                 method: run.method.clone(),
-                field: difference.field,
-                first: difference.there,
+                difference: Box::new(difference),
                 first_file: sibling.file.clone(),
-                second: difference.here,
                 second_file: done.file.clone(),
             });
         }

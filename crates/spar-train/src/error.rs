@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use spar_core::Difference;
+
 /// Why a run could not be started, resumed or finished.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
@@ -24,20 +26,17 @@ pub enum TrainError {
     DeviceName(String),
     /// The folder holds another run.
     #[error(
-        "{folder} holds another run: its {file} differs in `{field}` (there {there}, here {here}); \
-         choose another --out or remove the folder"
+        "{folder} holds another run: its {file} differs in `{}` (there {}, here {}); \
+         choose another --out or remove the folder",
+        difference.field, difference.there, difference.here
     )]
     OtherRun {
         /// The run folder.
         folder: PathBuf,
         /// The file that says so.
         file: &'static str,
-        /// First field that differs.
-        field: String,
-        /// Its value in the folder.
-        there: String,
-        /// Its value in this run.
-        here: String,
+        /// First field that differs, in the folder and in this run.
+        difference: Box<Difference>,
     },
     /// The folder holds files of a run, and nothing says of which.
     #[error(

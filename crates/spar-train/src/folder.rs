@@ -107,13 +107,10 @@ impl Folder {
     }
 
     fn other_run(&self, file: &'static str, difference: Difference) -> TrainError {
-        let Difference { field, there, here } = difference;
         TrainError::OtherRun {
             folder: self.path.clone(),
             file,
-            field,
-            there,
-            here,
+            difference: Box::new(difference),
         }
     }
 

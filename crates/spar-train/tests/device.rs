@@ -200,10 +200,11 @@ fn a_device_is_a_setting_of_the_run() {
     old.as_object_mut().unwrap().remove("device").unwrap();
     fs::write(out.join("spec.json"), old.to_string()).unwrap();
     let error = train_on(&kernels, &spec, &data, &out, None, None).unwrap_err();
-    let TrainError::OtherRun { field, there, .. } = &error else {
+    let TrainError::OtherRun { difference, .. } = &error else {
         panic!("{error}");
     };
-    assert_eq!((&**field, &**there), ("device", "\"cpu\""));
+    let named = (&*difference.field, &*difference.there);
+    assert_eq!(named, ("device", "\"cpu\""));
 
     let measured = throughput_on(&kernels, &spec, &data, 0.0).unwrap();
     assert!(measured.updates_per_s > 0.0 && measured.anchor_updates_per_s > 0.0);

@@ -12,6 +12,7 @@ use spar_core::{
     limits::{MOST_EPISODES, MOST_THREADS},
 };
 use spar_eval::Episode;
+use spar_kernels::cuda::{CudaDevice, Kernels};
 use spar_train::{DeviceKind, DevicePolicy, TrainError, policy_file};
 
 use super::counts;
@@ -56,6 +57,11 @@ pub(crate) struct Args {
 /// Plays the policy and prints how it did.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let episodes = args.episodes;
+    // What is asked for and not there is said before anything is read.
+    let gpu = match args.device {
+        DeviceKind::Cpu => None,
+        DeviceKind::Cuda => Some(gpu(args)?),
+    };
     let file = policy_file::file_of(&args.policy)?;
     let about = policy_file::about(&file)?;
     if let Some(about) = about.as_ref().filter(|about| about.env != args.env) {
@@ -68,9 +74,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             about.env
         );
     }
-    let played = match args.device {
-        DeviceKind::Cpu => play(args, &file)?,
-        DeviceKind::Cuda => play_on_gpu(args, &file)?,
+    let played = match &gpu {
+        None => play(args, &file)?,
+        Some(gpu) => play_on_gpu(args, &file, gpu)?,
     };
     let returns: Vec<f64> = played.iter().map(|e| e.ret).collect();
     let mean = spar_eval::stats::mean(&returns);
@@ -106,15 +112,19 @@ fn play(args: &Args, file: &Path) -> Result<Vec<Episode>> {
     )?)
 }
 
-/// All episodes in step: a launch takes as long for one observation as for many.
-fn play_on_gpu(args: &Args, file: &Path) -> Result<Vec<Episode>> {
+/// The first GPU, if it can do what is asked for.
+fn gpu(args: &Args) -> Result<Kernels<CudaDevice>> {
     if args.best_of > 1 {
         let why = "--best-of chooses among candidates on the CPU only; \
                    leave it out or use --device cpu";
         return Err(Usage(why.to_owned()).into());
     }
-    let gpu = super::cuda()?;
-    let policy = DevicePolicy::read(&gpu, file, args.env)?;
+    super::cuda()
+}
+
+/// All episodes in step: a launch takes as long for one observation as for many.
+fn play_on_gpu(args: &Args, file: &Path, gpu: &Kernels<CudaDevice>) -> Result<Vec<Episode>> {
+    let policy = DevicePolicy::read(gpu, file, args.env)?;
     let episodes = args.episodes as usize;
     let played = spar_eval::rollout_in_step(args.env, &policy, episodes, args.seed);
     // A device that failed gave no actions; that is the cause.

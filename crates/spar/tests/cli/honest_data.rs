@@ -17,11 +17,14 @@ use crate::{
     support::{Done, Folder},
 };
 
+/// `(observation, action, successor, terminal, timeout)`.
+type OneRow = (Vec<f32>, Vec<f32>, Vec<f32>, bool, bool);
+
 /// Rows of two episodes of 20 steps along a line, `widths` wide, each handed to `change`
-/// with its number: `(observation, action, successor, terminal, timeout)`.
+/// with its number.
 struct Rows {
     widths: [usize; 2],
-    rows: Vec<(Vec<f32>, Vec<f32>, Vec<f32>, bool, bool)>,
+    rows: Vec<OneRow>,
 }
 
 impl Rows {

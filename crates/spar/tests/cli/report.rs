@@ -1,5 +1,7 @@
 //! `spar report` on runs the program made itself.
 
+use std::path::Path;
+
 use crate::support::{prepared, suite_run};
 
 #[test]
@@ -52,6 +54,36 @@ fn what_cannot_be_reported_is_refused() {
     assert!(!folder.exists("report"));
 }
 
+/// Puts the record of a finished run and the settings it was made with into `folder`.
+fn put(folder: &Path, suite: &str, method: &str, seed: u64, gain: f64) {
+    let record = record(suite, method, seed, gain);
+    let mut spec = serde_json::json!({
+        "method": "spar", "final_episodes": 5,
+        "config": {
+            "updates": 10, "anchor": { "updates": 10 },
+            "critic": { "tau": 0.02 }, "rectify": { "w_fit": if method == "spar" { 2.0 } else { 0.0 } },
+        },
+    });
+    for field in [
+        "suite",
+        "preset",
+        "task",
+        "seed",
+        "env",
+        "dataset",
+        "eval_seed",
+        "device",
+    ] {
+        spec[field] = record[field].clone();
+    }
+    if method != "spar" {
+        spec["variant"] = method.into();
+    }
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::write(folder.join("DONE"), record.to_string()).unwrap();
+    std::fs::write(folder.join("spec.json"), spec.to_string()).unwrap();
+}
+
 /// The record of a finished run.
 fn record(suite: &str, method: &str, seed: u64, gain: f64) -> serde_json::Value {
     let returns: Vec<f64> = (0..5)
@@ -77,9 +109,7 @@ fn variants_of_a_suite_are_reported_on_by_name() {
     for (method, gain) in [("spar", 100.0), ("no-fit", 0.0)] {
         for seed in [0, 1] {
             let run = folder.path(&format!("runs/hopper-medium/{method}/seed-{seed}"));
-            std::fs::create_dir_all(&run).unwrap();
-            let text = record("ablation", method, seed, gain).to_string();
-            std::fs::write(run.join("DONE"), text).unwrap();
+            put(&run, "ablation", method, seed, gain);
         }
     }
     let report = |methods: &str| {
@@ -102,9 +132,7 @@ fn two_folders_of_runs_are_compared() {
     for (runs, gain) in [("old", 0.0), ("new", 100.0)] {
         for seed in [0, 1] {
             let run = folder.path(&format!("{runs}/hopper-medium/spar/seed-{seed}"));
-            std::fs::create_dir_all(&run).unwrap();
-            let text = record("mujoco", "spar", seed, gain).to_string();
-            std::fs::write(run.join("DONE"), text).unwrap();
+            put(&run, "mujoco", "spar", seed, gain);
         }
     }
     let text = folder.spar("report compare old new").ok();
