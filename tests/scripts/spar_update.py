@@ -129,10 +129,13 @@ class Spar:
         value_loss = torch.zeros(())
         if self.c["form"] == "expectile":
             with torch.no_grad():
-                q_bar = torch.stack([q(sa)[:, 0] for q in self.q_bar]).min(dim=0).values
+                all_q = torch.stack([q(sa)[:, 0] for q in self.q_bar])
+                q_bar = all_q.min(dim=0).values
+                self.data_disagreement = all_q.var(dim=0, correction=0).mean().sqrt()
             u = q_bar - self.value(self.s)[:, 0]
             asymmetry = torch.where(u < 0, 1 - self.c["expectile"], self.c["expectile"])
             value_loss = (asymmetry * u**2).mean()
+            self.data_advantage = u.detach()
             self.value.step(value_loss)
             with torch.no_grad():
                 bootstrap = self.value(self.next_s)[:, 0]
@@ -144,6 +147,11 @@ class Spar:
                 next_sa = cat(self.next_s, a)
                 bootstrap = torch.stack([q(next_sa)[:, 0] for q in self.q_bar]).min(dim=0).values
         y = self.reward + self.c["discount"] * self.not_terminal * bootstrap
+        with torch.no_grad():
+            all_q = torch.stack([q(sa)[:, 0] for q in self.q])
+            self.q_of_data = all_q.min(dim=0).values
+            if self.c["form"] != "expectile":
+                self.data_disagreement = all_q.var(dim=0, correction=0).mean().sqrt()
         losses = []
         for q in self.q:
             losses.append(((q(sa)[:, 0] - y) ** 2).mean())
@@ -174,22 +182,32 @@ class Spar:
         )
         with torch.no_grad():
             fixed = deltas.detach()
-            q = torch.stack(
-                [
-                    torch.stack([net(cat(self.s, (b + fixed[:, j]).clamp(-1, 1)))[:, 0] for net in self.q])
-                    .min(dim=0)
-                    .values
-                    for j in range(k)
-                ],
-                dim=1,
+            actions = [(b + fixed[:, j]).clamp(-1, 1) for j in range(k)]
+            all_q = torch.stack(
+                [torch.stack([net(cat(self.s, a))[:, 0] for a in actions], dim=1) for net in self.q]
             )
+            beyond = all_q.std(dim=0, correction=0) - self.data_disagreement
+            q = all_q.min(dim=0).values - self.c["penalty"] * beyond.clamp(min=0)
             advantage = q - q.mean(dim=1, keepdim=True)
-            advantage = advantage / advantage.std(correction=0)
-            w = torch.softmax(advantage / self.r["temperature"], dim=1)
+            own = (advantage**2).mean().sqrt()
+            if self.c["form"] == "expectile":
+                data = self.data_advantage
+            else:
+                data = self.q_of_data - q.mean(dim=1)
+            data = data.std(correction=0)
+            sigma = torch.maximum(own, self.r["scale"] * data)
+            w = torch.softmax(advantage / (sigma * self.r["temperature"]), dim=1)
             target = (w[:, :, None] * fixed).sum(dim=1, keepdim=True)
             spread = ((fixed - fixed.mean(dim=1, keepdim=True)) ** 2).sum(dim=2).mean()
         loss = ((deltas - target) ** 2).sum(dim=2).mean()
-        return loss, {"self_imitation": loss, "weight_max": w.max(dim=1).values.mean(), "spread": spread}
+        return loss, {
+            "self_imitation": loss,
+            "weight_max": w.max(dim=1).values.mean(),
+            "spread": spread,
+            "effective_candidates": (1 / (w**2).sum(dim=1)).mean(),
+            "advantage_std": own,
+            "data_advantage_std": data,
+        }
 
     def update(self, update):
         measured = self.critic_step(update)

@@ -144,15 +144,17 @@ def critic_step(state, batch):
         nets[name], optims[name] = adam(c["lr"], nets[name], optims[name], grad)
         return loss
 
+    # Before V learns: the floor of the candidates' scale is a share of it.
+    of_data = (upper - forward(nets["critic.value"], batch["obs"])).std()
     losses = {"value_loss": learn("critic.value", value_loss)}
     future = batch["not_terminal"] * forward(nets["critic.value"], batch["next_obs"])
     y = batch["rewards"] + c["discount"] * future
     q_loss = lambda q: ((forward(q, taken) - y) ** 2).mean()
     losses["q_loss"] = sum(learn(f"critic.{i}", q_loss) for i in N) / len(N)
-    return (nets, optims), losses
+    return (nets, optims), losses, of_data
 
 
-def policy_loss(learned, nets, batch, noise):
+def policy_loss(learned, nets, batch, noise, of_data):
     r = RECTIFY
     encoder, decoder = learned
     s, a = batch["obs"], batch["actions"]
@@ -172,8 +174,8 @@ def policy_loss(learned, nets, batch, noise):
     actions = (b + fixed).clip(-1, 1)
     q = minimum([nets[f"critic.{i}"] for i in N], cat(s, actions)).reshape(rows, k)
     advantage = q - q.mean(1, keepdims=True)
-    std = jnp.sqrt((advantage**2).mean()) + 1e-6
-    w = jax.nn.softmax(advantage / (std * r["temperature"]), 1)
+    sigma = jnp.maximum(jnp.sqrt((advantage**2).mean()), r["scale"] * of_data) + 1e-6
+    w = jax.nn.softmax(advantage / (sigma * r["temperature"]), 1)
     fixed = fixed.reshape(rows, k, -1)
     target = lax.stop_gradient((w[:, :, None] * fixed).sum(1, keepdims=True))
     imitation = ((deltas.reshape(rows, k, -1) - target) ** 2).sum() / (rows * k)
@@ -181,10 +183,10 @@ def policy_loss(learned, nets, batch, noise):
     return loss, {"reconstruction": reconstruction, "kl": kl, "self_imitation": imitation}
 
 
-def policy_step(state, batch, noise):
+def policy_step(state, batch, noise, of_data):
     nets, optims = dict(state[0]), dict(state[1])
     names = ["rectify.encoder", "rectify.decoder"]
-    loss = partial(policy_loss, nets=nets, batch=batch, noise=noise)
+    loss = partial(policy_loss, nets=nets, batch=batch, noise=noise, of_data=of_data)
     grads, losses = jax.grad(loss, has_aux=True)([nets[name] for name in names])
     for name, grad in zip(names, grads):
         nets[name], optims[name] = adam(RECTIFY["lr"], nets[name], optims[name], grad)
@@ -203,10 +205,10 @@ def round_of_updates(state, inputs):
     several = []
     for i in range(FREQ):
         batch = tree_map(lambda x: x[i], batches)
-        state, losses = critic_step(state, batch)
+        state, losses, of_data = critic_step(state, batch)
         several.append(losses)
         if i == 0:
-            state, policy = policy_step(state, batch, noise)
+            state, policy = policy_step(state, batch, noise, of_data)
         nets = dict(state[0])
         for j in N:
             track(nets, f"critic.{j}.target", f"critic.{j}", CRITIC["tau"])

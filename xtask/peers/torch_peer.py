@@ -132,7 +132,8 @@ class Spar(Contender):
             upper = self.minimum(self.target, taken)
         u = upper - self.value(s)
         tau = self.c["expectile"]
-        return (torch.where(u < 0, 1 - tau, tau) * u**2).mean()
+        # The floor of the candidates' scale is a share of the second.
+        return (torch.where(u < 0, 1 - tau, tau) * u**2).mean(), u.detach().std(correction=0)
 
     def q_loss(self, taken, rewards, next_s, not_terminal):
         with torch.no_grad():
@@ -142,7 +143,7 @@ class Spar(Contender):
     def delta(self, s, b, z):
         return self.r["rho"] * torch.tanh(self.decoder(torch.cat([s, b, z], 1)))
 
-    def policy_loss(self, s, a, posterior, candidates):
+    def policy_loss(self, s, a, posterior, candidates, of_data):
         r = self.r
         with torch.no_grad():
             b = torch.tanh(self.anchor(s))
@@ -160,8 +161,8 @@ class Spar(Contender):
             actions = (b + deltas).clamp(-1, 1)
             q = self.minimum(self.q, torch.cat([s, actions], 1)).view(rows, k)
             advantage = q - q.mean(1, keepdim=True)
-            std = (advantage**2).mean().sqrt() + 1e-6
-            w = torch.softmax(advantage / (std * r["temperature"]), 1)
+            sigma = torch.maximum((advantage**2).mean().sqrt(), r["scale"] * of_data) + 1e-6
+            w = torch.softmax(advantage / (sigma * r["temperature"]), 1)
             fixed = deltas.view(rows, k, -1)
             target = (w[:, :, None] * fixed).sum(1, keepdim=True)
         imitation = ((deltas.view(rows, k, -1) - target) ** 2).sum() / (rows * k)
@@ -186,14 +187,14 @@ class Spar(Contender):
         freq = self.r["policy_freq"]
         for i, (s, a, rewards, next_s, not_terminal) in enumerate(self.batches):
             taken = torch.cat([s, a], 1)
-            loss = value_loss(s, taken)
+            loss, of_data = value_loss(s, taken)
             self.step(loss, self.value_optim)
             losses["value_loss"].append(loss.detach())
             loss = q_loss(taken, rewards, next_s, not_terminal)
             self.step(loss, self.q_optim)
             losses["q_loss"].append(loss.detach() / len(self.q))
             if i % freq == 0:
-                loss, *parts = policy_loss(s, a, *self.noise[i // freq])
+                loss, *parts = policy_loss(s, a, *self.noise[i // freq], of_data)
                 self.step(loss, self.policy_optim)
                 self.track([self.average], [self.decoder], self.r["tau"])
                 for name, part in zip(names[2:], parts):

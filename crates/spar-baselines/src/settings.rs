@@ -147,7 +147,11 @@ pub enum SettingsError {
 }
 
 impl DataConfig {
-    pub(crate) fn check(&self) -> Result<(), SettingsError> {
+    /// Refuses values no method can be given.
+    ///
+    /// # Errors
+    /// Naming the first such field.
+    pub fn check(&self) -> Result<(), SettingsError> {
         limits::count(BATCH_SIZE, self.batch_size as u64, 1..=MOST_BATCH)?;
         match self.rewards {
             Rewards::Raw => {}

@@ -185,7 +185,8 @@ impl PlainSparStep {
         self.decoder.forward(&input)?.tanh()? * self.config.rectify.rho
     }
 
-    fn critic_step(&mut self, batch: &Batch) -> Result<[f32; 2]> {
+    /// The critic's losses, and the standard deviation of the data actions' advantages.
+    fn critic_step(&mut self, batch: &Batch) -> Result<[f32; 3]> {
         let critic = &self.config.critic;
         let taken = Tensor::cat(&[&batch.obs, &batch.actions], 1)?;
         let upper = minimum(&self.target, &taken)?;
@@ -201,10 +202,13 @@ impl PlainSparStep {
             optim.backward_step(&loss)?;
             q_loss += loss.to_scalar::<f32>()?;
         }
-        Ok([q_loss / self.q.len() as f32, value_loss.to_scalar()?])
+        let centred = u.broadcast_sub(&u.mean_all()?)?;
+        let of_data = centred.sqr()?.mean_all()?.sqrt()?.to_scalar()?;
+        let q_loss = q_loss / self.q.len() as f32;
+        Ok([q_loss, value_loss.to_scalar()?, of_data])
     }
 
-    fn policy_step(&mut self, batch: &Batch, i: usize) -> Result<[f32; 3]> {
+    fn policy_step(&mut self, batch: &Batch, i: usize, of_data: f32) -> Result<[f32; 3]> {
         let r = self.config.rectify.clone();
         let latent = self.config.latent;
         let [posterior, candidates] = &self.noise[i];
@@ -238,7 +242,8 @@ impl PlainSparStep {
         let actions = (&b + &fixed)?.clamp(-1f32, 1f32)?;
         let q = minimum(&self.q, &Tensor::cat(&[&s, &actions], 1)?)?.reshape((rows, k))?;
         let fixed = fixed.reshape((rows, k, ()))?;
-        let target = target(&fixed, &q, r.temperature)?;
+        let floor = r.scale * f64::from(of_data);
+        let target = target(&fixed, &q, r.temperature, floor)?;
         let error = deltas.reshape(fixed.shape())?.broadcast_sub(&target)?;
         let imitation = (error.sqr()?.sum_all()? / (rows * k) as f64)?;
 
@@ -252,11 +257,13 @@ impl PlainSparStep {
 }
 
 /// `Delta* = sum_k w_k Delta_k` of candidates `[B, K, act]` by their values `q`,
-/// `[B, K]`, `w` the softmax of their scale-free advantages.
-fn target(candidates: &Tensor, q: &Tensor, temperature: f64) -> Result<Tensor> {
+/// `[B, K]`, `w` the softmax of their advantages in parts of their deviation, which is
+/// at least `floor`.
+fn target(candidates: &Tensor, q: &Tensor, temperature: f64, floor: f64) -> Result<Tensor> {
     let advantage = q.broadcast_sub(&q.mean_keepdim(1)?)?;
-    let std = (advantage.sqr()?.mean_all()?.sqrt()? + 1e-6)?;
-    let weights = candle_nn::ops::softmax(&advantage.broadcast_div(&(std * temperature)?)?, 1)?;
+    let sigma = (advantage.sqr()?.mean_all()?.sqrt()?.maximum(floor)? + 1e-6)?;
+    let scaled = advantage.broadcast_div(&(sigma * temperature)?)?;
+    let weights = candle_nn::ops::softmax(&scaled, 1)?;
     let weighted = candidates.broadcast_mul(&weights.unsqueeze(2)?)?;
     Ok(weighted.sum_keepdim(1)?)
 }
@@ -271,14 +278,14 @@ fn minimum(nets: &[Net], x: &Tensor) -> Result<Tensor> {
 impl Contender for PlainSparStep {
     fn step(&mut self, i: usize, mut losses: Option<&mut Losses>) -> Result<()> {
         let batch = self.batches[i].clone();
-        let [q_loss, value_loss] = self.critic_step(&batch)?;
+        let [q_loss, value_loss, of_data] = self.critic_step(&batch)?;
         if let Some(losses) = &mut losses {
             note(losses, "q_loss", q_loss);
             note(losses, "value_loss", value_loss);
         }
         let freq = self.config.rectify.policy_freq.max(1) as usize;
         if self.updates.is_multiple_of(freq) {
-            let [reconstruction, kl, imitation] = self.policy_step(&batch, i / freq)?;
+            let [reconstruction, kl, imitation] = self.policy_step(&batch, i / freq, of_data)?;
             if let Some(losses) = &mut losses {
                 note(losses, "reconstruction", reconstruction);
                 note(losses, "kl", kl);

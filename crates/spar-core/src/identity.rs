@@ -24,7 +24,9 @@ pub const HISTORIC: &[(&str, &str)] = &[
     ("device", "\"cpu\""),
     ("config.detached_precision", "\"f32\""),
     ("config.critic.deviations", "null"),
+    ("config.critic.penalty", "0.0"),
     ("config.rectify.ablation", "\"none\""),
+    ("config.rectify.scale", "0.0"),
 ];
 
 /// What a run is called, which decides none of its numbers.
@@ -134,12 +136,13 @@ impl RunIdentity {
         // Outside a suite the task is what the data are called.
         let nameless = spec["suite"].as_str() == Some("none");
         fields.retain(|field, _| {
-            let is_name = field.starts_with("dataset.") && field != "dataset.sha256";
+            let is_name = field.starts_with("dataset.") && field != "dataset.sha256"
+                || nameless && field == "task";
             let mut of_others = of_others.iter().copied().flatten();
-            !is_name
-                && field != "config.checkpoint_every"
-                && !(nameless && field == "task")
-                && !of_others.any(|prefix| field.starts_with(prefix))
+            let decides_nothing = is_name
+                || field == "config.checkpoint_every"
+                || of_others.any(|prefix| field.starts_with(prefix));
+            !decides_nothing
         });
         Ok(Self {
             fields,

@@ -13,8 +13,8 @@ fn spec(method: &str) -> Value {
             "batch_size": 64, "updates": 1000, "reward_range": 1000.0, "eval_every": 100,
             "eval_episodes": 2, "checkpoint_every": 50, "detached_precision": "f32",
             "anchor": { "hidden": [8], "lr": 0.0003, "updates": 500 },
-            "critic": { "tau": 0.02, "deviations": null },
-            "rectify": { "beta": 0.03, "ablation": "none" },
+            "critic": { "tau": 0.02, "deviations": null, "penalty": 0.0 },
+            "rectify": { "beta": 0.03, "ablation": "none", "scale": 0.0 },
         },
     })
 }

@@ -37,6 +37,12 @@ pub struct CriticConfig {
     /// its mean less this many standard deviations. Targets are always the least.
     #[serde(default)]
     pub deviations: Option<f32>,
+    /// What a candidate's value is lowered by for each unit of the ensemble's standard
+    /// deviation about it beyond the one it has about the data's own actions (their root
+    /// mean square over the batch). Where the critics disagree about the data as much as
+    /// about a candidate, as on poor data, nothing is taken from it.
+    #[serde(default)]
+    pub penalty: f32,
 }
 
 impl CriticConfig {

@@ -3,8 +3,8 @@
 use spar_nn::{
     AdamConfig, Conservatism, Mlp, MlpShape, State, StateError,
     device::{
-        BatchBuffers, Bootstrap, CudaError, Device, Kernels, Learner, Loss, Net, Part, Pass, Rows,
-        mean,
+        BatchBuffers, Bootstrap, CudaError, DataActions, Device, Kernels, Learner, Loss, Net, Part,
+        Pass, Rows, mean,
     },
 };
 
@@ -108,6 +108,28 @@ impl<B: std::fmt::Debug> DeviceCritic<B> {
     /// [`CriticConfig::deviations`].
     pub fn conservatism(&self) -> Conservatism {
         self.config.conservatism()
+    }
+
+    /// What the last update's critics said of its data actions, by which candidates are
+    /// measured: see [`Critic::data_deviation`] and [`Critic::candidate_value`].
+    pub fn data_actions(&self) -> DataActions<'_, B> {
+        match &self.value {
+            Some(value) => DataActions {
+                values: &value.upper,
+                nets: self.nets(),
+                baseline: Some(&value.pass.out),
+            },
+            None => DataActions {
+                values: &self.q_pass.out,
+                nets: self.nets(),
+                baseline: None,
+            },
+        }
+    }
+
+    /// [`CriticConfig::penalty`].
+    pub fn penalty(&self) -> f32 {
+        self.config.penalty
     }
 
     /// What of an update is not a launch; before [`Self::update`].

@@ -1,10 +1,10 @@
 //! The ensemble.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, bail};
 use spar_core::Stream;
 use spar_nn::{
-    Adam, AdamConfig, Conservatism, Mlp, Precision, RowMlp, Rows, State, StateError,
-    conservative_value, relu_shape,
+    Adam, AdamConfig, Conservatism, EnsembleValues, Mlp, Precision, RowMlp, Rows, State,
+    StateError, conservative_value, deviation, relu_shape,
 };
 
 use crate::config::{CriticConfig, CriticForm};
@@ -19,6 +19,19 @@ pub struct Critic {
     pub(crate) value: Option<Mlp>,
     pub(crate) q_optim: Vec<Adam>,
     pub(crate) value_optim: Option<Adam>,
+    /// Of the last update.
+    pub(crate) data: Option<DataValues>,
+}
+
+/// What an update's critics said of its data actions before they learned from them.
+#[derive(Debug)]
+pub(crate) struct DataValues {
+    /// Least value, `[rows]`: of the targets in the in-sample form, else of the critics.
+    pub(crate) least: Tensor,
+    /// How far the same disagreed: the root mean square of their standard deviation.
+    pub(crate) disagreement: f32,
+    /// `V`, `[rows]`, in the in-sample form.
+    pub(crate) value: Option<Tensor>,
 }
 
 impl Critic {
@@ -43,6 +56,7 @@ impl Critic {
             target: q.iter().map(Mlp::duplicate).collect::<Result<_>>()?,
             q_optim: q.iter().map(|net| Adam::new(net, adam)).collect(),
             value_optim: value.as_ref().map(|net| Adam::new(net, adam)),
+            data: None,
             config,
             q,
             value,
@@ -65,6 +79,26 @@ impl Critic {
         conservative_value(&self.q, self.config.conservatism(), rows)
     }
 
+    /// [`Self::conservative_value`] of candidates, `[rows * K, act_dim]`, less
+    /// [`CriticConfig::penalty`] times what the ensemble's standard deviation about them
+    /// has beyond the one that the last update found about its data actions:
+    /// `min_i Q_i - penalty max(0, sd_i Q_i - sd_data)`.
+    ///
+    /// # Errors
+    /// If there was no update, or the shapes do not fit.
+    pub fn candidate_value(&self, obs: &Tensor, actions: &Tensor) -> Result<Tensor> {
+        let values = EnsembleValues::of(&self.q, Rows::beside(obs, actions))?;
+        let level = self.of_data()?.disagreement;
+        values.penalized(self.config.conservatism(), self.config.penalty, level)
+    }
+
+    fn of_data(&self) -> Result<&DataValues> {
+        match &self.data {
+            Some(data) => Ok(data),
+            None => bail!("the critic has seen no data yet"),
+        }
+    }
+
     /// `min_i Q_i(s, a) - V(s)`, `[rows]`, of one action in each state, without any
     /// gradient; in the residual form, which has no `V`, the value itself.
     ///
@@ -76,6 +110,24 @@ impl Critic {
             Some(value) => q - value.forward_detached(obs)?.squeeze(1)?,
             None => Ok(q),
         }
+    }
+
+    /// Standard deviation, over the batch of the last update, of the advantages of its
+    /// own data actions, in units of values: what there is to gain by choosing among
+    /// actions as different as the data's. In the in-sample form an advantage is
+    /// `min_i Qbar_i(s, a) - V(s)`, as the update computed it for the loss of `V`; in
+    /// the residual form, which has no `V`, `min_i Q_i(s, a)` less the mean of the
+    /// state's candidates `q`, `[rows * k]`.
+    ///
+    /// # Errors
+    /// If there was no update, or `q` fits another batch.
+    pub fn data_deviation(&self, q: &Tensor, k: usize) -> Result<f32> {
+        let DataValues { least, value, .. } = self.of_data()?;
+        let baseline = match value {
+            Some(value) => value.clone(),
+            None => q.reshape((least.dim(0)?, k))?.mean(1)?,
+        };
+        deviation(&(least - baseline)?)
     }
 
     /// Chooses the precision of whatever carries no gradient: targets, the values

@@ -2,12 +2,12 @@
 
 use candle_core::{Result, Tensor, bail};
 use serde::{Deserialize, Serialize};
-use spar_nn::{Batch, Trace};
+use spar_nn::{Batch, Conservatism, EnsembleValues, Trace};
 
 use crate::{
     config::CriticForm,
     loss::expectile_loss,
-    model::{Critic, minimum},
+    model::{Critic, DataValues, minimum},
 };
 
 /// Draws next actions `[rows, act_dim]` for next states: asked only by the
@@ -37,15 +37,23 @@ impl Critic {
         next_actions: &mut NextActions<'_>,
     ) -> Result<CriticMetrics> {
         let taken = Tensor::cat(&[&batch.obs, &batch.actions], 1)?;
+        let mut data = None;
         let (next_value, value_loss) = match self.config.form {
             CriticForm::Expectile => {
                 let (Some(value), Some(optim)) = (&self.value, &mut self.value_optim) else {
                     bail!("the in-sample critic has no value network");
                 };
-                let upper = minimum(&self.target, &taken)?;
-                let u = (upper - value.forward(&batch.obs, Trace::Params)?.squeeze(1)?)?;
+                let targets = EnsembleValues::of(&self.target, &taken)?;
+                let upper = targets.conservative(Conservatism::Min)?;
+                let v = value.forward(&batch.obs, Trace::Params)?.squeeze(1)?;
+                let u = (&upper - &v)?;
                 let loss = expectile_loss(&u, self.config.expectile)?;
                 optim.step(&loss.backward()?)?;
+                data = Some(DataValues {
+                    disagreement: targets.disagreement(),
+                    least: upper,
+                    value: Some(v.detach()),
+                });
                 let next = value.forward_detached(&batch.next_obs)?.squeeze(1)?;
                 (next, loss.to_scalar()?)
             }
@@ -58,13 +66,24 @@ impl Critic {
         let future = (next_value.mul(&batch.not_terminal)? * self.config.discount)?;
         let y = (&batch.rewards + future)?;
 
-        let mut q_loss = 0.0;
+        let (mut q_loss, mut of_data) = (0.0, Vec::new());
         for (q, optim) in self.q.iter().zip(&mut self.q_optim) {
-            let error = (q.forward(&taken, Trace::Params)?.squeeze(1)? - &y)?;
+            let predicted = q.forward(&taken, Trace::Params)?.squeeze(1)?;
+            of_data.push(predicted.detach());
+            let error = (predicted - &y)?;
             let loss = error.sqr()?.mean_all()?;
             optim.step(&loss.backward()?)?;
             q_loss += loss.to_scalar::<f32>()?;
         }
+        if data.is_none() {
+            let critics = EnsembleValues::from_each(&of_data)?;
+            data = Some(DataValues {
+                least: critics.conservative(Conservatism::Min)?,
+                disagreement: critics.disagreement(),
+                value: None,
+            });
+        }
+        self.data = data;
         Ok(CriticMetrics {
             q_loss: q_loss / self.q.len() as f32,
             value_loss,

@@ -20,6 +20,7 @@ fn config(form: CriticForm) -> CriticConfig {
         tau: 0.1,
         expectile: 0.7,
         deviations: None,
+        penalty: 1.5,
     }
 }
 

@@ -23,7 +23,7 @@ use spar_kernels::{
     MlpShape, Precision, Workspace,
     mlp::{self, GradParams},
     optim::{self, AdamConfig},
-    value::{Conservatism, Imitation, conservative, imitation},
+    value::{Conservatism, Imitation, Weighting, conservative, imitation},
 };
 
 /// Observation and action widths: Hopper; HalfCheetah and Walker2d; AntMaze;
@@ -206,11 +206,15 @@ fn candidates(criterion: &mut Criterion) {
             b.iter(|| conservative(black_box(&values), 2, Conservatism::Min, &mut worth));
         });
         of_ensemble.finish();
+        let weighting = Weighting {
+            temperature: 0.3,
+            floor: 0.3,
+        };
         let mut into = Imitation::default();
         let mut regression = group(criterion, "imitation");
         regression.throughput(Throughput::Elements(count as u64));
         regression.bench_function(id(), |b| {
-            b.iter(|| imitation(black_box(&deltas), &worth, k, 0.3, &mut into));
+            b.iter(|| imitation(black_box(&deltas), &worth, k, weighting, &mut into));
         });
         regression.finish();
     }

@@ -143,6 +143,21 @@ __device__ __forceinline__ float block_sum(float value, float *scratch)
 
 // Conservative value of row `row` of `values`, [nets, rows]: the least over the
 // nets or, with `deviations` >= 0, mean - deviations * std (biased).
+// The (biased) standard deviation of an ensemble's `values` [nets, rows] of a row.
+__device__ __forceinline__ float deviation_at(const float *values, int nets, int rows, int row)
+{
+    float sum = 0.0f;
+    for (int n = 0; n < nets; ++n)
+        sum += values[n * rows + row];
+    const float mean = sum / nets;
+    float squares = 0.0f;
+    for (int n = 0; n < nets; ++n) {
+        const float d = values[n * rows + row] - mean;
+        squares += d * d;
+    }
+    return sqrtf(squares / nets);
+}
+
 __device__ __forceinline__ float conservative_at(const float *values, int nets, int rows, int row,
                                                  float deviations)
 {
@@ -156,11 +171,5 @@ __device__ __forceinline__ float conservative_at(const float *values, int nets, 
     }
     if (deviations < 0.0f)
         return least;
-    const float mean = sum / nets;
-    float squares = 0.0f;
-    for (int n = 0; n < nets; ++n) {
-        const float d = values[n * rows + row] - mean;
-        squares += d * d;
-    }
-    return mean - deviations * sqrtf(squares / nets);
+    return sum / nets - deviations * deviation_at(values, nets, rows, row);
 }

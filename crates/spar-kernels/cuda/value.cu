@@ -12,18 +12,35 @@ KERNEL conservative(const float *values, int nets, int rows, float deviations, f
 
 // Advantages of K candidates per state from the critics' values,
 // [nets, states * k]: advantage[s, i] = q_i - mean_j q_j with q the
-// conservative value, and squares[s] = sum_i advantage[s, i]^2.
+// conservative value less penalty max(0, sd - level), sd the deviation of the
+// critics' values and level its root mean square over `data`, and squares[s] = sum_i advantage[s, i]^2; and of the
+// state's data action, valued by `data` [data_nets, states]:
+// data_advantage[s] = min_n data[n, s] - baseline[s], or, without a baseline, less
+// the candidates' mean. Every block measures the level anew, to the same bits.
 // grid (ceil(states / THREADS)).
 KERNEL advantages(const float *values, int nets, int states, int k, float deviations,
-               float *advantage, float *squares)
+               float penalty, const float *data, int data_nets, const float *baseline, float *advantage,
+               float *squares, float *data_advantage)
 {
+    __shared__ float scratch[THREADS / WARP];
+    float part = 0.0f;
+    for (int s = threadIdx.x; s < states; s += THREADS) {
+        const float d = deviation_at(data, data_nets, states, s);
+        part += d * d;
+    }
+    const float level = sqrtf(block_sum(part, scratch) / states);
     const int state = blockIdx.x * THREADS + threadIdx.x;
     if (state >= states)
         return;
     float *row = advantage + state * k;
     float sum = 0.0f;
     for (int i = 0; i < k; ++i) {
-        row[i] = conservative_at(values, nets, states * k, state * k + i, deviations);
+        const int at = state * k + i;
+        row[i] = conservative_at(values, nets, states * k, at, deviations);
+        if (penalty > 0.0f) {
+            const float above = deviation_at(values, nets, states * k, at) - level;
+            row[i] -= penalty * (above <= 0.0f ? 0.0f : above); // a NaN stays
+        }
         sum += row[i];
     }
     const float mean = sum / k;
@@ -33,6 +50,8 @@ KERNEL advantages(const float *values, int nets, int states, int k, float deviat
         square += row[i] * row[i];
     }
     squares[state] = square;
+    const float worth = conservative_at(data, data_nets, states, state, -1.0f);
+    data_advantage[state] = worth - (baseline ? baseline[state] : mean);
 }
 
 // What a state adds to the log.
@@ -40,6 +59,7 @@ struct Stats {
     float loss;
     float spread;
     float weight_max;
+    float effective;
 };
 
 // One state by one warp; see `imitation`. The lanes share the candidates.
@@ -57,7 +77,8 @@ __device__ Stats imitate_state(const float *candidates, const float *advantage, 
         sum += expf((advantage[i] - greatest) * scale);
     sum = warp_sum(sum);
 
-    Stats stats = {0.0f, 0.0f, 0.0f};
+    Stats stats = {0.0f, 0.0f, 0.0f, 0.0f};
+    float squared = 0.0f;
     for (int a = 0; a < act_dim; ++a) {
         float weighted = 0.0f;
         float plain = 0.0f;
@@ -82,28 +103,34 @@ __device__ Stats imitate_state(const float *candidates, const float *advantage, 
         const float weight = expf((advantage[i] - greatest) * scale) / sum;
         weights[i] = weight;
         stats.weight_max = fmaxf(stats.weight_max, weight);
+        squared += weight * weight;
     }
     stats.loss = warp_sum(stats.loss);
     stats.spread = warp_sum(stats.spread);
     stats.weight_max = warp_max(stats.weight_max);
+    stats.effective = 1.0f / warp_sum(squared);
     return stats;
 }
 
 // Latent-sampling weighted regression of `candidates` [states, k, act_dim]:
 //   std    = sqrt(mean over all of advantage^2)
-//   w      = softmax_i(advantage / ((std + 1e-6) temperature))  -> `weights` [states, k]
+//   floor  = share times the deviation of `data_advantage` [states] around its mean
+//   sigma  = max(std, floor)
+//   w      = softmax_i(advantage / ((sigma + 1e-6) temperature)) -> `weights` [states, k]
 //   target = sum_i w_i Delta_i                                  -> `target` [states, act_dim]
 //   grad   = weight 2 (Delta_i - target) / (states k)           -> `grad` [states, k, act_dim]
 // the gradient of weight * mean over states of (1/k) sum_i |Delta_i - target|^2
-// at a constant target. `parts` [blocks, 3] are the block's sums of loss,
-// spread and greatest weight; `imitation_stats` adds them.
+// at a constant target. `parts` [blocks, 4] are the block's sums of loss, spread,
+// greatest weight and 1 / sum_i w_i^2; `imitation_stats` adds them. `scales` [2] are
+// std and the deviation of `data_advantage`.
 //
 // A warp takes a state: grid (ceil(states / (THREADS / WARP))). Every block
-// adds `squares` up anew, in the same order and so to the same bits: a few
-// loads per thread are cheaper than a launch.
-KERNEL imitation(const float *candidates, const float *advantage, const float *squares, int states,
-              int k, int act_dim, float temperature, float weight, float *weights, float *target,
-              float *grad, float *parts)
+// adds `squares` and `data_advantage` up anew, in the same order and so to the same
+// bits: a few loads per thread are cheaper than a launch.
+KERNEL imitation(const float *candidates, const float *advantage, const float *squares,
+              const float *data_advantage, int states, int k, int act_dim, float temperature,
+              float share, float weight, float *weights, float *target, float *grad, float *parts,
+              float *scales)
 {
     __shared__ float scratch[THREADS / WARP];
     __shared__ Stats stats[THREADS / WARP];
@@ -112,11 +139,25 @@ KERNEL imitation(const float *candidates, const float *advantage, const float *s
         part += squares[s];
     const float count = static_cast<float>(states) * k;
     const float std = sqrtf(block_sum(part, scratch) / count);
-    const float scale = 1.0f / ((std + 1e-6f) * temperature);
+    part = 0.0f;
+    for (int s = threadIdx.x; s < states; s += THREADS)
+        part += data_advantage[s];
+    const float mean = block_sum(part, scratch) / states;
+    part = 0.0f;
+    for (int s = threadIdx.x; s < states; s += THREADS)
+        part += (data_advantage[s] - mean) * (data_advantage[s] - mean);
+    const float of_data = sqrtf(block_sum(part, scratch) / states);
+    const float floor = share * of_data;
+    const float sigma = floor <= std || std != std ? std : floor; // lets a NaN through
+    const float scale = 1.0f / ((sigma + 1e-6f) * temperature);
+    if (blockIdx.x == 0 && threadIdx.x == 0) {
+        scales[0] = std;
+        scales[1] = of_data;
+    }
 
     const int warp = threadIdx.x / WARP;
     const int state = blockIdx.x * (THREADS / WARP) + warp;
-    Stats mine = {0.0f, 0.0f, 0.0f};
+    Stats mine = {0.0f, 0.0f, 0.0f, 0.0f};
     if (state < states) // the same for all lanes of the warp
         mine = imitate_state(candidates + state * k * act_dim, advantage + state * k, k, act_dim,
                              scale, weight * 2.0f / count, weights + state * k,
@@ -126,28 +167,30 @@ KERNEL imitation(const float *candidates, const float *advantage, const float *s
     __syncthreads();
     if (threadIdx.x > 0)
         return;
-    Stats sum = {0.0f, 0.0f, 0.0f};
+    Stats sum = {0.0f, 0.0f, 0.0f, 0.0f};
     for (int w = 0; w < THREADS / WARP; ++w) {
         sum.loss += stats[w].loss;
         sum.spread += stats[w].spread;
         sum.weight_max += stats[w].weight_max;
+        sum.effective += stats[w].effective;
     }
-    parts[blockIdx.x * 3] = sum.loss;
-    parts[blockIdx.x * 3 + 1] = sum.spread;
-    parts[blockIdx.x * 3 + 2] = sum.weight_max;
+    parts[blockIdx.x * 4] = sum.loss;
+    parts[blockIdx.x * 4 + 1] = sum.spread;
+    parts[blockIdx.x * 4 + 2] = sum.weight_max;
+    parts[blockIdx.x * 4 + 3] = sum.effective;
 }
 
-// out = [loss, spread, weight_max]: the means of `imitation`'s parts, for the
-// log. One block.
+// out = [loss, spread, weight_max, effective]: the means of `imitation`'s parts, for
+// the log. One block.
 KERNEL imitation_stats(const float *parts, int blocks, int states, int k, float *out)
 {
     __shared__ float scratch[THREADS / WARP];
-    for (int i = 0; i < 3; ++i) {
+    for (int i = 0; i < 4; ++i) {
         float part = 0.0f;
         for (int b = threadIdx.x; b < blocks; b += THREADS)
-            part += parts[b * 3 + i];
+            part += parts[b * 4 + i];
         const float sum = block_sum(part, scratch);
-        const float count = i == 2 ? static_cast<float>(states) : static_cast<float>(states) * k;
+        const float count = i >= 2 ? static_cast<float>(states) : static_cast<float>(states) * k;
         if (threadIdx.x == 0)
             out[i] = sum / count;
     }

@@ -65,7 +65,7 @@ pub fn conservative(values: &[f64], by: Conservatism) -> f64 {
 pub struct Imitation {
     /// `mean_B (1/K) sum_k |Delta_k - Delta*|^2`.
     pub loss: f64,
-    /// `softmax(A / T)` over `k`, `[B, K]`.
+    /// `softmax(A / (sigma T))` over `k`, `[B, K]`.
     pub weights: Vec<f64>,
     /// `Delta* = sum_k w_k Delta_k`, `[B, A]`.
     pub target: Vec<f64>,
@@ -74,9 +74,14 @@ pub struct Imitation {
 }
 
 /// [`Imitation`] of candidates `[B, K, act_dim]` with conservative values `q`,
-/// `[B, K]`: `A_k = (q_k - mean_j q_j) / (std + 1e-6)`, `std` the root mean
-/// square of all the batch's `q_k - mean_j q_j`.
-pub fn imitation(candidates: &[f64], q: &[f64], k: usize, temperature: f64) -> Imitation {
+/// `[B, K]`: `A_k = q_k - mean_j q_j`, `sigma` their root mean square over the batch,
+/// but no less than `floor`, and 1e-6.
+pub fn imitation(
+    candidates: &[f64],
+    q: &[f64],
+    k: usize,
+    (temperature, floor): (f64, f64),
+) -> Imitation {
     let (rows, act_dim) = (q.len() / k, candidates.len() / q.len());
     let centred: Vec<f64> = q
         .chunks(k)
@@ -85,8 +90,8 @@ pub fn imitation(candidates: &[f64], q: &[f64], k: usize, temperature: f64) -> I
             q.iter().map(move |q| q - mean)
         })
         .collect();
-    let std = (centred.iter().map(|a| a * a).sum::<f64>() / q.len() as f64).sqrt();
-    let scale = 1.0 / ((std + 1e-6) * temperature);
+    let std = advantage_deviation(q, k);
+    let scale = 1.0 / ((std.max(floor) + 1e-6) * temperature);
     let mut out = Imitation {
         loss: 0.0,
         weights: Vec::new(),
@@ -115,4 +120,30 @@ pub fn imitation(candidates: &[f64], q: &[f64], k: usize, temperature: f64) -> I
         out.target.extend(target);
     }
     out
+}
+
+/// The root mean square of all the batch's advantages `q_k - mean_j q_j`, from
+/// conservative values `q`, `[B, K]`.
+pub fn advantage_deviation(q: &[f64], k: usize) -> f64 {
+    let squares = q.chunks(k).map(|q| {
+        let mean = q.iter().sum::<f64>() / k as f64;
+        q.iter().map(|q| (q - mean).powi(2)).sum::<f64>()
+    });
+    (squares.sum::<f64>() / q.len() as f64).sqrt()
+}
+
+/// The (biased) standard deviation of `values` around their mean.
+pub fn deviation(values: &[f64]) -> f64 {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / count).sqrt()
+}
+
+/// The root mean square over rows of the deviation of an ensemble's `values`,
+/// `[nets, rows]`.
+pub fn disagreement(values: &[f64], nets: usize) -> f64 {
+    let rows = values.len() / nets;
+    let of_row = |row| values.iter().skip(row).step_by(rows).copied();
+    let squares = (0..rows).map(|row| deviation(&of_row(row).collect::<Vec<_>>()).powi(2));
+    (squares.sum::<f64>() / rows as f64).sqrt()
 }

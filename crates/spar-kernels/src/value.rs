@@ -40,6 +40,59 @@ pub fn conservative(values: &[f32], nets: usize, by: Conservatism, out: &mut [f3
     }
 }
 
+/// The root mean square over rows of the (biased) standard deviation of an ensemble's
+/// `values`, `[nets, rows]`, of one row; zero of no rows.
+///
+/// # Panics
+/// If there is no net or the values are not whole rows.
+pub fn disagreement(values: &[f32], nets: usize) -> f32 {
+    assert!(nets > 0, "an ensemble of no nets");
+    assert!(values.len().is_multiple_of(nets), "values of {nets} nets");
+    if values.is_empty() {
+        return 0.0;
+    }
+    let mut squares = 0.0;
+    sum_variances(values, values.len() / nets, &mut squares);
+    (squares * nets as f32 / values.len() as f32).sqrt()
+}
+
+/// Lowers each row's value in `out`, `[rows]`, by `penalty` times what the standard
+/// deviation of the ensemble's `values`, `[nets, rows]`, has above `level`:
+/// `out -= penalty max(0, sd - level)`.
+///
+/// # Panics
+/// If there is no net or the lengths do not fit.
+pub fn penalize(values: &[f32], nets: usize, penalty: f32, level: f32, out: &mut [f32]) {
+    assert!(nets > 0, "an ensemble of no nets");
+    assert_eq!(values.len(), nets * out.len(), "values of {nets} nets");
+    if !out.is_empty() {
+        beyond(values, penalty, level, out);
+    }
+}
+
+/// How a state's candidates are weighted by their advantages: `w = softmax(A / (sigma
+/// T))`, `sigma` the standard deviation of all the batch's candidates' advantages, but
+/// no less than a floor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Weighting {
+    /// `T`, of advantages in parts of `sigma`.
+    pub temperature: f32,
+    /// The least `sigma`, in units of values. Candidates whose values differ by much
+    /// less weigh the same, so that imitation rests instead of ranking the critic's
+    /// noise; zero lets the candidates' own deviation be the scale however small it is.
+    pub floor: f32,
+}
+
+impl Weighting {
+    /// Weights of `temperature` on the candidates' own scale alone.
+    pub fn scale_free(temperature: f32) -> Self {
+        Self {
+            temperature,
+            floor: 0.0,
+        }
+    }
+}
+
 /// Results of [`imitation`], in buffers that are used again.
 #[derive(Clone, Debug, Default)]
 pub struct Imitation {
@@ -61,10 +114,14 @@ pub struct ImitationStats {
     pub spread: f32,
     /// The largest weight: `1/K` when the critic sees no difference.
     pub weight_max: f32,
+    /// `1 / sum_k w_k^2`, how many candidates are imitated: from 1 to K.
+    pub effective: f32,
+    /// Standard deviation of all the candidates' advantages, in units of values.
+    pub deviation: f32,
 }
 
 impl Imitation {
-    /// `softmax(A / T)` over a state's candidates, `[states, K]`.
+    /// `softmax(A / (sigma T))` over a state's candidates, `[states, K]`.
     pub fn weights(&self) -> &[f32] {
         &self.weights[..self.states * self.candidates]
     }
@@ -84,11 +141,13 @@ impl Imitation {
 /// Latent-sampling weighted regression of `candidates`, `[states, K, act_dim]`,
 /// by their conservative values `q`, `[states, K]`:
 ///
-/// `A_k = (q_k - mean_j q_j) / (std + eps)`, `std` the root mean square of all
-/// the batch's `q_k - mean_j q_j`, so that neither the scale of rewards nor the
-/// value of a state matters; `w = softmax(A / T)` over `k`;
+/// `A_k = q_k - mean_j q_j`; `sigma = max(sd, floor)`, `sd` the root mean square of all
+/// the batch's `A_k`; `w = softmax(A / (sigma T))` over `k`;
 /// `Delta* = sum_k w_k Delta_k`, which nothing is differentiated through;
 /// `L = mean_states (1/K) sum_k |Delta_k - Delta*|^2`.
+///
+/// A floor that is measured in values as well, as a share of the deviation of the data
+/// actions' own advantages, leaves the weights free of the scale of rewards.
 ///
 /// Weights, target and gradient are left in `into`.
 ///
@@ -98,7 +157,7 @@ pub fn imitation(
     candidates: &[f32],
     q: &[f32],
     k: usize,
-    temperature: f32,
+    weighting: Weighting,
     into: &mut Imitation,
 ) -> ImitationStats {
     let whole = |n: usize, of: usize| of > 0 && n > 0 && n.is_multiple_of(of);
@@ -114,13 +173,14 @@ pub fn imitation(
     centre(q, k, centred);
     let mut squares = 0.0;
     sum_squares(centred, &mut squares);
-    let std = (squares / q.len() as f32).sqrt();
-    let scale = 1.0 / ((std + ADVANTAGE_EPS) * temperature);
+    let deviation = (squares / q.len() as f32).sqrt();
+    let sigma = largest(deviation, weighting.floor);
+    let scale = 1.0 / ((sigma + ADVANTAGE_EPS) * weighting.temperature);
 
     let weights = grow(&mut into.weights, q.len());
     let target = grow(&mut into.target, states * act_dim);
     let grad = grow(&mut into.grad, candidates.len());
-    let mut stats = [0f64; 3];
+    let mut stats = [0f64; 4];
     let states = centred
         .chunks_exact(k)
         .zip(weights.chunks_exact_mut(k))
@@ -128,7 +188,7 @@ pub fn imitation(
         .zip(target.chunks_exact_mut(act_dim))
         .zip(grad.chunks_exact_mut(k * act_dim));
     for ((((centred, weights), candidates), target), grad) in states {
-        let largest = softmax(centred, scale, weights);
+        let weight_max = softmax(centred, scale, weights);
         target.fill(0.0);
         for (w, candidate) in weights.iter().zip(candidates.chunks_exact(act_dim)) {
             for (t, c) in target.iter_mut().zip(candidate) {
@@ -149,28 +209,56 @@ pub fn imitation(
         }
         stats[0] += f64::from(loss);
         stats[1] += f64::from(around_mean);
-        stats[2] += f64::from(largest);
+        stats[2] += f64::from(weight_max);
+        stats[3] += 1.0 / f64::from(weights.iter().map(|w| w * w).sum::<f32>());
     }
     let count = q.len() as f64;
     ImitationStats {
         loss: (stats[0] / count) as f32,
         spread: (stats[1] / count) as f32,
         weight_max: (stats[2] * k as f64 / count) as f32,
+        effective: (stats[3] * k as f64 / count) as f32,
+        deviation,
     }
+}
+
+/// The standard deviation of `values` around their mean; zero of none. Of the data
+/// actions' advantages it is what [`Weighting::floor`] is a share of.
+pub fn deviation(values: &[f32]) -> f32 {
+    if values.is_empty() {
+        return 0.0;
+    }
+    let share = 1.0 / values.len() as f32;
+    let (mut total, mut squares) = (0.0, 0.0);
+    sum_values(values, &mut total);
+    sum_squares_around(values, total * share, &mut squares);
+    (squares * share).sqrt()
 }
 
 /// `softmax(scale * centred)` into `weights`; returns the largest.
 fn softmax(centred: &[f32], scale: f32, weights: &mut [f32]) -> f32 {
-    // A maximum that lets a NaN through: a diverged critic must show.
-    let greatest = |most: f32, &a: &f32| if a <= most { most } else { a };
-    let most = centred.iter().fold(f32::NEG_INFINITY, greatest);
+    let most = centred.iter().copied().fold(f32::NEG_INFINITY, largest);
     let mut sum = 0.0;
     for (w, a) in weights.iter_mut().zip(centred) {
         *w = ((a - most) * scale).exp();
         sum += *w;
     }
     weights.iter_mut().for_each(|w| *w /= sum);
-    weights.iter().fold(f32::NEG_INFINITY, greatest)
+    weights.iter().copied().fold(f32::NEG_INFINITY, largest)
+}
+
+/// The larger of two, which lets a NaN through: a diverged critic must show.
+fn largest(a: f32, b: f32) -> f32 {
+    if b <= a || a.is_nan() { a } else { b }
+}
+
+/// The (biased) variance of what an ensemble says of one of `rows` rows.
+#[inline(always)]
+fn variance(values: &[f32], rows: usize, row: usize) -> f32 {
+    let share = 1.0 / (values.len() / rows) as f32;
+    let of_row = || values.iter().skip(row).step_by(rows);
+    let mean = of_row().sum::<f32>() * share;
+    of_row().map(|v| (v - mean) * (v - mean)).sum::<f32>() * share
 }
 
 /// `q` less each state's mean.
@@ -199,14 +287,33 @@ vectorized! {
         let rows = out.len();
         let share = 1.0 / (values.len() / rows) as f32;
         for (row, out) in out.iter_mut().enumerate() {
-            let of_row = || values.iter().skip(row).step_by(rows);
-            let mean = of_row().sum::<f32>() * share;
-            let variance = of_row().map(|v| (v - mean) * (v - mean)).sum::<f32>() * share;
-            *out = mean - deviations * variance.sqrt();
+            let mean = values.iter().skip(row).step_by(rows).sum::<f32>() * share;
+            *out = mean - deviations * variance(values, rows, row).sqrt();
         }
+    }
+
+    fn sum_variances(values: &[f32], rows: usize, out: &mut f32) {
+        *out = (0..rows).map(|row| variance(values, rows, row)).sum();
+    }
+
+    fn beyond(values: &[f32], penalty: f32, level: f32, out: &mut [f32]) {
+        let rows = out.len();
+        for (row, out) in out.iter_mut().enumerate() {
+            let above = variance(values, rows, row).sqrt() - level;
+            // A NaN is not passed over.
+            *out -= penalty * if above <= 0.0 { 0.0 } else { above };
+        }
+    }
+
+    fn sum_values(values: &[f32], out: &mut f32) {
+        *out = sum(values, |v| v);
     }
 
     fn sum_squares(values: &[f32], out: &mut f32) {
         *out = sum(values, |v| v * v);
+    }
+
+    fn sum_squares_around(values: &[f32], mean: f32, out: &mut f32) {
+        *out = sum(values, |v| (v - mean) * (v - mean));
     }
 }

@@ -9,7 +9,7 @@ use spar_kernels::{
     mlp::{self, GradParams},
     optim::{AdamConfig, adam, polyak},
     rows,
-    value::{Conservatism, Imitation, conservative, imitation},
+    value::{Conservatism, Imitation, Weighting, conservative, deviation, imitation},
 };
 
 #[global_allocator]
@@ -90,7 +90,11 @@ impl Step {
         // The outputs as an ensemble's values, and as candidates of those.
         let worth = &mut self.hidden[..rows];
         conservative(&self.out, shape.output(), Conservatism::Min, worth);
-        imitation(&self.out, worth, rows, 0.3, &mut self.imitation);
+        let weighting = Weighting {
+            temperature: 0.3,
+            floor: deviation(&self.out),
+        };
+        imitation(&self.out, worth, rows, weighting, &mut self.imitation);
         // A layer of a policy, row by row.
         let layer = shape.layers().next().unwrap();
         let hidden = &mut self.hidden[..rows * layer.output];

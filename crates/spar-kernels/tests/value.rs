@@ -8,7 +8,10 @@ use common::{close, draw, wide};
 use proptest::prelude::*;
 use spar_kernels::{
     Isa, reference,
-    value::{Conservatism, Imitation, ImitationStats, conservative, imitation},
+    value::{
+        Conservatism, Imitation, ImitationStats, Weighting, conservative, deviation, disagreement,
+        imitation, penalize,
+    },
 };
 
 /// What a state's candidates and values of several magnitudes come to.
@@ -47,16 +50,44 @@ proptest! {
     }
 
     #[test]
+    fn penalties_are_their_definition(
+        nets in 1usize..7, rows in 1usize..70, penalty in 0.0f32..4.0, level in 0.0f32..4.0,
+        seed: u64,
+    ) {
+        let values = draw(seed, "values", 3.0, nets * rows);
+        let start = draw(seed, "start", 3.0, rows);
+        let of_row = |row: usize| -> Vec<f64> {
+            values.iter().skip(row).step_by(rows).map(|v| f64::from(*v)).collect()
+        };
+        let want: Vec<f64> = (0..rows)
+            .map(|row| {
+                let above = (reference::deviation(&of_row(row)) - f64::from(level)).max(0.0);
+                f64::from(start[row]) - f64::from(penalty) * above
+            })
+            .collect();
+        let apart = reference::disagreement(&wide(&values), nets);
+        for isa in Isa::present() {
+            let mut out = start.clone();
+            isa.confine(|| penalize(&values, nets, penalty, level, &mut out));
+            close("penalized value", &out, &want, 1e-4);
+            isa.confine(|| close("disagreement", &[disagreement(&values, nets)], &[apart], 1e-4));
+        }
+    }
+
+    #[test]
     fn imitation_is_its_definition(
         states in 1usize..20, k in 1usize..18, act_dim in 1usize..9,
-        temperature in 0.1f32..10.0, scale in -2i32..4, seed: u64,
+        temperature in 0.1f32..10.0, scale in -2i32..4, floor in 0.0f32..3.0, seed: u64,
     ) {
         let (candidates, q) = case(seed, states, k, act_dim, 10f32.powi(scale));
-        let want = reference::imitation(&wide(&candidates), &wide(&q), k, f64::from(temperature));
+        let floor = floor * 10f32.powi(scale);
+        let weighting = Weighting { temperature, floor };
+        let by = (f64::from(temperature), f64::from(floor));
+        let want = reference::imitation(&wide(&candidates), &wide(&q), k, by);
         let mut into = Imitation::default();
         let mut stats = ImitationStats::default();
         for isa in Isa::present() {
-            isa.confine(|| stats = imitation(&candidates, &q, k, temperature, &mut into));
+            isa.confine(|| stats = imitation(&candidates, &q, k, weighting, &mut into));
             close("weights", into.weights(), &want.weights, 2e-4);
             close("target", into.target(), &want.target, 2e-4);
             close("gradient", into.grad(), &want.grad, 2e-4);
@@ -80,6 +111,13 @@ proptest! {
             }))
             .sum::<f64>() / (states * k) as f64;
         close("spread", &[stats.spread], &[spread], 1e-5);
+        let effective: f64 = states_of(&want.weights, k)
+            .iter()
+            .map(|w| 1.0 / w.iter().map(|w| w * w).sum::<f64>())
+            .sum::<f64>() / states as f64;
+        close("effective candidates", &[stats.effective], &[effective], 2e-4);
+        let own = reference::advantage_deviation(&wide(&q), k);
+        close("deviation", &[stats.deviation], &[own], 1e-3);
     }
 
     /// Buffers of a larger problem leave nothing behind in a smaller one.
@@ -87,11 +125,11 @@ proptest! {
     fn buffers_used_again_change_nothing(seed: u64) {
         let mut used = Imitation::default();
         let (candidates, q) = case(seed, 30, 7, 5, 1.0);
-        imitation(&candidates, &q, 7, 0.5, &mut used);
+        imitation(&candidates, &q, 7, Weighting::scale_free(0.5), &mut used);
         let (candidates, q) = case(seed, 4, 3, 2, 1.0);
         let mut fresh = Imitation::default();
-        let stats = imitation(&candidates, &q, 3, 0.5, &mut used);
-        prop_assert_eq!(stats, imitation(&candidates, &q, 3, 0.5, &mut fresh));
+        let stats = imitation(&candidates, &q, 3, Weighting::scale_free(0.5), &mut used);
+        prop_assert_eq!(stats, imitation(&candidates, &q, 3, Weighting::scale_free(0.5), &mut fresh));
         prop_assert_eq!(used.weights(), fresh.weights());
         prop_assert_eq!(used.target(), fresh.target());
         prop_assert_eq!(used.grad(), fresh.grad());
@@ -105,7 +143,7 @@ fn the_gradient_is_that_of_finite_differences() {
     let (states, k, act_dim) = (5, 4, 3);
     let (candidates, q) = case(1, states, k, act_dim, 1.0);
     let mut into = Imitation::default();
-    imitation(&candidates, &q, k, 0.3, &mut into);
+    imitation(&candidates, &q, k, Weighting::scale_free(0.3), &mut into);
     let target = wide(into.target());
     let loss = |candidates: &[f64]| {
         let errors = candidates.iter().enumerate().map(|(i, c)| {
@@ -130,7 +168,13 @@ fn the_gradient_is_that_of_finite_differences() {
 fn what_is_not_a_number_shows() {
     let (candidates, mut q) = case(1, 3, 4, 2, 1.0);
     q[5] = f32::NAN;
-    let stats = imitation(&candidates, &q, 4, 0.3, &mut Imitation::default());
+    let stats = imitation(
+        &candidates,
+        &q,
+        4,
+        Weighting::scale_free(0.3),
+        &mut Imitation::default(),
+    );
     assert!(
         stats.loss.is_nan() && stats.weight_max.is_nan(),
         "{stats:?}"
@@ -141,18 +185,34 @@ fn what_is_not_a_number_shows() {
         conservative(&values, 2, by, &mut out);
         assert!(out.iter().all(|v| v.is_nan()), "{by:?}: {out:?}");
     }
+    let mut out = [0.0; 2];
+    penalize(&values, 2, 1.0, 0.5, &mut out);
+    assert!(out.iter().all(|v| v.is_nan()), "{out:?}");
+    assert!(disagreement(&values, 2).is_nan());
 }
 
 #[test]
 #[should_panic(expected = "imitation of 7 numbers by 6 values, 3 to a state")]
 fn candidates_that_do_not_fit_are_refused() {
-    imitation(&[0.0; 7], &[0.0; 6], 3, 1.0, &mut Imitation::default());
+    imitation(
+        &[0.0; 7],
+        &[0.0; 6],
+        3,
+        Weighting::scale_free(1.0),
+        &mut Imitation::default(),
+    );
 }
 
 fn weights(q: &[f32], k: usize, temperature: f32) -> Vec<f32> {
     let candidates = draw(3, "candidates", 0.5, q.len() * 3);
     let mut into = Imitation::default();
-    imitation(&candidates, q, k, temperature, &mut into);
+    imitation(
+        &candidates,
+        q,
+        k,
+        Weighting::scale_free(temperature),
+        &mut into,
+    );
     into.weights().to_vec()
 }
 
@@ -162,7 +222,13 @@ fn the_target_is_a_convex_combination_of_the_candidates() {
     let (candidates, q) = case(2, states, k, act_dim, 1.0);
     for temperature in [1e-3, 0.3, 100.0] {
         let mut into = Imitation::default();
-        imitation(&candidates, &q, k, temperature, &mut into);
+        imitation(
+            &candidates,
+            &q,
+            k,
+            Weighting::scale_free(temperature),
+            &mut into,
+        );
         for (state, w) in into.weights().chunks(k).enumerate() {
             assert!(w.iter().all(|w| (0.0..=1.0).contains(w)), "{w:?}");
             assert!((w.iter().sum::<f32>() - 1.0).abs() < 1e-5, "{w:?}");
@@ -212,13 +278,99 @@ fn a_vanishing_temperature_picks_the_best_candidate() {
     let (states, k, act_dim) = (7, 5, 3);
     let (candidates, q) = case(4, states, k, act_dim, 1.0);
     let mut into = Imitation::default();
-    imitation(&candidates, &q, k, 1e-4, &mut into);
+    imitation(&candidates, &q, k, Weighting::scale_free(1e-4), &mut into);
     for (state, q) in q.chunks(k).enumerate() {
         let best = (0..k).max_by(|&i, &j| q[i].total_cmp(&q[j])).unwrap();
         let at = (state * k + best) * act_dim;
         let target = &into.target()[state * act_dim..][..act_dim];
         for (got, want) in target.iter().zip(&candidates[at..]) {
             assert!((got - want).abs() < 1e-4, "state {state}");
+        }
+    }
+}
+
+#[test]
+fn deviations_are_their_definition() {
+    for (n, scale, shift) in [
+        (1, 1.0, 0.0),
+        (7, 3.0, -2.0),
+        (64, 0.1, 5.0),
+        (1000, 20.0, 100.0),
+    ] {
+        let values = draw(n as u64, "values", scale, n);
+        let values: Vec<f32> = values.iter().map(|v| v + shift).collect();
+        let want = reference::deviation(&wide(&values));
+        for isa in Isa::present() {
+            isa.confine(|| close("deviation", &[deviation(&values)], &[want], 1e-4));
+        }
+    }
+    assert_eq!(deviation(&[]), 0.0);
+    assert!(deviation(&[1.0, f32::NAN]).is_nan());
+}
+
+/// A floor in values, as rewards ten thousand times as large would make it.
+#[test]
+fn with_a_floor_the_scale_of_rewards_cancels() {
+    let (states, k, act_dim) = (7, 5, 3);
+    let (candidates, q) = case(5, states, k, act_dim, 1.0);
+    let data = draw(5, "data", 2.0, states);
+    let weights = |scale: f32| {
+        let times = |values: &[f32]| values.iter().map(|v| v * scale).collect::<Vec<f32>>();
+        let weighting = Weighting {
+            temperature: 0.3,
+            floor: deviation(&times(&data)),
+        };
+        let mut into = Imitation::default();
+        imitation(&candidates, &times(&q), k, weighting, &mut into);
+        into.weights().to_vec()
+    };
+    let want = weights(1.0);
+    for scale in [1e-2, 1e2, 1e4] {
+        for (got, want) in weights(scale).iter().zip(&want) {
+            assert!((got - want).abs() < 1e-3, "{scale}: {got} {want}");
+        }
+    }
+}
+
+/// Candidates that draw together while the critic's noise about them shrinks as they do
+/// are ranked by that noise without a floor, however little they differ. With one they
+/// weigh the same in the end, and then imitation asks for nothing but their mean.
+#[test]
+fn with_a_floor_imitation_rests_where_candidates_agree() {
+    let (states, k, act_dim) = (9, 6, 3);
+    let (candidates, q) = case(6, states, k, act_dim, 1.0);
+    let rest = |spread: f32, floor: f32| {
+        let times = |values: &[f32]| values.iter().map(|v| v * spread).collect::<Vec<f32>>();
+        let near = times(&candidates);
+        let weighting = Weighting {
+            temperature: 0.3,
+            floor,
+        };
+        let mut into = Imitation::default();
+        let stats = imitation(&near, &times(&q), k, weighting, &mut into);
+        // How far the target is from the candidates' mean, in parts of their spread.
+        let moved: f32 = (0..states * act_dim)
+            .map(|i| {
+                let (state, j) = (i / act_dim, i % act_dim);
+                let of = |c: usize| near[(state * k + c) * act_dim + j];
+                let mean = (0..k).map(of).sum::<f32>() / k as f32;
+                (into.target()[i] - mean).powi(2)
+            })
+            .sum();
+        let gradient = into.grad().iter().map(|g| g * g).sum::<f32>().sqrt();
+        let share = moved.sqrt() / (spread * (states as f32).sqrt());
+        (stats.effective, share, gradient)
+    };
+    let (sharp, pull, _) = rest(1e-3, 0.0);
+    assert!(sharp < 0.7 * k as f32 && pull > 0.1, "{sharp} {pull}");
+    let mut before = f32::INFINITY;
+    for spread in [1.0, 1e-1, 1e-2, 1e-3] {
+        let (effective, pull, gradient) = rest(spread, 1.0);
+        assert!(gradient < 0.2 * before, "{spread}: {gradient} {before}");
+        before = gradient;
+        if spread < 0.05 {
+            assert!(effective > 0.99 * k as f32, "{spread}: {effective}");
+            assert!(pull < 0.05, "{spread}: {pull}");
         }
     }
 }

@@ -11,7 +11,8 @@
 //! there is.
 
 pub use spar_kernels::cuda::{
-    Actions, Bootstrap, CudaError, Device, Imitation, Kernels, Loss, Part, Policy, Posterior, Rows,
+    Actions, Bootstrap, CudaError, DataActions, Device, Imitation, Kernels, Loss, Part, Policy,
+    Posterior, Ranking, Rows,
 };
 use spar_kernels::{
     Head, MlpShape,

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, bail};
-use spar_kernels::value::{self, Imitation, ImitationStats};
+use spar_kernels::value::{self, Imitation, ImitationStats, Weighting};
 
 use crate::mlp::{lock, slice, values};
 
@@ -18,14 +18,14 @@ pub fn weighted_regression(
     candidates: &Tensor,
     q: &Tensor,
     k: usize,
-    temperature: f32,
+    weighting: Weighting,
 ) -> Result<(Tensor, ImitationStats)> {
     check(candidates, q, k)?;
     let done = Arc::<Mutex<Done>>::default();
     let op = ImitationOp {
         q: q.detach().contiguous()?,
         k,
-        temperature,
+        weighting,
         done: Arc::clone(&done),
     };
     let loss = candidates.contiguous()?.apply_op1(op)?;
@@ -42,7 +42,7 @@ pub fn imitation_target(
     candidates: &Tensor,
     q: &Tensor,
     k: usize,
-    temperature: f32,
+    weighting: Weighting,
 ) -> Result<(Tensor, ImitationStats)> {
     let (rows, act_dim) = check(candidates, q, k)?;
     let mut imitation = Imitation::default();
@@ -52,13 +52,24 @@ pub fn imitation_target(
                 candidates,
                 q,
                 k,
-                temperature,
+                weighting,
                 &mut imitation,
             ))
         })
     })?;
     let target = Tensor::from_slice(imitation.target(), (rows / k, act_dim), &Device::Cpu)?;
     Ok((target, stats))
+}
+
+/// The standard deviation of all of `values` around their mean:
+/// [`spar_kernels::value::deviation`].
+///
+/// # Errors
+/// If `values` are not 32-bit floats on the CPU.
+pub fn deviation(of: &Tensor) -> Result<f32> {
+    values(&of.detach().contiguous()?, |values| {
+        Ok(value::deviation(values))
+    })
 }
 
 /// Rows and width of `candidates`, K to a state, that `q` values.
@@ -83,7 +94,7 @@ struct Done {
 struct ImitationOp {
     q: Tensor,
     k: usize,
-    temperature: f32,
+    weighting: Weighting,
     done: Arc<Mutex<Done>>,
 }
 
@@ -96,8 +107,8 @@ impl CustomOp1 for ImitationOp {
         let candidates = slice(candidates, layout)?;
         let Done { imitation, stats } = &mut *lock(&self.done);
         *stats = values(&self.q, |q| {
-            let (k, temperature) = (self.k, self.temperature);
-            Ok(value::imitation(candidates, q, k, temperature, imitation))
+            let (k, weighting) = (self.k, self.weighting);
+            Ok(value::imitation(candidates, q, k, weighting, imitation))
         })?;
         Ok((CpuStorage::F32(vec![stats.loss]), ().into()))
     }

@@ -21,15 +21,15 @@ mod state;
 
 pub use batch::{Batch, BatchSlices};
 pub use candle_core::{Device, Result, Tensor, Var};
-pub use ensemble::conservative_value;
-pub use imitation::{imitation_target, weighted_regression};
+pub use ensemble::{EnsembleValues, conservative_value};
+pub use imitation::{deviation, imitation_target, weighted_regression};
 pub use input::Rows;
 pub use mlp::{Mlp, MlpShape, Trace, relu_shape};
 pub use optim::{Adam, AdamConfig};
 pub use rows::{Activation, Linear, Norm, RowMlp, RowWork};
 pub use spar_kernels::{
     Head, Precision,
-    value::{Conservatism, ImitationStats, conservative},
+    value::{Conservatism, ImitationStats, Weighting, conservative},
 };
 pub use state::{CHECKPOINT_FORMAT, State, StateError};
 

@@ -1,4 +1,5 @@
 //! The fused network against the plain composition of candle operations.
+// long: every operation of a network, each beside its composition in candle
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use candle_core::{DType, Device, Tensor, Var, backprop::GradStore};
@@ -6,7 +7,7 @@ use candle_nn::{Linear, Module};
 use spar_core::Stream;
 use spar_kernels::scalar;
 use spar_nn::{
-    Activation, Conservatism, Head, Mlp, MlpShape, RowMlp, RowWork, Rows, Trace,
+    Activation, Conservatism, Head, Mlp, MlpShape, RowMlp, RowWork, Rows, Trace, Weighting,
     conservative_value, normal, weighted_regression,
 };
 
@@ -418,13 +419,15 @@ fn activations_are_their_definitions_and_let_a_nan_through() {
 }
 
 /// The weighted regression of candidates written out in candle.
-fn plain_regression(candidates: &Tensor, q: &Tensor, k: usize, temperature: f64) -> Tensor {
+fn plain_regression(candidates: &Tensor, q: &Tensor, k: usize, by: Weighting) -> Tensor {
+    let temperature = f64::from(by.temperature);
     let (rows, act_dim) = candidates.dims2().unwrap();
     let q = q.reshape((rows / k, k)).unwrap();
     let mean = q.mean_keepdim(1).unwrap();
     let advantage = q.broadcast_sub(&mean).unwrap();
     let std = advantage.sqr().unwrap().mean_all().unwrap().sqrt().unwrap();
-    let scaled = advantage.broadcast_div(&((std + 1e-6).unwrap() * temperature).unwrap());
+    let sigma = std.maximum(by.floor).unwrap();
+    let scaled = advantage.broadcast_div(&((sigma + 1e-6).unwrap() * temperature).unwrap());
     let weights = candle_nn::ops::softmax(&scaled.unwrap(), 1).unwrap();
     let all = candidates.reshape((rows / k, k, act_dim)).unwrap();
     let weighted = all.detach().broadcast_mul(&weights.unsqueeze(2).unwrap());
@@ -441,19 +444,31 @@ fn weighted_regression_is_that_of_candle() {
     let var = |seed, cols| Var::from_tensor(&rows(seed, states * k, cols)).unwrap();
     let candidates = var(1, act_dim);
     let q = var(2, 1);
+    // Below and above the candidates' own deviation.
+    for floor in [0.0, 3.0] {
+        let by = Weighting {
+            temperature: 0.4,
+            floor,
+        };
+        regression_is_that_of_candle(&candidates, &q, by);
+    }
+}
+
+fn regression_is_that_of_candle(candidates: &Var, q: &Var, by: Weighting) {
+    let k = 5;
     let of_q = q.squeeze(1).unwrap();
-    let (loss, stats) = weighted_regression(&candidates, &of_q, k, 0.4).unwrap();
-    let want = plain_regression(&candidates, &of_q.detach(), k, 0.4);
+    let (loss, stats) = weighted_regression(candidates, &of_q, k, by).unwrap();
+    let want = plain_regression(candidates, &of_q.detach(), k, by);
     close(&loss, &want, 1e-5);
     assert_eq!(stats.loss, loss.to_scalar::<f32>().unwrap());
     let gradient = |loss: Tensor| (loss * 1.7).unwrap().backward().unwrap();
     let grads = gradient(loss);
     close(
-        grads.get(&candidates).unwrap(),
-        gradient(want).get(&candidates).unwrap(),
+        grads.get(candidates).unwrap(),
+        gradient(want).get(candidates).unwrap(),
         1e-5,
     );
-    assert!(grads.get(&q).is_none());
+    assert!(grads.get(q).is_none());
 }
 
 #[test]
@@ -461,7 +476,8 @@ fn candidates_that_fit_no_values_are_refused() {
     let candidates = rows(1, 6, 2);
     for (values, k) in [(6, 4), (6, 0), (5, 3)] {
         let q = rows(2, values, 1).squeeze(1).unwrap();
-        let error = weighted_regression(&candidates, &q, k, 1.0).unwrap_err();
+        let error =
+            weighted_regression(&candidates, &q, k, Weighting::scale_free(1.0)).unwrap_err();
         assert!(error.to_string().contains("to a state"), "{error}");
     }
 }

@@ -165,10 +165,10 @@ impl Spar {
     ) -> Result<Tensor> {
         let candidates = self.candidates(s, b)?;
         let q = self.values(s, b, &candidates)?;
-        let (k, temperature) = (self.config.candidates, self.config.temperature as f32);
+        let (k, of_data) = (self.config.candidates, self.data_deviation(&q)?);
         let actions = (repeat_rows(b, k)? + candidates)?;
-        let (loss, stats) = weighted_regression(&actions, &q, k, temperature)?;
-        metrics.imitated(stats);
+        let (loss, stats) = weighted_regression(&actions, &q, k, self.config.weighting(of_data))?;
+        metrics.imitated(stats, of_data);
         Ok(loss)
     }
 
@@ -245,9 +245,9 @@ impl Spar {
         }
         let candidates = decode_detached(&self.model.decoder, self.config.rho, s, b, &z)?;
         let q = self.values(s, b, &candidates)?;
-        let temperature = self.config.temperature as f32;
-        let (target, stats) = imitation_target(&candidates, &q, k, temperature)?;
-        metrics.imitated(stats);
+        let of_data = self.data_deviation(&q)?;
+        let (target, stats) = imitation_target(&candidates, &q, k, self.config.weighting(of_data))?;
+        metrics.imitated(stats, of_data);
         Ok(target)
     }
 }

@@ -1,6 +1,7 @@
 //! Hyper-parameters of the residual policy.
 
 use serde::{Deserialize, Serialize};
+use spar_nn::Weighting;
 
 /// Hyper-parameters of the residual support model and of Latent
 /// Self-Imitation. None is published; all are this project's.
@@ -22,8 +23,16 @@ pub struct RectifyConfig {
     pub lambda: f64,
     /// Residual candidates per state, `K`.
     pub candidates: usize,
-    /// Temperature `T` of the candidates' softmax weights.
+    /// Temperature `T` of the candidates' softmax weights, of advantages in parts of
+    /// their scale `sigma`.
     pub temperature: f64,
+    /// Least `sigma`, in parts of the standard deviation of the data actions' own
+    /// advantages: candidates that differ by much less than the data's actions do weigh
+    /// the same, and self-imitation comes to rest. With 0 the candidates' own deviation
+    /// is the scale however small it is, and they are ranked by the critic's noise in
+    /// the end.
+    #[serde(default)]
+    pub scale: f64,
     /// Standard deviation of candidate latents, `sigma_z`; they are clipped to
     /// `[-2, 2]`.
     pub sigma_z: f32,
@@ -69,6 +78,15 @@ pub enum Ablation {
 }
 
 impl RectifyConfig {
+    /// How candidates are weighted where the data actions' advantages have the standard
+    /// deviation `of_data`, in units of values.
+    pub fn weighting(&self, of_data: f32) -> Weighting {
+        Weighting {
+            temperature: self.temperature as f32,
+            floor: self.scale as f32 * of_data,
+        }
+    }
+
     /// Whether the fit to the data goes on beside self-imitation.
     pub(crate) fn fits_on(&self) -> bool {
         self.w_fit > 0.0 || self.ablation == Ablation::AdvantageWeighted

@@ -16,7 +16,7 @@ use spar_nn::{
     AdamConfig, BatchSlices, State, StateError,
     device::{
         Actions, BatchBuffers, CudaError, Device, Imitation, Kernels, Learner, Loss, Net, Part,
-        Pass, Posterior, Rows, mean,
+        Pass, Posterior, Ranking, Rows, mean,
     },
 };
 
@@ -207,8 +207,8 @@ impl<'k, D: Device> DeviceSpar<'k, D> {
             self.metrics.kl = mean(device, &parts.kl)?;
         }
         if self.unread.imitation {
-            self.metrics
-                .imitated(kernels.imitation_stats(&mut parts.imitation)?);
+            let (stats, of_data) = kernels.imitation_stats(&mut parts.imitation)?;
+            self.metrics.imitated(stats, of_data);
         }
         self.unread = Unread::default();
         Ok(self.metrics)
@@ -472,15 +472,17 @@ impl<B: std::fmt::Debug> Parts<B> {
         ];
         let judged = Rows::new(rows * k, &judged);
         self.critic.values(kernels, &judged, &mut self.values)?;
-        kernels.imitation(
-            &pass.out,
-            &self.values,
-            self.critic.nets(),
-            self.critic.conservatism(),
-            self.config.temperature as f32,
-            self.config.lambda as f32,
-            &mut self.imitation,
-        )?;
+        let ranking = Ranking {
+            values: &self.values,
+            nets: self.critic.nets(),
+            by: self.critic.conservatism(),
+            temperature: self.config.temperature as f32,
+            scale: self.config.scale as f32,
+            penalty: self.critic.penalty(),
+            data: self.critic.data_actions(),
+        };
+        let weight = self.config.lambda as f32;
+        kernels.imitation(&pass.out, &ranking, weight, &mut self.imitation)?;
         let along = &self.imitation.grad;
         let sum = &mut self.grad_imitation;
         self.decoder

@@ -71,6 +71,7 @@ mod tests {
             lambda: 1.0,
             candidates: 2,
             temperature: 1.0,
+            scale: 0.3,
             sigma_z: 1.0,
             policy_freq: 1,
             warmup: 0,

@@ -66,17 +66,25 @@ pub struct SparMetrics {
     pub weight_max: f32,
     /// Spread of a state's candidates: `(1/K) sum_k |Delta_k - mean_j Delta_j|^2`.
     pub spread: f32,
+    /// Effective number of candidates, `1 / sum_k w_k^2`, mean over the batch: K when
+    /// self-imitation rests.
+    pub effective_candidates: f32,
+    /// Standard deviation of the candidates' advantages, in units of values.
+    pub advantage_std: f32,
+    /// Standard deviation of the data actions' own advantages, in units of values.
+    pub data_advantage_std: f32,
 }
 
 impl SparMetrics {
-    /// Takes in what self-imitation measured.
-    pub(crate) fn imitated(&mut self, stats: ImitationStats) {
-        let ImitationStats {
-            loss,
-            spread,
-            weight_max,
-        } = stats;
-        (self.self_imitation, self.spread, self.weight_max) = (loss, spread, weight_max);
+    /// Takes in what self-imitation measured, and the standard deviation of the data
+    /// actions' advantages.
+    pub(crate) fn imitated(&mut self, stats: ImitationStats, data_advantage_std: f32) {
+        self.self_imitation = stats.loss;
+        self.spread = stats.spread;
+        self.weight_max = stats.weight_max;
+        self.effective_candidates = stats.effective;
+        self.advantage_std = stats.deviation;
+        self.data_advantage_std = data_advantage_std;
     }
 
     /// Whether every measured number is finite.
@@ -201,9 +209,11 @@ impl Spar {
     }
 
     /// Latent Self-Imitation: with candidates `Delta_k = Delta(s, b, z_k)`,
-    /// `z_k ~ N(0, sigma_z^2)`, their conservative values `q_k` and
-    /// `w = softmax(A / T)` of the scale-free advantages `A`,
+    /// `z_k ~ N(0, sigma_z^2)`, their conservative values `q_k` and advantages
+    /// `A_k = q_k - mean_j q_j`,
     ///
+    /// `sigma = max(sd of all candidates' A, scale * sd of the data actions' own A)`,
+    /// `w = softmax(A / (sigma T))`,
     /// `Delta* = sum_k w_k Delta_k`,
     /// `L_lsi = mean_B (1/K) sum_k |Delta_k - Delta*|^2`.
     ///
@@ -216,9 +226,10 @@ impl Spar {
     ) -> Result<Tensor> {
         let candidates = self.candidates(s, b)?;
         let q = self.values(s, b, &candidates)?;
-        let (k, temperature) = (self.config.candidates, self.config.temperature as f32);
-        let (loss, stats) = weighted_regression(&candidates, &q, k, temperature)?;
-        metrics.imitated(stats);
+        let (k, of_data) = (self.config.candidates, self.data_deviation(&q)?);
+        let (loss, stats) =
+            weighted_regression(&candidates, &q, k, self.config.weighting(of_data))?;
+        metrics.imitated(stats, of_data);
         Ok(loss)
     }
 
@@ -230,11 +241,18 @@ impl Spar {
         self.model.decode(s, b, &z, Trace::Params)
     }
 
-    /// `q_k = min_i Q_i(s, clip(b + Delta_k))`, `[rows * K]`, without any gradient.
+    /// `q_k = min_i Q_i(s, clip(b + Delta_k))`, less the critic's penalty, `[rows * K]`,
+    /// without any gradient: [`Critic::candidate_value`].
     pub(crate) fn values(&self, s: &Tensor, b: &Tensor, candidates: &Tensor) -> Result<Tensor> {
         let base = repeat_rows(b, self.config.candidates)?;
         let actions = (base + candidates)?.detach().clamp(-1f32, 1f32)?;
-        self.critic.conservative_value(s, &actions)
+        self.critic.candidate_value(s, &actions)
+    }
+
+    /// Standard deviation of the advantages of the batch's own actions, which the
+    /// critic's step has just measured; `q` are the candidates' values.
+    pub(crate) fn data_deviation(&self, q: &Tensor) -> Result<f32> {
+        self.critic.data_deviation(q, self.config.candidates)
     }
 
     /// One step of encoder and decoder down `loss`.

@@ -33,6 +33,7 @@ fn spar() -> Spar {
         tau: 0.005,
         expectile: 0.7,
         deviations: None,
+        penalty: 1.5,
     };
     let rectify = RectifyConfig {
         hidden,
@@ -43,6 +44,7 @@ fn spar() -> Spar {
         lambda: 1.0,
         candidates: 8,
         temperature: 0.3,
+        scale: 0.3,
         sigma_z: 1.0,
         policy_freq: 2,
         warmup: 0,

@@ -35,6 +35,7 @@ fn spar(form: CriticForm, w_fit: f64) -> Spar {
         lambda: 1.5,
         candidates: 4,
         temperature: 0.7,
+        scale: 0.3,
         sigma_z: 1.2,
         policy_freq: 2,
         warmup: WARMUP,
@@ -51,6 +52,7 @@ fn spar(form: CriticForm, w_fit: f64) -> Spar {
         expectile: 0.8,
         // One critic of each kind.
         deviations: (form == CriticForm::Residual).then_some(0.5),
+        penalty: 1.5,
     };
     let anchor = AnchorConfig {
         hidden: vec![16],

@@ -74,6 +74,7 @@ fn spar_beats_its_anchor_on_mixed_behaviour() {
         tau: 0.005,
         expectile: 0.7,
         deviations: None,
+        penalty: 0.0,
     };
     let rectify = RectifyConfig {
         hidden,
@@ -84,6 +85,7 @@ fn spar_beats_its_anchor_on_mixed_behaviour() {
         lambda: 1.0,
         candidates: 8,
         temperature: 0.3,
+        scale: 0.0,
         sigma_z: 1.0,
         policy_freq: 1,
         warmup: 2000,

@@ -48,7 +48,7 @@
 
 use nalgebra::DVector;
 use spar_core::Stream;
-use spar_kernels::value::{Imitation, imitation};
+use spar_kernels::value::{Imitation, Weighting, imitation};
 
 use crate::{
     Claim, Control, Figure, Finding, Line, Sizes, TheoryError, Verdict,
@@ -136,7 +136,13 @@ pub fn sets(
     stream.fill_normal(1.0, &mut q);
     // Only the weights are asked for: the points need double precision here.
     let mut found = Imitation::default();
-    imitation(&vec![0.0; q.len()], &q, k, temperature, &mut found);
+    imitation(
+        &vec![0.0; q.len()],
+        &q,
+        k,
+        Weighting::scale_free(temperature),
+        &mut found,
+    );
     let weights = found.weights().chunks_exact(k).map(|weights| {
         let sum: f64 = weights.iter().map(|w| f64::from(*w)).sum();
         weights.iter().map(|w| f64::from(*w) / sum).collect()

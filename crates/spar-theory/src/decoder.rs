@@ -41,7 +41,7 @@ use candle_core::{Device, Tensor, Var};
 use nalgebra::{DMatrix, DVector};
 use spar_core::Stream;
 use spar_eval::stats::{Bootstrap, Estimate, mean, percentile};
-use spar_kernels::value::{Imitation, imitation};
+use spar_kernels::value::{Imitation, Weighting, imitation};
 use spar_nn::{Trace, normal};
 use spar_rectify::SupportModel;
 
@@ -176,7 +176,13 @@ fn measure(sizes: &Sizes, seed: u64, into: &mut Found) -> Result<(), TheoryError
         };
         let q: Vec<f32> = candidates.iter().enumerate().map(value).collect();
         let mut found = Imitation::default();
-        imitation(&flat, &q, CANDIDATES, TEMPERATURE, &mut found);
+        imitation(
+            &flat,
+            &q,
+            CANDIDATES,
+            Weighting::scale_free(TEMPERATURE),
+            &mut found,
+        );
         for (i, target) in found.target().chunks_exact(act_dim).enumerate() {
             let target = DVector::from_iterator(act_dim, target.iter().map(|x| f64::from(*x)));
             let (step, split) = (&target - &base[i], &splits[i]);

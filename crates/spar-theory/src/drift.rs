@@ -45,7 +45,7 @@
 use nalgebra::DVector;
 use spar_core::Stream;
 use spar_eval::stats::Estimate;
-use spar_kernels::value::{Imitation, imitation};
+use spar_kernels::value::{Imitation, Weighting, imitation};
 
 use crate::{
     Claim, Control, Figure, Finding, Line, Sizes, TheoryError, Verdict,
@@ -151,7 +151,13 @@ pub fn distances(
                 }
             }
             let mut found = Imitation::default();
-            imitation(&candidates, &q, CANDIDATES, TEMPERATURE, &mut found);
+            imitation(
+                &candidates,
+                &q,
+                CANDIDATES,
+                Weighting::scale_free(TEMPERATURE),
+                &mut found,
+            );
             let targets = found.target().chunks_exact(manifold.ambient());
             let distance = |(base, target): (&Base, &[f32])| {
                 let target = target.iter().map(|x| f64::from(*x));

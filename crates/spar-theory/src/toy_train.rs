@@ -81,6 +81,7 @@ fn train(
         tau: 0.005,
         expectile: 0.7,
         deviations: None,
+        penalty: 0.0,
     };
     let rectify = RectifyConfig {
         hidden,
@@ -91,6 +92,7 @@ fn train(
         lambda: 1.0,
         candidates: 8,
         temperature: 0.3,
+        scale: 0.0,
         sigma_z: 1.0,
         policy_freq: 1,
         warmup,

@@ -146,6 +146,7 @@ fn a_decoders_jacobian_is_that_of_finite_differences() {
         lambda: 1.0,
         candidates: 8,
         temperature: 0.3,
+        scale: 0.0,
         sigma_z: 1.0,
         policy_freq: 1,
         warmup: 0,

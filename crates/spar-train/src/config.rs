@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use spar_anchor::{Anchor, AnchorConfig};
+use spar_baselines::{DataConfig, Feed, Hubl, Rewards, States};
 use spar_core::limits::{
     self, MOST_BATCH, MOST_CANDIDATES, MOST_CRITICS, MOST_EPISODES, MOST_SCALE, MOST_UPDATES,
     OutOfRange,
@@ -32,6 +33,9 @@ pub struct TrainConfig {
     pub eval_episodes: usize,
     /// Updates between two checkpoints.
     pub checkpoint_every: u64,
+    /// What SPAR's critic learns from beside the rewards.
+    #[serde(default, skip_serializing_if = "RewardsBeside::is_none")]
+    pub data: RewardsBeside,
     /// Precision of the passes of SPAR that carry no gradient: the anchor, targets
     /// and the values of candidates.
     #[serde(default)]
@@ -46,6 +50,23 @@ pub struct TrainConfig {
     /// `spar`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<toml::Table>,
+}
+
+/// What SPAR's critic learns from beside the data's rewards.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RewardsBeside {
+    /// HUBL's blend of the data's own returns into rewards and discounts, as the
+    /// baselines have it: values need not travel down whole episodes then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hubl: Option<Hubl>,
+}
+
+impl RewardsBeside {
+    /// Whether there is nothing beside the rewards.
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// [`spar_nn::Precision`] in a suite file: `"f32"` or `"bf16"`.
@@ -139,6 +160,20 @@ impl TrainConfig {
         Ok(spar)
     }
 
+    /// The data as SPAR sees them.
+    pub(crate) fn feed(&self) -> Feed {
+        Feed {
+            data: DataConfig {
+                batch_size: self.batch_size,
+                rewards: Rewards::Range(self.reward_range),
+                states: States::Standardized,
+                hubl: self.data.hubl,
+                ..DataConfig::default()
+            },
+            discount: self.critic.discount,
+        }
+    }
+
     /// Refuses values no run can be made of.
     ///
     /// # Errors
@@ -183,12 +218,14 @@ impl TrainConfig {
             ("rectify.beta", rectify.beta),
             ("rectify.w_fit", rectify.w_fit),
             ("rectify.lambda", rectify.lambda),
+            ("rectify.scale", rectify.scale),
         ];
         for (field, value) in weights {
             if !(value >= 0.0 && value.is_finite()) {
                 return wrong(field, &value, "a number that is not negative");
             }
         }
+        self.feed().data.check().map_err(setting)?;
         let units = [
             ("critic.discount", critic.discount),
             ("critic.tau", f64::from(critic.tau)),
@@ -358,7 +395,7 @@ mod tests {
             ("rectify.sigma_z = 1e30", "at most 100"),
             (
                 "batch_size = 65536\nrectify.candidates = 10000",
-                "`batch_size` x `rectify",
+                "`batch_size` x `critic.hidden` x `rectify.candidates`",
             ),
             ("reward_range = -1.0", "`reward_range` is -1"),
             ("batchsize = 1", "batchsize"),

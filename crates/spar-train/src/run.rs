@@ -11,6 +11,7 @@ use std::{
 };
 
 use spar_anchor::{Anchor, AnchorTrainer};
+use spar_baselines::Replay;
 use spar_core::{RunRecord, Stream};
 use spar_data::{Batch, Normalizer, Sampler, Transitions};
 use spar_nn::{
@@ -149,6 +150,7 @@ struct Session<'a> {
     folder: Folder,
     control: Control<'a>,
     normalizer: Normalizer,
+    /// What rewards are multiplied by: said where a run diverges.
     reward_scale: f32,
     batch: Batch,
     told: Told,
@@ -179,7 +181,7 @@ impl<'a> Session<'a> {
         };
         let mut session = Self {
             normalizer: Normalizer::of(data),
-            reward_scale: reward_scale(spec, data),
+            reward_scale: 1.0,
             batch: Batch::new(spec.config.batch_size, data.obs_dim(), data.act_dim()),
             spent: told.wall_s,
             told,
@@ -229,7 +231,7 @@ impl<'a> Session<'a> {
             update = state.get_count("updates.anchor")?;
         }
         while update < config.updates {
-            self.next_batch(&mut sampler);
+            sampler.next(self.data, &self.normalizer, &mut self.batch);
             trainer.update(&self.batch)?;
             update += 1;
             if B::Anchor::AT_HAND || self.is_read(update, config.updates) {
@@ -271,9 +273,12 @@ impl<'a> Session<'a> {
         let dims = (self.data.obs_dim(), self.data.act_dim());
         let start = config.spar(anchor, dims, spec.seed)?;
         let mut spar = backend.spar(start, config.batch_size)?;
-        let mut sampler = Sampler::new(Stream::new(spec.seed, "spar/sampler"));
+        let replay = Replay::new(self.data, &config.feed(), spec.env.horizon())?;
+        self.reward_scale = replay.reward_scale();
+        let mut sampler = Stream::new(spec.seed, "spar/sampler");
+        let mut index = Vec::new();
         if let Some(state) = checkpoint.filter(|c| c.get_count("updates.spar").is_ok()) {
-            sampler = Sampler::new(state.get_stream("sampler")?);
+            sampler = state.get_stream("sampler")?;
             let text = state.metadata.get("metrics");
             let metrics = text.and_then(|text| serde_json::from_str(text).ok());
             let metrics = metrics.ok_or_else(|| StateError::Missing("metrics".to_owned()))?;
@@ -281,7 +286,7 @@ impl<'a> Session<'a> {
         }
         let frozen = spar.spar()?.anchor.fingerprint()?;
         while spar.updates() < config.updates {
-            self.next_batch(&mut sampler);
+            replay.draw(&mut sampler, &mut self.batch, &mut index);
             spar.update(&self.batch)?;
             let update = spar.updates();
             if B::Spar::AT_HAND || self.is_read(update, config.updates) {
@@ -304,7 +309,7 @@ impl<'a> Session<'a> {
                 let mut state = State::default();
                 spar.save(&mut state)?;
                 state.insert_count("updates.spar", update);
-                state.insert_stream("sampler", sampler.stream());
+                state.insert_stream("sampler", &sampler);
                 let text = serde_json::to_string(&spar.metrics()?).map_err(io::Error::from)?;
                 state.metadata.insert("metrics".to_owned(), text);
                 Ok(state)
@@ -331,15 +336,6 @@ impl<'a> Session<'a> {
             || update == last
             || self.control.stop_after == Some(update)
             || self.asked
-    }
-
-    fn next_batch(&mut self, sampler: &mut Sampler) {
-        let batch = &mut self.batch;
-        sampler.next(self.data, &self.normalizer, batch);
-        batch
-            .rewards
-            .iter_mut()
-            .for_each(|r| *r *= self.reward_scale);
     }
 
     /// Checkpoint, progress and stopping: what follows every update.
@@ -399,24 +395,5 @@ impl<'a> Session<'a> {
 
     fn wall_s(&self) -> f64 {
         self.spent + self.started.elapsed().as_secs_f64()
-    }
-}
-
-/// IQL's scaling of rewards by the range of the data's returns: see
-/// [`crate::TrainConfig::reward_range`]. One where there is no range.
-fn reward_scale(spec: &RunSpec, data: &Transitions) -> f32 {
-    let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
-    let set = data.dataset();
-    for episode in set.episodes(spec.env.horizon()) {
-        if episode.end != spar_data::EpisodeEnd::Unfinished {
-            let rewards = &set.rewards[episode.rows];
-            let sum: f64 = rewards.iter().map(|&r| f64::from(r)).sum();
-            (low, high) = (low.min(sum), high.max(sum));
-        }
-    }
-    if high > low {
-        (spec.config.reward_range / (high - low)) as f32
-    } else {
-        1.0
     }
 }

@@ -46,7 +46,7 @@ pub use losses::{Bootstrap, Loss, Posterior};
 pub use network::{Actions, GradientWork, Network, Part, Rows, Saved};
 pub use optim::AdamStep;
 pub use policy::Policy;
-pub use value::Imitation;
+pub use value::{DataActions, Imitation, Ranking};
 
 /// The operations over one device.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ pub struct Imitation<B> {
     states: usize,
     candidates: usize,
     act_dim: usize,
-    /// `softmax(A / T)` over a state's candidates, `[states, K]`.
+    /// `softmax(A / (sigma T))` over a state's candidates, `[states, K]`.
     pub weights: B,
     /// `Delta* = sum_k w_k Delta_k`, `[states, act_dim]`.
     pub target: B,
@@ -23,8 +23,42 @@ pub struct Imitation<B> {
     pub grad: B,
     advantage: B,
     squares: B,
+    data_advantage: B,
     parts: B,
+    scales: B,
     stats: B,
+}
+
+/// How an ensemble values a batch's candidates, and how they are weighted by it.
+#[derive(Debug)]
+pub struct Ranking<'a, B> {
+    /// The critics' values of the candidates, `[nets, states * K]`.
+    pub values: &'a B,
+    /// Members of the ensemble.
+    pub nets: usize,
+    /// How their values of one action become one.
+    pub by: Conservatism,
+    /// `T`, of advantages in parts of `sigma`.
+    pub temperature: f32,
+    /// The least `sigma`, in parts of the deviation of the data's advantages; zero for
+    /// no floor.
+    pub scale: f32,
+    /// What candidates lose for each unit of disagreement beyond the data's.
+    pub penalty: f32,
+    /// The data's own actions.
+    pub data: DataActions<'a, B>,
+}
+
+/// What an ensemble says of a batch's own actions, whose advantages are their least
+/// value less `baseline`.
+#[derive(Debug)]
+pub struct DataActions<'a, B> {
+    /// Values of the data's actions, `[nets, states]`.
+    pub values: &'a B,
+    /// Rows of `values`.
+    pub nets: usize,
+    /// Value of each state, `[states]`; absent, the mean of its candidates' values.
+    pub baseline: Option<&'a B>,
 }
 
 impl<D: Device> Kernels<D> {
@@ -79,35 +113,46 @@ impl<D: Device> Kernels<D> {
             grad: alloc(states * candidates * act_dim)?,
             advantage: alloc(states * candidates)?,
             squares: alloc(states)?,
-            parts: alloc(3 * states.div_ceil(STATES_PER_BLOCK))?,
-            stats: alloc(3)?,
+            data_advantage: alloc(states)?,
+            parts: alloc(4 * states.div_ceil(STATES_PER_BLOCK))?,
+            scales: alloc(2)?,
+            stats: alloc(4)?,
         })
     }
 
     /// Latent-sampling weighted regression of `candidates`,
-    /// `[states, K, act_dim]`, by the critics' `values`, `[nets, states * K]`,
-    /// of their actions, as [`crate::reference::imitation`] defines it on
-    /// [`Kernels::conservative`] values; its gradient times `weight`. Two
-    /// launches.
+    /// `[states, K, act_dim]`, ranked by the critics' values, as
+    /// [`crate::reference::imitation`] defines it on [`Kernels::conservative`]
+    /// values that are lowered as [`crate::value::penalize`] does; its gradient times
+    /// `weight`. Two launches.
     ///
     /// # Errors
     /// If a length does not fit or a launch fails.
-    #[allow(clippy::too_many_arguments)]
     pub fn imitation(
         &self,
         candidates: &D::Buffer,
-        values: &D::Buffer,
-        nets: usize,
-        by: Conservatism,
-        temperature: f32,
+        ranking: &Ranking<'_, D::Buffer>,
         weight: f32,
         into: &mut Imitation<D::Buffer>,
     ) -> Result<(), CudaError> {
+        let Ranking {
+            values, nets, by, ..
+        } = *ranking;
+        let data = &ranking.data;
         let (states, k, act_dim) = (into.states, into.candidates, into.act_dim);
         check_ensemble(nets, states * k, by)?;
         int("numbers of all candidates", states * k * act_dim)?;
         self.check("candidates", candidates, states * k * act_dim)?;
         self.check("values of an ensemble", values, nets * states * k)?;
+        check_ensemble(data.nets, states, Conservatism::Min)?;
+        self.check(
+            "values of the data's actions",
+            data.values,
+            data.nets * states,
+        )?;
+        if let Some(baseline) = data.baseline {
+            self.check("baseline of the data's actions", baseline, states)?;
+        }
         // Anybody may have put other buffers there.
         self.check("weights", &into.weights, states * k)?;
         self.check("target", &into.target, states * act_dim)?;
@@ -119,8 +164,13 @@ impl<D: Device> Kernels<D> {
             Arg::Int(int_states),
             Arg::Int(int_k),
             Arg::Float(deviations(by)),
+            Arg::Float(ranking.penalty),
+            Arg::Read(data.values),
+            Arg::Int(int("nets", data.nets)?),
+            data.baseline.map_or(Arg::Null, Arg::Read),
             Arg::Write(&mut into.advantage),
             Arg::Write(&mut into.squares),
+            Arg::Write(&mut into.data_advantage),
         ];
         let launch = elementwise("advantages", states)?;
         // SAFETY: the arguments are `advantages`'s; what is private of `into` was
@@ -130,15 +180,18 @@ impl<D: Device> Kernels<D> {
             Arg::Read(candidates),
             Arg::Read(&into.advantage),
             Arg::Read(&into.squares),
+            Arg::Read(&into.data_advantage),
             Arg::Int(int_states),
             Arg::Int(int_k),
             Arg::Int(int("width of an action", act_dim)?),
-            Arg::Float(temperature),
+            Arg::Float(ranking.temperature),
+            Arg::Float(ranking.scale),
             Arg::Float(weight),
             Arg::Write(&mut into.weights),
             Arg::Write(&mut into.target),
             Arg::Write(&mut into.grad),
             Arg::Write(&mut into.parts),
+            Arg::Write(&mut into.scales),
         ];
         let launch = Launch {
             kernel: "imitation",
@@ -150,14 +203,15 @@ impl<D: Device> Kernels<D> {
     }
 
     /// What the last [`Kernels::imitation`] into `of` measured, the loss without
-    /// `weight`. One launch and a wait, so for the log only.
+    /// `weight`, and the standard deviation of the data actions' advantages. One
+    /// launch and a wait, so for the log only.
     ///
     /// # Errors
     /// If the launch or the copy fails.
     pub fn imitation_stats(
         &self,
         of: &mut Imitation<D::Buffer>,
-    ) -> Result<ImitationStats, CudaError> {
+    ) -> Result<(ImitationStats, f32), CudaError> {
         let args = [
             Arg::Read(&of.parts),
             Arg::Int(int("blocks", of.states.div_ceil(STATES_PER_BLOCK))?),
@@ -170,11 +224,15 @@ impl<D: Device> Kernels<D> {
         // these sizes.
         unsafe { self.device.launch(launch, &args)? };
         let stats = self.device.read(&of.stats)?;
-        Ok(ImitationStats {
+        let scales = self.device.read(&of.scales)?;
+        let measured = ImitationStats {
             loss: stats[0],
             spread: stats[1],
             weight_max: stats[2],
-        })
+            effective: stats[3],
+            deviation: scales[0],
+        };
+        Ok((measured, scales[1]))
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) fn rectify() -> RectifyConfig {
         lambda: 1.0,
         candidates: 4,
         temperature: 0.3,
+        scale: 0.3,
         sigma_z: 1.0,
         policy_freq: 1,
         warmup: 0,
@@ -45,6 +46,7 @@ pub(crate) fn spar_of(form: CriticForm, rectify: RectifyConfig, seed: u64) -> Sp
         tau: 0.05,
         expectile: 0.7,
         deviations: None,
+        penalty: 1.5,
     };
     let anchor = Anchor::new(&anchor, OBS, ACT, &mut Stream::new(seed, "anchor")).unwrap();
     Spar::new(rectify, critic, anchor, OBS, ACT, seed).unwrap()

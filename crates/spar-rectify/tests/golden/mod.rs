@@ -46,6 +46,7 @@ fn critic_config(form: CriticForm) -> CriticConfig {
         tau: 0.05,
         expectile: 0.7,
         deviations: None,
+        penalty: 1.5,
     }
 }
 
@@ -60,6 +61,7 @@ fn rectify_config() -> RectifyConfig {
         lambda: 1.5,
         candidates: CANDIDATES,
         temperature: 0.3,
+        scale: 0.3,
         sigma_z: 1.2,
         policy_freq: 1,
         warmup: 1,

@@ -373,7 +373,7 @@ fn rectify(
 
 /// Candidates and their weights as one update of SPAR has them: the advantages are
 /// divided by their deviation over all judged contexts, of which the picture's is
-/// there [`SETS`] times.
+/// there [`SETS`] times, or by the floor that the last batch's own actions set.
 fn candidates(
     update: u64,
     spar: &Spar,
@@ -399,11 +399,20 @@ fn candidates(
         .expand((rows, k, 2))?
         .reshape((rows * k, 2))?;
     let actions = (base + &delta)?.clamp(-1f32, 1f32)?;
-    let q = spar.critic.conservative_value(&s, &actions)?;
+    // What the data say the critic measures as it learns from them.
+    let (q, learned) = match spar.updates() {
+        0 => (spar.critic.conservative_value(&s, &actions)?, false),
+        _ => (spar.critic.candidate_value(&s, &actions)?, true),
+    };
     let flat = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
+    let of_data = if learned {
+        spar.critic.data_deviation(&q, k)?
+    } else {
+        0.0
+    };
     let mut found = Imitation::default();
     let (delta, q) = (flat(&delta)?, flat(&q)?);
-    imitation(&delta, &q, k, config.temperature as f32, &mut found);
+    imitation(&delta, &q, k, config.weighting(of_data), &mut found);
     let shown = SETS * k;
     let actions = flat(&actions)?;
     let (actions, _) = actions.as_chunks::<2>();

@@ -5,8 +5,8 @@ use spar_core::Stream;
 use spar_kernels::{
     MlpShape,
     cuda::{
-        Actions, AdamStep, Bootstrap, Device, GradientWork, Head, Kernels, Loss, Network, Part,
-        Posterior, Rows, Saved,
+        Actions, AdamStep, Bootstrap, DataActions, Device, GradientWork, Head, Kernels, Loss,
+        Network, Part, Posterior, Ranking, Rows, Saved,
     },
     optim::{AdamConfig, adam_factors},
     value::Conservatism,
@@ -305,10 +305,19 @@ pub fn update<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     kernels
         .imitation(
             &candidates,
-            &judgement,
-            CRITICS,
-            Conservatism::Min,
-            1.0,
+            &Ranking {
+                values: &judgement,
+                nets: CRITICS,
+                by: Conservatism::Min,
+                temperature: 1.0,
+                scale: 0.3,
+                penalty: 0.5,
+                data: DataActions {
+                    values: &values,
+                    nets: CRITICS,
+                    baseline: Some(&v_now),
+                },
+            },
             1.0,
             &mut imitation,
         )

@@ -2,7 +2,7 @@
 
 use spar_core::Stream;
 use spar_kernels::{
-    cuda::{AdamStep, CudaError, Device, Head, Kernels, Network, Part, Rows},
+    cuda::{AdamStep, CudaError, DataActions, Device, Head, Kernels, Network, Part, Ranking, Rows},
     optim::{AdamConfig, adam_factors},
     reference,
     value::{
@@ -50,13 +50,14 @@ pub fn conservative<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
 pub fn imitation<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     let device = kernels.device();
     let mut all = Vec::new();
-    // K beyond a warp, states beyond a block's warps and its threads.
-    for (states, k, act_dim, nets, spread) in [
-        (1, 1, 1, 1, 1.0),
-        (9, 8, 3, 2, 50.0),
-        (261, 16, 6, 2, 1.0),
-        (13, 37, 2, 4, 1.0),
-        (4, 8, 3, 2, 0.0),
+    // K beyond a warp, states beyond a block's warps and its threads; floors below
+    // and above the candidates' own deviation, with and without a baseline.
+    for (states, k, act_dim, nets, spread, share) in [
+        (1, 1, 1, 1, 1.0, 1.0),
+        (9, 8, 3, 2, 50.0, 0.3),
+        (261, 16, 6, 2, 1.0, 2.0),
+        (13, 37, 2, 4, 1.0, 0.0),
+        (4, 8, 3, 2, 0.0, 0.5),
     ] {
         let mut stream = Stream::new(states as u64, "imitation");
         let candidates = draw(&mut stream, 0.4, states * k * act_dim);
@@ -66,33 +67,60 @@ pub fn imitation<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
         } else {
             Conservatism::Min
         };
+        let data = draw(&mut stream, 3.0, 2 * states);
+        let penalty = if states == 9 { 0.0f32 } else { 1.7 };
+        let level = reference::disagreement(&wide(&data), 2);
         let q: Vec<f64> = (0..states * k)
             .map(|row| {
                 let column: Vec<_> = values.iter().skip(row).step_by(states * k).collect();
                 let column: Vec<_> = column.iter().map(|&&v| f64::from(v)).collect();
-                reference::conservative(&column, by)
+                let above = reference::deviation(&column) - level;
+                reference::conservative(&column, by) - f64::from(penalty) * above.max(0.0)
             })
             .collect();
         let (temperature, weight) = (0.7, 2.5);
-        let want = reference::imitation(&wide(&candidates), &q, k, temperature);
+        let baseline = (states > 9).then(|| draw(&mut stream, 3.0, states));
+        let of_data: Vec<f64> = (0..states)
+            .map(|state| {
+                let least = f64::from(data[state].min(data[states + state]));
+                let mean = q[state * k..][..k].iter().sum::<f64>() / k as f64;
+                least - baseline.as_ref().map_or(mean, |v| f64::from(v[state]))
+            })
+            .collect();
+        let of_data = reference::deviation(&of_data);
+        let floor = share * of_data;
+        let want = reference::imitation(&wide(&candidates), &q, k, (temperature, floor));
+        let baseline = baseline.map(|v| device.upload(&v).unwrap());
         let mut got = kernels.imitation_buffers(states, k, act_dim).unwrap();
         kernels
             .imitation(
                 &device.upload(&candidates).unwrap(),
-                &device.upload(&values).unwrap(),
-                nets,
-                by,
-                temperature as f32,
+                &Ranking {
+                    values: &device.upload(&values).unwrap(),
+                    nets,
+                    by,
+                    temperature: temperature as f32,
+                    scale: share as f32,
+                    penalty,
+                    data: DataActions {
+                        values: &device.upload(&data).unwrap(),
+                        nets: 2,
+                        baseline: baseline.as_ref(),
+                    },
+                },
                 weight as f32,
                 &mut got,
             )
             .unwrap();
+        let (measured, of_batch) = kernels.imitation_stats(&mut got).unwrap();
         let ImitationStats {
             loss,
             spread,
             weight_max,
-        } = kernels.imitation_stats(&mut got).unwrap();
-        let stats = [loss, spread, weight_max];
+            effective,
+            deviation,
+        } = measured;
+        let stats = [loss, spread, weight_max, effective, deviation, of_batch];
         let [weights, target, grad] =
             [&got.weights, &got.target, &got.grad].map(|b| device.read(b).unwrap());
         close("weights", &weights, &want.weights, 1e-5);
@@ -103,8 +131,15 @@ pub fn imitation<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
         let largest = |weights: &[f64]| weights.iter().copied().fold(0.0, f64::max);
         let want_max = want.weights.chunks(k).map(largest).sum::<f64>() / states as f64;
         // The spread is the loss of even weights: of values all the same.
-        let even = reference::imitation(&wide(&candidates), &vec![0.0; q.len()], k, 1.0);
-        close("log", &stats, &[want.loss, even.loss, want_max], 1e-5);
+        let none = vec![0.0; q.len()];
+        let even = reference::imitation(&wide(&candidates), &none, k, (1.0, 0.0));
+        let effective = |weights: &[f64]| 1.0 / weights.iter().map(|w| w * w).sum::<f64>();
+        let effective = want.weights.chunks(k).map(effective).sum::<f64>() / states as f64;
+        let deviation = reference::advantage_deviation(&q, k);
+        let wanted = [
+            want.loss, even.loss, want_max, effective, deviation, of_data,
+        ];
+        close("log", &stats, &wanted, 1e-5);
         all.extend([weights, target, grad, stats.to_vec()].concat());
     }
     all
@@ -196,9 +231,29 @@ pub fn refusals<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     let mut into = kernels.imitation_buffers(1, 3, 2).unwrap();
     into.grad = device.upload(&[0.0; 4]).unwrap();
     let three = device.upload(&[0.0; 3]).unwrap();
+    let one = device.upload(&[0.0]).unwrap();
+    fn ranking<'a, B>(values: &'a B, data: &'a B) -> Ranking<'a, B> {
+        Ranking {
+            values,
+            nets: 1,
+            by: Conservatism::Min,
+            temperature: 0.3,
+            scale: 0.3,
+            penalty: 0.5,
+            data: DataActions {
+                values: data,
+                nets: 1,
+                baseline: None,
+            },
+        }
+    }
     refused(
-        kernels.imitation(&six, &three, 1, Conservatism::Min, 0.3, 1.0, &mut into),
+        kernels.imitation(&six, &ranking(&three, &one), 1.0, &mut into),
         "gradient: 4 values where 6 are expected",
+    );
+    refused(
+        kernels.imitation(&six, &ranking(&three, &three), 1.0, &mut into),
+        "values of the data's actions: 3 values where 1 are expected",
     );
     let deep = shape(2, &[1; 8], 1, false);
     let flat = shape(2, &[], 1, false);
