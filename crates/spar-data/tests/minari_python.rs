@@ -14,7 +14,7 @@ use std::{
 
 use serde_json::Value;
 use spar_core::EnvId;
-use spar_data::{Conversion, Dataset, Next, Reading, Row, Writer};
+use spar_data::{Conversion, Dataset, Reading, Row, Writer};
 
 mod support;
 use support::{arrays_of, narrowed};
@@ -70,13 +70,24 @@ fn narrow(data: &Dataset, path: &Path) {
             reward: data.rewards[row],
             terminal: data.terminals[row],
             timeout: data.timeouts.as_ref().unwrap()[row],
-            next_obs: &data.observation_after(row, true).unwrap()[..2],
+            next_obs: &next_obs(data, row)[..2],
             qpos: &of(&data.qpos, nq),
             qvel: &of(&data.qvel, nv),
         };
         writer.push(&row).unwrap();
     }
     writer.finish().unwrap();
+}
+
+/// What follows `row`: the next row's observation where the episode has one. The
+/// fixture's own successors are numbers that follow nothing.
+fn next_obs(data: &Dataset, row: usize) -> &[f32] {
+    let ends = data.terminals[row] || data.timeouts.as_ref().unwrap()[row];
+    if ends || row + 1 == data.rows() {
+        data.observation_after(row, true).unwrap()
+    } else {
+        data.observation(row + 1)
+    }
 }
 
 #[test]
@@ -92,12 +103,7 @@ fn what_is_written_here_minari_loads() {
         ("bare-v0", None),
         ("name/space/bound-v12", Some(EnvId::PointMass)),
     ] {
-        // The fixture's successors are numbers of their own.
-        let reading = Reading {
-            next: Next::Following,
-            ..Reading::default()
-        };
-        let conversion = Conversion::open(&source, env, reading).unwrap();
+        let conversion = Conversion::open(&source, env, Reading::default()).unwrap();
         conversion.to_minari(&root.join(id), id).unwrap();
         let Some(text) = script(root, &["--load", id]) else {
             return;
