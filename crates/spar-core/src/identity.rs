@@ -5,7 +5,7 @@
 //!
 //! The table is made of the JSON a run writes to `spec.json`, so that those who do not
 //! link the trainer can compare too. It leaves out what decides nothing of a run's
-//! numbers ([`Kind`]), and two files of data are the same data if their bytes are.
+//! numbers (`Kind`), and two files of data are the same data if their bytes are.
 
 use std::{collections::BTreeMap, fmt};
 

@@ -141,7 +141,7 @@ pub fn read(path: &Path, env: EnvId) -> Result<Box<dyn Policy>, TrainError> {
 }
 
 /// [`read`], acting by the best of `best_of` latents
-/// ([`Residual::best_of`]); one is the deterministic policy.
+/// (`Residual::best_of`); one is the deterministic policy.
 ///
 /// # Errors
 /// As [`read`]; and if there is more than one to choose from and nothing in the

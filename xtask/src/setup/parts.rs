@@ -32,7 +32,7 @@ pub(super) enum Content {
         place: &'static str,
         /// The program, below `place`.
         program: &'static str,
-        /// [`folder_sha256`] of the folder.
+        /// SHA-256 of the folder as a whole.
         sha256: &'static str,
     },
 }
