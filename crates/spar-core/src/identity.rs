@@ -33,8 +33,9 @@ pub const HISTORIC: &[(&str, &str)] = &[
 const LABELS: [&str; 4] = ["suite", "preset", "task", "variant"];
 
 /// Settings that only SPAR has a use for.
-const OF_SPAR: [&str; 3] = [
+const OF_SPAR: [&str; 4] = [
     "config.critic.",
+    "config.data.",
     "config.rectify.",
     "config.detached_precision",
 ];

@@ -13,6 +13,7 @@ fn spec(method: &str) -> Value {
             "batch_size": 64, "updates": 1000, "reward_range": 1000.0, "eval_every": 100,
             "eval_episodes": 2, "checkpoint_every": 50, "detached_precision": "f32",
             "anchor": { "hidden": [8], "lr": 0.0003, "updates": 500 },
+            "data": { "hubl": { "alpha": 0.1 } },
             "critic": { "tau": 0.02, "deviations": null, "penalty": 0.0 },
             "rectify": { "beta": 0.03, "ablation": "none", "scale": 0.0 },
         },
@@ -117,6 +118,7 @@ fn a_setting_counts_only_where_it_reaches_the_run() {
     let cases = [
         ("/config/critic/tau", json!(0.05), ["spar"].as_slice()),
         ("/config/rectify/beta", json!(0.05), &["spar"]),
+        ("/config/data/hubl/alpha", json!(0.5), &["spar"]),
         ("/config/anchor/lr", json!(0.05), &["bc", "spar"]),
         ("/config/batch_size", json!(5), &["bc", "spar"]),
         ("/config/reward_range", json!(5.0), &["spar"]),

@@ -43,7 +43,9 @@ fn sentence(results: &Results, found: &Comparison) -> String {
     else {
         return format!("{name}: not finished, nothing follows");
     };
+    let one_seed = results.seeds.len() == 1;
     let told = match (low, high) {
+        _ if one_seed => "no verdict".to_owned(),
         (low, _) if low > 0.0 => format!("{name} is better than {full}"),
         (_, high) if high < 0.0 => format!("{full} is better"),
         _ => "they cannot be told apart".to_owned(),
@@ -56,8 +58,8 @@ fn sentence(results: &Results, found: &Comparison) -> String {
         let absent = found.pairs_expected - found.pairs;
         text += &format!(" ({absent} of {} pairs missing)", found.pairs_expected);
     }
-    if results.seeds.len() == 1 {
-        text += " as far as evaluation episodes go (one seed)";
+    if one_seed {
+        text += " (one seed: the interval holds the noise of evaluation episodes, not of training)";
     }
     text
 }

@@ -291,6 +291,13 @@ fn verdict(rows: &[Row]) -> Option<String> {
     let (all, tasks) = rows.split_last()?;
     let of = |outcome| tasks.iter().filter(|row| row.outcome == outcome).count();
     let Estimate { value, interval } = all.difference;
+    // As in a table: with one seed the interval does not hold the noise of training.
+    let one_seed = tasks.iter().any(|row| row.seeds == 1);
+    let outcome = if one_seed {
+        "no verdict"
+    } else {
+        all.outcome.words()
+    };
     let mut line = format!(
         "{}: B is above A on {} of {} tasks{}; mean difference {value:+.1} [{:+.1}, {:+.1}] (95% paired interval, hierarchical bootstrap): {}",
         names::short(&all.method),
@@ -299,9 +306,9 @@ fn verdict(rows: &[Row]) -> Option<String> {
         table::others(of(Outcome::BetterA), of(Outcome::Undecided)),
         interval.low,
         interval.high,
-        all.outcome.words()
+        outcome
     );
-    if tasks.iter().any(|row| row.seeds == 1) {
+    if one_seed {
         line += " (one seed somewhere: the interval holds the noise of evaluation episodes, not of training)";
     }
     Some(line)

@@ -2,9 +2,11 @@
 //! started from another run's anchor, it gives the same bits.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::fs;
+use std::{fs, path::Path};
 
 use common::{Around, RESULTS, data, same_files, spec, stop, train, train_in};
+use serde_json::Value;
+use spar_baselines::{Blend, Hubl};
 use spar_train::Method;
 
 mod common;
@@ -25,7 +27,7 @@ fn the_same_spec_twice_gives_the_same_bits() {
         let mut other_seed = spec.clone();
         other_seed.seed += 1;
         train(&other_seed, &data, &other).unwrap();
-        let policy = |folder: &std::path::Path| fs::read(folder.join(RESULTS[0])).unwrap();
+        let policy = |folder: &Path| fs::read(folder.join(RESULTS[0])).unwrap();
         assert_ne!(policy(&one), policy(&other));
     }
 }
@@ -143,7 +145,7 @@ fn an_anchor_of_another_run_gives_the_same_bits() {
         &given,
     );
     // The log lacks the anchor's lines, which are in the other folder.
-    let log = |folder: &std::path::Path| {
+    let log = |folder: &Path| {
         let text = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
         let (_head, lines) = text.split_once('\n').unwrap();
         lines.to_owned()
@@ -154,6 +156,49 @@ fn an_anchor_of_another_run_gives_the_same_bits() {
 /// The first updates of a tiny run, so that a change of the algorithm, of a
 /// stream's name or of the order of draws does not pass unseen. Another
 /// processor sums in another order: hence no bits, and only five updates.
+/// HUBL's blend reaches the critic alone: what the data's own returns say changes rewards
+/// and discounts, and neither the anchor nor which transitions are drawn.
+#[test]
+fn hubl_beside_spar_teaches_the_critic_and_not_the_anchor() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = data(dir.path());
+    let [bc, blended, anchored, resumed] =
+        ["bc", "blended", "anchored", "resumed"].map(|name| dir.path().join(name));
+    train(&spec(Method::Bc, &data), &data, &bc).unwrap();
+    let without = spec(Method::Spar, &data);
+    let mut with = without.clone();
+    with.config.data.hubl = Some(Hubl {
+        alpha: 0.5,
+        blend: Blend::Constant,
+    });
+    train(&with, &data, &blended).unwrap();
+    let around = Around {
+        anchor: Some(&bc),
+        ..Around::default()
+    };
+    train_in(&with, &data, &anchored, around).unwrap();
+    stop(&with, &data, &resumed, 300);
+    stop(&with, &data, &resumed, 300);
+    train(&with, &data, &resumed).unwrap();
+    same_files(&RESULTS, &blended, &resumed);
+    same_files(&["policy.safetensors", "returns.csv"], &blended, &anchored);
+
+    // The critic's word reaches the policy after the warm-up, which lasts here.
+    let [plain, blended] = [("plain", without), ("fits", with)].map(|(name, mut spec)| {
+        spec.config.rectify.warmup = spec.config.updates;
+        let out = dir.path().join(name);
+        train(&spec, &data, &out).unwrap();
+        let log = fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+        let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
+        lines
+            .filter(|line: &Value| line["reconstruction"].is_number())
+            .last()
+            .unwrap()
+    });
+    assert_eq!(plain["reconstruction"], blended["reconstruction"]);
+    assert_ne!(plain["target_mean"], blended["target_mean"]);
+}
+
 #[test]
 fn the_first_updates_are_those_of_every_commit() {
     let dir = tempfile::tempdir().unwrap();

@@ -128,12 +128,12 @@ fn train(args: &TrainArgs) -> Result<()> {
         config,
     };
     Ok(online::train(&training, &args.out, &mut |point| {
-        eprintln!(
+        output::say(&format!(
             "{} {} steps: mean return {}, temperature {}",
             args.env,
             point.step,
             optional(point.mean_return),
             optional(point.alpha.map(f64::from)),
-        );
+        ));
     })?)
 }

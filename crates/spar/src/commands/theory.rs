@@ -182,13 +182,21 @@ fn tested(test: Test<'_>, out: &Path, sizes: &Sizes, seed: u64) -> Result<Claim>
         .ok()
         .and_then(|text| serde_json::from_slice(&text).ok());
     if let Some(kept) = kept.filter(|kept| kept.spec == spec) {
-        eprintln!("{}: {} (kept)", test.id, kept.claim.verdict.name());
+        output::say(&format!(
+            "{}: {} (kept)",
+            test.id,
+            kept.claim.verdict.name()
+        ));
         return Ok(kept.claim);
     }
     let started = Instant::now();
     let claim = (test.run)().with_context(|| format!("cannot test claim {}", test.id))?;
     let seconds = started.elapsed().as_secs_f64();
-    eprintln!("{}: {} in {seconds:.1} s", test.id, claim.verdict.name());
+    output::say(&format!(
+        "{}: {} in {seconds:.1} s",
+        test.id,
+        claim.verdict.name()
+    ));
     let kept = Kept { spec, claim };
     let text = serde_json::to_string_pretty(&kept).context("cannot write JSON")?;
     write_atomic(&path, text.as_bytes())?;
