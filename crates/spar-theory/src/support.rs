@@ -239,7 +239,8 @@ pub fn judge(difference: &Estimate, anchor: f64) -> Verdict {
     }
 }
 
-/// Of both methods, `[seed][state]`.
+/// Of both methods, `[seed][state]`. One seed gives no verdict: its interval holds the
+/// noise of states and nothing of training.
 fn compared(
     spar: &[Vec<f64>],
     anchor: &[Vec<f64>],
@@ -252,7 +253,11 @@ fn compared(
         ..Bootstrap::coarse()
     };
     let found = paired_difference(&[pairs.collect()], &plan)?.overall;
-    Ok((found, judge(&found, mean(&anchor.concat()))))
+    let verdict = match spar.len() {
+        0 | 1 => Verdict::NotGiven,
+        _ => judge(&found, mean(&anchor.concat())),
+    };
+    Ok((found, verdict))
 }
 
 /// Puts claim 4 to the test on a synthetic task and on `suites`; see the module's
@@ -445,4 +450,21 @@ fn on_suite(
     let expected = "at most 5% of the anchor's";
     findings.push(Finding::estimate(what, &difference, expected).judged(verdict));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn one_seed_gives_no_verdict_on_the_support() {
+        let (spar, anchor) = (vec![0.1, 0.2, 0.1, 0.2], vec![0.5, 0.6, 0.5, 0.6]);
+        let one = compared(&[spar.clone()], &[anchor.clone()], 0).unwrap();
+        assert_eq!(one.1, Verdict::NotGiven);
+        let two = compared(&[spar.clone(), spar], &[anchor.clone(), anchor], 0).unwrap();
+        assert_eq!(two.1, Verdict::Supported);
+        assert!((one.0.value - two.0.value).abs() < 1e-12);
+    }
 }
