@@ -1,4 +1,4 @@
-"""What the peers of `cargo xtask bench` share: reading the inputs that
+"""What the peers of `cargo xtask bench` and `cargo xtask gpu-check` share: reading the inputs that
 `spar-bench inputs` wrote, and the protocol of `spar-bench serve`
 (crates/spar-bench/src/serve.rs): a line of JSON that says who is there, then
 an answer to each request, `losses NAME` or `time NAME SECONDS`.
@@ -24,6 +24,7 @@ def arguments():
     parser = argparse.ArgumentParser()
     parser.add_argument("--inputs", required=True)
     parser.add_argument("--core", type=int, help="stay on this one of the allowed cores")
+    parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
     args = parser.parse_args()
     if args.core is not None:
         core = sorted(os.sched_getaffinity(0))[args.core]

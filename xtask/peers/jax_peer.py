@@ -1,4 +1,4 @@
-"""JAX's side of `cargo xtask bench`: the yardstick network and a whole update
+"""JAX's side of `cargo xtask bench` and, with `--device gpu`, of `gpu-check`: the yardstick network and a whole update
 of SPAR, jitted step by step and as one `lax.scan` over a cycle. Adam is written
 out, so that XLA sees the whole step. Same math as
 crates/spar-rectify/src/update.rs.
@@ -10,7 +10,10 @@ import os
 import common
 
 ARGS = common.arguments()
-os.environ["JAX_PLATFORMS"] = "cpu"
+GPU = ARGS.device == "gpu"
+os.environ["JAX_PLATFORMS"] = "cuda" if GPU else "cpu"
+# What others on the GPU need is left to them.
+os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
 if ARGS.core is not None:
     flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
@@ -64,6 +67,9 @@ def adam(lr, net, state, grad):
 class Scanned(common.Contender):
     """A step function, scanned over the cycle or called once per step."""
 
+    # As on the CPU: on a GPU JAX would else multiply with the tensor cores' ten bits.
+    precision = "highest"
+
     def __init__(self, start, step, inputs, scan):
         """`step` maps `(state, inputs)` to `(state, losses)`; `inputs` are
         stacked over its steps."""
@@ -82,6 +88,10 @@ class Scanned(common.Contender):
         self.state = tree_map(jnp.array, self.start)
 
     def cycle(self):
+        with jax.default_matmul_precision(self.precision):
+            return self.updates()
+
+    def updates(self):
         if self.scan:
             self.state, losses = self.run(self.state, self.inputs)
         else:
@@ -217,7 +227,7 @@ def round_of_updates(state, inputs):
     return state, losses | policy
 
 
-def spar(scan):
+def spar(scan, precision="highest"):
     nets = common.networks(ARRAYS, CONFIG)
     learned = ["critic.value", "rectify.encoder", "rectify.decoder", *(f"critic.{i}" for i in N)]
     optims = {name: adam_start(nets[name]) for name in learned}
@@ -225,17 +235,22 @@ def spar(scan):
     batches = {name: ARRAYS[f"batch.{name}"] for name in names}
     batches = tree_map(lambda x: x.reshape(STEPS // FREQ, FREQ, *x.shape[1:]), batches)
     noise = {name: ARRAYS[f"noise.{name}"] for name in ["posterior", "candidates"]}
-    return Scanned((nets, optims), round_of_updates, (batches, noise), scan)
+    scanned = Scanned((nets, optims), round_of_updates, (batches, noise), scan)
+    scanned.precision = precision
+    return scanned
 
 
 if __name__ == "__main__":
+    # Only a GPU has it.
+    tf32 = {"spar/jax-scan-tf32": lambda: spar(scan=True, precision="tensorfloat32")}
     common.serve(
         {
             "mlp/jax-jit": lambda: mlp(scan=False),
             "mlp/jax-scan": lambda: mlp(scan=True),
             "spar/jax-jit": lambda: spar(scan=False),
             "spar/jax-scan": lambda: spar(scan=True),
-        },
+        }
+        | (tf32 if GPU else {}),
         STEPS,
         {"jax": jax.__version__, "jaxlib": jaxlib.__version__},
     )

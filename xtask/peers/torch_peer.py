@@ -1,4 +1,4 @@
-"""PyTorch's side of `cargo xtask bench`: the yardstick network and a whole
+"""PyTorch's side of `cargo xtask bench` and, with `--device gpu`, of `gpu-check`: the yardstick network and a whole
 update of SPAR, eager and compiled, as a user of PyTorch would write them for
 speed: the ensemble's losses in one backward pass, fused Adam, `_foreach_lerp_`
 for averaging. Same math as crates/spar-rectify/src/update.rs.
@@ -16,8 +16,10 @@ if ARGS.core is not None:
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
 
+GPU = ARGS.device == "gpu"
+DEVICE = torch.device("cuda" if GPU else "cpu")
 ARRAYS, CONFIG = common.read(ARGS.inputs)
-TENSORS = {name: torch.from_numpy(array) for name, array in ARRAYS.items()}
+TENSORS = {name: torch.from_numpy(array).to(DEVICE) for name, array in ARRAYS.items()}
 STEPS = CONFIG["cycle"]
 
 
@@ -33,7 +35,7 @@ class Net(nn.Module):
                 modules.append(nn.LayerNorm(weight.shape[1], eps=common.LAYER_NORM_EPS))
             if i + 1 < len(layers):
                 modules.append(nn.ReLU())
-        self.net = nn.Sequential(*modules)
+        self.net = nn.Sequential(*modules).to(DEVICE)
         self.layers = layers
 
     def forward(self, x):
@@ -52,10 +54,11 @@ class Net(nn.Module):
                 module.bias.copy_(torch.from_numpy(norm[1]))
 
 
-def adam(nets, lr, fused):
+def adam(nets, lr, fused, capturable=False):
     params = [p for net in nets for p in net.parameters()]
     betas = common.ADAM["b1"], common.ADAM["b2"]
-    return torch.optim.Adam(params, lr=lr, betas=betas, eps=common.ADAM["eps"], fused=fused)
+    how = {"fused": fused, "capturable": capturable}
+    return torch.optim.Adam(params, lr=lr, betas=betas, eps=common.ADAM["eps"], **how)
 
 
 def compiled(function, compile):
@@ -113,12 +116,13 @@ class Spar(Contender):
             compiled(f, compile) for f in [self.value_loss, self.q_loss, self.policy_loss]
         ]
 
-    def reset(self):
+    def reset(self, capturable=False):
         for net in self.nets.values():
             net.reset()
-        self.value_optim = adam([self.value], self.c["lr"], True)
-        self.q_optim = adam(self.q, self.c["lr"], True)
-        self.policy_optim = adam([self.encoder, self.decoder], self.r["lr"], True)
+        self.value_optim = adam([self.value], self.c["lr"], True, capturable)
+        self.q_optim = adam(self.q, self.c["lr"], True, capturable)
+        policy = [self.encoder, self.decoder]
+        self.policy_optim = adam(policy, self.r["lr"], True, capturable)
 
     def minimum(self, nets, x):
         values = [net(x) for net in nets]
@@ -181,6 +185,12 @@ class Spar(Contender):
         optim.step()
 
     def cycle(self):
+        losses = self.updates()
+        if GPU:
+            torch.cuda.synchronize()
+        return losses
+
+    def updates(self):
         names = ["q_loss", "value_loss", "reconstruction", "kl", "self_imitation"]
         losses = {name: [] for name in names}
         value_loss, q_loss, policy_loss = self.losses
@@ -203,7 +213,41 @@ class Spar(Contender):
         return losses
 
 
+class SparGraph(Spar):
+    """A whole cycle of updates as one CUDA graph, replayed."""
+
+    def __init__(self):
+        super().__init__(compile=False)
+        self.graph = None
+
+    def reset(self):
+        if self.graph is None:
+            # What the allocator and the optimizers make anew must be there before a capture.
+            super().reset(capturable=True)
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                self.updates()
+            torch.cuda.current_stream().wait_stream(side)
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph):
+                self.captured = self.updates()
+        # In place: the graph knows addresses.
+        for net in self.nets.values():
+            net.reset()
+        for optim in [self.value_optim, self.q_optim, self.policy_optim]:
+            for state in optim.state.values():
+                for value in state.values():
+                    value.zero_()
+
+    def cycle(self):
+        self.graph.replay()
+        torch.cuda.synchronize()
+        return self.captured
+
+
 if __name__ == "__main__":
+    graph = {"spar/torch-graph": SparGraph}
     common.serve(
         {
             "mlp/torch-eager": lambda: Mlp(fused=False, compile=False),
@@ -211,7 +255,8 @@ if __name__ == "__main__":
             "mlp/torch-compile": lambda: Mlp(fused=True, compile=True),
             "spar/torch-eager": lambda: Spar(compile=False),
             "spar/torch-compile": lambda: Spar(compile=True),
-        },
+        }
+        | (graph if GPU else {}),
         STEPS,
         {"torch": torch.__version__},
     )

@@ -126,7 +126,25 @@ impl Cargo {
     /// whole workspace is asked for, so that dependencies get the features the
     /// tests build them with and are compiled once.
     pub(crate) fn build(&self, name: &str) -> Result<PathBuf> {
-        let mut command = self.command(&["build", "--release", "--workspace", "--bins"])?;
+        self.built(name, &["build", "--release", "--workspace", "--bins"])
+    }
+
+    /// Builds the integration test `name` and returns its program.
+    pub(crate) fn build_test(&self, name: &str) -> Result<PathBuf> {
+        let command = [
+            "test",
+            "--release",
+            "--workspace",
+            "--no-run",
+            "--test",
+            name,
+        ];
+        self.built(name, &command)
+    }
+
+    /// The program `name` that a command of cargo's builds.
+    fn built(&self, name: &str, command: &[&str]) -> Result<PathBuf> {
+        let mut command = self.command(command)?;
         let mut child = command
             .arg("--message-format=json-render-diagnostics")
             .stdout(Stdio::piped())

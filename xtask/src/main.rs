@@ -18,6 +18,7 @@ mod documents;
 mod execute;
 mod fetch;
 mod generate;
+mod gpu_check;
 mod plan;
 mod progress;
 mod reproduce;
@@ -82,6 +83,10 @@ enum Command {
     /// --check, against the committed baseline; with --scaling, side by side and
     /// at other sizes; with --loading, the reading of files beside h5py.
     Bench(bench::Options),
+    /// Check and measure on a GPU: every kernel and whole updates against the CPU, then
+    /// times, beside JAX and PyTorch; with --pack, only make the folder that does it, for
+    /// a machine without Rust. Over a stand-in where there is no GPU.
+    GpuCheck(gpu_check::Options),
     /// Only data: a suite's, official files, or behaviour policies.
     #[command(subcommand)]
     Data(Data),
@@ -161,6 +166,7 @@ fn run(command: Command) -> Result<ExitCode> {
         }),
         Command::Reproduce(options) => reproduce::reproduce(root, &options, provisioned),
         Command::Bench(options) => bench::bench(root, &options, provisioned),
+        Command::GpuCheck(options) => gpu_check::gpu_check(root, &options, provisioned),
         Command::Data(Data::Generate(options)) => generate::generate(root, &options, provisioned),
         Command::Data(Data::Behavior(options)) => behavior::behavior(root, &options, provisioned),
         Command::Data(Data::Fetch(options)) => fetch::fetch(root, &options, provisioned),

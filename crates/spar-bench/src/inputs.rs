@@ -12,7 +12,7 @@ use spar_anchor::{Anchor, AnchorConfig};
 use spar_core::{Stream, Suite};
 use spar_critic::CriticConfig;
 use spar_kernels::MlpShape;
-use spar_nn::{Batch, Mlp, State};
+use spar_nn::{Batch, BatchSlices, Mlp, State};
 use spar_rectify::{RectifyConfig, Spar};
 
 /// Steps of a cycle: each has its own batch and noise, then all come again.
@@ -175,6 +175,7 @@ pub(crate) struct Array {
 #[derive(Clone, Debug)]
 pub(crate) struct Inputs {
     pub(crate) config: Config,
+    seed: u64,
     arrays: BTreeMap<String, Array>,
 }
 
@@ -184,10 +185,19 @@ impl Inputs {
     /// # Errors
     /// Only if the suite file that was built in is broken.
     pub(crate) fn new(size: Option<Size>) -> Result<Self> {
+        Self::seeded(size, SEED)
+    }
+
+    /// The same from another seed: for checks that shall not hold for one draw only.
+    ///
+    /// # Errors
+    /// Only if the suite file that was built in is broken.
+    pub(crate) fn seeded(size: Option<Size>, seed: u64) -> Result<Self> {
         let config = Config::new(size)?;
         let mut inputs = Self {
             arrays: BTreeMap::new(),
             config,
+            seed,
         };
         inputs.draw_batches();
         inputs.draw_parameters()?;
@@ -211,11 +221,11 @@ impl Inputs {
         ];
         for (name, width) in widths {
             let mut values = vec![0.0; CYCLE * rows * width];
-            Stream::new(SEED, &format!("bench/{name}")).fill_normal(1.0, &mut values);
+            Stream::new(self.seed, &format!("bench/{name}")).fill_normal(1.0, &mut values);
             self.insert(name, &[CYCLE, rows, width], values);
         }
         let mut actions = vec![0.0; CYCLE * rows * act];
-        Stream::new(SEED, "bench/batch.actions").fill_uniform(-1.0, 1.0, &mut actions);
+        Stream::new(self.seed, "bench/batch.actions").fill_uniform(-1.0, 1.0, &mut actions);
         self.insert("batch.actions", &[CYCLE, rows, act], actions);
         let not_terminal = (0..CYCLE * rows).map(|i| if i % 100 == 42 { 0.0 } else { 1.0 });
         self.insert(
@@ -241,7 +251,7 @@ impl Inputs {
             nets.push((format!("critic.{i}"), shapes.q.clone()));
         }
         for (name, shape) in nets {
-            let mut stream = Stream::new(SEED, &format!("bench/{name}"));
+            let mut stream = Stream::new(self.seed, &format!("bench/{name}"));
             let values = Mlp::new(shape, &mut stream)?.to_params()?;
             let copy = match name.as_str() {
                 "rectify.decoder" => Some("rectify.decoder_average".to_owned()),
@@ -272,7 +282,7 @@ impl Inputs {
         ];
         for (name, stream, std, rows) in draws {
             let mut values = vec![0.0; updates * rows * latent];
-            Stream::new(SEED, stream).fill_normal(std, &mut values);
+            Stream::new(self.seed, stream).fill_normal(std, &mut values);
             self.insert(name, &[updates, rows, latent], values);
         }
     }
@@ -305,22 +315,28 @@ impl Inputs {
         Ok(self.array(&format!("start.{name}"))?.values.clone())
     }
 
+    /// The transitions of step `i` of a cycle.
+    ///
+    /// # Errors
+    /// If the cycle has no such step.
+    pub(crate) fn batch(&self, i: usize) -> Result<BatchSlices<'_>> {
+        Ok(BatchSlices {
+            rows: self.config.rows,
+            obs: self.slice("batch.obs", i)?,
+            actions: self.slice("batch.actions", i)?,
+            rewards: self.slice("batch.rewards", i)?,
+            next_obs: self.slice("batch.next_obs", i)?,
+            not_terminal: self.slice("batch.not_terminal", i)?,
+        })
+    }
+
     /// The transitions of every step of a cycle.
     ///
     /// # Errors
     /// Only if candle cannot hold them.
     pub(crate) fn batches(&self) -> Result<Vec<Batch>> {
         (0..CYCLE)
-            .map(|i| {
-                Ok(Batch::from_slices(
-                    self.config.rows,
-                    self.slice("batch.obs", i)?,
-                    self.slice("batch.actions", i)?,
-                    self.slice("batch.rewards", i)?,
-                    self.slice("batch.next_obs", i)?,
-                    self.slice("batch.not_terminal", i)?,
-                )?)
-            })
+            .map(|i| Ok(Batch::of(&self.batch(i)?)?))
             .collect()
     }
 
@@ -333,9 +349,9 @@ impl Inputs {
         let c = &self.config;
         let mut rectify = c.rectify.clone();
         change(&mut rectify);
-        let init = &mut Stream::new(SEED, "bench/anchor");
+        let init = &mut Stream::new(self.seed, "bench/anchor");
         let anchor = Anchor::new(&c.anchor, c.obs, c.act, init)?;
-        let mut spar = Spar::new(rectify, c.critic.clone(), anchor, c.obs, c.act, SEED)?;
+        let mut spar = Spar::new(rectify, c.critic.clone(), anchor, c.obs, c.act, self.seed)?;
         let mut state = State::default();
         spar.save(&mut state)?;
         for (name, array) in &self.arrays {

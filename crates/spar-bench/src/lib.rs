@@ -13,10 +13,12 @@
 //! and because a product's command line is no place for a benchmark. It is a
 //! library because an allocator belongs to a whole program: `spar-bench` has
 //! the one that `spar` has, `spar-bench-malloc` the system's, which is what
-//! candle meets in a program that does not choose one.
+//! candle meets in a program that does not choose one. `spar-gpu` is what `cargo xtask
+//! gpu-check` runs on a GPU.
 
 mod clock;
 mod dataset;
+mod gpu;
 mod inputs;
 mod loading;
 mod ours;
@@ -29,6 +31,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 
+pub use gpu::run as run_gpu;
 pub use ours::{NAMES, NAMES_MALLOC};
 
 /// The Rust side of `cargo xtask bench`.

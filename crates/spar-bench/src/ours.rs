@@ -30,6 +30,17 @@ pub(crate) fn note(losses: &mut Losses, name: &'static str, value: f32) {
     losses.entry(name).or_default().push(value);
 }
 
+/// Writes down the losses of an update, in which the policy `learns` or not.
+pub(crate) fn note_all(losses: &mut Losses, m: &SparMetrics, learns: bool) {
+    note(losses, "q_loss", m.critic.q_loss);
+    note(losses, "value_loss", m.critic.value_loss);
+    if learns {
+        note(losses, "reconstruction", m.reconstruction);
+        note(losses, "kl", m.kl);
+        note(losses, "self_imitation", m.self_imitation);
+    }
+}
+
 /// The yardstick through candle: one network, mean squared error, Adam.
 pub(crate) struct MlpStep {
     net: Mlp,
@@ -192,14 +203,7 @@ impl Contender for SparStep {
             .is_multiple_of(self.spar.config().policy_freq);
         self.spar.update(&self.batches[i], &mut self.metrics)?;
         if let Some(losses) = losses {
-            let m = &self.metrics;
-            note(losses, "q_loss", m.critic.q_loss);
-            note(losses, "value_loss", m.critic.value_loss);
-            if learns {
-                note(losses, "reconstruction", m.reconstruction);
-                note(losses, "kl", m.kl);
-                note(losses, "self_imitation", m.self_imitation);
-            }
+            note_all(losses, &self.metrics, learns);
         }
         Ok(())
     }

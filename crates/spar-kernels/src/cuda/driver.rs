@@ -4,8 +4,8 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 use cudarc::{
     driver::{
-        CudaContext, CudaFunction, CudaGraph, CudaSlice, CudaStream, DevicePtr, DriverError,
-        result, sys,
+        CudaContext, CudaEvent, CudaFunction, CudaGraph, CudaSlice, CudaStream, DevicePtr,
+        DriverError, result, sys,
     },
     nvrtc::{self, CompileError, CompileOptions},
 };
@@ -23,9 +23,20 @@ pub struct CudaDevice {
     /// Asked before every call on the stream, so that only launches of the thread that
     /// records them are ever captured.
     recorder: Recorder<Shared>,
-    kernels: HashMap<&'static str, CudaFunction>,
+    kernels: Arc<HashMap<&'static str, CudaFunction>>,
     limits: Limits,
+    rates: Rates,
     name: String,
+}
+
+/// What a GPU can do at most by the figures its driver gives: single-precision
+/// multiply-adds outside tensor cores, and its memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rates {
+    /// Floating-point operations a second.
+    pub flops: f64,
+    /// Bytes read and written a second.
+    pub bytes: f64,
 }
 
 /// Values of `f32` on a GPU.
@@ -94,7 +105,10 @@ impl CudaDevice {
             _ => "compute_90",
         };
         use sys::CUdevice_attribute::{
+            CU_DEVICE_ATTRIBUTE_CLOCK_RATE as CLOCK,
+            CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH as BUS,
             CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN as SHARED,
+            CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE as MEMORY_CLOCK,
             CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT as PROCESSORS,
         };
         // SAFETY: nothing but this one stream ever touches a buffer: `launch`
@@ -122,7 +136,21 @@ impl CudaDevice {
             }
         }
         let size = |value: i32| usize::try_from(value).unwrap_or_default();
+        let rate = |which| Ok::<_, CudaError>(f64::from(attribute(which)?));
+        // Single-precision units of a multiprocessor; the programming guide's table.
+        let units = if (major, minor) == (8, 0) {
+            64.0
+        } else {
+            128.0
+        };
+        // Clocks are in kHz, the bus in bits; the memory moves data twice a cycle, and a
+        // multiply-add is two operations.
+        let rates = Rates {
+            flops: 2.0 * units * rate(PROCESSORS)? * 1e3 * rate(CLOCK)?,
+            bytes: 2.0 * rate(BUS)? / 8.0 * 1e3 * rate(MEMORY_CLOCK)?,
+        };
         Ok(Self {
+            rates,
             limits: Limits {
                 shared_bytes: size(shared),
                 multiprocessors: size(attribute(PROCESSORS)?),
@@ -131,8 +159,51 @@ impl CudaDevice {
             // The default stream cannot be captured.
             stream: context.new_stream().map_err(driver)?,
             recorder: Recorder::new(),
-            kernels,
+            kernels: Arc::new(kernels),
         })
+    }
+
+    /// The same GPU and its compiled kernels with a stream of its own: what is launched on
+    /// the two may run at the same time. Each refuses the other's buffers.
+    ///
+    /// # Errors
+    /// If the driver gives no more streams.
+    pub fn beside(&self) -> Result<Self, CudaError> {
+        Ok(Self {
+            stream: self.stream.context().new_stream().map_err(driver)?,
+            recorder: Recorder::new(),
+            kernels: Arc::clone(&self.kernels),
+            limits: self.limits,
+            rates: self.rates,
+            name: self.name.clone(),
+        })
+    }
+
+    /// See [`Rates`].
+    pub fn rates(&self) -> Rates {
+        self.rates
+    }
+
+    /// Seconds from when the GPU reached what `work` started to when it had done it, by
+    /// events on the stream. Waits for it.
+    ///
+    /// # Errors
+    /// If `work` fails, or an event does.
+    pub fn seconds(
+        &self,
+        work: &mut dyn FnMut() -> Result<(), CudaError>,
+    ) -> Result<f64, CudaError> {
+        let begin = self.event()?;
+        work()?;
+        let end = self.event()?;
+        let milliseconds = begin.elapsed_ms(&end).map_err(driver)?;
+        Ok(f64::from(milliseconds) * 1e-3)
+    }
+
+    fn event(&self) -> Result<CudaEvent, CudaError> {
+        let _turn = self.recorder.turn("an event")?;
+        let timed = sys::CUevent_flags::CU_EVENT_DEFAULT;
+        self.stream.record_event(Some(timed)).map_err(driver)
     }
 
     /// The GPU's name.

@@ -34,6 +34,7 @@ mod losses;
 mod network;
 mod optim;
 mod policy;
+mod profile;
 mod recorder;
 mod source;
 mod value;
@@ -41,11 +42,12 @@ mod value;
 pub use device::{
     Arg, ArgValue, Device, Head, InputParts, Launch, Limits, MAX_LAYERS, Net, THREADS,
 };
-pub use driver::{CudaBuffer, CudaDevice, CudaRecording};
+pub use driver::{CudaBuffer, CudaDevice, CudaRecording, Rates};
 pub use losses::{Bootstrap, Loss, Posterior};
 pub use network::{Actions, GradientWork, Network, Part, Rows, Saved};
 pub use optim::AdamStep;
 pub use policy::Policy;
+pub use profile::{By, Profile, Span};
 pub use value::{DataActions, Imitation, Ranking};
 
 /// The operations over one device.

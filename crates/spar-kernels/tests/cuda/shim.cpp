@@ -158,11 +158,18 @@ template <class... A> void apply(void (*kernel)(A...), void **args)
     apply(kernel, args, std::index_sequence_for<A...>{});
 }
 
+// Sizes of a kernel's arguments, for whoever keeps copies of them.
+template <class... A> std::vector<size_t> sizes(void (*)(A...))
+{
+    return {sizeof(A)...};
+}
+
 struct Kernel {
     const char *name;
     Body body;
+    std::vector<size_t> arguments;
 };
-#define ENTRY(name) {#name, [](void **args) { apply(name, args); }}
+#define ENTRY(name) {#name, [](void **args) { apply(name, args); }, sizes(name)}
 const Kernel kernels[] = {
     ENTRY(mlp_forward_16),       ENTRY(mlp_forward_4),
     ENTRY(mlp_backward_rows_16), ENTRY(mlp_backward_rows_4),

@@ -1,9 +1,8 @@
 //! The losses and their gradients.
 
-use spar_core::Stream;
 use spar_kernels::cuda::{Bootstrap, Device, Kernels, Loss, Posterior};
 
-use super::{close, draw, wide};
+use super::{close, draw, fresh, wide};
 
 pub fn losses<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     let mut all = Vec::new();
@@ -36,7 +35,7 @@ fn mean(values: impl Iterator<Item = f64>, n: usize) -> f64 {
 
 fn critics<D: Device>(kernels: &Kernels<D>, rows: usize) -> Vec<f32> {
     let device = kernels.device();
-    let mut stream = Stream::new(rows as u64, "critics");
+    let mut stream = fresh(rows as u64, "critics");
     let (nets, next_nets) = (3, 2);
     let next = draw(&mut stream, 2.0, next_nets * rows);
     let q = draw(&mut stream, 2.0, nets * rows);
@@ -106,7 +105,7 @@ fn critics<D: Device>(kernels: &Kernels<D>, rows: usize) -> Vec<f32> {
 /// gradients through latent, reconstruction and KL against differences.
 fn fit<D: Device>(kernels: &Kernels<D>, rows: usize) -> Vec<f32> {
     let device = kernels.device();
-    let mut stream = Stream::new(rows as u64, "fit");
+    let mut stream = fresh(rows as u64, "fit");
     let (act_dim, latent, offset, weight) = (3, 4, 5, 0.6_f32);
     let stride = offset + latent;
     let actions = draw(&mut stream, 1.0, rows * act_dim);

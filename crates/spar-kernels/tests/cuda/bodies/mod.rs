@@ -8,6 +8,8 @@ mod repeat;
 mod update;
 mod values;
 
+use std::{env, sync::OnceLock};
+
 use spar_core::Stream;
 use spar_kernels::{
     MlpShape,
@@ -40,6 +42,21 @@ pub fn all<D: Device>() -> Vec<(&'static str, Body<D>)> {
         ("repeat", repeat),
         ("refusals", refusals),
     ]
+}
+
+/// The stream a body draws from. `SPAR_CUDA_SEED`, a number, gives every body other inputs:
+/// what is right for one draw only shows.
+fn fresh(seed: u64, name: &str) -> Stream {
+    static OTHERS: OnceLock<u64> = OnceLock::new();
+    let others = *OTHERS.get_or_init(|| {
+        let given = env::var("SPAR_CUDA_SEED").unwrap_or_default();
+        if given.is_empty() {
+            0
+        } else {
+            given.parse().unwrap()
+        }
+    });
+    Stream::new(seed.wrapping_add(others << 20), name)
 }
 
 fn draw(stream: &mut Stream, std: f32, n: usize) -> Vec<f32> {

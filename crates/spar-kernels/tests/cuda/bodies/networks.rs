@@ -8,7 +8,7 @@ use spar_kernels::{
     reference,
 };
 
-use super::{close, draw, shape, wide};
+use super::{close, draw, fresh, shape, wide};
 
 /// Shapes, rows and nets: one row, rows that fill no tile, no hidden layer and
 /// three, widths that are no multiple of a warp and wider than a block.
@@ -108,7 +108,7 @@ pub fn forward<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     let device = kernels.device();
     let mut all = Vec::new();
     for (i, (shape, rows, nets)) in cases().into_iter().enumerate() {
-        let mut stream = Stream::new(i as u64, "forward");
+        let mut stream = fresh(i as u64, "forward");
         let head = [Head::Linear, Head::Tanh { scale: 0.3 }][i % 2];
         let params = draw(&mut stream, 0.3, nets * shape.parameters());
         let input = gathered(&mut stream, rows, shape.input(), 7);
@@ -189,7 +189,7 @@ fn check_backward<D: Device>(
     seed: u64,
 ) -> Vec<f32> {
     let device = kernels.device();
-    let mut stream = Stream::new(seed, "backward");
+    let mut stream = fresh(seed, "backward");
     let params = draw(&mut stream, 0.3, nets * shape.parameters());
     let grad_out = draw(&mut stream, 1.0, nets * rows * shape.output());
     let input = gathered(&mut stream, rows, shape.input(), 7);
@@ -247,10 +247,12 @@ pub fn actions<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     let (states, k, act_dim) = (5, 3, 4);
     let shape = shape(11, &[19], act_dim, false);
     let head = Head::Tanh { scale: 0.9 };
-    let mut stream = Stream::new(1, "actions");
+    let mut stream = fresh(1, "actions");
     let params = draw(&mut stream, 0.5, shape.parameters());
     let input = gathered(&mut stream, states * k, shape.input(), k);
-    let base = draw(&mut stream, 0.7, states * act_dim);
+    let mut base = draw(&mut stream, 0.7, states * act_dim);
+    // Whatever is drawn: no residual brings these back.
+    base[..2].copy_from_slice(&[2.0, -2.0]);
     let mut out = device.alloc(states * k * act_dim).unwrap();
     let mut actions = device.alloc(states * k * act_dim).unwrap();
     let network = Network {
@@ -294,7 +296,7 @@ pub fn not_a_number<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     for shape in [relu, normalized, gelu] {
         for layer in shape.layers() {
             for at in [layer.weight.start, layer.bias.end - 1] {
-                let mut stream = Stream::new(5, "not-a-number");
+                let mut stream = fresh(5, "not-a-number");
                 let mut params = draw(&mut stream, 0.4, shape.parameters());
                 params[at] = f32::NAN;
                 let input = gathered(&mut stream, 4, 3, 1);
@@ -334,7 +336,7 @@ pub fn policy<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
         (111, 8, 5, &[70], 2.0, relu),
         (11, 3, 20, &[33, 40], 0.8, gelu),
     ] {
-        let mut stream = Stream::new(rows as u64, "policy");
+        let mut stream = fresh(rows as u64, "policy");
         let shape = |input| shape(input, hidden, act_dim, false).with_activation(activation);
         let (anchor, decoder) = (shape(obs_dim), shape(obs_dim + 3 * act_dim));
         let anchor_params = draw(&mut stream, 0.1, anchor.parameters());

@@ -1,7 +1,6 @@
 //! Recordings: what is launched once is repeated on what the buffers hold by
 //! then.
 
-use spar_core::Stream;
 use spar_kernels::{
     MlpShape,
     cuda::{
@@ -11,7 +10,7 @@ use spar_kernels::{
     optim::{AdamConfig, adam_factors},
 };
 
-use super::{draw, shape};
+use super::{draw, fresh, shape};
 
 const ROWS: usize = 130;
 const NETS: usize = 2;
@@ -110,14 +109,10 @@ impl<B: std::fmt::Debug> Critic<B> {
 pub fn repeat<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     let device = kernels.device();
     let shape = shape(9, &[20, 17], 1, true);
-    let start = draw(
-        &mut Stream::new(1, "repeat"),
-        0.3,
-        NETS * shape.parameters(),
-    );
+    let start = draw(&mut fresh(1, "repeat"), 0.3, NETS * shape.parameters());
     let train = |repeated: bool| {
         let mut critic = Critic::new(kernels, &start, shape.clone());
-        let mut stream = Stream::new(2, "repeat");
+        let mut stream = fresh(2, "repeat");
         let mut recording = None;
         let mut losses = Vec::new();
         for step in 1..=STEPS {

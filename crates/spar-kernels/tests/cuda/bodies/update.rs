@@ -12,7 +12,7 @@ use spar_kernels::{
     value::Conservatism,
 };
 
-use super::{draw, shape};
+use super::{draw, fresh, shape};
 
 const ROWS: usize = 128;
 const K: usize = 4;
@@ -104,7 +104,7 @@ fn rows<'a, B>(rows: usize, parts: &'a [Part<'a, B>]) -> Rows<'a, B> {
 
 pub fn update<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     let device = kernels.device();
-    let mut stream = Stream::new(1, "update");
+    let mut stream = fresh(1, "update");
     let (linear, tanh) = (Head::Linear, |scale| Head::Tanh { scale });
     let mut learner = |input, output, layer_norm, head, nets| {
         let shape = shape(input, &[24, 20], output, layer_norm);

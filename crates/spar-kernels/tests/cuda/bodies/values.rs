@@ -1,6 +1,5 @@
 //! Values, regression, optimizer, and what is refused.
 
-use spar_core::Stream;
 use spar_kernels::{
     cuda::{AdamStep, CudaError, DataActions, Device, Head, Kernels, Network, Part, Ranking, Rows},
     optim::{AdamConfig, adam_factors},
@@ -11,13 +10,13 @@ use spar_kernels::{
     },
 };
 
-use super::{close, draw, shape, wide};
+use super::{close, draw, fresh, shape, wide};
 
 pub fn conservative<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     let device = kernels.device();
     let mut all = Vec::new();
     for (nets, rows) in [(1, 1), (2, 300), (5, 257)] {
-        let values = draw(&mut Stream::new(rows as u64, "values"), 3.0, nets * rows);
+        let values = draw(&mut fresh(rows as u64, "values"), 3.0, nets * rows);
         let uploaded = device.upload(&values).unwrap();
         for by in [Conservatism::Min, MeanMinusStd(0.0), MeanMinusStd(1.5)] {
             let mut out = device.alloc(rows).unwrap();
@@ -59,7 +58,7 @@ pub fn imitation<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
         (13, 37, 2, 4, 1.0, 0.0),
         (4, 8, 3, 2, 0.0, 0.5),
     ] {
-        let mut stream = Stream::new(states as u64, "imitation");
+        let mut stream = fresh(states as u64, "imitation");
         let candidates = draw(&mut stream, 0.4, states * k * act_dim);
         let values = draw(&mut stream, spread, nets * states * k);
         let by = if nets > 2 {
@@ -148,7 +147,7 @@ pub fn imitation<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
 pub fn adam<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     let device = kernels.device();
     let (n, tau) = (1000, 0.05);
-    let mut stream = Stream::new(1, "adam");
+    let mut stream = fresh(1, "adam");
     let start = draw(&mut stream, 1.0, n);
     let mut all = Vec::new();
     for (weight_decay, averaged) in [(0.0, true), (0.1, false)] {
