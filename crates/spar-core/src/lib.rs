@@ -27,7 +27,7 @@ pub use id::{DatasetIdentity, EnvId, Level, Origin, TaskId};
 pub use identity::{Difference, RunIdentity, RunStamp, Scope};
 pub use policy::Policy;
 pub use printable::{printable, printable_json, printable_lines};
-pub use record::{FinishedRun, RecordError, RunRecord};
+pub use record::{FinishedRun, RecordError, RunRecord, Validation};
 pub use rng::Stream;
 pub use signals::Signals;
 pub use suite::{MethodTable, Preset, Suite};

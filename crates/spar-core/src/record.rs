@@ -32,13 +32,21 @@ pub struct RunRecord {
     pub method: String,
     /// Training seed.
     pub seed: u64,
-    /// Environment the policy was evaluated in.
-    pub env: EnvId,
+    /// Environment the policy was evaluated in; absent where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<EnvId>,
     /// The data it was trained on.
     pub dataset: DatasetIdentity,
-    /// Undiscounted returns of the last checkpoint, one per evaluation episode.
+    /// Undiscounted returns of the last checkpoint, one per evaluation episode; absent
+    /// without an environment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub returns: Vec<f64>,
-    /// Seed shared by the evaluation episodes of all training seeds.
+    /// How the last checkpoint did on the episodes held out of its data; absent where it
+    /// was evaluated in an environment, and where the data had no episode to hold out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
+    /// Seed shared by the evaluation episodes of all training seeds; without an
+    /// environment, of which episodes are held out.
     pub eval_seed: u64,
     /// Gradient updates of the method's own networks (SPAR's, after its anchor's).
     pub updates: u64,
@@ -61,6 +69,19 @@ pub struct RunRecord {
     /// there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub integrity: Option<Integrity>,
+}
+
+/// A policy beside the episodes of its data that it was not trained on.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Validation {
+    /// Mean squared difference between the deterministic policy's actions and the data's,
+    /// over rows and action components, with actions scaled to `[-1, 1]` by their bounds.
+    pub mse: f64,
+    /// Episodes held out.
+    pub episodes: usize,
+    /// Their rows.
+    pub rows: usize,
 }
 
 /// What holds a record to its settings, to the files beside it and to its own text.
@@ -260,7 +281,11 @@ impl RunRecord {
             ("task", self.task.clone(), text(&spec["task"])),
             ("method", self.method.clone(), text(method)),
             ("seed", self.seed.to_string(), text(&spec["seed"])),
-            ("environment", self.env.to_string(), text(&spec["env"])),
+            (
+                "environment",
+                self.env.map_or("null", EnvId::name).to_owned(),
+                text(&spec["env"]),
+            ),
             ("data set", dataset.to_string(), spec["dataset"].to_string()),
             ("device", self.device.clone(), text(&spec["device"])),
             (
@@ -341,8 +366,8 @@ impl RunRecord {
     }
 
     /// D4RL's normalized score of the mean return, in percent; `None` where
-    /// the environment or the data have no reference scores.
+    /// the environment or the data have no reference scores, and without an environment.
     pub fn normalized_score(&self) -> Option<f64> {
-        self.dataset.normalized_score(self.env, self.mean_return())
+        self.dataset.normalized_score(self.env?, self.mean_return())
     }
 }

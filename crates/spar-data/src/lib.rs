@@ -32,6 +32,7 @@
 
 mod alias;
 mod array;
+mod bounds;
 mod convert;
 mod d4rl;
 mod dataset;
@@ -39,6 +40,7 @@ mod elements;
 mod error;
 pub mod fetch;
 mod flags;
+mod held_out;
 mod identity;
 mod info;
 mod joined;
@@ -63,9 +65,11 @@ mod successors;
 mod transitions;
 mod writer;
 
+pub use bounds::{ActionBounds, BoundsError, BoundsSource};
 pub use convert::{Conversion, Converted};
 pub use dataset::{Dataset, Ends, Episode, EpisodeEnd, Layout, Steps};
 pub use error::DataError;
+pub use held_out::{HeldOut, held_out};
 pub use info::{Info, Returns, Span, horizon_of, info};
 pub use minari::{minari_id, minari_root};
 pub use normalizer::Normalizer;

@@ -105,10 +105,17 @@ fn outside(data: &Dataset, env: Option<EnvId>) -> Option<String> {
         None if data.action_bounds.is_some() => "those that the data declare".to_owned(),
         None => "[-1, 1], those of every environment here".to_owned(),
     };
+    let then = match env {
+        None if data.action_bounds.is_none() => {
+            "training without an environment scales them by the data's own range; for one, scale \
+             them to its bounds"
+        }
+        _ => "a policy cannot do the same; scale them to the bounds",
+    };
     first.map(|first| {
         format!(
             "actions of {count} of {} rows lie outside their bounds ({of}), first in row {first}, \
-             the largest is {largest}: a policy cannot do the same; scale them to the bounds",
+             the largest is {largest}: {then}",
             data.rows()
         )
     })

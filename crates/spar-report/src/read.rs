@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use spar_core::{FinishedRun, RunIdentity, RunRecord, Scope, TaskId, files::in_file};
+use spar_core::{EnvId, FinishedRun, RunIdentity, RunRecord, Scope, TaskId, files::in_file};
 
 use crate::{ReportError, ReportRequest, results::Reason};
 
@@ -110,7 +110,7 @@ pub(crate) fn read_folder(
             Reason::NotStarted
         }));
     };
-    if record.returns.is_empty() {
+    if record.returns.is_empty() && record.env.is_some() {
         return Err(ReportError::Corrupt {
             file,
             what: "run record",
@@ -120,7 +120,8 @@ pub(crate) fn read_folder(
     agrees(&file, "task", &record.task, &task)?;
     agrees(&file, "method", &record.method, &method)?;
     agrees(&file, "seed", &record.seed, &seed)?;
-    agrees(&file, "environment", &record.env, &task.env)?;
+    let env = record.env.map_or("none", EnvId::name);
+    agrees(&file, "environment", &env, &task.env)?;
     if record.normalized_score().is_none() {
         return Err(ReportError::NoReferenceData {
             file,

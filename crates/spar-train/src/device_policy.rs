@@ -49,7 +49,15 @@ impl<'k, D: Device> DevicePolicy<'k, D> {
     /// As there; if the file holds a plain network whose layers the kernels do
     /// not know, or if the device fails.
     pub fn read(kernels: &'k Kernels<D>, path: &Path, env: EnvId) -> Result<Self, TrainError> {
-        let contents = policy_file::contents(path, env)?;
+        let (contents, bounds) = policy_file::contents(path, Some(env))?;
+        if bounds.is_some() {
+            return Err(TrainError::File {
+                file: path.to_owned(),
+                why: "acts in units of its own, which the CUDA kernels do not know; \
+                      use --device cpu"
+                    .to_owned(),
+            });
+        }
         let (mean, std, anchor, residual) = match &contents {
             Contents::Spar(SparPolicy {
                 obs_mean,

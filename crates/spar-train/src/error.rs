@@ -84,6 +84,12 @@ pub enum TrainError {
         /// File with the metrics and the batch's ranges.
         diagnostic: PathBuf,
     },
+    /// A policy without an environment gave no number for what was held out.
+    #[error(
+        "the policy's action on an episode held out of the data is not finite; lower the \
+         learning rate or check the data"
+    )]
+    ActionNotFinite,
     /// The anchor changed although it is frozen.
     #[error("the frozen anchor changed during training: expected {expected}, got {got}")]
     AnchorMoved {

@@ -7,6 +7,8 @@
 //! checkpoints/latest.safetensors
 //! policy.safetensors     the last checkpoint's policy
 //! returns.csv            every return of the final evaluation
+//! validation.csv         without an environment: error on the episodes held out, a curve
+//! held_out.csv           without an environment: those episodes, each with its final error
 //! DONE                   the RunRecord; its presence says the run is finished
 //! ```
 //!
@@ -26,17 +28,20 @@ use spar_core::{
     Difference, FinishedRun, FolderLock, RunIdentity, RunRecord, Scope, files::in_file, partial,
     replace_file, sha256_hex,
 };
+use spar_data::HeldOut;
 use spar_eval::Episode;
 use spar_nn::State;
 
 use crate::{error::TrainError, spec::RunSpec};
 
 /// The files whose hashes `DONE` has.
-const HASHED: [&str; 4] = [
+const HASHED: [&str; 6] = [
     "metrics.jsonl",
     "eval.csv",
     "policy.safetensors",
     "returns.csv",
+    "validation.csv",
+    "held_out.csv",
 ];
 
 /// The last checkpoint.
@@ -52,6 +57,22 @@ pub(crate) struct CurvePoint {
     pub(crate) episodes: usize,
     pub(crate) mean_return: f64,
     pub(crate) normalized_score: Option<f64>,
+}
+
+/// One point of the validation curve of a run without an environment.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, serde::Deserialize)]
+pub(crate) struct ValidationPoint {
+    pub(crate) update: u64,
+    pub(crate) validation_mse: f64,
+}
+
+/// An episode held out, and the last policy's error on it.
+#[derive(Serialize)]
+struct HeldOutRow {
+    episode: usize,
+    first_row: usize,
+    rows: usize,
+    validation_mse: f64,
 }
 
 #[derive(Serialize)]
@@ -233,6 +254,28 @@ impl Folder {
 
     pub(crate) fn write_curve(&mut self, curve: &[CurvePoint]) -> Result<(), TrainError> {
         self.write_csv("eval.csv", curve.iter())
+    }
+
+    pub(crate) fn write_validation(&mut self, curve: &[ValidationPoint]) -> Result<(), TrainError> {
+        self.write_csv("validation.csv", curve.iter())
+    }
+
+    /// Writes which episodes are held out, and the error on each.
+    pub(crate) fn write_held_out(
+        &mut self,
+        episodes: &[HeldOut],
+        errors: &[f64],
+    ) -> Result<(), TrainError> {
+        let rows = episodes
+            .iter()
+            .zip(errors)
+            .map(|(held, &error)| HeldOutRow {
+                episode: held.episode,
+                first_row: held.rows.start,
+                rows: held.rows.len(),
+                validation_mse: error,
+            });
+        self.write_csv("held_out.csv", rows)
     }
 
     fn write_csv(

@@ -10,6 +10,7 @@
 //! | `residual.rho`, `residual.sigma_z` | `[1]` | largest residual; spread of drawn latents |
 //! | `critic.<n>.layers.<i>.weight`, `.bias` | `[out, in]`, `[out]` | `Q_n(s, a) = net([s, a])`, ReLU between layers; what best-of-K acting chooses by |
 //! | `critic.deviations` | `[1]` | a candidate's value is the critics' mean less this many standard deviations; absent, their least |
+//! | `action.low`, `action.high` | `[act_dim]` | actions in `[-1, 1]` are scaled to these bounds, the units of the data: of every policy trained without an environment |
 //! | `<layer>.norm.weight`, `.norm.bias` | `[out]` | gain and shift of a LayerNorm (eps 1e-5) between that layer and its activation, where present |
 //!
 //! and acts by `clip(b + d, -1, 1)`. Its metadata entry `spar` is a JSON object:
@@ -42,17 +43,20 @@ mod names;
 mod open;
 mod parts;
 mod reader;
+mod scaled;
 mod write;
 
 use std::{collections::HashMap, num::NonZeroUsize, path::Path};
 
 use serde::{Deserialize, Serialize};
 use spar_core::{DatasetIdentity, EnvId, Policy};
+use spar_data::ActionBounds;
 use spar_nn::Activation;
 use spar_rectify::SparPolicy;
 
 use crate::{baseline_policy::LatentPolicy, error::TrainError, plain_policy::PlainPolicy};
 use reader::Reader;
+use scaled::Scaled;
 
 pub(crate) use names::{Meaning, meaning, some, words};
 pub use open::file_of;
@@ -93,6 +97,10 @@ const CANDIDATES: &str = "latent.candidates";
 pub(crate) const SCALE: &str = "output.scale";
 pub(crate) const SHIFT: &str = "output.shift";
 
+/// The bounds of actions of a policy without an environment.
+const LOW: &str = "action.low";
+const HIGH: &str = "action.high";
+
 /// The names that the metadata `key` of a plain network may have.
 pub(crate) fn choices(key: &str) -> Vec<&'static str> {
     let known: &[_] = if key == OUTPUT_KEY { &OUTPUT } else { &HIDDEN };
@@ -119,8 +127,9 @@ pub(crate) fn is_ours(metadata: &HashMap<String, String>) -> bool {
 pub struct About {
     /// The method's name, as in `bc`.
     pub method: String,
-    /// The environment it was trained for.
-    pub env: EnvId,
+    /// The environment it was trained for; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<EnvId>,
     /// Task id or file name.
     pub task: String,
     /// The data it was trained on.
@@ -132,11 +141,12 @@ pub struct About {
 }
 
 /// Reads the policy at `path`, ours or a plain network, and checks that its
-/// widths are those of `env`.
+/// widths are those of `env`, if one is named, and its actions within that one's bounds.
+/// A policy trained without an environment acts in the units of its data.
 ///
 /// # Errors
 /// One line saying what is missing or wrong in the file.
-pub fn read(path: &Path, env: EnvId) -> Result<Box<dyn Policy>, TrainError> {
+pub fn read(path: &Path, env: impl Into<Option<EnvId>>) -> Result<Box<dyn Policy>, TrainError> {
     read_best_of(path, env, NonZeroUsize::MIN)
 }
 
@@ -148,10 +158,10 @@ pub fn read(path: &Path, env: EnvId) -> Result<Box<dyn Policy>, TrainError> {
 /// file to choose by.
 pub fn read_best_of(
     path: &Path,
-    env: EnvId,
+    env: impl Into<Option<EnvId>>,
     best_of: NonZeroUsize,
 ) -> Result<Box<dyn Policy>, TrainError> {
-    let mut contents = contents(path, env)?;
+    let (mut contents, bounds) = contents(path, env.into())?;
     if best_of.get() > 1 {
         match &mut contents {
             Contents::Spar(SparPolicy {
@@ -168,10 +178,14 @@ pub fn read_best_of(
             }
         }
     }
-    Ok(match contents {
+    let policy: Box<dyn Policy> = match contents {
         Contents::Spar(policy) => Box::new(policy),
         Contents::Plain(policy) => Box::new(policy),
         Contents::Latent(policy) => Box::new(policy),
+    };
+    Ok(match bounds {
+        Some(bounds) => Box::new(Scaled { policy, bounds }),
+        None => policy,
     })
 }
 
@@ -201,11 +215,19 @@ impl Contents {
     }
 }
 
-/// The policy at `path`, checked as by [`read`].
-pub(crate) fn contents(path: &Path, env: EnvId) -> Result<Contents, TrainError> {
+/// The policy at `path`, checked as by [`read`], and the bounds its actions are scaled to,
+/// where they are not `[-1, 1]`.
+pub(crate) fn contents(
+    path: &Path,
+    env: Option<EnvId>,
+) -> Result<(Contents, Option<ActionBounds>), TrainError> {
     let bytes = open::bytes(path)?;
     let reader = Reader::new(path, &bytes)?;
-    let contents = reader.contents()?;
+    let (contents, bounds) = reader.contents()?;
+    let bounds = bounds.filter(|bounds| !bounds.are_usual());
+    let Some(env) = env else {
+        return Ok((contents, bounds));
+    };
     let policy = contents.policy();
     let (obs, act) = (policy.obs_dim(), policy.act_dim());
     if (obs, act) != (env.obs_dim(), env.act_dim()) {
@@ -216,7 +238,15 @@ pub(crate) fn contents(path: &Path, env: EnvId) -> Result<Contents, TrainError> 
             env.act_dim()
         )));
     }
-    Ok(contents)
+    let beyond = |(low, high): &&(f32, f32)| *low < -1.0 || *high > 1.0;
+    let components = bounds.iter().flat_map(ActionBounds::components);
+    if let Some((low, high)) = components.into_iter().find(beyond) {
+        return Err(reader.wrong(format!(
+            "its actions lie in [{low}, {high}], those of {env} in [-1, 1]; it was trained on \
+             data in other units: give the environment those are of"
+        )));
+    }
+    Ok((contents, bounds))
 }
 
 /// The transpose of row-major `[rows, cols]` as row-major `[cols, rows]`.

@@ -26,6 +26,7 @@ use crate::{
     error::TrainError,
     folder::{Folder, read_anchor},
     learner::{AnchorLearner, Backend, Cpu, OnDevice, SparLearner},
+    offline::{Held, Prepared},
     policy_file::Contents,
     spec::{DeviceKind, Method, RunSpec},
 };
@@ -73,7 +74,16 @@ pub fn run_on<'a, D: Device>(
 /// Refuses a spec of another device than `B`, or of a setting it does not have.
 pub(crate) fn check<B: Backend>(_backend: &B, spec: &RunSpec) -> Result<(), TrainError> {
     spec.config.check()?;
-    if spec.final_episodes == 0 {
+    match (spec.env, &spec.offline) {
+        (Some(_), None) => {}
+        (None, Some(offline)) => offline.check()?,
+        _ => {
+            let why = "a run has either an environment (`env`) or what takes its place \
+                       (`offline`), and this one has both or neither";
+            return Err(TrainError::Config(why.to_owned()));
+        }
+    }
+    if spec.env.is_some() && spec.final_episodes == 0 {
         let why = "`final_episodes` is 0, expected at least 1: a run without a return has no score";
         return Err(TrainError::Config(why.to_owned()));
     }
@@ -106,21 +116,35 @@ pub(crate) fn check<B: Backend>(_backend: &B, spec: &RunSpec) -> Result<(), Trai
     Ok(())
 }
 
-fn run_with<'a, B: Backend>(
+fn run_with<B: Backend>(
     backend: &B,
-    spec: &'a RunSpec,
-    data: &'a Transitions,
+    spec: &RunSpec,
+    data: &Transitions,
     out: &Path,
-    control: Control<'a>,
+    control: Control<'_>,
 ) -> Result<RunRecord, TrainError> {
     check(backend, spec)?;
+    // Borrowed for no longer than what is prepared here.
+    let control = Control {
+        anchor: control.anchor,
+        commit: control.commit,
+        command: control.command,
+        stop_after: control.stop_after,
+        stop: control.stop,
+        report: &mut *control.report,
+    };
+    let prepared = Prepared::of(spec, data)?;
+    let (data, held) = match &prepared {
+        Some(prepared) => (&prepared.training, Some(&prepared.held)),
+        None => (data, None),
+    };
     let mut folder = Folder::open(out, spec)?;
     if let Some(record) = folder.finished(spec)? {
         return Ok(record);
     }
     let checkpoint = folder.read_checkpoint(spec)?;
     folder.begin(spec, checkpoint.as_ref())?;
-    let mut session = Session::new(spec, data, folder, control, checkpoint.as_ref())?;
+    let mut session = Session::new(spec, (data, held), folder, control, checkpoint.as_ref())?;
     let mut anchor = || session.anchor_phase(backend, checkpoint.as_ref());
     let policy = match spec.method {
         Method::Bc => {
@@ -147,6 +171,8 @@ fn run_with<'a, B: Backend>(
 struct Session<'a> {
     spec: &'a RunSpec,
     data: &'a Transitions,
+    /// What the policy is compared with where it is not evaluated.
+    held: Option<&'a Held>,
     folder: Folder,
     control: Control<'a>,
     normalizer: Normalizer,
@@ -167,7 +193,7 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     fn new(
         spec: &'a RunSpec,
-        data: &'a Transitions,
+        (data, held): (&'a Transitions, Option<&'a Held>),
         folder: Folder,
         control: Control<'a>,
         checkpoint: Option<&State>,
@@ -191,6 +217,7 @@ impl<'a> Session<'a> {
             reported: Instant::now(),
             spec,
             data,
+            held,
             folder,
             control,
         };
@@ -273,7 +300,7 @@ impl<'a> Session<'a> {
         let dims = (self.data.obs_dim(), self.data.act_dim());
         let start = config.spar(anchor, dims, spec.seed)?;
         let mut spar = backend.spar(start, config.batch_size)?;
-        let replay = Replay::new(self.data, &config.feed(), spec.env.horizon())?;
+        let replay = Replay::new(self.data, &config.feed(), spec.horizon())?;
         self.reward_scale = replay.reward_scale();
         let mut sampler = Stream::new(spec.seed, "spar/sampler");
         let mut index = Vec::new();

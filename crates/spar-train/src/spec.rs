@@ -5,7 +5,7 @@ use spar_baselines::{Entry, METHODS};
 use spar_core::{DatasetIdentity, Difference, EnvId, RunIdentity, Scope};
 use spar_data::Reading;
 
-use crate::{config::TrainConfig, control::Phase, error::TrainError};
+use crate::{config::TrainConfig, control::Phase, error::TrainError, offline::Offline};
 
 /// A method that can be trained.
 #[derive(Clone, Copy, Debug)]
@@ -142,16 +142,21 @@ pub struct RunSpec {
     pub variant: Option<String>,
     /// Training seed.
     pub seed: u64,
-    /// Where the policy is judged.
-    pub env: EnvId,
+    /// Where the policy is evaluated; absent without an environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<EnvId>,
+    /// What takes the environment's place where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offline: Option<Offline>,
     /// What it is trained on.
     pub dataset: DatasetIdentity,
     /// How the data are read, where that is not as usual.
     #[serde(default, skip_serializing_if = "Reading::is_usual")]
     pub reading: Reading,
-    /// Seed of the evaluation episodes.
+    /// Seed of the evaluation episodes; without an environment, of which episodes of the
+    /// data are held out.
     pub eval_seed: u64,
-    /// Episodes of the final evaluation.
+    /// Episodes of the final evaluation; 0 without an environment.
     pub final_episodes: usize,
     /// What computes the updates; the CPU in specs from before there was a choice.
     #[serde(default)]
@@ -164,6 +169,15 @@ impl RunSpec {
     /// The name in tables: the variant's, else the method's.
     pub fn label(&self) -> &str {
         self.variant.as_deref().unwrap_or(self.method.name())
+    }
+
+    /// Steps after which an episode counts as cut in data that flag no cuts.
+    pub fn horizon(&self) -> usize {
+        match (self.env, &self.offline) {
+            (Some(env), _) => env.horizon(),
+            (None, Some(offline)) => offline.horizon(),
+            (None, None) => usize::MAX,
+        }
     }
 
     /// Updates of the method's own networks: SPAR's, or the anchor's for `bc`.

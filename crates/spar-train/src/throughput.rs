@@ -12,6 +12,7 @@ use spar_nn::device::{Device, Kernels};
 use crate::{
     error::TrainError,
     learner::{AnchorLearner, Backend, Cpu, OnDevice, SparLearner, batch_slices},
+    offline::Prepared,
     run::check,
     spec::{Method, RunSpec},
 };
@@ -62,6 +63,8 @@ fn throughput_with<B: Backend>(
     seconds: f64,
 ) -> Result<Throughput, TrainError> {
     check(backend, spec)?;
+    let prepared = Prepared::of(spec, data)?;
+    let data = prepared.as_ref().map_or(data, |p| &p.training);
     if let Method::Baseline(entry) = spec.method {
         return throughput_of(entry, spec, data, seconds);
     }
@@ -139,7 +142,7 @@ fn throughput_of(
     let config = &spec.config;
     let settings = spec.settings()?;
     let feed = entry.feed(settings).map_err(crate::config::setting)?;
-    let replay = Arc::new(Replay::new(data, &feed, spec.env.horizon())?);
+    let replay = Arc::new(Replay::new(data, &feed, spec.horizon())?);
     let (obs_dim, act_dim) = (data.obs_dim(), data.act_dim());
     let mut stream = Stream::new(spec.seed, "throughput");
     let mut rate = |rows, update: &mut dyn FnMut(u64, &Sample) -> Result<(), TrainError>| {

@@ -80,8 +80,8 @@ fn a_run_stopped_and_gone_on_with_gives_the_bits_of_one_that_was_not() {
 
         // The file says what the run was judged by, to everyone.
         let file = whole.join("policy.safetensors");
-        let policy = policy_file::read(&file, spec.env).unwrap();
-        let played = rollout(spec.env, &*policy, 2, spec.eval_seed, 1).unwrap();
+        let policy = policy_file::read(&file, EnvId::PointMass).unwrap();
+        let played = rollout(EnvId::PointMass, &*policy, 2, spec.eval_seed, 1).unwrap();
         assert!(played.iter().map(|e| e.ret).eq(record.returns));
     }
 
@@ -250,11 +250,11 @@ fn a_policy_acts_on_the_device_as_on_the_cpu() {
         spec.device = DeviceKind::Cpu;
         train(&spec, &data, &out).unwrap();
         let file = out.join("policy.safetensors");
-        acts_as_the_file(&kernels, &file, spec.env);
-        let device = DevicePolicy::read(&kernels, &file, spec.env).unwrap();
-        let got = rollout_in_step(spec.env, &device, 20, 7).unwrap();
-        let policy = policy_file::read(&file, spec.env).unwrap();
-        let want = rollout(spec.env, &*policy, 20, 7, 1).unwrap();
+        acts_as_the_file(&kernels, &file, EnvId::PointMass);
+        let device = DevicePolicy::read(&kernels, &file, EnvId::PointMass).unwrap();
+        let got = rollout_in_step(EnvId::PointMass, &device, 20, 7).unwrap();
+        let policy = policy_file::read(&file, EnvId::PointMass).unwrap();
+        let want = rollout(EnvId::PointMass, &*policy, 20, 7, 1).unwrap();
         assert_eq!(got.len(), 20);
         for (got, want) in got.iter().zip(&want) {
             assert_eq!(got.length, want.length);

@@ -376,8 +376,9 @@ fn every_field_that_a_spec_may_lack_has_its_value_of_before() {
     let dir = tempfile::tempdir().unwrap();
     let data = data(dir.path());
     let spec = spec(Method::Spar, &data);
-    // The name of a variant, and another method's settings: absent is a value of theirs.
-    let beyond = ["variant", "config.method"];
+    // The name of a variant, another method's settings, the environment where there is
+    // none: absent is a value of theirs.
+    let beyond = ["variant", "config.method", "env"];
     let mut all = Vec::new();
     paths("", &every_field(&spec), &mut all);
     let mut optional = Vec::new();

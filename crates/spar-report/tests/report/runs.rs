@@ -185,7 +185,8 @@ impl Runs {
             task: task.to_string(),
             method: method.to_owned(),
             seed,
-            env: task.env,
+            env: Some(task.env),
+            validation: None,
             dataset: DatasetIdentity {
                 id: task.local_id(),
                 origin: Origin::Local,

@@ -5,12 +5,13 @@ use std::num::NonZeroUsize;
 
 use spar_baselines::{Latent, LatentActor};
 use spar_core::limits::{MOST_CANDIDATES, MOST_SCALE};
+use spar_data::ActionBounds;
 use spar_nn::{Activation, Conservatism, Linear, Norm, RowMlp};
 use spar_rectify::{Residual, SparPolicy};
 
 use super::{
-    ACTIVATION_KEY, About, CANDIDATES, Contents, DEVIATIONS, HIDDEN, OUTPUT, OUTPUT_KEY, SCALE,
-    SHIFT,
+    ACTIVATION_KEY, About, CANDIDATES, Contents, DEVIATIONS, HIDDEN, HIGH, LOW, OUTPUT, OUTPUT_KEY,
+    SCALE, SHIFT,
     reader::{Range, Reader},
     transpose,
 };
@@ -22,8 +23,9 @@ use crate::{
 const MOST_LATENTS: usize = 1 << 24;
 
 impl Reader<'_> {
-    /// The policy, of which every tensor was read.
-    pub(super) fn contents(&self) -> Result<Contents, TrainError> {
+    /// The policy, of which every tensor was read, and the bounds of its actions where the
+    /// file has some.
+    pub(super) fn contents(&self) -> Result<(Contents, Option<ActionBounds>), TrainError> {
         let ours = self.about.is_some();
         let contents = if ours && self.has("decoder.layers.0.weight") {
             Contents::Latent(self.latent()?)
@@ -32,8 +34,34 @@ impl Reader<'_> {
         } else {
             Contents::Plain(self.plain()?)
         };
+        let bounds = match ours && (self.has(LOW) || self.has(HIGH)) {
+            true => Some(self.action_bounds(contents.policy().act_dim())?),
+            false => None,
+        };
         self.finish()?;
-        Ok(contents)
+        // A policy that lost them would act in units that are not its data's.
+        if bounds.is_none() && self.about.as_ref().is_some_and(|a| a.env.is_none()) {
+            let why = format!(
+                "has neither an environment nor `{LOW}` and `{HIGH}`, the bounds of its actions"
+            );
+            return Err(self.wrong(why));
+        }
+        Ok((contents, bounds))
+    }
+
+    /// `action.low` and `action.high`, `[act_dim]` each.
+    fn action_bounds(&self, act_dim: usize) -> Result<ActionBounds, TrainError> {
+        let [low, high] = [LOW, HIGH].map(|name| self.tensor(name, 1));
+        let ((_, low), (_, high)) = (low?, high?);
+        if low.len() != act_dim || high.len() != act_dim {
+            return Err(self.wrong(format!(
+                "`{LOW}` and `{HIGH}` have {} and {} elements, expected {act_dim}",
+                low.len(),
+                high.len()
+            )));
+        }
+        let bounds: Vec<(f32, f32)> = low.into_iter().zip(high).collect();
+        ActionBounds::try_from(bounds).map_err(|e| self.wrong(e.to_string()))
     }
 
     fn net(

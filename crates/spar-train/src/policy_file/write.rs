@@ -5,12 +5,13 @@ use std::{collections::HashMap, path::Path};
 use safetensors::{Dtype, tensor::TensorView};
 use spar_baselines::Latent;
 use spar_core::write_atomic;
+use spar_data::ActionBounds;
 use spar_nn::{Conservatism, RowMlp};
 use spar_rectify::SparPolicy;
 
 use super::{
-    ACTIVATION_KEY, About, CANDIDATES, Contents, DEVIATIONS, HIDDEN, METADATA_KEY, OUTPUT,
-    OUTPUT_KEY, SCALE, SHIFT,
+    ACTIVATION_KEY, About, CANDIDATES, Contents, DEVIATIONS, HIDDEN, HIGH, LOW, METADATA_KEY,
+    OUTPUT, OUTPUT_KEY, SCALE, SHIFT,
     open::{DIGEST_KEY, Entry, FORMAT, FORMAT_KEY, Part},
     transpose,
 };
@@ -21,10 +22,10 @@ use crate::{baseline_policy::LatentPolicy, error::TrainError, plain_policy::Plai
 /// # Errors
 /// If the file cannot be written.
 pub fn write(path: &Path, policy: &SparPolicy, about: &About) -> Result<(), TrainError> {
-    Ok(write_atomic(path, &spar(path, policy, about)?)?)
+    Ok(write_atomic(path, &spar(policy).bytes(path, about, &[])?)?)
 }
 
-fn spar(path: &Path, policy: &SparPolicy, about: &About) -> Result<Vec<u8>, TrainError> {
+fn spar(policy: &SparPolicy) -> Tensors {
     let mut tensors = Tensors::of(&policy.obs_mean, &policy.obs_std);
     tensors.net("anchor.", &policy.anchor);
     if let Some(residual) = &policy.residual {
@@ -38,20 +39,32 @@ fn spar(path: &Path, policy: &SparPolicy, about: &About) -> Result<Vec<u8>, Trai
             tensors.scalar(DEVIATIONS, deviations);
         }
     }
-    tensors.bytes(path, about, &[])
+    tensors
 }
 
-/// The bytes of a file at `path` of whatever policy a run has trained.
+/// The bytes of a file at `path` of whatever policy a run has trained, whose actions are
+/// scaled to `bounds`.
 pub(crate) fn bytes_of(
     path: &Path,
     policy: &Contents,
     about: &About,
+    bounds: Option<&ActionBounds>,
 ) -> Result<Vec<u8>, TrainError> {
-    match policy {
-        Contents::Spar(policy) => spar(path, policy, about),
-        Contents::Plain(policy) => plain(path, policy, about),
-        Contents::Latent(policy) => latent(path, policy, about),
+    let mut more = Vec::new();
+    let mut tensors = match policy {
+        Contents::Spar(policy) => spar(policy),
+        Contents::Plain(policy) => {
+            more = activations_of(path, policy)?;
+            Tensors::plain(policy)
+        }
+        Contents::Latent(policy) => latent(policy),
+    };
+    if let Some(bounds) = bounds {
+        let (low, high): (Vec<f32>, Vec<f32>) = bounds.components().iter().copied().unzip();
+        tensors.row(LOW, &low);
+        tensors.row(HIGH, &high);
     }
+    tensors.bytes(path, about, &more)
 }
 
 /// Writes the network of another program to `path`, with the names of its activation and
@@ -69,8 +82,11 @@ pub(crate) fn write_plain(
     Ok(write_atomic(path, &bytes)?)
 }
 
-fn plain(path: &Path, policy: &PlainPolicy, about: &About) -> Result<Vec<u8>, TrainError> {
-    let tensors = Tensors::plain(policy);
+/// The names of a plain network's activation and output, by their keys.
+fn activations_of(
+    path: &Path,
+    policy: &PlainPolicy,
+) -> Result<Vec<(&'static str, &'static str)>, TrainError> {
     let hidden = HIDDEN.iter().find(|(_, a)| *a == policy.net.hidden);
     let output = OUTPUT.iter().find(|(_, a)| *a == policy.net.output);
     let (Some((hidden, _)), Some((output, _))) = (hidden, output) else {
@@ -83,14 +99,10 @@ fn plain(path: &Path, policy: &PlainPolicy, about: &About) -> Result<Vec<u8>, Tr
             ),
         });
     };
-    tensors.bytes(
-        path,
-        about,
-        &[(ACTIVATION_KEY, hidden), (OUTPUT_KEY, output)],
-    )
+    Ok(vec![(ACTIVATION_KEY, hidden), (OUTPUT_KEY, output)])
 }
 
-fn latent(path: &Path, policy: &LatentPolicy, about: &About) -> Result<Vec<u8>, TrainError> {
+fn latent(policy: &LatentPolicy) -> Tensors {
     let mut tensors = Tensors::of(&policy.obs_mean, &policy.obs_std);
     tensors.net("decoder.", &policy.actor.decoder);
     match &policy.actor.latent {
@@ -112,7 +124,7 @@ fn latent(path: &Path, policy: &LatentPolicy, about: &About) -> Result<Vec<u8>, 
         tensors.net("perturbation.", net);
         tensors.scalar("perturbation.size", *size);
     }
-    tensors.bytes(path, about, &[])
+    tensors
 }
 
 /// Tensors on their way into a file: name, shape, values.

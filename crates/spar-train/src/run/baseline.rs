@@ -26,7 +26,7 @@ impl Session<'_> {
         let (spec, config) = (self.spec, &self.spec.config);
         let settings = spec.settings()?;
         let feed = entry.feed(settings).map_err(crate::config::setting)?;
-        let replay = Arc::new(Replay::new(self.data, &feed, spec.env.horizon())?);
+        let replay = Arc::new(Replay::new(self.data, &feed, spec.horizon())?);
         let (obs_dim, act_dim) = (self.data.obs_dim(), self.data.act_dim());
         self.normalizer = replay.normalizer().clone();
         self.reward_scale = replay.reward_scale();

@@ -3,18 +3,22 @@
 //! policy file gives to everyone.
 
 use spar_anchor::Anchor;
-use spar_core::RunRecord;
+use spar_core::{EnvId, RunRecord, Validation};
 use spar_data::Normalizer;
+use spar_eval::Episode;
 use spar_rectify::{Spar, SparPolicy};
 
 use super::Session;
 use crate::{
     control::Phase,
     error::TrainError,
-    folder::CurvePoint,
+    folder::{CurvePoint, ValidationPoint},
     policy_file::{self, Contents},
     spec::Method,
 };
+
+/// Version of the physics of a run without.
+const NO_PHYSICS: &str = "none";
 
 /// Episodes of the final evaluation between two looks at whether to stop.
 const BETWEEN_STOPS: usize = 8;
@@ -41,23 +45,44 @@ impl Session<'_> {
         policy: &Contents,
         episodes: usize,
     ) -> Result<(), TrainError> {
-        let (env, seed) = (self.spec.env, self.spec.eval_seed);
-        let played = spar_eval::rollout(env, policy.policy(), episodes, seed, 1)?;
-        self.push_point(update, &played);
+        let seed = self.spec.eval_seed;
+        match self.spec.env {
+            Some(env) => {
+                let played = spar_eval::rollout(env, policy.policy(), episodes, seed, 1)?;
+                self.push_point(env, update, &played);
+            }
+            None => drop(self.validate(update, policy)?),
+        }
         Ok(())
     }
 
-    fn push_point(&mut self, update: u64, played: &[spar_eval::Episode]) {
+    /// Adds to the validation curve how `policy` does on what was held out, and returns it,
+    /// episode by episode and in all.
+    fn validate(
+        &mut self,
+        update: u64,
+        policy: &Contents,
+    ) -> Result<Option<(Vec<f64>, Validation)>, TrainError> {
+        let held = self.held.map(|held| held.errors(policy.policy()));
+        let found = held.transpose()?.flatten();
+        if let Some((_, Validation { mse, .. })) = &found {
+            self.told.validation.retain(|p| p.update < update);
+            self.told.validation.push(ValidationPoint {
+                update,
+                validation_mse: *mse,
+            });
+        }
+        Ok(found)
+    }
+
+    fn push_point(&mut self, env: EnvId, update: u64, played: &[Episode]) {
         let mean_return = played.iter().map(|e| e.ret).sum::<f64>() / played.len() as f64;
         self.told.curve.retain(|p| p.update < update);
         self.told.curve.push(CurvePoint {
             update,
             episodes: played.len(),
             mean_return,
-            normalized_score: self
-                .spec
-                .dataset
-                .normalized_score(self.spec.env, mean_return),
+            normalized_score: self.spec.dataset.normalized_score(env, mean_return),
         });
     }
 
@@ -73,27 +98,14 @@ impl Session<'_> {
             updates: spec.updates(),
         };
         let name = "policy.safetensors";
-        let bytes = policy_file::bytes_of(&self.folder.file(name), policy, &about)?;
+        let bounds = spec.offline.as_ref().map(|o| &o.action_bounds);
+        let bytes = policy_file::bytes_of(&self.folder.file(name), policy, &about, bounds)?;
         self.folder.write(name, &bytes)?;
         self.report(Phase::Eval, spec.updates())?;
-        let (episodes, seed) = (spec.final_episodes, spec.eval_seed);
-        let mut played = Vec::with_capacity(episodes);
-        while played.len() < episodes {
-            // The checkpoint of the last update is written.
-            if (self.control.stop)() {
-                return Err(TrainError::Stopped(spec.updates()));
-            }
-            let next = played.len()..episodes.min(played.len() + BETWEEN_STOPS);
-            played.extend(spar_eval::rollout_range(
-                spec.env,
-                policy.policy(),
-                next,
-                seed,
-            )?);
-        }
-        self.push_point(spec.updates(), &played);
-        self.write_told()?;
-        self.folder.write_returns(&played)?;
+        let (returns, validation) = match spec.env {
+            Some(env) => (self.play(env, policy)?, None),
+            None => (Vec::new(), self.compare(policy)?),
+        };
         let record = RunRecord {
             suite: spec.suite.clone(),
             preset: spec.preset.clone(),
@@ -102,7 +114,8 @@ impl Session<'_> {
             seed: spec.seed,
             env: spec.env,
             dataset: spec.dataset.clone(),
-            returns: played.iter().map(|e| e.ret).collect(),
+            returns,
+            validation,
             eval_seed: spec.eval_seed,
             updates: if spec.method == Method::Bc {
                 0
@@ -116,12 +129,45 @@ impl Session<'_> {
             },
             wall_s: self.wall_s(),
             commit: self.control.commit.clone(),
-            mujoco_version: spar_env::physics_version(spec.env)?,
+            mujoco_version: match spec.env {
+                Some(env) => spar_env::physics_version(env)?,
+                None => NO_PHYSICS.to_owned(),
+            },
             threads: 1,
             device: spec.device.name().to_owned(),
             command: self.control.command.clone(),
             integrity: None,
         };
         self.folder.write_done(record, spec)
+    }
+
+    /// Plays the final evaluation in `env`, writes it and returns its returns.
+    fn play(&mut self, env: EnvId, policy: &Contents) -> Result<Vec<f64>, TrainError> {
+        let spec = self.spec;
+        let (episodes, seed) = (spec.final_episodes, spec.eval_seed);
+        let mut played = Vec::with_capacity(episodes);
+        while played.len() < episodes {
+            // The checkpoint of the last update is written.
+            if (self.control.stop)() {
+                return Err(TrainError::Stopped(spec.updates()));
+            }
+            let next = played.len()..episodes.min(played.len() + BETWEEN_STOPS);
+            played.extend(spar_eval::rollout_range(env, policy.policy(), next, seed)?);
+        }
+        self.push_point(env, spec.updates(), &played);
+        self.write_told()?;
+        self.folder.write_returns(&played)?;
+        Ok(played.iter().map(|e| e.ret).collect())
+    }
+
+    /// Compares the policy with what was held out, and writes it.
+    fn compare(&mut self, policy: &Contents) -> Result<Option<Validation>, TrainError> {
+        let found = self.validate(self.spec.updates(), policy)?;
+        self.write_told()?;
+        let (Some((each, validation)), Some(held)) = (found, self.held) else {
+            return Ok(None);
+        };
+        self.folder.write_held_out(&held.episodes, &each)?;
+        Ok(Some(validation))
     }
 }

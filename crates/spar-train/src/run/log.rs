@@ -8,7 +8,11 @@ use spar_core::RunStamp;
 use spar_nn::{State, StateError};
 
 use super::{LOG_EVERY, Session};
-use crate::{control::Phase, error::TrainError, folder::CurvePoint};
+use crate::{
+    control::Phase,
+    error::TrainError,
+    folder::{CurvePoint, ValidationPoint},
+};
 
 /// One line of `metrics.jsonl`.
 #[derive(Serialize)]
@@ -40,6 +44,8 @@ pub(super) struct Told {
     pub(super) last_line: Option<String>,
     /// Points of the learning curve.
     pub(super) curve: Vec<CurvePoint>,
+    /// Points of the validation curve, where there is no environment.
+    pub(super) validation: Vec<ValidationPoint>,
     /// Seconds spent.
     pub(super) wall_s: f64,
 }
@@ -60,6 +66,11 @@ impl Told {
                 None
             },
             curve: entry(state, "curve")?,
+            // Checkpoints of runs with an environment have none.
+            validation: match state.metadata.contains_key("validation") {
+                true => entry(state, "validation")?,
+                false => Vec::new(),
+            },
             wall_s: entry(state, "wall_s")?,
         })
     }
@@ -75,6 +86,10 @@ impl Told {
         for (name, text) in entries {
             let text = text.map_err(io::Error::from)?;
             state.metadata.insert(name.to_owned(), text);
+        }
+        if !self.validation.is_empty() {
+            let text = serde_json::to_string(&self.validation).map_err(io::Error::from)?;
+            state.metadata.insert("validation".to_owned(), text);
         }
         Ok(())
     }
@@ -100,7 +115,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Writes `metrics.jsonl` and `eval.csv`.
+    /// Writes `metrics.jsonl` and `eval.csv`; without an environment `validation.csv`, unless
+    /// nothing is held out.
     pub(super) fn write_told(&mut self) -> Result<(), TrainError> {
         let run = self.spec.identity()?.stamp();
         let mut text = serde_json::to_string(&Head { run }).map_err(io::Error::from)?;
@@ -110,7 +126,11 @@ impl Session<'_> {
             text.push('\n');
         }
         self.folder.write("metrics.jsonl", text.as_bytes())?;
-        self.folder.write_curve(&self.told.curve)
+        match self.held {
+            None => self.folder.write_curve(&self.told.curve),
+            Some(held) if held.episodes.is_empty() => Ok(()),
+            Some(_) => self.folder.write_validation(&self.told.validation),
+        }
     }
 
     /// Writes the diagnostic file of a diverged run and returns its error.

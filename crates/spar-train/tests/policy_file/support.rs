@@ -53,7 +53,7 @@ pub(crate) fn policy(residual: bool) -> SparPolicy {
 pub(crate) fn about(method: &str) -> About {
     About {
         method: method.into(),
-        env: ENV,
+        env: Some(ENV),
         task: "hopper-medium".into(),
         dataset: spar_core::DatasetIdentity {
             id: "hopper-medium-local".into(),

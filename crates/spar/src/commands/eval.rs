@@ -31,9 +31,9 @@ pub(crate) struct Args {
     /// (safetensors)
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
-    /// Environment to play
+    /// Environment to play [default: the one the policy was trained for]
     #[arg(long)]
-    env: EnvId,
+    env: Option<EnvId>,
     /// Episodes
     #[arg(long, value_name = "N", default_value = "10", value_parser = counts(MOST_EPISODES))]
     episodes: u32,
@@ -64,25 +64,40 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let file = policy_file::file_of(&args.policy)?;
     let about = policy_file::about(&file)?;
-    if let Some(about) = about.as_ref().filter(|about| about.env != args.env) {
-        // Environments of equal widths would not tell by themselves.
-        bail!(
-            "{}: was trained for {}, but --env is {}; give --env {}",
-            file.display(),
-            about.env,
-            args.env,
-            about.env
-        );
-    }
+    let env = match (about.as_ref().map(|about| about.env), args.env) {
+        (Some(Some(own)), Some(env)) if own != env => {
+            // Environments of equal widths would not tell by themselves.
+            bail!(
+                "{}: was trained for {own}, but --env is {env}; give --env {own}",
+                file.display()
+            );
+        }
+        (_, Some(env)) | (Some(Some(env)), None) => env,
+        (Some(None), None) => {
+            return Err(Usage(format!(
+                "{}: the policy was trained without an environment, so there is none to play; \
+                 give one that its data are of with --env",
+                file.display()
+            ))
+            .into());
+        }
+        (None, None) => {
+            return Err(Usage(format!(
+                "{}: the file does not say which environment it is for; give one with --env",
+                file.display()
+            ))
+            .into());
+        }
+    };
     let played = match &gpu {
-        None => play(args, &file)?,
-        Some(gpu) => play_on_gpu(args, &file, gpu)?,
+        None => play(args, env, &file)?,
+        Some(gpu) => play_on_gpu(args, env, &file, gpu)?,
     };
     let returns: Vec<f64> = played.iter().map(|e| e.ret).collect();
     let mean = spar_eval::stats::mean(&returns);
     let normalized = match about {
-        Some(about) => about.dataset.normalized_score(args.env, mean),
-        None => args.env.normalized_score(mean),
+        Some(about) => about.dataset.normalized_score(env, mean),
+        None => env.normalized_score(mean),
     };
     let score = Score::of(normalized, returns);
     if args.json {
@@ -99,16 +114,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     output::facts(&facts)
 }
 
-fn play(args: &Args, file: &Path) -> Result<Vec<Episode>> {
+fn play(args: &Args, env: EnvId, file: &Path) -> Result<Vec<Episode>> {
     let best_of = NonZeroUsize::new(args.best_of as usize).unwrap_or(NonZeroUsize::MIN);
-    let policy = policy_file::read_best_of(file, args.env, best_of)?;
+    let policy = policy_file::read_best_of(file, env, best_of)?;
     let threads = args.threads.map_or_else(
         || thread::available_parallelism().map_or(1, NonZeroUsize::get),
         |threads| threads as usize,
     );
     let episodes = args.episodes as usize;
     Ok(spar_eval::rollout(
-        args.env, &*policy, episodes, args.seed, threads,
+        env, &*policy, episodes, args.seed, threads,
     )?)
 }
 
@@ -123,10 +138,15 @@ fn gpu(args: &Args) -> Result<Kernels<CudaDevice>> {
 }
 
 /// All episodes in step: a launch takes as long for one observation as for many.
-fn play_on_gpu(args: &Args, file: &Path, gpu: &Kernels<CudaDevice>) -> Result<Vec<Episode>> {
-    let policy = DevicePolicy::read(gpu, file, args.env)?;
+fn play_on_gpu(
+    args: &Args,
+    env: EnvId,
+    file: &Path,
+    gpu: &Kernels<CudaDevice>,
+) -> Result<Vec<Episode>> {
+    let policy = DevicePolicy::read(gpu, file, env)?;
     let episodes = args.episodes as usize;
-    let played = spar_eval::rollout_in_step(args.env, &policy, episodes, args.seed);
+    let played = spar_eval::rollout_in_step(env, &policy, episodes, args.seed);
     // A device that failed gave no actions; that is the cause.
     match policy.failure() {
         Some(error) => Err(TrainError::from(error).into()),

@@ -3,16 +3,19 @@
 pub(crate) mod behavior;
 mod convert;
 pub(crate) mod data;
+mod dataset;
 pub(crate) mod demo;
 pub(crate) mod eval;
 mod fetch;
 mod head;
+mod offline;
 mod plot;
 pub(crate) mod policy;
 mod prepare;
 pub(crate) mod protocol;
 pub(crate) mod report;
 mod stats;
+mod teller;
 pub(crate) mod theory;
 pub(crate) mod train;
 
@@ -88,8 +91,12 @@ fn tell_notes(data: &Dataset) {
 }
 
 /// Reads what training needs of a data file, with notes on stderr.
-fn training_data(path: &Path, env: EnvId, reading: &Reading) -> Result<Arc<Dataset>, DataError> {
-    let data = Dataset::read_training_as(path, Some(env), reading)?;
+fn training_data(
+    path: &Path,
+    env: impl Into<Option<EnvId>>,
+    reading: &Reading,
+) -> Result<Arc<Dataset>, DataError> {
+    let data = Dataset::read_training_as(path, env.into(), reading)?;
     tell_notes(&data);
     Ok(Arc::new(data))
 }

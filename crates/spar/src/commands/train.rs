@@ -1,24 +1,25 @@
 //! `spar train`: one run, of a suite or by itself.
 
 use std::{
-    io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use spar_core::{
     DatasetIdentity, EnvId, Origin, RunRecord, Signals, Suite, TaskId, limits::MOST_EPISODES,
 };
 use spar_data::{Reading, Transitions};
 use spar_kernels::cuda::{CudaDevice, Kernels};
-use spar_train::{Control, DeviceKind, Method, Progress, RunSpec, TrainConfig, TrainError};
+use spar_train::{Control, DeviceKind, Method, Offline, RunSpec, TrainConfig, TrainError};
 
-use super::ReadingArgs;
+use super::{
+    ReadingArgs, dataset,
+    offline::{self, OfflineArgs},
+    teller::Teller,
+};
 use crate::{
     failure::{Ended, Usage},
     output::{self, Score},
@@ -41,16 +42,14 @@ const CALIBRATION_S: f64 = 3.0;
 /// was killed a moment ago is not always gone yet.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Time between two lines of progress where there is no terminal.
-const LINE_EVERY: Duration = Duration::from_secs(10);
-
 /// What to train, on what, and where it goes.
 ///
 /// With --suite a cell of that suite's table, with the suite's
 /// hyper-parameters; without, a run of its own with the defaults.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Data file in D4RL's layout, or a Minari data set: its file, folder or id
+    /// Data file in D4RL's layout, or a Minari data set: its file, folder or id; or the id
+    /// of D4RL's data, as in hopper-medium-v2, that `spar data fetch` has fetched
     #[arg(long, value_name = "FILE")]
     dataset: PathBuf,
     /// spar, bc: its frozen anchor alone, or a baseline, as in td3bc
@@ -111,8 +110,9 @@ pub(crate) struct Args {
 #[derive(clap::Args)]
 #[command(next_help_heading = "A run of its own")]
 struct Single {
-    /// Environment of the data
-    #[arg(long, required_unless_present = "suite", conflicts_with = "suite")]
+    /// Environment of the data, in which the policy is evaluated [default: the one that a
+    /// D4RL id names, else none: see --held-out]
+    #[arg(long, conflicts_with = "suite")]
     env: Option<EnvId>,
     /// Updates of the method
     #[arg(long, value_name = "N", conflicts_with = "suite")]
@@ -132,9 +132,12 @@ struct Single {
     /// Episodes of the final evaluation [default: 10]
     #[arg(long, value_name = "N", conflicts_with = "suite", value_parser = super::counts(MOST_EPISODES))]
     eval_episodes: Option<u32>,
-    /// Seed of the evaluation's episodes [default: 42]
+    /// Seed of the evaluation's episodes; without an environment, of which episodes are
+    /// held out [default: 42]
     #[arg(long, value_name = "SEED", conflicts_with = "suite")]
     eval_seed: Option<u64>,
+    #[command(flatten)]
+    offline: OfflineArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -144,8 +147,8 @@ enum ProgressFormat {
 
 /// Trains, and prints how the last checkpoint did.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let plan = Plan::new(args)?;
-    let env = plan.env;
+    let found = dataset::found(&args.dataset)?;
+    let plan = Plan::new(args, found.env)?;
     if let (Method::Baseline(entry), DeviceKind::Cuda) = (args.method, args.device) {
         // Before a GPU is looked for, which would not help.
         return Err(Usage(TrainError::CpuOnly(entry.name).to_string()).into());
@@ -154,9 +157,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         DeviceKind::Cpu => None,
         DeviceKind::Cuda => Some(super::cuda()?),
     };
-    let data = super::training_data(&args.dataset, env, &args.reading.reading())?;
-    let spec = plan.spec(args, data.identity.clone())?;
-    let transitions = Transitions::new(Arc::clone(&data), env.horizon())?;
+    let data = super::training_data(&found.path, plan.env, &args.reading.reading())?;
+    let offline = match plan.env {
+        Some(_) => None,
+        None => Some(args.single.offline.of(&data)?),
+    };
+    let spec = plan.spec(args, data.identity.clone(), offline)?;
+    let transitions = Transitions::new(data, spec.horizon())?;
+    offline::tell(&spec, &transitions);
     if args.calibrate {
         let measured = match &gpu {
             None => spar_train::throughput(&spec, &transitions, CALIBRATION_S)?,
@@ -164,11 +172,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         };
         return output::json(&measured);
     }
-    // Before hours of training, not after: the run is judged in it.
-    spar_env::make(env)?;
+    // Before hours of training, not after: the run is evaluated in it.
+    if let Some(env) = spec.env {
+        spar_env::make(env)?;
+    }
     let signals = Signals::listen().context("cannot listen for signals")?;
     match train(args, &spec, &transitions, gpu.as_ref(), &signals) {
         Ok(record) => {
+            if record.env.is_none() {
+                return offline::end(&record, args.json, args.progress.is_some());
+            }
             let score = Score::of(record.normalized_score(), record.returns);
             if args.json {
                 return output::json(&score);
@@ -195,19 +208,20 @@ pub(super) struct Plan {
     preset: String,
     variant: Option<String>,
     task: Option<TaskId>,
-    env: EnvId,
+    env: Option<EnvId>,
     eval_seed: u64,
     final_episodes: usize,
     config: TrainConfig,
 }
 
 impl Plan {
-    fn new(args: &Args) -> Result<Self> {
+    /// `env` is the environment that the data's name says, where it is an id of D4RL's.
+    fn new(args: &Args, env: Option<EnvId>) -> Result<Self> {
         match (&args.suite, &args.preset, args.task) {
             (Some(suite), Some(preset), Some(task)) => {
                 Self::of_suite(suite, preset, task, args.method, args.variant.as_deref())
             }
-            _ => Self::single(args),
+            _ => Self::single(args, env),
         }
     }
 
@@ -250,7 +264,7 @@ impl Plan {
             .into());
         }
         Ok(Self {
-            env: task.env,
+            env: Some(task.env),
             task: Some(task),
             eval_seed: suite.eval_seed,
             final_episodes: suite.preset(preset)?.eval_episodes,
@@ -261,11 +275,22 @@ impl Plan {
         })
     }
 
-    fn single(args: &Args) -> Result<Self> {
+    fn single(args: &Args, env: Option<EnvId>) -> Result<Self> {
         let single = &args.single;
-        let Some(env) = single.env else {
-            return Err(Usage("--env is missing".to_owned()).into());
-        };
+        let env = single.env.or(env);
+        let unplayed = env.is_none() && single.eval_episodes.is_some();
+        if let Some(option) = single.offline.first().filter(|_| env.is_some()) {
+            return Err(Usage(format!(
+                "{option} is of runs without an environment, and this one has {}; drop one",
+                env.map_or("none", EnvId::name)
+            ))
+            .into());
+        }
+        if unplayed {
+            let why = "--eval-episodes needs an environment to play them in; give --env, or leave \
+                       it out";
+            return Err(Usage(why.to_owned()).into());
+        }
         let mut config = TrainConfig::defaults_of(args.method)?;
         let anchor_updates = match (args.method, single.updates, single.anchor_updates) {
             (Method::Bc, Some(_), Some(_)) => {
@@ -299,12 +324,20 @@ impl Plan {
             task: None,
             env,
             eval_seed: single.eval_seed.unwrap_or(EVAL_SEED),
-            final_episodes: single.eval_episodes.map_or(EVAL_EPISODES, |n| n as usize),
+            final_episodes: match (env, single.eval_episodes) {
+                (None, _) => 0,
+                (Some(_), episodes) => episodes.map_or(EVAL_EPISODES, |n| n as usize),
+            },
             config,
         })
     }
 
-    fn spec(self, args: &Args, dataset: DatasetIdentity) -> Result<RunSpec> {
+    fn spec(
+        self,
+        args: &Args,
+        dataset: DatasetIdentity,
+        offline: Option<Offline>,
+    ) -> Result<RunSpec> {
         let data_task = task_of(&dataset);
         if let (Some(task), Some(other)) = (self.task, data_task)
             && task != other
@@ -326,13 +359,14 @@ impl Plan {
         }
         let task = self.task.or(data_task);
         let plan = Self { task, ..self };
-        Ok(plan.spec_of(
+        let spec = plan.spec_of(
             dataset,
             args.method,
             args.seed,
             args.device,
             args.reading.reading(),
-        ))
+        );
+        Ok(RunSpec { offline, ..spec })
     }
 
     /// The spec of a run on `dataset`.
@@ -353,6 +387,7 @@ impl Plan {
             variant: self.variant,
             seed,
             env: self.env,
+            offline: None,
             dataset,
             reading,
             eval_seed: self.eval_seed,
@@ -365,7 +400,7 @@ impl Plan {
 
 /// The task whose data a file holds; none for Minari's and a user's
 /// own, whatever their names.
-fn task_of(dataset: &DatasetIdentity) -> Option<TaskId> {
+pub(super) fn task_of(dataset: &DatasetIdentity) -> Option<TaskId> {
     let suffix = match dataset.origin {
         Origin::Official => "-v2",
         Origin::Local => "-local",
@@ -385,7 +420,7 @@ fn train(
 ) -> Result<RunRecord, TrainError> {
     let commit = provenance::commit();
     let command = provenance::command_line();
-    let mut teller = Teller::new(args);
+    let mut teller = Teller::new(args.progress.is_some());
     let asked = Instant::now();
     loop {
         let control = Control {
@@ -406,58 +441,5 @@ fn train(
             }
             done => return done,
         }
-    }
-}
-
-/// Tells how far a run is, to whoever is there.
-enum Teller {
-    /// A program, on stdout.
-    Json,
-    /// A person at a terminal, on stderr.
-    Bar(ProgressBar),
-    /// A file, on stderr.
-    Lines(Instant),
-}
-
-impl Teller {
-    fn new(args: &Args) -> Self {
-        if args.progress.is_some() {
-            Self::Json
-        } else if io::stderr().is_terminal() {
-            // Drawn only when told something: a ticking thread would make
-            // candle's pool spin.
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            let style = "{msg:>6} [{bar:30}] {pos}/{len} updates, {eta} left";
-            if let Ok(style) = ProgressStyle::with_template(style) {
-                bar.set_style(style);
-            }
-            Self::Bar(bar)
-        } else {
-            Self::Lines(Instant::now())
-        }
-    }
-
-    fn tell(&mut self, progress: Progress) -> io::Result<()> {
-        let Progress { done, total, phase } = progress;
-        match self {
-            Self::Json => {
-                let mut out = io::stdout().lock();
-                serde_json::to_writer(&mut out, &progress)?;
-                out.write_all(b"\n")?;
-                out.flush()?;
-            }
-            Self::Bar(bar) => {
-                bar.set_length(total);
-                bar.set_message(phase.name());
-                bar.set_position(done);
-            }
-            Self::Lines(last) if last.elapsed() >= LINE_EVERY => {
-                *last = Instant::now();
-                // Whoever read it is gone; the run is wanted all the same.
-                let _ = writeln!(io::stderr(), "{}: {done} of {total} updates", phase.name());
-            }
-            Self::Lines(_) => {}
-        }
-        Ok(())
     }
 }

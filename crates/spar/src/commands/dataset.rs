@@ -1,0 +1,45 @@
+//! Data by name: an id of D4RL's stands for the file that `spar data fetch` puts into the
+//! cache.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use spar_core::EnvId;
+use spar_data::manifest;
+
+/// What `--dataset` names.
+pub(super) struct Found {
+    /// The file or folder, or a Minari data set's id.
+    pub(super) path: PathBuf,
+    /// The environment of D4RL's data, where their id is given.
+    pub(super) env: Option<EnvId>,
+}
+
+/// The file of the D4RL data `dataset`, if that is an id and no file or folder of this name
+/// is here; else `dataset` itself.
+pub(super) fn found(dataset: &Path) -> Result<Found> {
+    let entry = manifest::files()
+        .iter()
+        .find(|entry| dataset.as_os_str() == entry.id.as_str() && !dataset.exists());
+    let Some(entry) = entry else {
+        return Ok(Found {
+            path: dataset.to_owned(),
+            env: None,
+        });
+    };
+    let Some(path) = manifest::find(entry) else {
+        let folders = manifest::folders();
+        let folders: Vec<_> = folders.iter().map(|f| f.display().to_string()).collect();
+        bail!(
+            "{}: its file {} is not in {}; fetch it with `spar data fetch {}`",
+            entry.id,
+            entry.name,
+            folders.join(", "),
+            entry.task
+        );
+    };
+    Ok(Found {
+        path,
+        env: Some(entry.task.env),
+    })
+}
