@@ -172,9 +172,11 @@ impl RunIdentity {
             Scope::Resume => kind != Kind::Length,
             Scope::Seeds => kind != Kind::Seed && field != "device",
             Scope::Anchor => {
+                // Which episodes are held out decides what the anchor learns from.
+                let holds_out = self.fields.contains_key("offline.held_out");
                 kind != Kind::Label
                     && field != "final_episodes"
-                    && !field.starts_with("eval_")
+                    && (field == "eval_seed" && holds_out || !field.starts_with("eval_"))
                     && !field.starts_with("config.eval_")
             }
         }

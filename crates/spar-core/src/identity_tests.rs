@@ -182,3 +182,28 @@ fn a_number_is_the_shortest_decimal_of_what_it_is() {
     let file: Value = serde_json::from_str("{\"lr\":0.0003}").unwrap();
     assert_eq!(memory, of(&file));
 }
+
+/// Without an environment the seed of the evaluation decides which episodes an anchor is not
+/// trained on; with one it decides nothing of it.
+#[test]
+fn an_anchor_of_other_held_out_episodes_is_another() {
+    let here = spec("spar");
+    let there = with(&here, "/eval_seed", json!(7));
+    assert!(named(&there, &here, Scope::Anchor).is_empty());
+    let unplayed = |spec: &Value| {
+        let mut spec = spec.clone();
+        spec.as_object_mut().unwrap().remove("env");
+        spec["offline"] = json!({ "held_out": 0.1, "action_bounds": [[-1.0, 1.0]] });
+        spec
+    };
+    let (here, there) = (unplayed(&here), unplayed(&there));
+    assert_eq!(named(&there, &here, Scope::Anchor), ["eval_seed"]);
+    let other = with(&here, "/offline/held_out", json!(0.2));
+    for scope in [Scope::Anchor, Scope::Resume, Scope::Seeds] {
+        assert_eq!(named(&other, &here, scope), ["offline.held_out"]);
+    }
+    assert_ne!(
+        of(&here).settings_sha256(),
+        of(&spec("spar")).settings_sha256()
+    );
+}

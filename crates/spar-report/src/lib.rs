@@ -47,6 +47,7 @@ mod legend;
 mod loglog;
 mod markdown;
 mod names;
+mod offline;
 mod published;
 mod read;
 pub mod results;
@@ -58,6 +59,7 @@ pub use histogram::{Histogram, bars};
 pub use loglog::{LogLine, LogLog};
 pub use markdown::render_terminal;
 pub use names::short as title;
+pub use offline::{OfflineReport, OfflineRow, OfflineSummary, OfflineVersus};
 pub use results::Results;
 pub use versus::{Outcome, Row, Versus};
 
@@ -206,6 +208,70 @@ pub enum ReportError {
     /// A folder holds no run.
     #[error("{}: no run there; expected folders <task>/<method>/seed-<n>, as `cargo xtask reproduce` makes them, or one finished run", .0.display())]
     NoRuns(PathBuf),
+    /// A folder holds no run without an environment.
+    #[error(
+        "{}: no finished run without an environment there; for runs of a suite give --suite and \
+         --preset too", .0.display()
+    )]
+    NoOffline(PathBuf),
+    /// Scores cannot be compared with validation errors.
+    #[error(
+        "the runs in {} have no environment and those in {} have one: validation errors cannot be \
+         compared with scores; evaluate both alike", without.display(), with.display()
+    )]
+    OneOffline {
+        /// The folder whose runs have none.
+        without: PathBuf,
+        /// The other.
+        with: PathBuf,
+    },
+    /// Two runs on one data set hold out other episodes, or scale actions otherwise.
+    #[error(
+        "refusing to mix runs that hold out other episodes or scale actions otherwise: {first} in \
+         {} and {second} in {}; make them again with the same options",
+        first_file.display(), second_file.display()
+    )]
+    HeldOut {
+        /// What the first run holds out.
+        first: String,
+        /// The first run's `DONE`.
+        first_file: PathBuf,
+        /// What the other does.
+        second: String,
+        /// The other run's `DONE`.
+        second_file: PathBuf,
+    },
+    /// Two training seeds without an environment were trained with different settings.
+    #[error(
+        "refusing to average seeds of {method} that differ in `{}`: {} in {} and {} in {}; make \
+         them again with one", difference.field, difference.there, first_file.display(),
+        difference.here, second_file.display()
+    )]
+    OfflineSettings {
+        /// The method.
+        method: String,
+        /// The first setting that differs: `there` in the first run, `here` in the other.
+        difference: Box<spar_core::Difference>,
+        /// The first run's `DONE`.
+        first_file: PathBuf,
+        /// The other run's `DONE`.
+        second_file: PathBuf,
+    },
+    /// One seed is there twice.
+    #[error(
+        "{method} has two runs of seed {seed} on the same data, in {} and {}; leave one out",
+        first_file.display(), second_file.display()
+    )]
+    SeedTwice {
+        /// The method.
+        method: String,
+        /// The seed.
+        seed: u64,
+        /// The first run's `DONE`.
+        first_file: PathBuf,
+        /// The other run's `DONE`.
+        second_file: PathBuf,
+    },
     /// Two folders of runs have nothing in common.
     #[error(
         "{} and {} share no finished run of one task, method and seed; nothing to compare", a.display(), b.display()

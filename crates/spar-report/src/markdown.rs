@@ -102,7 +102,7 @@ fn verdict(results: &Results) -> Option<String> {
     Some(format!("{}.", found.sentence))
 }
 
-fn markdown(grid: &Grid) -> String {
+pub(crate) fn markdown(grid: &Grid) -> String {
     draw(grid, presets::ASCII_MARKDOWN, |text, mark| match mark {
         Some(_) => format!("**{}**", escape(text)),
         None => escape(text),

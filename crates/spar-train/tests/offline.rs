@@ -245,3 +245,58 @@ fn an_environment_of_other_bounds_refuses_the_policy() {
         }
     }
 }
+
+/// Fields that only runs without an environment have would change the hashes of all others.
+#[test]
+fn a_run_with_an_environment_is_recorded_as_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = data(dir.path());
+    let mut spec = spec(Method::Bc, &data);
+    spec.config.anchor.updates = 20;
+    train_in(&spec, &data, dir.path(), Around::default()).unwrap();
+    let keys = |name: &str| -> Vec<String> {
+        let text = fs::read(dir.path().join(name)).unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        value.as_object().unwrap().keys().cloned().collect()
+    };
+    let mut of_spec = vec![
+        "suite",
+        "preset",
+        "task",
+        "method",
+        "seed",
+        "env",
+        "dataset",
+        "eval_seed",
+        "final_episodes",
+        "device",
+        "config",
+    ];
+    of_spec.sort_unstable();
+    let mut of_record = vec![
+        "suite",
+        "preset",
+        "task",
+        "method",
+        "seed",
+        "env",
+        "dataset",
+        "returns",
+        "eval_seed",
+        "updates",
+        "anchor_updates",
+        "wall_s",
+        "commit",
+        "mujoco_version",
+        "threads",
+        "device",
+        "command",
+        "integrity",
+    ];
+    of_record.sort_unstable();
+    for (name, expected) in [("spec.json", of_spec), ("DONE", of_record)] {
+        let mut found = keys(name);
+        found.sort_unstable();
+        assert_eq!(found, expected, "{name}");
+    }
+}

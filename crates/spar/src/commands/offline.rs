@@ -104,7 +104,7 @@ pub(super) fn tell(spec: &RunSpec, data: &Transitions) {
         (0, 1) => "the data have one episode, so none is held out and nothing is validated".into(),
         (0, _) => "no episode is held out and nothing is validated".to_owned(),
         (count, all) => format!(
-            "{count} of {all} episodes ({rows} rows) are held out of training, and \
+            "held out of training: {count} of {all} episodes ({rows} rows); \
              validation.csv says how far the policy's actions are from theirs"
         ),
     };
@@ -158,8 +158,8 @@ pub(super) fn end(record: &RunRecord, json: bool, silent: bool) -> Result<()> {
     let mse = validation_mse.map_or_else(|| "none".to_owned(), |mse| format!("{mse:.6}"));
     output::facts(&[
         (
-            "held out",
-            format!("{held_out_episodes} episodes, {held_out_rows} rows"),
+            "episodes held out",
+            format!("{held_out_episodes} ({held_out_rows} rows)"),
         ),
         ("validation mse", mse),
         ("score", "none: no environment".to_owned()),

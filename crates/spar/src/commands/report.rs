@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use spar_core::{Suite, TaskId};
-use spar_report::{Report, ReportRequest, Versus, render_terminal};
+use spar_report::{OfflineReport, OfflineVersus, Report, ReportRequest, Versus, render_terminal};
 use spar_train::{Method, TrainError};
 
 use crate::{failure::Usage, output};
@@ -43,26 +43,27 @@ struct CompareArgs {
 /// Which runs make the table.
 #[derive(clap::Args)]
 struct TableArgs {
-    /// Suite the runs belong to
-    #[arg(long, value_name = "FILE")]
-    suite: PathBuf,
+    /// Suite the runs belong to; left out, the report is of the runs without an environment,
+    /// on their validation errors
+    #[arg(long, value_name = "FILE", requires = "preset")]
+    suite: Option<PathBuf>,
     /// Preset they were made with
-    #[arg(long)]
-    preset: String,
-    /// Folder holding <task>/<method>/seed-<n>
+    #[arg(long, requires = "suite")]
+    preset: Option<String>,
+    /// Folder holding <task>/<method>/seed-<n>, or, without a suite, runs anywhere below
     #[arg(long, value_name = "DIR")]
     runs: PathBuf,
     /// Folder of the report
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Only these tasks
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', requires = "suite")]
     tasks: Vec<TaskId>,
     /// These methods or variants instead of the table's, or `all` the suite has settings for
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', requires = "suite")]
     methods: Vec<String>,
     /// These seeds instead of the preset's
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', requires = "suite")]
     seeds: Vec<u64>,
 }
 
@@ -72,7 +73,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         (Some(Command::Compare(args)), _) => compare(args),
         (None, Some(args)) => report(args),
         (None, None) => Err(Usage(
-            "nothing to report on; expected --suite, --preset, --runs and --out, or `compare RUNS_A RUNS_B`"
+            "nothing to report on; expected --runs and --out, with --suite and --preset for runs of one, or `compare RUNS_A RUNS_B`"
                 .to_owned(),
         )
         .into()),
@@ -80,6 +81,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 fn compare(args: &CompareArgs) -> Result<()> {
+    if let Some(found) = OfflineVersus::of(&args.a, &args.b)? {
+        if args.json {
+            return output::json(&found);
+        }
+        return output::text(&found.render());
+    }
     let found = Versus::of(&args.a, &args.b)?;
     if args.json {
         return output::json(&found);
@@ -89,8 +96,13 @@ fn compare(args: &CompareArgs) -> Result<()> {
 
 /// Writes the report and prints its table.
 fn report(args: &TableArgs) -> Result<()> {
-    let suite = Suite::load(&args.suite)?;
-    let preset = suite.preset(&args.preset)?;
+    let (Some(suite), Some(name)) = (&args.suite, &args.preset) else {
+        let report = OfflineReport::of(&args.runs)?;
+        report.write(&args.out)?;
+        return output::text(&report.render());
+    };
+    let suite = Suite::load(suite)?;
+    let preset = suite.preset(name)?;
     let or = |given: &[u64], usual: &[u64]| if given.is_empty() { usual } else { given }.to_vec();
     let of_suite = |name: String| match suite.variant.contains_key(&name) {
         true => Ok(name),
@@ -100,7 +112,7 @@ fn report(args: &TableArgs) -> Result<()> {
     let methods: Result<_, TrainError> = methods.collect();
     let methods = methods.map_err(|e| Usage(e.to_string()))?;
     let request = ReportRequest {
-        preset: args.preset.clone(),
+        preset: name.clone(),
         runs: args.runs.clone(),
         tasks: if args.tasks.is_empty() {
             suite.tasks.clone()

@@ -115,8 +115,8 @@ fn names_that_are_not_known() {
     );
     usage(&train.replace("--preset short", ""), &["required"]);
     usage(
-        "train --dataset data.hdf5 --method spar --out run",
-        &["required"],
+        "train --dataset data.hdf5 --env pointmass --out run",
+        &["required", "--method"],
     );
     usage(
         "train --dataset data.hdf5 --env ant --method spar --out run",

@@ -14,6 +14,7 @@ mod minari;
 #[path = "../../../../tests/support/mutants.rs"]
 mod mutants;
 mod names;
+mod offline;
 mod plain_policies;
 mod policies;
 mod protocol;

@@ -1,0 +1,198 @@
+//! Two folders of runs without an environment against each other, on validation errors.
+
+use std::path::{Path, PathBuf};
+
+use comfy_table::presets;
+use serde::Serialize;
+use spar_core::printable;
+use spar_eval::stats::{Bootstrap, Estimate, Pair, mean, paired_difference};
+
+use super::{
+    MEANING,
+    find::{self, Found},
+    same_episodes, same_settings,
+};
+use crate::{ReportError, markdown::draw, names, table::Grid};
+
+/// What two folders of runs without an environment say of each other.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OfflineVersus {
+    /// The one folder, A.
+    pub a: PathBuf,
+    /// The other, B.
+    pub b: PathBuf,
+    /// Every data set and method that both have finished runs of with a common seed.
+    pub rows: Vec<OfflineRow>,
+    /// What is not compared.
+    pub notes: Vec<String>,
+}
+
+/// One line of the comparison.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OfflineRow {
+    /// Id of the data, in A.
+    pub dataset: String,
+    /// The method in A; two single runs may be of two methods.
+    pub method_a: String,
+    /// And in B.
+    pub method_b: String,
+    /// Pairs of runs.
+    pub seeds: usize,
+    /// Mean validation error of A's runs; absent where nothing is held out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub a: Option<f64>,
+    /// And of B's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub b: Option<f64>,
+    /// B minus A, seeds resampled; absent with fewer than two seeds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub difference: Option<Estimate>,
+}
+
+impl OfflineVersus {
+    /// Compares the runs below `a` and `b`, each a folder of runs or one run's own; `None`
+    /// if neither has a run without an environment.
+    ///
+    /// # Errors
+    /// As [`super::OfflineReport::of`]; and if one folder's runs have an environment and the
+    /// other's have none, or nothing is shared.
+    pub fn of(a: &Path, b: &Path) -> Result<Option<Self>, ReportError> {
+        let (in_a, in_b) = (find::below(a)?, find::below(b)?);
+        let (without, with) = match (in_a.runs.is_empty(), in_b.runs.is_empty()) {
+            (true, true) => return Ok(None),
+            (false, false) => (a, b),
+            (false, true) => (a, b),
+            (true, false) => (b, a),
+        };
+        if in_a.runs.is_empty() || in_b.runs.is_empty() {
+            return Err(ReportError::OneOffline {
+                without: without.to_owned(),
+                with: with.to_owned(),
+            });
+        }
+        // Two single runs are compared whatever their methods and seeds are.
+        let single = [a, b].iter().all(|folder| folder.join("DONE").exists());
+        let twins = |one: &Found, other: &Found| {
+            let of = |run: &Found| (run.record.method.clone(), run.record.seed);
+            one.data() == other.data() && (single || of(one) == of(other))
+        };
+        let mut groups: Vec<Vec<(&Found, &Found)>> = Vec::new();
+        let mut alone = 0;
+        for one in &in_a.runs {
+            let Some(other) = in_b.runs.iter().find(|other| twins(one, other)) else {
+                alone += 1;
+                continue;
+            };
+            same_episodes(one, other)?;
+            let same = |group: &&mut Vec<(&Found, &Found)>| group[0].0.key() == one.key();
+            match groups.iter_mut().find(same) {
+                Some(group) => group.push((one, other)),
+                None => groups.push(vec![(one, other)]),
+            }
+        }
+        if groups.is_empty() {
+            let (a, b) = (a.to_owned(), b.to_owned());
+            return Err(ReportError::NothingShared { a, b });
+        }
+        let shared: usize = groups.iter().map(Vec::len).sum();
+        let left = [("A", alone), ("B", in_b.runs.len().saturating_sub(shared))];
+        let left = left.into_iter().filter(|(_, count)| *count > 0);
+        let mut notes: Vec<String> = left
+            .map(|(side, count)| format!("left out, only in {side}: {count} runs"))
+            .collect();
+        notes.extend(in_a.notes().into_iter().map(|note| format!("A: {note}")));
+        notes.extend(in_b.notes().into_iter().map(|note| format!("B: {note}")));
+        let rows: Result<_, ReportError> = groups.iter().map(|group| row(group)).collect();
+        Ok(Some(Self {
+            a: a.to_owned(),
+            b: b.to_owned(),
+            rows: rows?,
+            notes,
+        }))
+    }
+
+    /// The comparison for a terminal.
+    pub fn render(&self) -> String {
+        let header = ["validation error", "A", "B", "B − A [95%]", "seeds"];
+        let number = |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{v:.5}"));
+        let row = |row: &OfflineRow| {
+            let (a, b) = (names::short(&row.method_a), names::short(&row.method_b));
+            let methods = match a == b {
+                true => a,
+                false => format!("{a}, {b}"),
+            };
+            let difference = match (&row.difference, row.a.zip(row.b)) {
+                (Some(Estimate { value, interval }), _) => {
+                    format!("{value:+.5} [{:+.5}, {:+.5}]", interval.low, interval.high)
+                }
+                (None, Some((a, b))) => format!("{:+.5}", b - a),
+                (None, None) => "–".to_owned(),
+            };
+            vec![
+                format!("{} {methods}", row.dataset),
+                number(row.a),
+                number(row.b),
+                difference,
+                row.seeds.to_string(),
+            ]
+        };
+        let grid = Grid {
+            header: header.map(str::to_owned).to_vec(),
+            rows: self.rows.iter().map(row).collect(),
+            numbers: true,
+            aggregates: 0,
+            marks: Default::default(),
+        };
+        let mut lines = vec![
+            format!("A: {}", printable(&self.a.display().to_string())),
+            format!("B: {}", printable(&self.b.display().to_string())),
+            draw(&grid, presets::UTF8_FULL_CONDENSED, |text, _| {
+                printable(text).into_owned()
+            }),
+        ];
+        let notes = self.notes.iter();
+        lines.extend(notes.map(|note| format!("note: {}", printable(note))));
+        lines.push(format!("{MEANING}."));
+        lines.join("\n") + "\n"
+    }
+}
+
+fn row(group: &[(&Found, &Found)]) -> Result<OfflineRow, ReportError> {
+    let first = group[0];
+    for (one, other) in group {
+        same_settings(first.0, one)?;
+        same_settings(first.1, other)?;
+    }
+    let errors: Vec<([f64; 1], [f64; 1])> = group
+        .iter()
+        .filter_map(|(one, other)| {
+            let of = |run: &Found| run.record.validation.map(|found| [found.mse]);
+            Some((of(one)?, of(other)?))
+        })
+        .collect();
+    let side = |side: fn(&([f64; 1], [f64; 1])) -> f64| {
+        let values: Vec<f64> = errors.iter().map(side).collect();
+        (!values.is_empty()).then(|| mean(&values))
+    };
+    let pairs: Vec<Pair<'_>> = errors
+        .iter()
+        .map(|(a, b)| Pair {
+            method: b,
+            anchor: a,
+        })
+        .collect();
+    let difference = match pairs.len() > 1 {
+        true => Some(paired_difference(&[pairs], &Bootstrap::default())?.overall),
+        false => None,
+    };
+    let (a, b) = (&first.0.record, &first.1.record);
+    Ok(OfflineRow {
+        dataset: printable(&a.dataset.id).into_owned(),
+        method_a: printable(&a.method).into_owned(),
+        method_b: printable(&b.method).into_owned(),
+        seeds: group.len(),
+        a: side(|(a, _)| a[0]),
+        b: side(|(_, b)| b[0]),
+        difference,
+    })
+}
