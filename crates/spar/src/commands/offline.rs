@@ -9,17 +9,19 @@ use spar_train::{Offline, RunSpec};
 use super::train::task_of;
 use crate::{failure::Usage, output};
 
+/// Where those options stand in the help.
+const HEADING: &str = "A run without an environment";
+
 /// Options of a run without an environment.
 #[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "A run without an environment")]
 pub(super) struct OfflineArgs {
     /// Part of the episodes that is held out of training, to validate the policy on: at
     /// least one of two or more; 0 for none [default: 0.1]
-    #[arg(long, value_name = "PART", value_parser = part, conflicts_with = "suite")]
+    #[arg(long, value_name = "PART", value_parser = part, conflicts_with = "suite", help_heading = HEADING)]
     held_out: Option<f64>,
     /// Steps after which an episode counts as cut in data that flag no cuts [default: none
     /// is cut]
-    #[arg(long, value_name = "N", value_parser = super::counts(u32::MAX), conflicts_with = "suite")]
+    #[arg(long, value_name = "N", value_parser = super::counts(u32::MAX), conflicts_with = "suite", help_heading = HEADING)]
     horizon: Option<u32>,
     /// Bounds of actions, LOW,HIGH for all components or LOW,HIGH,LOW,HIGH,... for each
     /// [default: those the data declare, else -1,1, or the data's own range if it is wider]
@@ -28,7 +30,8 @@ pub(super) struct OfflineArgs {
         value_name = "LOW,HIGH",
         value_delimiter = ',',
         allow_hyphen_values = true,
-        conflicts_with = "suite"
+        conflicts_with = "suite",
+        help_heading = HEADING
     )]
     action_bounds: Vec<f32>,
 }

@@ -101,7 +101,8 @@ pub(crate) struct Args {
     /// Measure updates per second, print them as JSON and write nothing
     #[arg(long)]
     calibrate: bool,
-    /// End with one line of JSON: returns, mean return, normalized score
+    /// End with one line of JSON: returns, mean return, normalized score; without an
+    /// environment the validation error
     #[arg(long)]
     json: bool,
 }
