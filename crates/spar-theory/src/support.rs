@@ -456,12 +456,14 @@ fn on_suite(
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::slice;
+
     use super::*;
 
     #[test]
     fn one_seed_gives_no_verdict_on_the_support() {
         let (spar, anchor) = (vec![0.1, 0.2, 0.1, 0.2], vec![0.5, 0.6, 0.5, 0.6]);
-        let one = compared(&[spar.clone()], &[anchor.clone()], 0).unwrap();
+        let one = compared(slice::from_ref(&spar), slice::from_ref(&anchor), 0).unwrap();
         assert_eq!(one.1, Verdict::NotGiven);
         let two = compared(&[spar.clone(), spar], &[anchor.clone(), anchor], 0).unwrap();
         assert_eq!(two.1, Verdict::Supported);
