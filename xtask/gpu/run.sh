@@ -6,7 +6,7 @@
 # SPAR_GPU_TOTAL_S seconds, and what is there at the end, or when this is stopped, is put
 # together in summary.json and summary.md. Ends with 0 if everything that ran holds.
 #
-#   ./run.sh [FOLDER]        into FOLDER, which is emptied; ./out if none is given
+#   ./run.sh [FOLDER]        into FOLDER, new or of an earlier run; ./out if none is given
 #
 # Without a GPU, or with SPAR_GPU_STAND_IN=1, it runs over the stand-in on the CPU, at a
 # small size: that shows that this script works, and no speed.
@@ -16,8 +16,13 @@ out=${1:-"$here/out"}
 total=${SPAR_GPU_TOTAL_S:-540}
 seed=${SPAR_CUDA_SEED:-$(date +%s)}
 began=$(date +%s)
+# Only what an earlier run left is ever removed.
+if [ -n "$(ls -A "$out" 2>/dev/null)" ] && [ ! -e "$out/steps.jsonl" ]; then
+    echo "error: $out holds files that are not this script's; give an empty folder" >&2
+    exit 2
+fi
 rm -rf "$out"
-mkdir -p "$out/lib" || exit 2
+mkdir -p "$out/lib" && : >"$out/steps.jsonl" || exit 2
 out=$(cd "$out" && pwd) || exit 2
 gpu="$here/bin/spar-gpu"
 export SPAR_CUDA_SEED="$seed" RAYON_NUM_THREADS=1

@@ -147,6 +147,13 @@ fn the_pack_checks_and_measures_over_the_stand_in_and_keeps_what_it_has() {
     // Its time is up before its end: that is said, step by step.
     assert!(page.contains("no time left"), "{page}");
 
+    // What is not its own it does not empty.
+    let other = place.path().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("thesis.tex"), "years of work").unwrap();
+    assert_eq!(run(&moved, &other, &[]).status.code(), Some(2));
+    assert!(other.join("thesis.tex").exists());
+
     // With neither a GPU nor a stand-in there is nothing to run on.
     fs::remove_dir_all(moved.join("stand-in")).unwrap();
     let output = run(&moved, &out, &[]);
