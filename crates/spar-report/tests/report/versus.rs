@@ -106,8 +106,8 @@ fn what_is_not_compared_or_not_alike_is_said() {
             note: left out, only in B: hopper-medium BC seed 0
             note: different devices, equal only up to rounding: A cpu, B cuda in walker2d-medium SPAR
             note: different commits: A 891e40c, B 0000000 in halfcheetah-medium BC, halfcheetah-medium SPAR
-            BC: B is above A on 0 of 3 tasks, undecided on 3; mean difference +0.0 [+0.0, +0.0] (95% paired interval, hierarchical bootstrap): they cannot be told apart (one seed somewhere: the interval holds the noise of evaluation episodes, not of training).
-            SPAR: B is above A on 2 of 3 tasks, below it on 1; mean difference +2.7 [+2.5, +2.9] (95% paired interval, hierarchical bootstrap): B is better (one seed somewhere: the interval holds the noise of evaluation episodes, not of training).
+            BC: B is above A on 0 of 3 tasks, undecided on 3; mean difference +0.0 [+0.0, +0.0] (95% paired interval, hierarchical bootstrap): no verdict (one seed somewhere: the interval holds the noise of evaluation episodes, not of training).
+            SPAR: B is above A on 2 of 3 tasks, below it on 1; mean difference +2.7 [+2.5, +2.9] (95% paired interval, hierarchical bootstrap): no verdict (one seed somewhere: the interval holds the noise of evaluation episodes, not of training).
         "#]],
     );
 }
