@@ -23,12 +23,13 @@ const CARD_EPISODES: usize = 100;
 /// 4770, 1422 and 2852) and its paper's third of the expert's. None where D4RL has
 /// no data: then a third of the best there is.
 fn medium_return(env: EnvId) -> Option<f64> {
-    match env {
-        EnvId::HalfCheetah => Some(5000.0),
-        EnvId::Hopper => Some(1400.0),
-        EnvId::Walker2d => Some(3000.0),
-        EnvId::PointMass => None,
-    }
+    let known = [
+        (EnvId::HALF_CHEETAH, 5000.0),
+        (EnvId::HOPPER, 1400.0),
+        (EnvId::WALKER2D, 3000.0),
+    ];
+    let found = known.iter().find(|(of, _)| *of == env);
+    found.map(|(_, medium)| *medium)
 }
 
 /// Judges the snapshots in `training` (as [`crate::online::train`] leaves

@@ -14,6 +14,11 @@ use spar_env::EnvError;
 /// Why a file could not be checked at all.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
+    /// The environment's state cannot be set.
+    #[error(
+        "{0}: its state cannot be set, so that no row can be stepped from its own; nothing was verified"
+    )]
+    NoPhysics(EnvId),
     /// The file does not record the simulator's state.
     #[error(
         "{id}: key `{key}` is missing: without the recorded simulator state there is nothing to \
@@ -138,7 +143,8 @@ pub fn verify(
     let qpos = data.qpos.as_ref().ok_or_else(|| missing("infos/qpos"))?;
     let qvel = data.qvel.as_ref().ok_or_else(|| missing("infos/qvel"))?;
     let mut world = spar_env::make(env)?;
-    let (nq, nv) = (world.nq(), world.nv());
+    let state = world.physics().ok_or(VerifyError::NoPhysics(env))?;
+    let (nq, nv) = (state.nq(), state.nv());
     for (key, expected, got) in [
         ("observations", env.obs_dim(), data.obs_dim),
         ("actions", env.act_dim(), data.act_dim),
@@ -175,7 +181,8 @@ pub fn verify(
             source,
         };
         let (q, v) = (&qpos[row * nq..][..nq], &qvel[row * nv..][..nv]);
-        world.set_state(q, v).map_err(refused)?;
+        let state = world.physics_mut().ok_or(VerifyError::NoPhysics(env))?;
+        state.set_state(q, v).map_err(refused)?;
         at_state.see(row, data.observation(row), world.obs(), tolerance.obs);
         let step = world.step(data.action(row)).map_err(refused)?;
         let next = data.observation_after(row, ends[row].is_some());

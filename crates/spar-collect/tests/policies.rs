@@ -14,9 +14,9 @@ use spar_eval::{rollout, stats};
 
 /// Mean returns of stochastic policies: of medium from and to, of expert from.
 const TARGETS: [(EnvId, f64, f64, f64); 3] = [
-    (EnvId::HalfCheetah, 4800.0, 5300.0, 10_000.0),
-    (EnvId::Hopper, 1200.0, 1600.0, 3200.0),
-    (EnvId::Walker2d, 2600.0, 3400.0, 4500.0),
+    (EnvId::HALF_CHEETAH, 4800.0, 5300.0, 10_000.0),
+    (EnvId::HOPPER, 1200.0, 1600.0, 3200.0),
+    (EnvId::WALKER2D, 2600.0, 3400.0, 4500.0),
 ];
 
 fn behavior() -> &'static Path {

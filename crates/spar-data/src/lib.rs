@@ -19,7 +19,7 @@
 //! use spar_data::{Batch, Dataset, Normalizer, Sampler, Transitions};
 //!
 //! # fn main() -> Result<(), spar_data::DataError> {
-//! let env = EnvId::Hopper;
+//! let env = EnvId::HOPPER;
 //! let data = Arc::new(Dataset::read_for(Path::new("hopper_medium-v2.hdf5"), env)?);
 //! let transitions = Transitions::new(data, env.horizon())?;
 //! let normalizer = Normalizer::of(&transitions);

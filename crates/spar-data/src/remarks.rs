@@ -183,7 +183,7 @@ mod tests {
         let calm = of(&[1.0, -1.000_000_1, 0.5], &[false; 3]);
         assert!(notes(calm, None).is_empty());
         let wild = of(&[0.5, 1.5, -40.25], &[false; 3]);
-        let found = notes(wild.clone(), Some(EnvId::Hopper));
+        let found = notes(wild.clone(), Some(EnvId::HOPPER));
         assert!(found[0].contains("2 of 3 rows") && found[0].contains("row 1"));
         assert!(found[0].contains("40.25"), "{found:?}");
         // Inside what they declare, until an environment is named.
@@ -192,7 +192,7 @@ mod tests {
             ..wild
         };
         assert!(notes(declared.clone(), None).is_empty());
-        let found = notes(declared, Some(EnvId::Hopper));
+        let found = notes(declared, Some(EnvId::HOPPER));
         assert!(found[1].contains("[-50, 50]"), "{found:?}");
     }
 
@@ -209,11 +209,11 @@ mod tests {
     #[test]
     fn terminals_of_an_environment_that_has_none_are_named() {
         let data = || of(&[0.1; 4], &[false, true, false, true]);
-        let found = notes(data(), Some(EnvId::HalfCheetah));
+        let found = notes(data(), Some(EnvId::HALF_CHEETAH));
         assert!(
             found[0].contains("2 rows") && found[0].contains("row 1"),
             "{found:?}"
         );
-        assert!(notes(data(), Some(EnvId::Hopper)).is_empty());
+        assert!(notes(data(), Some(EnvId::HOPPER)).is_empty());
     }
 }

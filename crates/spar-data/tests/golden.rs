@@ -181,10 +181,10 @@ fn info_counts_and_sums() {
         about
     );
 
-    let hopper = info(&data, Some(EnvId::Hopper)).unwrap();
+    let hopper = info(&data, Some(EnvId::HOPPER)).unwrap();
     assert_eq!(
         hopper.normalized_score,
-        EnvId::Hopper.normalized_score(returns.mean)
+        EnvId::HOPPER.normalized_score(returns.mean)
     );
 }
 
@@ -244,8 +244,8 @@ fn training_reads_the_same_without_what_it_does_not_use() {
         .create("terminals")
         .unwrap();
     file.close().unwrap();
-    let all = Dataset::read_for(&path, EnvId::Hopper).unwrap();
-    let lean = Dataset::read_training(&path, EnvId::Hopper).unwrap();
+    let all = Dataset::read_for(&path, EnvId::HOPPER).unwrap();
+    let lean = Dataset::read_training(&path, EnvId::HOPPER).unwrap();
     assert!(all.next_observations.is_some() && lean.next_observations.is_none());
     assert_eq!(all.observations, lean.observations);
     assert_eq!(all.identity, lean.identity);

@@ -76,6 +76,26 @@ pub enum EnvError {
         /// What MuJoCo said.
         why: String,
     },
+    /// The name is known, but nothing in this program simulates it.
+    #[error(
+        "{env}: nothing in this program simulates this environment; it has: {}; \
+         train without an environment (no --env), or register one",
+        ids(simulated)
+    )]
+    NotSimulated {
+        /// The environment.
+        env: EnvId,
+        /// Those that can be made.
+        simulated: Vec<EnvId>,
+    },
+    /// An environment of a program's own failed.
+    #[error("{env}: {source}")]
+    Other {
+        /// The environment.
+        env: EnvId,
+        /// What it said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A slice of the wrong length.
     #[error("{env}: {what}: expected {expected} values, got {got}")]
     Length {
@@ -101,13 +121,18 @@ pub enum EnvError {
         value: f64,
     },
     /// The simulation diverged and MuJoCo fell back to the rest pose.
-    #[error("{env}: the simulation became unstable: {why}; reset the environment to go on")]
+    #[error("{env}: the simulation became unstable: {why}; reset the environment to step it again")]
     Unstable {
         /// The environment.
         env: EnvId,
         /// What MuJoCo said.
         why: String,
     },
+}
+
+fn ids(envs: &[EnvId]) -> String {
+    let list: Vec<&str> = envs.iter().map(|env| env.name()).collect();
+    list.join(", ")
 }
 
 fn places(paths: &[PathBuf]) -> String {

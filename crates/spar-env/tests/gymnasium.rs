@@ -52,9 +52,15 @@ fn replay(id: EnvId) -> (usize, usize) {
     let mut env = spar_env::make(id).unwrap_or_else(|e| panic!("{e}"));
     for trajectory in 0..file.u32() {
         let [steps, nq, nv, act_dim, obs_dim] = std::array::from_fn(|_| file.u32());
-        assert_eq!((nq, nv), (env.nq(), env.nv()));
+        assert_eq!(
+            (nq, nv),
+            (env.physics().unwrap().nq(), env.physics().unwrap().nv())
+        );
         assert_eq!((act_dim, obs_dim), (id.act_dim(), id.obs_dim()));
-        env.set_state(&file.f64s(nq), &file.f64s(nv)).unwrap();
+        env.physics_mut()
+            .unwrap()
+            .set_state(&file.f64s(nq), &file.f64s(nv))
+            .unwrap();
         let off = deviation(env.obs(), &file.f64s(obs_dim));
         assert!(off <= OBS_TOLERANCE, "{id} {trajectory} start: {off:e}");
         for t in 0..steps {
@@ -78,17 +84,17 @@ fn replay(id: EnvId) -> (usize, usize) {
 
 #[test]
 fn halfcheetah_is_gymnasiums() {
-    assert_eq!(replay(EnvId::HalfCheetah), (4_000, 0));
+    assert_eq!(replay(EnvId::HALF_CHEETAH), (4_000, 0));
 }
 
 #[test]
 fn hopper_is_gymnasiums() {
-    let (steps, terminals) = replay(EnvId::Hopper);
+    let (steps, terminals) = replay(EnvId::HOPPER);
     assert!(steps == 7_000 && (1..steps).contains(&terminals));
 }
 
 #[test]
 fn walker2d_is_gymnasiums() {
-    let (steps, terminals) = replay(EnvId::Walker2d);
+    let (steps, terminals) = replay(EnvId::WALKER2D);
     assert!(steps == 5_000 && (1..steps).contains(&terminals));
 }

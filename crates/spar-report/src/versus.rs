@@ -218,7 +218,7 @@ fn episodes(run: &Run) -> Vec<f64> {
     let Ok(Finished { record, .. }) = &run.outcome else {
         return Vec::new();
     };
-    let score = |&episode_return: &f64| record.env?.normalized_score(episode_return);
+    let score = |&episode_return: &f64| record.known_env()?.normalized_score(episode_return);
     record.returns.iter().filter_map(score).collect()
 }
 

@@ -117,8 +117,8 @@ fn every_method_beats_its_initial_policy() {
 
         // The file acts as the run was judged.
         let file = out.join("policy.safetensors");
-        let policy = policy_file::read(&file, EnvId::PointMass).unwrap();
-        let played = spar_eval::rollout(EnvId::PointMass, &*policy, 10, 42, 1).unwrap();
+        let policy = policy_file::read(&file, EnvId::POINT_MASS).unwrap();
+        let played = spar_eval::rollout(EnvId::POINT_MASS, &*policy, 10, 42, 1).unwrap();
         let mean = played.iter().map(|e| e.ret).sum::<f64>() / 10.0;
         assert_eq!(mean, after, "{}", method.name());
         let about = policy_file::about(&file).unwrap().unwrap();

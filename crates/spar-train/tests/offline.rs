@@ -63,7 +63,7 @@ fn a_run_without_an_environment_has_no_return_and_no_score() {
     let out = dir.path().join("run");
     let record = train_in(&spec, &data, &out, Around::default()).unwrap();
     let validation = record.validation.unwrap();
-    assert_eq!((validation.episodes, record.env), (2, None));
+    assert_eq!((validation.episodes, &record.env), (2, &None));
     assert_eq!(record.normalized_score(), None);
     let done = fs::read_to_string(out.join("DONE")).unwrap();
     for absent in ["score", "returns", "\"env\""] {
@@ -204,7 +204,7 @@ fn a_spec_has_an_environment_or_what_takes_its_place() {
         ..offline("bc", &data)
     };
     let both = RunSpec {
-        env: Some(EnvId::PointMass),
+        env: Some(EnvId::POINT_MASS),
         ..offline("bc", &data)
     };
     let with = |held_out| {
@@ -236,7 +236,7 @@ fn an_environment_of_other_bounds_refuses_the_policy() {
         let file = out.join("policy.safetensors");
         let about = policy_file::about(&file).unwrap().unwrap();
         assert_eq!(about.env, None);
-        match policy_file::read(&file, EnvId::PointMass) {
+        match policy_file::read(&file, EnvId::POINT_MASS) {
             Ok(_) => assert!(plays),
             Err(error) => {
                 let error = error.to_string();

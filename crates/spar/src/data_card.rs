@@ -111,7 +111,7 @@ impl DataCard {
             timeouts: ended(End::Timeout),
             normalized_score: returns
                 .as_ref()
-                .and_then(|r| task.env.normalized_score(r.mean)),
+                .and_then(|r| task.env().normalized_score(r.mean)),
             returns,
             lengths: Distribution::of(lengths),
             histogram,

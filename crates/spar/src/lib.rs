@@ -23,7 +23,7 @@
 //! }
 //!
 //! # fn main() -> Result<(), spar::eval::EvalError> {
-//! let episodes = spar::eval::rollout(EnvId::PointMass, &Spring, 10, 42, 1)?;
+//! let episodes = spar::eval::rollout(EnvId::POINT_MASS, &Spring, 10, 42, 1)?;
 //! assert!(episodes.iter().all(|e| !e.terminated && e.ret > 80.0));
 //! # Ok(())
 //! # }

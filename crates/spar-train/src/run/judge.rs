@@ -112,7 +112,7 @@ impl Session<'_> {
             task: spec.task.clone(),
             method: spec.label().to_owned(),
             seed: spec.seed,
-            env: spec.env,
+            env: spec.env.map(String::from),
             dataset: spec.dataset.clone(),
             returns,
             validation,

@@ -174,5 +174,5 @@ fn any_number_in_any_place_is_read_or_refused() {
             }
         }
     }
-    assert_eq!(ENV, EnvId::Hopper);
+    assert_eq!(ENV, EnvId::HOPPER);
 }

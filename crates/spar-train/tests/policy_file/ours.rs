@@ -172,7 +172,7 @@ fn a_policy_of_another_environment_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("policy.safetensors");
     write(&file, &policy(true), &about("spar")).unwrap();
-    let error = read(&file, EnvId::Walker2d).err().unwrap().to_string();
+    let error = read(&file, EnvId::WALKER2D).err().unwrap().to_string();
     for part in [
         "11 observations to 3 actions",
         "walker2d has 17 and 6",

@@ -8,7 +8,7 @@ use spar_nn::{Conservatism, Head, Mlp, MlpShape, RowMlp};
 use spar_rectify::{Residual, SparPolicy};
 use spar_train::policy_file::{About, read, write};
 
-pub(crate) const ENV: EnvId = EnvId::Hopper;
+pub(crate) const ENV: EnvId = EnvId::HOPPER;
 
 pub(crate) fn mlp(name: &str, input: usize, output: usize, layer_norm: bool, head: Head) -> Mlp {
     let shape = MlpShape::relu(input, [9, 7], output)

@@ -112,7 +112,7 @@ pub(super) fn tell(spec: &RunSpec, data: &Transitions) {
         ),
     };
     let env = task_of(&spec.dataset).map_or_else(String::new, |task| {
-        let env = task.env;
+        let env = task.env();
         format!("; these are data of {env}: --env {env} evaluates the policy")
     });
     output::note(&format!(

@@ -265,7 +265,7 @@ impl Plan {
             .into());
         }
         Ok(Self {
-            env: Some(task.env),
+            env: Some(task.env()),
             task: Some(task),
             eval_seed: suite.eval_seed,
             final_episodes: suite.preset(preset)?.eval_episodes,
