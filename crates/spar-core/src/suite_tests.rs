@@ -385,6 +385,7 @@ fn a_suite_may_have_tasks_of_its_own() {
         "{unknown}"
     );
     let suite = load("[define.cart-of-a-suite]\nenv = \"pointmass\"").unwrap();
+    assert_eq!(suite.define.len(), 1);
     assert_eq!(suite.tasks[0].env(), EnvId::POINT_MASS);
     assert_eq!(
         (suite.tasks[0].suite(), suite.tasks[0].official_id()),

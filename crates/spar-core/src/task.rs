@@ -20,7 +20,7 @@ use crate::{
     names,
 };
 
-/// How the data of a Gym-MuJoCo task were made, by D4RL's names: what there is a recipe
+/// How the data of a task were made, by D4RL's names for Gym-MuJoCo: what there is a recipe
 /// for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
@@ -115,14 +115,14 @@ impl TaskId {
         Self(Box::leak(Box::new(Registered { place, spec })))
     }
 
-    /// Every task known in this program, in the order tables print them: D4RL's, then what
-    /// was registered.
+    /// Every task known in this program, in the order tables print them: D4RL's and
+    /// those of tests, then what was registered.
     pub fn all() -> Vec<Self> {
         let registry = REGISTRY.read().unwrap_or_else(PoisonError::into_inner);
         registry.clone()
     }
 
-    /// D4RL's Gym-MuJoCo task of an environment and a level of data, if there is one.
+    /// The task of an environment and a level of data, if there is one.
     pub fn of(env: EnvId, level: Level) -> Option<Self> {
         let registry = REGISTRY.read().unwrap_or_else(PoisonError::into_inner);
         let same = |task: &&Self| task.env() == env && task.level() == Some(level);
@@ -285,7 +285,7 @@ mod tests {
                 assert_eq!(task.official_id().unwrap(), format!("{env}-{level}-v2"));
             }
         }
-        assert!(TaskId::of(EnvId::POINT_MASS, Level::Medium).is_none());
+        assert!(TaskId::of(EnvId::named("pen").unwrap(), Level::Medium).is_none());
         assert!("hopper".parse::<TaskId>().is_err());
         let error = "hopper-best".parse::<TaskId>().unwrap_err().to_string();
         assert!(error.contains("hopper-best") && error.contains("hopper-medium-replay"));

@@ -12,9 +12,6 @@ use spar_rectify::{RectifyConfig, Spar};
 
 use crate::{error::TrainError, spec::Method};
 
-/// The suite whose `[train]` table holds the defaults of a single run.
-const DEFAULTS: &str = include_str!("../../../suites/mujoco.toml");
-
 /// Everything that decides how a policy is trained, given data and a seed: the
 /// `[train]` table of a suite file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,6 +86,36 @@ impl From<DetachedPrecision> for spar_nn::Precision {
     }
 }
 
+/// Settings of the loop, which are the same for every method, and of the anchor that some
+/// baselines grow out of.
+const LOOP: [&str; 5] = [
+    "updates",
+    "eval_every",
+    "eval_episodes",
+    "checkpoint_every",
+    "anchor",
+];
+
+impl Default for TrainConfig {
+    /// The `[train]` table of `suites/mujoco.toml`: a test compares them.
+    fn default() -> Self {
+        Self {
+            batch_size: 256,
+            updates: 100_000,
+            reward_range: 1000.0,
+            eval_every: 10_000,
+            eval_episodes: 10,
+            checkpoint_every: 5_000,
+            data: RewardsBeside::default(),
+            detached_precision: DetachedPrecision::F32,
+            anchor: AnchorConfig::default(),
+            critic: CriticConfig::default(),
+            rectify: RectifyConfig::default(),
+            method: None,
+        }
+    }
+}
+
 impl TrainConfig {
     /// The hyper-parameters of a suite's merged table.
     ///
@@ -119,28 +146,52 @@ impl TrainConfig {
         Ok(config)
     }
 
-    /// The defaults of a single run of `method`: those of `suites/mujoco.toml`.
+    /// The defaults of a single run of `method`: [`Self::default`], and the method's own.
     ///
     /// # Errors
-    /// Only if that file was broken when this crate was built; a test holds it.
+    /// Only if a method's defaults cannot be used; a test holds them.
     pub fn defaults_of(method: Method) -> Result<Self, TrainError> {
-        let suite: spar_core::Suite =
-            toml::from_str(DEFAULTS).map_err(|e| TrainError::Config(one_line(&e)))?;
-        let mut table = suite.train;
-        if let Some(own) = suite.method.get(method.name()) {
-            table.insert("method".to_owned(), own.settings.clone().into());
-        }
-        Self::for_method(table, method)
+        let method = match method {
+            Method::Bc | Method::Spar => None,
+            Method::Baseline(entry) => Some(entry.settings(toml::Table::new()).map_err(setting)?),
+        };
+        Ok(Self {
+            method,
+            ..Self::default()
+        })
     }
 
-    /// The defaults: the `[train]` table of `suites/mujoco.toml`.
+    /// These settings of a run of `method` with `changes` laid over them. A key is a path,
+    /// as in `critic.expectile`; of a baseline it is the method's own, where that has one of
+    /// this name, else the loop's.
     ///
     /// # Errors
-    /// Only if that file was broken when this crate was built; a test holds it.
-    pub fn defaults() -> Result<Self, TrainError> {
-        let suite: spar_core::Suite =
-            toml::from_str(DEFAULTS).map_err(|e| TrainError::Config(one_line(&e)))?;
-        Self::from_table(suite.train)
+    /// If a key is none of the method's, or a value is of another type or out of range.
+    pub fn with(
+        self,
+        method: Method,
+        changes: &[(String, toml::Value)],
+    ) -> Result<Self, TrainError> {
+        let mut table =
+            toml::Table::try_from(&self).map_err(|e| TrainError::Config(one_line(&e)))?;
+        for (key, value) in changes {
+            let own = match method {
+                Method::Bc | Method::Spar => false,
+                Method::Baseline(_) => !LOOP.contains(&key.split('.').next().unwrap_or_default()),
+            };
+            let path = if own {
+                format!("method.{key}")
+            } else {
+                key.clone()
+            };
+            let nested = path.rsplit('.').fold(value.clone(), |inner, part| {
+                toml::Table::from_iter([(part.to_owned(), inner)]).into()
+            });
+            if let toml::Value::Table(nested) = nested {
+                spar_core::suite::overlay(&mut table, &nested);
+            }
+        }
+        Self::for_method(table, method)
     }
 
     /// SPAR at its start from a frozen anchor, for states and actions of widths
@@ -298,6 +349,61 @@ fn one_line(error: &dyn std::fmt::Display) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    const DEFAULTS: &str = include_str!("../../../suites/mujoco.toml");
+
+    #[test]
+    fn the_defaults_are_those_of_the_suite() {
+        let suite: spar_core::Suite = toml::from_str(DEFAULTS).unwrap();
+        let of_suite = TrainConfig::from_table(suite.train.clone()).unwrap();
+        assert_eq!(TrainConfig::default(), of_suite);
+        for method in Method::all() {
+            let mut table = suite.train.clone();
+            if let Some(own) = suite.method.get(method.name()) {
+                table.insert("method".to_owned(), own.settings.clone().into());
+            }
+            let of_suite = TrainConfig::for_method(table, method).unwrap();
+            assert_eq!(TrainConfig::defaults_of(method).unwrap(), of_suite);
+        }
+    }
+
+    #[test]
+    fn changes_reach_the_method_and_the_loop_by_their_names() {
+        let change = |key: &str, value: &str| {
+            let value: toml::Table = toml::from_str(&format!("value = {value}")).unwrap();
+            (key.to_owned(), value["value"].clone())
+        };
+        let with = |name: &str, changes: &[(String, toml::Value)]| {
+            let method: Method = name.parse().unwrap();
+            TrainConfig::defaults_of(method)
+                .unwrap()
+                .with(method, changes)
+        };
+        let spar = with(
+            "spar",
+            &[
+                change("critic.expectile", "0.9"),
+                change("updates", "7"),
+                change("data.hubl", "{ alpha = 0.1, blend = \"rank\" }"),
+            ],
+        );
+        let spar = spar.unwrap();
+        assert_eq!((spar.critic.expectile, spar.updates), (0.9, 7));
+        assert!(spar.data.hubl.is_some() && spar.critic.tau == 0.005);
+        let iql = with("iql", &[change("expectile", "0.9"), change("updates", "7")]).unwrap();
+        let own = iql.method.unwrap();
+        assert_eq!((own["expectile"].as_float(), iql.updates), (Some(0.9), 7));
+        for (method, key, value, fact) in [
+            ("spar", "critic.expektile", "0.9", "expektile"),
+            ("spar", "critic.expectile", "2.0", "`critic.expectile` is 2"),
+            ("iql", "rectify.rho", "1.0", "rectify"),
+            ("iql", "batch_size", "1", "batch_size"),
+            ("td3bc", "alpha", "\"much\"", "alpha"),
+        ] {
+            let error = with(method, &[change(key, value)]).unwrap_err().to_string();
+            assert!(error.contains(fact) && !error.contains('\n'), "{error}");
+        }
+    }
 
     #[test]
     fn every_preset_and_task_of_the_suite_configures_a_run() {

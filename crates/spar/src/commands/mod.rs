@@ -8,6 +8,7 @@ pub(crate) mod demo;
 pub(crate) mod eval;
 mod fetch;
 mod head;
+pub(crate) mod list;
 mod offline;
 mod plot;
 pub(crate) mod policy;
