@@ -269,7 +269,7 @@ fn xtask_and_report_stay_light() {
 /// Crates by layer: a crate depends on crates of lower layers only.
 const LAYERS: &[&[&str]] = &[
     &["spar-core"],
-    &["spar-data", "spar-kernels", "spar-env"],
+    &["spar-data", "spar-kernels", "spar-env", "spar-stats"],
     &["spar-nn", "spar-eval"],
     &["spar-anchor", "spar-critic"],
     &["spar-rectify", "spar-baselines", "spar-collect"],
@@ -292,7 +292,7 @@ const BESIDE: &[(&str, &[&str])] = &[
             "spar-rectify",
         ],
     ),
-    ("spar-report", &["spar-core", "spar-eval"]),
+    ("spar-report", &["spar-core", "spar-stats"]),
     (
         "spar-theory",
         &[
@@ -300,7 +300,7 @@ const BESIDE: &[(&str, &[&str])] = &[
             "spar-data",
             "spar-kernels",
             "spar-nn",
-            "spar-eval",
+            "spar-stats",
             "spar-anchor",
             "spar-critic",
             "spar-rectify",
@@ -335,7 +335,7 @@ fn dependency_arrows_run_one_way() {
     };
     assert_none(
         dependencies_where(backwards),
-        "core <- {data, kernels, env} <- {nn, eval} <- {anchor, critic} <- {rectify, baselines, collect} <- train <- spar",
+        "core <- {data, kernels, env, stats} <- {nn, eval} <- {anchor, critic} <- {rectify, baselines, collect} <- train <- spar",
     );
 }
 

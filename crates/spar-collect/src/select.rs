@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use spar_core::{EnvId, files::in_file, write_atomic};
-use spar_eval::{rollout, stats};
+use spar_eval::rollout;
 
 use crate::{
     CollectError, behavior,
@@ -56,11 +56,11 @@ pub fn select(training: &Path, behavior: &Path, threads: usize) -> Result<Card, 
         let policy = behavior::read(&snapshot(training, step), env)?;
         let played = rollout(env, &policy, episodes, seed, threads)?;
         let returns: Vec<f64> = played.iter().map(|e| e.ret).collect();
-        let mean_return = stats::mean(&returns);
+        let mean_return = spar_stats::mean(&returns);
         Ok(Level {
             step,
             mean_return,
-            std_return: stats::std(&returns, 0),
+            std_return: spar_stats::std(&returns, 0),
             normalized_score: env.normalized_score(mean_return),
             episodes,
         })

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use spar_core::printable;
-use spar_eval::stats::{Bootstrap, Pair, paired_difference};
+use spar_stats::{Bootstrap, Pair, paired_difference};
 
 use crate::{
     ReportError, ReportRequest, aggregate, bands, differences, names, published,

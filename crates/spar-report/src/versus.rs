@@ -9,7 +9,7 @@ use std::{
 use comfy_table::presets;
 use serde::Serialize;
 use spar_core::{RunRecord, TaskId, printable};
-use spar_eval::stats::{
+use spar_stats::{
     Bootstrap, Estimate, Pair, Scores, StatsError, aggregate_mean, improvement_interval,
     in_parallel, mean, paired_difference,
 };

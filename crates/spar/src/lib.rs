@@ -42,5 +42,6 @@ pub use spar_eval as eval;
 pub use spar_nn as nn;
 pub use spar_rectify as rectify;
 pub use spar_report as report;
+pub use spar_stats as stats;
 pub use spar_theory as theory;
 pub use spar_train as train;

@@ -94,7 +94,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(gpu) => play_on_gpu(args, env, &file, gpu)?,
     };
     let returns: Vec<f64> = played.iter().map(|e| e.ret).collect();
-    let mean = spar_eval::stats::mean(&returns);
+    let mean = spar_stats::mean(&returns);
     let normalized = match about {
         Some(about) => about.dataset.normalized_score(env, mean),
         None => env.normalized_score(mean),

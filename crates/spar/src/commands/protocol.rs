@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use spar_collect::recipe;
 use spar_core::{DatasetIdentity, Origin, Suite, TaskId};
 use spar_data::{Reading, manifest};
-use spar_eval::stats::Bootstrap;
+use spar_stats::Bootstrap;
 use spar_train::{DeviceKind, Method, TrainConfig};
 
 use super::train::Plan;

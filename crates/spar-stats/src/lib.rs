@@ -1,13 +1,29 @@
 //! Statistics of scores: what a table prints beside a mean, and how far a
 //! difference between two methods can be trusted.
 //!
-//! It lives beside the rollouts, not in `spar-report`, because the conventions
-//! (which spread, which quantile, what is resampled) belong to the evaluation
-//! protocol: whoever judges a policy has to use the same ones. The definitions
-//! are those of numpy and of rliable (Agarwal et al., NeurIPS 2021), against
-//! which the golden numbers in `tests/fixtures/stats` were made.
+//! They are a crate of their own because their conventions (which spread, which
+//! quantile, what is resampled) belong to the evaluation protocol: whoever compares
+//! policies has to use the same ones, and needs no simulator for that. The definitions
+//! are those of numpy and of rliable (Agarwal et al., NeurIPS 2021), against which the
+//! golden numbers in `tests/fixtures/stats` were made; the hierarchical bootstrap
+//! ([`paired_difference`]) is ours.
+//!
+//! ```
+//! use spar_stats::{Bootstrap, Scores, aggregate_mean, stratified_bootstrap};
+//!
+//! // Two tasks, three training runs each.
+//! let scores = Scores::new(&[vec![66.0, 68.5, 64.0], vec![98.0, 91.5, 102.0]])?;
+//! let found = stratified_bootstrap(&scores, aggregate_mean, &Bootstrap::coarse())?;
+//! assert!(found.interval.low <= found.value && found.value <= found.interval.high);
+//! # Ok::<(), spar_stats::StatsError>(())
+//! ```
 
 use serde::{Deserialize, Serialize};
+
+// The programs of the README are compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod aggregate;
 mod bootstrap;
@@ -27,11 +43,12 @@ pub use scores::Scores;
 
 /// Scores that no statistic can be made of.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum StatsError {
     /// A task, a run or the whole input holds nothing.
     #[error("no scores in {0}; expected at least one")]
     Empty(String),
-    /// The two sides of a pair were not judged on the same episodes.
+    /// The two sides of a pair were not evaluated on the same episodes.
     #[error(
         "task {task}, pair {pair}: {method} episodes against the anchor's {anchor}; expected equal numbers from one evaluation seed"
     )]
@@ -45,7 +62,7 @@ pub enum StatsError {
         /// Episodes of the anchor.
         anchor: usize,
     },
-    /// Two methods that were not judged on the same tasks.
+    /// Two methods that were not evaluated on the same tasks.
     #[error("{x} tasks against {y}; expected both methods' scores on the same tasks")]
     Tasks {
         /// Tasks of the one.
@@ -127,7 +144,7 @@ pub struct Estimate {
 mod tests {
     use super::*;
 
-    // Golden numbers from numpy, scipy and rliable: spar-report/tests/stats_golden.rs.
+    // Golden numbers from numpy, scipy and rliable: tests/stats_golden.rs.
 
     #[test]
     fn moments_and_quantiles_of_small_samples() {

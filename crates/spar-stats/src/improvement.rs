@@ -2,7 +2,7 @@
 
 use spar_core::Stream;
 
-use super::{Bootstrap, Estimate, Scores, StatsError, bootstrap::estimates, mean};
+use crate::{Bootstrap, Estimate, Scores, StatsError, bootstrap::estimates, mean};
 
 /// Mean over tasks of the probability that a run of `x` scores above a run of
 /// `y`, a tie counting half (Mann and Whitney's U by the number of pairs):

@@ -2,10 +2,10 @@
 
 use spar_core::Stream;
 
-use super::{Bootstrap, Estimate, StatsError, bootstrap::estimates, mean};
+use crate::{Bootstrap, Estimate, StatsError, bootstrap::estimates, mean};
 
-/// The scores of two policies trained with one seed on one task, judged on the
-/// same evaluation episodes: `method[e]` and `anchor[e]` began in one state.
+/// The scores of two policies trained with one seed on one task, evaluated on the
+/// same episodes: `method[e]` and `anchor[e]` began in one state.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pair<'a> {
     /// One score per episode.

@@ -1,6 +1,6 @@
 //! One number for a method over a whole suite, as rliable's `metrics`.
 
-use super::{Scores, mean, percentile};
+use crate::{Scores, mean, percentile};
 
 /// Mean over tasks of the task's mean: `aggregate_mean`. With equally many runs
 /// of each task it is the mean of all scores.

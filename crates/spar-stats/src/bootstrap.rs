@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use spar_core::Stream;
 
-use super::{Estimate, Interval, Scores, StatsError, percentile_of_sorted};
+use crate::{Estimate, Interval, Scores, StatsError, percentile_of_sorted};
 
 /// How a bootstrap is done; written beside every interval it yields.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,7 +37,7 @@ impl Bootstrap {
         }
     }
 
-    pub(super) fn stream(&self) -> Result<Stream, StatsError> {
+    pub(crate) fn stream(&self) -> Result<Stream, StatsError> {
         if self.resamples == 0 || !(self.confidence > 0.0 && self.confidence < 1.0) {
             return Err(StatsError::Plan {
                 resamples: self.resamples,
@@ -47,7 +47,7 @@ impl Bootstrap {
         Ok(Stream::new(self.seed, "bootstrap"))
     }
 
-    pub(super) fn interval(&self, mut statistics: Vec<f64>) -> Interval {
+    pub(crate) fn interval(&self, mut statistics: Vec<f64>) -> Interval {
         statistics.sort_unstable_by(f64::total_cmp);
         let tail = (1.0 - self.confidence) / 2.0;
         Interval {
@@ -95,7 +95,7 @@ pub fn stratified_bootstrap_all<S: AsRef<[f64]>>(
 }
 
 /// `values` with the intervals of what `draw` gives for each resample.
-pub(super) fn estimates<S: AsRef<[f64]>>(
+pub(crate) fn estimates<S: AsRef<[f64]>>(
     values: S,
     mut draw: impl FnMut(&mut Stream) -> S,
     plan: &Bootstrap,

@@ -1,12 +1,11 @@
-//! `spar_eval::stats` against numbers of numpy, scipy and rliable, the latter's
+//! `spar_stats` against numbers of numpy, scipy and rliable, the latter's
 //! on resamples shared with ours and on its own, and against a second
 //! implementation of the hierarchical bootstrap, all made by
-//! `tests/scripts/stats_fixtures.py`. The test lives here, beside the reader
-//! of the statistics, because this crate parses JSON anyway.
+//! `tests/scripts/stats_fixtures.py`.
 #![allow(clippy::unwrap_used)]
 
 use serde::Deserialize;
-use spar_eval::stats::{
+use spar_stats::{
     Bootstrap, Estimate, Interval, Pair, Scores, aggregate_mean, aggregate_median, average_profile,
     improvement_interval, iqm, mean, optimality_gap, paired_difference, percentile,
     probability_of_improvement, profile, profile_band, std, stratified_bootstrap,
@@ -315,7 +314,7 @@ fn a_large_table_takes_seconds() {
     };
     let plan = Bootstrap::default();
     let start = std::time::Instant::now();
-    let found = spar_eval::stats::in_parallel(&methods, |method| {
+    let found = spar_stats::in_parallel(&methods, |method| {
         stratified_bootstrap_all(method, aggregates, &plan).unwrap()
     });
     println!(

@@ -1,6 +1,6 @@
 //! Performance profiles: which part of a method's runs scores above what.
 
-use super::{Bootstrap, Estimate, Scores, StatsError, stratified_bootstrap_all};
+use crate::{Bootstrap, Estimate, Scores, StatsError, stratified_bootstrap_all};
 
 /// The part of all runs that scores above each of `levels`, strictly: rliable's
 /// `score_distributions`. Where one method's profile lies above another's

@@ -2,7 +2,7 @@
 
 use spar_core::Stream;
 
-use super::StatsError;
+use crate::StatsError;
 
 /// One method's scores: a task after the other, in each one score per training
 /// run. rliable's matrix of runs and tasks, but tasks may have unequal numbers
@@ -53,7 +53,7 @@ impl Scores {
 
     /// Mean score of each task.
     pub fn task_means(&self) -> Vec<f64> {
-        self.tasks().map(super::mean).collect()
+        self.tasks().map(crate::mean).collect()
     }
 
     fn bounds(&self) -> impl Iterator<Item = (usize, usize)> {
@@ -63,7 +63,7 @@ impl Scores {
 
     /// Draws every task's runs anew from `from`, which has the same shape, with
     /// replacement and each task from its own: one index per score, in order.
-    pub(super) fn resample(&mut self, from: &Self, stream: &mut Stream) {
+    pub(crate) fn resample(&mut self, from: &Self, stream: &mut Stream) {
         for (start, end) in from.bounds() {
             let runs = &from.values[start..end];
             for slot in &mut self.values[start..end] {
