@@ -29,6 +29,16 @@ impl Anchor {
         })
     }
 
+    /// Another policy with the same parameters.
+    ///
+    /// # Errors
+    /// Only if candle cannot hold them.
+    pub fn duplicate(&self) -> Result<Self> {
+        Ok(Self {
+            net: self.net.duplicate()?,
+        })
+    }
+
     /// The frozen policy's actions, `[rows, act_dim]`, for normalized states
     /// `obs`, `[rows, obs_dim]`. No gradient reaches the anchor from here.
     ///

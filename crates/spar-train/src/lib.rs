@@ -21,6 +21,7 @@ pub mod policy_import;
 mod run;
 mod spec;
 mod throughput;
+mod trainer;
 
 pub use config::{DetachedPrecision, TrainConfig};
 pub use control::{Control, Phase, Progress};
@@ -31,3 +32,4 @@ pub use offline::Offline;
 pub use run::{run, run_on};
 pub use spec::{DeviceKind, Method, RunSpec};
 pub use throughput::{Throughput, throughput, throughput_on};
+pub use trainer::Trainer;

@@ -2,11 +2,8 @@
 //! act on the CPU whatever trained them, so that a run's returns are those its
 //! policy file gives to everyone.
 
-use spar_anchor::Anchor;
 use spar_core::{EnvId, RunRecord, Validation};
-use spar_data::Normalizer;
 use spar_eval::Episode;
-use spar_rectify::{Spar, SparPolicy};
 
 use super::Session;
 use crate::{
@@ -24,21 +21,6 @@ const NO_PHYSICS: &str = "none";
 const BETWEEN_STOPS: usize = 8;
 
 impl Session<'_> {
-    pub(super) fn policy_of_anchor(&self, anchor: &Anchor) -> Result<Contents, TrainError> {
-        Ok(Contents::Spar(SparPolicy {
-            obs_mean: self.normalizer.mean.clone(),
-            obs_std: self.normalizer.std.clone(),
-            anchor: anchor.rows()?,
-            residual: None,
-        }))
-    }
-
-    pub(super) fn policy_of_spar(&self, spar: &Spar) -> Result<Contents, TrainError> {
-        let Normalizer { mean, std } = &self.normalizer;
-        let policy = SparPolicy::of(spar, mean.clone(), std.clone())?;
-        Ok(Contents::Spar(policy))
-    }
-
     pub(super) fn curve_point(
         &mut self,
         update: u64,
