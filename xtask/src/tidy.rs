@@ -269,7 +269,13 @@ fn xtask_and_report_stay_light() {
 /// Crates by layer: a crate depends on crates of lower layers only.
 const LAYERS: &[&[&str]] = &[
     &["spar-core"],
-    &["spar-data", "spar-kernels", "spar-env", "spar-stats"],
+    &[
+        "spar-data",
+        "spar-kernels",
+        "spar-env",
+        "spar-stats",
+        "spar-setup",
+    ],
     &["spar-nn", "spar-eval"],
     &["spar-anchor", "spar-critic"],
     &["spar-rectify", "spar-baselines", "spar-collect"],
@@ -279,7 +285,7 @@ const LAYERS: &[&[&str]] = &[
 
 /// Crates beside the layers, and all they may depend on.
 const BESIDE: &[(&str, &[&str])] = &[
-    ("xtask", &["spar-core"]),
+    ("xtask", &["spar-core", "spar-setup"]),
     (
         "spar-bench",
         &[

@@ -1,9 +1,10 @@
 //! The one way files are written, and their hashes.
 
 use std::{
+    env,
     fs::{self, File},
     io::{self, Read, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use sha2::{Digest, Sha256};
@@ -155,6 +156,20 @@ pub fn sha256_file_seen(
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// This program's folder among the user's data: `spar` in `$XDG_DATA_HOME`, else in
+/// `~/.local/share` (XDG base directories; a relative path there counts as none). `None`
+/// where neither variable is set.
+pub fn data_home() -> Option<PathBuf> {
+    let set = |name: &str| {
+        let path = env::var_os(name).map(PathBuf::from);
+        path.filter(|path| path.is_absolute())
+    };
+    let home = || set("HOME").map(|home| home.join(".local/share"));
+    set("XDG_DATA_HOME")
+        .or_else(home)
+        .map(|home| home.join("spar"))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use spar_core::EnvId;
 pub enum EnvError {
     /// A native part is nowhere to be found.
     #[error(
-        "{what} not found; looked at: {}; run `cargo xtask setup` to fetch it, or set {variable}",
+        "{what} not found; looked at: {}; run `spar setup` to fetch it, or set {variable}",
         places(looked_at)
     )]
     Missing {
@@ -23,7 +23,7 @@ pub enum EnvError {
     },
     /// The library file could not be opened as MuJoCo.
     #[error(
-        "{}: not a usable MuJoCo library: {why}; run `cargo xtask setup` to fetch the right one",
+        "{}: not a usable MuJoCo library: {why}; run `spar setup` to fetch the right one",
         path.display()
     )]
     Library {
@@ -35,7 +35,7 @@ pub enum EnvError {
     /// The library is another version than the numbers were proven with.
     #[error(
         "{}: MuJoCo version: expected 3.17.x, got {got} (other versions give other trajectories); \
-         run `cargo xtask setup` to fetch the right one",
+         run `spar setup` to fetch the right one",
         path.display()
     )]
     Version {
@@ -45,7 +45,7 @@ pub enum EnvError {
         got: String,
     },
     /// A library or model file could not be read.
-    #[error("cannot read the {what} {source}; run `cargo xtask setup` to fetch it")]
+    #[error("cannot read the {what} {source}; run `spar setup` to fetch it")]
     Unreadable {
         /// Which of them.
         what: &'static str,
@@ -55,7 +55,7 @@ pub enum EnvError {
     /// A library or model file is not the pinned one.
     #[error(
         "{}: {what}: expected sha256 {expected}, got {got}; \
-         delete it and run `cargo xtask setup` to fetch the right one",
+         delete it and run `spar setup` to fetch the right one",
         path.display()
     )]
     Hash {

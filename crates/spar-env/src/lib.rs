@@ -16,13 +16,12 @@
 //! three locomotion environments works without it. This is the only crate that
 //! knows MuJoCo, and `mujoco/binding.rs` its only file with `unsafe`.
 //!
-//! Both native parts are looked for as follows, `cargo xtask setup` puts them
-//! there:
+//! Both native parts are looked for as follows:
 //!
-//! | part | override | else, in the program's folder and in the workspace it was built in |
+//! | part | override | else, below `.spar/native` of the program's folder and of the workspace it was built in (`cargo xtask setup`), and below `spar/native` of the user's data folder (`spar setup`) |
 //! |---|---|---|
-//! | library | file `SPAR_MUJOCO_LIB` | `.spar/native/mujoco-3.17.0/libmujoco.so.3.17.0` |
-//! | models | folder `SPAR_MUJOCO_MODELS` | `.spar/native/models/` |
+//! | library | file `SPAR_MUJOCO_LIB` | `mujoco-3.17.0/libmujoco.so.3.17.0` |
+//! | models | folder `SPAR_MUJOCO_MODELS` | `models/` |
 //!
 //! Wherever they come from, their bytes are hashed first. A library of another build, as
 //! for another kind of machine, is used if `SPAR_MUJOCO_LIB_SHA256` names its hash. The

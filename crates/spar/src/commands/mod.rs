@@ -15,6 +15,7 @@ pub(crate) mod policy;
 mod prepare;
 pub(crate) mod protocol;
 pub(crate) mod report;
+pub(crate) mod setup;
 mod stats;
 mod teller;
 pub(crate) mod theory;

