@@ -131,7 +131,10 @@ pub(crate) struct Locomotion {
 
 impl Locomotion {
     pub(crate) fn new(spec: &'static Spec) -> Result<Self, EnvError> {
-        let simulation = Simulation::new(mujoco::model(spec)?)?;
+        let model = mujoco::model(spec.id, |library| {
+            mujoco::from_file(library, spec.model_file, spec.model_sha256)
+        })?;
+        let simulation = Simulation::new(model)?;
         let mut env = Self {
             spec,
             rest_qpos: simulation.qpos().to_vec(),

@@ -7,7 +7,12 @@ use std::{
 
 use spar_core::{EnvId, EnvSpec};
 
-use crate::{Env, EnvError, locomotion, mujoco_version, point_mass::PointMass};
+use crate::{
+    Env, EnvError, locomotion,
+    maze2d::{self, PointMaze},
+    mujoco_version,
+    point_mass::PointMass,
+};
 
 pub use spar_core::NotRegistered;
 
@@ -35,11 +40,19 @@ static SIMULATIONS: LazyLock<RwLock<BTreeMap<EnvId, Simulation>>> = LazyLock::ne
         };
         (spec.id, simulation)
     });
+    let mazes = maze2d::all().map(|id| {
+        let make = move || Ok(Box::new(PointMaze::new(id)?) as Box<dyn Env>);
+        let simulation = Simulation {
+            make: Arc::new(make),
+            version: Version::Mujoco,
+        };
+        (id, simulation)
+    });
     let point = Simulation {
         make: Arc::new(|| Ok(Box::new(PointMass::default()))),
         version: Version::Named("none".to_owned()),
     };
-    let mut all: BTreeMap<_, _> = runners.collect();
+    let mut all: BTreeMap<_, _> = runners.chain(mazes).collect();
     all.insert(EnvId::POINT_MASS, point);
     RwLock::new(all)
 });

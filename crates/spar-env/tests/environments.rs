@@ -245,7 +245,7 @@ fn a_missing_part_is_named_with_its_remedy() {
         assert!(!output.status.success());
         let expected = format!(
             "{what} not found; looked at: nowhere/at-all; \
-             run `cargo xtask setup` to fetch it, or set {variable}"
+             run `spar setup` to fetch it, or set {variable}"
         );
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.lines().any(|line| line == expected), "{said}");
