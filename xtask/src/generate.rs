@@ -148,17 +148,20 @@ fn rows_of_scale(suite: &Suite, name: &str) -> Result<usize, Usage> {
     Ok(preset.data_rows)
 }
 
-/// Every level of the environments of `suite`.
+/// Every level of the environments of `suite`; of those without levels its own tasks.
 fn every_level(suite: &Suite) -> Vec<TaskId> {
-    let mut envs: Vec<_> = suite.tasks.iter().map(|task| task.env()).collect();
-    envs.sort_unstable();
-    envs.dedup();
-    let of = |env| {
-        Level::ALL
-            .into_iter()
-            .filter_map(move |level| TaskId::of(env, level))
-    };
-    envs.into_iter().flat_map(of).collect()
+    let mut tasks: Vec<TaskId> = suite
+        .tasks
+        .iter()
+        .flat_map(|task| {
+            let levels = Level::ALL.into_iter();
+            let levels = levels.filter_map(|level| TaskId::of(task.env(), level));
+            levels.chain([*task])
+        })
+        .collect();
+    tasks.sort_unstable_by_key(|task| (task.env(), *task));
+    tasks.dedup();
+    tasks
 }
 
 /// What generating `task` costs, in rows; nothing depends on it but the order.

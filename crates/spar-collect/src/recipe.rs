@@ -14,6 +14,8 @@
 //! buffer itself would have to be committed or SAC trained again on every user's
 //! machine. Files say so in their metadata, and they are named and labelled local
 //! everywhere.
+//!
+//! Data of maze2d have a recipe of their own, [`crate::maze`].
 
 use std::{collections::BTreeMap, fs, path::Path, sync::mpsc::sync_channel, thread};
 
@@ -21,11 +23,13 @@ use spar_core::{
     DatasetIdentity, EnvId, Level, Policy, Stream, TaskId, files::in_file, sha256_hex,
 };
 use spar_data::{MetaValue, Row, Writer, local_metadata};
+use spar_env::maze2d::Maze;
 
 use crate::{
     CollectError,
     card::Card,
     facts::{Behavior, EpisodeFacts},
+    maze,
     roll::{Stage, Steps, Tail, play},
     sac::Sac,
 };
@@ -41,6 +45,9 @@ const WAITING: usize = 32;
 /// `medium`: D4RL's proportions. For medium-expert it is the most there can be. `None` if
 /// there is no recipe for the task.
 pub fn rows_of(task: TaskId, rows: usize) -> Option<usize> {
+    if let Some(rows) = maze::rows_of(task, rows) {
+        return Some(rows);
+    }
     let shares = [(EnvId::HALF_CHEETAH, 202), (EnvId::HOPPER, 402)];
     let share = shares.iter().find(|(env, _)| *env == task.env());
     let medium_replay = share.map_or(302, |(_, thousandths)| *thousandths);
@@ -62,6 +69,9 @@ pub fn metadata(
     seed: u64,
     behavior: &Path,
 ) -> Result<BTreeMap<String, MetaValue>, CollectError> {
+    if Maze::of(task.env()).is_some() {
+        return maze::metadata(task, rows, seed);
+    }
     let card = Card::read(behavior, task.env())?;
     let mut metadata = local_metadata(task);
     let mut bytes = Vec::new();
@@ -186,6 +196,8 @@ pub struct Generated {
     pub episodes: Vec<EpisodeFacts>,
     /// Who acted, for how long, and how well.
     pub behavior: Vec<Behavior>,
+    /// How the behaviour policies were trained; `None` where nobody was.
+    pub policies: Option<Card>,
 }
 
 /// Rolls out the data of `task` at scale `rows` from `seed` into `out`, with
@@ -204,6 +216,9 @@ pub fn generate(
     out: &Path,
     threads: usize,
 ) -> Result<Generated, CollectError> {
+    if Maze::of(task.env()).is_some() {
+        return maze::generate(task, rows, seed, out);
+    }
     let card = Card::read(behavior, task.env())?;
     let metadata = metadata(task, rows, seed, behavior)?;
     let stages = parts(task, rows, &card)?.into_iter().map(|part| {
@@ -252,6 +267,7 @@ pub fn generate(
         identity,
         episodes,
         behavior,
+        policies: Some(card),
     })
 }
 

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use serde::Serialize;
-use spar_collect::{card::Card, recipe};
+use spar_collect::recipe;
 use spar_core::{DatasetIdentity, Origin, TaskId, files::in_file, memory, sha256_file};
 use spar_data::{Dataset, META_ORIGIN, MetaValue, Reading, manifest};
 
@@ -338,8 +338,7 @@ impl Recipe<'_> {
             behavior.display(),
             path.display()
         );
-        let policies = Card::read(behavior, task.env())?;
-        DataCard::new(task, &made, path, policies, self.metadata()?, command)?.write(path)?;
+        DataCard::new(task, &made, path, self.metadata()?, command)?.write(path)?;
         let seconds = started.elapsed().as_secs_f64();
         let effort = Effort {
             seconds,

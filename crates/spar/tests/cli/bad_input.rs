@@ -301,11 +301,7 @@ fn libraries_that_are_not_the_right_one() {
     with("garbage.so", false).fails(1, &pinned);
     with("garbage.so", true).fails(
         1,
-        &[
-            "garbage.so",
-            "not a usable MuJoCo library",
-            "spar setup",
-        ],
+        &["garbage.so", "not a usable MuJoCo library", "spar setup"],
     );
     with("nowhere.so", false).fails(1, &["nowhere.so", "not found", "SPAR_MUJOCO_LIB"]);
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/another_version.c");
