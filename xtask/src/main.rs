@@ -31,6 +31,8 @@ mod theory;
 mod tidy;
 mod train;
 mod venv;
+#[cfg(test)]
+mod weight;
 
 use std::{
     env,

@@ -276,6 +276,7 @@ const LAYERS: &[&[&str]] = &[
         "spar-stats",
         "spar-setup",
     ],
+    &["spar-policy"],
     &["spar-nn", "spar-eval"],
     &["spar-anchor", "spar-critic"],
     &["spar-rectify", "spar-baselines", "spar-collect"],
@@ -341,7 +342,7 @@ fn dependency_arrows_run_one_way() {
     };
     assert_none(
         dependencies_where(backwards),
-        "core <- {data, kernels, env, stats} <- {nn, eval} <- {anchor, critic} <- {rectify, baselines, collect} <- train <- spar",
+        "core <- {data, kernels, env, stats} <- policy <- {nn, eval} <- {anchor, critic} <- {rectify, baselines, collect} <- train <- spar",
     );
 }
 

@@ -72,7 +72,7 @@ impl Anchor {
     /// # Errors
     /// Only if candle cannot read the parameters.
     pub fn rows(&self) -> Result<RowMlp> {
-        RowMlp::of(&self.net)
+        self.net.row_mlp()
     }
 
     /// SHA-256 of the parameters: equal before and after a run, since the

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use spar_core::EnvId;
+use spar_core::{EnvId, units::is_outside};
 
 use crate::{
     dataset::{Dataset, Layout},
@@ -11,16 +11,6 @@ use crate::{
     reading::Next,
     successors,
 };
-
-/// How far beyond a bound an action counts as outside: more than what rounding to 32 bits
-/// adds.
-pub(crate) const BEYOND: f32 = 1e-6;
-
-/// Whether `x` lies outside `low` and `high`.
-pub(crate) fn is_outside(x: f32, (low, high): (f32, f32)) -> bool {
-    let slack = |bound: f32| BEYOND * bound.abs().max(1.0);
-    x < low - slack(low) || x > high + slack(high)
-}
 
 /// Refuses numbers that are not finite, of the array `key`, `width` wide.
 pub(crate) fn check_finite(

@@ -147,6 +147,9 @@ pub enum TrainError {
     /// A checkpoint could not be read or written.
     #[error(transparent)]
     State(#[from] spar_nn::StateError),
+    /// A policy file could not be read, or its policy does not fit.
+    #[error(transparent)]
+    Policy(#[from] spar_policy::PolicyError),
     /// A baseline could not start.
     #[error(transparent)]
     Start(#[from] spar_baselines::StartError),

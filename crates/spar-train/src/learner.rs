@@ -11,12 +11,10 @@ use spar_nn::{
     BatchSlices, State, StateError,
     device::{Device, Kernels},
 };
-use spar_rectify::{Ablation, DeviceSpar, Residual, Spar, SparMetrics, SparPolicy};
+use spar_policy::{LatentPolicy, Networks, PlainPolicy, Residual, SparPolicy};
+use spar_rectify::{Ablation, DeviceSpar, Spar, SparMetrics};
 
-use crate::{
-    baseline_policy::LatentPolicy, error::TrainError, plain_policy::PlainPolicy,
-    policy_file::Contents, spec::DeviceKind,
-};
+use crate::{error::TrainError, spec::DeviceKind};
 
 /// The checkpoint's entry that holds what SPAR's last update measured.
 const METRICS: &str = "metrics";
@@ -52,7 +50,7 @@ pub(crate) trait Learner {
     fn load(&mut self, state: &State) -> Result<(), TrainError>;
 
     /// The policy as trained so far, which sees states that `normalizer` makes.
-    fn policy(&mut self, normalizer: &Normalizer) -> Result<Contents, TrainError>;
+    fn policy(&mut self, normalizer: &Normalizer) -> Result<Networks, TrainError>;
 
     /// SHA-256 of the parameters that training must not move: those of a frozen anchor.
     /// `None` where there are none.
@@ -150,10 +148,9 @@ fn cloning(loss: f32) -> Metrics {
     Metrics::default().with("loss", loss)
 }
 
-fn policy_of_anchor(anchor: &Anchor, normalizer: &Normalizer) -> Result<Contents, TrainError> {
-    Ok(Contents::Spar(SparPolicy {
-        obs_mean: normalizer.mean.clone(),
-        obs_std: normalizer.std.clone(),
+fn policy_of_anchor(anchor: &Anchor, normalizer: &Normalizer) -> Result<Networks, TrainError> {
+    Ok(Networks::Spar(SparPolicy {
+        normalizer: normalizer.clone(),
         anchor: anchor.rows()?,
         residual: None,
     }))
@@ -187,7 +184,7 @@ impl Learner for CpuAnchor {
         Ok(self.trainer.load(state)?)
     }
 
-    fn policy(&mut self, normalizer: &Normalizer) -> Result<Contents, TrainError> {
+    fn policy(&mut self, normalizer: &Normalizer) -> Result<Networks, TrainError> {
         policy_of_anchor(&self.trainer.anchor, normalizer)
     }
 
@@ -236,7 +233,7 @@ impl<D: Device> Learner for Mirrored<DeviceAnchorTrainer<'_, D>, AnchorTrainer> 
         Ok(self.learner.load(state)?)
     }
 
-    fn policy(&mut self, normalizer: &Normalizer) -> Result<Contents, TrainError> {
+    fn policy(&mut self, normalizer: &Normalizer) -> Result<Networks, TrainError> {
         self.read_back()?;
         policy_of_anchor(&self.cpu.anchor, normalizer)
     }
@@ -253,10 +250,8 @@ impl<D: Device> AnchorLearner for Mirrored<DeviceAnchorTrainer<'_, D>, AnchorTra
     }
 }
 
-fn policy_of_spar(spar: &Spar, normalizer: &Normalizer) -> Result<Contents, TrainError> {
-    let Normalizer { mean, std } = normalizer;
-    let policy = SparPolicy::of(spar, mean.clone(), std.clone())?;
-    Ok(Contents::Spar(policy))
+fn policy_of_spar(spar: &Spar, normalizer: &Normalizer) -> Result<Networks, TrainError> {
+    Ok(Networks::Spar(spar.policy(normalizer.clone())?))
 }
 
 /// That of the anchor, unless an ablation trains it too.
@@ -308,7 +303,7 @@ impl Learner for CpuSpar {
         Ok(self.spar.load(state)?)
     }
 
-    fn policy(&mut self, normalizer: &Normalizer) -> Result<Contents, TrainError> {
+    fn policy(&mut self, normalizer: &Normalizer) -> Result<Networks, TrainError> {
         policy_of_spar(&self.spar, normalizer)
     }
 
@@ -354,7 +349,7 @@ impl<D: Device> Learner for Mirrored<DeviceSpar<'_, D>, Spar> {
         Ok(self.learner.load(state)?)
     }
 
-    fn policy(&mut self, normalizer: &Normalizer) -> Result<Contents, TrainError> {
+    fn policy(&mut self, normalizer: &Normalizer) -> Result<Networks, TrainError> {
         policy_of_spar(self.read_back()?, normalizer)
     }
 
@@ -424,27 +419,21 @@ impl Learner for OfRegistry {
         Ok(self.learner.parts().load(state)?)
     }
 
-    fn policy(&mut self, normalizer: &Normalizer) -> Result<Contents, TrainError> {
+    fn policy(&mut self, normalizer: &Normalizer) -> Result<Networks, TrainError> {
         use spar_baselines::Actor;
-        let (obs_mean, obs_std) = (normalizer.mean.clone(), normalizer.std.clone());
+        let normalizer = normalizer.clone();
         Ok(match self.learner.actor()? {
-            Actor::Net(net) => Contents::Plain(PlainPolicy {
-                obs_mean,
-                obs_std,
+            Actor::Net(net) => Networks::Plain(PlainPolicy {
+                normalizer,
                 net,
                 affine: None,
             }),
-            Actor::Residual { anchor, net, rho } => Contents::Spar(SparPolicy {
-                obs_mean,
-                obs_std,
+            Actor::Residual { anchor, net, rho } => Networks::Spar(SparPolicy {
+                normalizer,
                 anchor,
                 residual: Some(Residual::fixed(net, rho)),
             }),
-            Actor::Latent(actor) => Contents::Latent(LatentPolicy {
-                obs_mean,
-                obs_std,
-                actor,
-            }),
+            Actor::Latent(actor) => Networks::Latent(LatentPolicy { normalizer, actor }),
         })
     }
 

@@ -7,7 +7,6 @@
 //! [`run_on`]; all else is the same. Algorithms do no input or output; it all happens here, through the
 //! one atomic writer.
 
-mod baseline_policy;
 mod config;
 mod control;
 mod device_policy;
@@ -15,9 +14,7 @@ mod error;
 mod folder;
 mod learner;
 mod offline;
-mod plain_policy;
 pub mod policy_file;
-pub mod policy_import;
 mod run;
 mod spec;
 mod throughput;

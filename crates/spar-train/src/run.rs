@@ -158,7 +158,7 @@ fn run_with<'k>(
             break;
         }
     }
-    session.finish(&trainer.contents()?)
+    session.finish(&trainer.policy()?)
 }
 
 /// A run while it is going on.
@@ -225,7 +225,7 @@ impl<'a> Session<'a> {
                 self.log(trainer)?;
             }
             if phase == self.spec.method.phase() && update.is_multiple_of(config.eval_every) {
-                let policy = trainer.contents()?;
+                let policy = trainer.policy()?;
                 self.curve_point(update, &policy, config.eval_episodes)?;
             }
             self.after_update(trainer)?;

@@ -8,19 +8,19 @@ use std::sync::Arc;
 
 use spar_anchor::{Anchor, AnchorTrainer};
 use spar_baselines::{Feed, Metrics, Replay};
-use spar_core::{Policy, Stream};
+use spar_core::Stream;
 use spar_data::{Batch, Transitions};
 use spar_nn::{
     State,
     device::{Device, Kernels},
 };
+use spar_policy::Networks;
 
 use crate::{
     config::{TrainConfig, setting},
     control::Phase,
     error::TrainError,
     learner::{AnchorLearner, Backend, Cpu, Learner, OfRegistry, OnDevice},
-    policy_file::Contents,
     spec::Method,
 };
 
@@ -242,16 +242,13 @@ impl<'k> Trainer<'k> {
     }
 
     /// The policy as trained so far: the anchor's, while that is trained. It acts on
-    /// observations as the data have them.
+    /// observations as the data have them; [`spar_policy::Policy::new`] makes a file of it.
     ///
     /// # Errors
     /// Only if the parameters cannot be read.
-    pub fn policy(&mut self) -> Result<Box<dyn Policy>, TrainError> {
-        Ok(match self.contents()? {
-            Contents::Spar(policy) => Box::new(policy),
-            Contents::Plain(policy) => Box::new(policy),
-            Contents::Latent(policy) => Box::new(policy),
-        })
+    pub fn policy(&mut self) -> Result<Networks, TrainError> {
+        let normalizer = self.stage.replay.normalizer().clone();
+        self.stage.learner.get().policy(&normalizer)
     }
 
     /// All that training goes on from.
@@ -327,12 +324,6 @@ impl<'k> Trainer<'k> {
             self.stage = self.started().own(Some(trained))?;
         }
         Ok(true)
-    }
-
-    /// The policy as what its file holds.
-    pub(crate) fn contents(&mut self) -> Result<Contents, TrainError> {
-        let normalizer = self.stage.replay.normalizer().clone();
-        self.stage.learner.get().policy(&normalizer)
     }
 
     /// The batch of the last update.

@@ -81,7 +81,7 @@ fn a_run_stopped_and_gone_on_with_gives_the_bits_of_one_that_was_not() {
         // The file says what the run was judged by, to everyone.
         let file = whole.join("policy.safetensors");
         let policy = policy_file::read(&file, EnvId::POINT_MASS).unwrap();
-        let played = rollout(EnvId::POINT_MASS, &*policy, 2, spec.eval_seed, 1).unwrap();
+        let played = rollout(EnvId::POINT_MASS, &policy, 2, spec.eval_seed, 1).unwrap();
         assert!(played.iter().map(|e| e.ret).eq(record.returns));
     }
 
@@ -224,7 +224,7 @@ fn acts_as_the_file(kernels: &Kernels<Shim>, file: &Path, env: EnvId) -> Vec<f32
     let device = DevicePolicy::read(kernels, file, env).unwrap();
     let mut obs = vec![0.0; 40 * env.obs_dim()];
     Stream::new(1, "obs").fill_normal(1.5, &mut obs);
-    let want = act(&*policy_file::read(file, env).unwrap(), &obs);
+    let want = act(&policy_file::read(file, env).unwrap(), &obs);
     let got = act(&device, &obs);
     for (got, want) in got.iter().zip(&want) {
         assert!((got - want).abs() < 1e-5, "{got} {want}");
@@ -254,7 +254,7 @@ fn a_policy_acts_on_the_device_as_on_the_cpu() {
         let device = DevicePolicy::read(&kernels, &file, EnvId::POINT_MASS).unwrap();
         let got = rollout_in_step(EnvId::POINT_MASS, &device, 20, 7).unwrap();
         let policy = policy_file::read(&file, EnvId::POINT_MASS).unwrap();
-        let want = rollout(EnvId::POINT_MASS, &*policy, 20, 7, 1).unwrap();
+        let want = rollout(EnvId::POINT_MASS, &policy, 20, 7, 1).unwrap();
         assert_eq!(got.len(), 20);
         for (got, want) in got.iter().zip(&want) {
             assert_eq!(got.length, want.length);

@@ -7,8 +7,8 @@ mod common;
 use std::{fs, path::Path, sync::Arc};
 
 use common::{Around, data, spec, train_in};
-use spar_core::{EnvId, Stream};
-use spar_data::{ActionBounds, Dataset, Steps, Transitions};
+use spar_core::EnvId;
+use spar_data::{Dataset, Steps, Transitions};
 use spar_train::{Method, Offline, RunSpec, TrainError, policy_file};
 
 /// A run of `method` on `data` without an environment.
@@ -28,7 +28,7 @@ fn offline(method: &str, data: &Transitions) -> RunSpec {
         offline: Some(Offline {
             held_out: 0.2,
             horizon: None,
-            action_bounds: ActionBounds::of(data.dataset()).0,
+            action_bounds: data.dataset().bounds().0,
         }),
         final_episodes: 0,
         config,
@@ -102,8 +102,7 @@ fn the_error_is_that_of_the_written_policy_on_the_rows_held_out() {
         let [first, rows] = [1, 2].map(|i| row[i].parse::<usize>().unwrap());
         for row in first..first + rows {
             let mut action = [0.0];
-            let mut stream = [Stream::new(0, "unused")];
-            policy.act(set.observation(row), &mut stream, &mut action);
+            policy.act(set.observation(row), &mut action);
             beyond += usize::from(action[0].abs() > 1.0);
             sum += (f64::from(action[0] - set.action(row)[0]) / half).powi(2);
             count += 1;
@@ -234,8 +233,8 @@ fn an_environment_of_other_bounds_refuses_the_policy() {
         let out = dir.path().join(scale.to_string());
         train_in(&offline("bc", &data), &data, &out, Around::default()).unwrap();
         let file = out.join("policy.safetensors");
-        let about = policy_file::about(&file).unwrap().unwrap();
-        assert_eq!(about.env, None);
+        let policy = spar_policy::Policy::load(&file).unwrap();
+        assert_eq!(policy.about().unwrap().env, None);
         match policy_file::read(&file, EnvId::POINT_MASS) {
             Ok(_) => assert!(plays),
             Err(error) => {

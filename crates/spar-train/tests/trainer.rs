@@ -61,7 +61,7 @@ fn a_trainer_ends_with_the_policy_of_the_run() {
         let anchor = if method.anchored() { 80 } else { 0 };
         assert_eq!(updates, own + anchor, "{name}");
         let policy = trainer.policy().unwrap();
-        assert_eq!(actions(&*policy), actions(&*of_run), "{name}");
+        assert_eq!(actions(&policy), actions(&of_run), "{name}");
         assert!(!trainer.step().unwrap());
     }
 }

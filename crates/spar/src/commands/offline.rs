@@ -64,7 +64,7 @@ impl OfflineArgs {
     fn bounds(&self, data: &Dataset) -> Result<ActionBounds> {
         let pairs: Vec<(f32, f32)> = match self.action_bounds.as_slice() {
             [] => {
-                let (bounds, source) = ActionBounds::of(data);
+                let (bounds, source) = data.bounds();
                 if source == BoundsSource::Range {
                     let (low, high) = bounds.components()[0];
                     output::note(&format!(

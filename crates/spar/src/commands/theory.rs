@@ -317,6 +317,7 @@ impl Found {
                 let key = format!("{task}/{method}/{name}");
                 self.policies_read.insert(key, sha256_file(&file)?);
                 let policy = policy_file::read(&file, task.env())?;
+                let policy: Box<dyn Policy> = Box::new(policy);
                 policies.push((method.to_owned(), seed, Some(policy)));
             }
             if !policies.iter().any(|(name, ..)| name == method) {

@@ -3,21 +3,29 @@
 
 use std::num::NonZeroUsize;
 
-use spar_baselines::{Latent, LatentActor};
-use spar_core::limits::{MOST_CANDIDATES, MOST_SCALE};
-use spar_data::ActionBounds;
-use spar_nn::{Activation, Conservatism, Linear, Norm, RowMlp};
-use spar_rectify::{Residual, SparPolicy};
+use spar_core::{
+    ActionBounds, Normalizer, Policy,
+    limits::{MOST_CANDIDATES, MOST_SCALE},
+};
+use spar_kernels::value::Conservatism;
 
 use super::{
-    ACTIVATION_KEY, About, CANDIDATES, Contents, DEVIATIONS, HIDDEN, HIGH, LOW, OUTPUT, OUTPUT_KEY,
-    SCALE, SHIFT,
+    ACTIVATION_KEY, CANDIDATES, DEVIATIONS, HIDDEN, HIGH, LOW, OUTPUT, OUTPUT_KEY, SCALE, SHIFT,
     reader::{Range, Reader},
     transpose,
 };
 use crate::{
-    baseline_policy::LatentPolicy, error::TrainError, plain_policy::PlainPolicy, spec::Method,
+    about::About,
+    anchored::{Residual, SparPolicy},
+    error::PolicyError,
+    latent::{Latent, LatentActor, LatentPolicy},
+    plain::PlainPolicy,
+    policy::Networks,
+    rows::{Activation, Linear, Norm, RowMlp},
 };
+
+/// The method whose policy is never without its residual.
+const SPAR: &str = "spar";
 
 /// Most values of one observation's latents.
 const MOST_LATENTS: usize = 1 << 24;
@@ -25,17 +33,17 @@ const MOST_LATENTS: usize = 1 << 24;
 impl Reader<'_> {
     /// The policy, of which every tensor was read, and the bounds of its actions where the
     /// file has some.
-    pub(super) fn contents(&self) -> Result<(Contents, Option<ActionBounds>), TrainError> {
+    pub(crate) fn contents(&self) -> Result<(Networks, Option<ActionBounds>), PolicyError> {
         let ours = self.about.is_some();
         let contents = if ours && self.has("decoder.layers.0.weight") {
-            Contents::Latent(self.latent()?)
+            Networks::Latent(self.latent()?)
         } else if ours && !self.metadata.contains_key(ACTIVATION_KEY) {
-            Contents::Spar(self.spar()?)
+            Networks::Spar(self.spar()?)
         } else {
-            Contents::Plain(self.plain()?)
+            Networks::Plain(self.plain()?)
         };
         let bounds = match ours && (self.has(LOW) || self.has(HIGH)) {
-            true => Some(self.action_bounds(contents.policy().act_dim())?),
+            true => Some(self.action_bounds(contents.act_dim())?),
             false => None,
         };
         self.finish()?;
@@ -50,7 +58,7 @@ impl Reader<'_> {
     }
 
     /// `action.low` and `action.high`, `[act_dim]` each.
-    fn action_bounds(&self, act_dim: usize) -> Result<ActionBounds, TrainError> {
+    fn action_bounds(&self, act_dim: usize) -> Result<ActionBounds, PolicyError> {
         let [low, high] = [LOW, HIGH].map(|name| self.tensor(name, 1));
         let ((_, low), (_, high)) = (low?, high?);
         if low.len() != act_dim || high.len() != act_dim {
@@ -69,7 +77,7 @@ impl Reader<'_> {
         prefix: &str,
         hidden: Activation,
         output: Activation,
-    ) -> Result<RowMlp, TrainError> {
+    ) -> Result<RowMlp, PolicyError> {
         let mut layers: Vec<Linear> = Vec::new();
         while layers.is_empty() || self.has(&format!("{prefix}layers.{}.weight", layers.len())) {
             let name = format!("{prefix}layers.{}.weight", layers.len());
@@ -97,7 +105,7 @@ impl Reader<'_> {
     }
 
     /// The layer normalization called `name`, if there is one.
-    fn norm(&self, name: &str, width: usize) -> Result<Option<Norm>, TrainError> {
+    fn norm(&self, name: &str, width: usize) -> Result<Option<Norm>, PolicyError> {
         let names = ["weight", "bias"].map(|part| format!("{name}.{part}"));
         if names.iter().all(|name| !self.has(name)) {
             return Ok(None);
@@ -115,7 +123,7 @@ impl Reader<'_> {
         }))
     }
 
-    fn conservatism(&self) -> Result<Conservatism, TrainError> {
+    fn conservatism(&self) -> Result<Conservatism, PolicyError> {
         if !self.has(DEVIATIONS) {
             return Ok(Conservatism::Min);
         }
@@ -124,7 +132,7 @@ impl Reader<'_> {
     }
 
     /// `Q_1..Q_N`, none where the file has none.
-    fn critics(&self, input: usize) -> Result<Vec<RowMlp>, TrainError> {
+    fn critics(&self, input: usize) -> Result<Vec<RowMlp>, PolicyError> {
         let mut critics: Vec<RowMlp> = Vec::new();
         loop {
             let prefix = format!("critic.{}.", critics.len());
@@ -144,7 +152,7 @@ impl Reader<'_> {
     }
 
     /// `obs_mean` and `obs_std`, `[obs_dim]` each.
-    fn normalizer(&self, obs_dim: usize) -> Result<(Vec<f32>, Vec<f32>), TrainError> {
+    fn normalizer(&self, obs_dim: usize) -> Result<Normalizer, PolicyError> {
         let (_, mean) = self.tensor("obs_mean", 1)?;
         let (_, std) = self.tensor("obs_std", 1)?;
         if mean.len() != obs_dim || std.len() != obs_dim || std.iter().any(|std| *std <= 0.0) {
@@ -155,11 +163,11 @@ impl Reader<'_> {
                 std.len()
             )));
         }
-        Ok((mean, std))
+        Ok(Normalizer { mean, std })
     }
 
     /// `output.scale` and `output.shift`, `[act_dim]` each.
-    fn output_affine(&self, act_dim: usize) -> Result<(Vec<f32>, Vec<f32>), TrainError> {
+    fn output_affine(&self, act_dim: usize) -> Result<(Vec<f32>, Vec<f32>), PolicyError> {
         let [scale, shift] = [SCALE, SHIFT].map(|name| self.tensor(name, 1));
         let ((_, scale), (_, shift)) = (scale?, shift?);
         if scale.len() != act_dim || shift.len() != act_dim || scale.contains(&0.0) {
@@ -173,11 +181,11 @@ impl Reader<'_> {
         Ok((scale, shift))
     }
 
-    fn spar(&self) -> Result<SparPolicy, TrainError> {
+    fn spar(&self) -> Result<SparPolicy, PolicyError> {
         let anchor = self.net("anchor.", Activation::Relu, Activation::Tanh)?;
-        let (obs_mean, obs_std) = self.normalizer(anchor.input_dim())?;
+        let normalizer = self.normalizer(anchor.input_dim())?;
         // A file that lost its residual must not pass for its anchor.
-        let of_spar = |about: &About| about.method == Method::Spar.name();
+        let of_spar = |about: &About| about.method == SPAR;
         let rectified = self.about.as_ref().is_some_and(of_spar) || self.has_any("residual.");
         let residual = if rectified {
             let decoder = self.net("residual.", Activation::Relu, Activation::Tanh)?;
@@ -197,15 +205,14 @@ impl Reader<'_> {
             None
         };
         Ok(SparPolicy {
-            obs_mean,
-            obs_std,
+            normalizer,
             anchor,
             residual,
         })
     }
 
     /// A policy in a decoder's latent space.
-    fn latent(&self) -> Result<LatentPolicy, TrainError> {
+    fn latent(&self) -> Result<LatentPolicy, PolicyError> {
         let net = |prefix, output| self.net(prefix, Activation::Relu, output);
         let decoder = net("decoder.", Activation::Tanh)?;
         let latent = if self.has("latent.layers.0.weight") {
@@ -249,15 +256,11 @@ impl Reader<'_> {
                 )));
             }
         }
-        let (obs_mean, obs_std) = self.normalizer(obs_dim)?;
-        Ok(LatentPolicy {
-            obs_mean,
-            obs_std,
-            actor,
-        })
+        let normalizer = self.normalizer(obs_dim)?;
+        Ok(LatentPolicy { normalizer, actor })
     }
 
-    fn plain(&self) -> Result<PlainPolicy, TrainError> {
+    fn plain(&self) -> Result<PlainPolicy, PolicyError> {
         let named = |key: &str, known: &[(&str, Activation)]| {
             let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
             let Some(value) = self.metadata.get(key) else {
@@ -278,10 +281,10 @@ impl Reader<'_> {
         let hidden = named(ACTIVATION_KEY, &HIDDEN)?;
         let output = named(OUTPUT_KEY, &OUTPUT)?;
         let net = self.net("", hidden, output)?;
-        let (obs_mean, obs_std) = if self.has("obs_mean") || self.has("obs_std") {
+        let normalizer = if self.has("obs_mean") || self.has("obs_std") {
             self.normalizer(net.input_dim())?
         } else {
-            (vec![0.0; net.input_dim()], vec![1.0; net.input_dim()])
+            Normalizer::identity(net.input_dim())
         };
         let affine = if self.has(SCALE) || self.has(SHIFT) {
             Some(self.output_affine(net.output_dim())?)
@@ -289,8 +292,7 @@ impl Reader<'_> {
             None
         };
         Ok(PlainPolicy {
-            obs_mean,
-            obs_std,
+            normalizer,
             net,
             affine,
         })

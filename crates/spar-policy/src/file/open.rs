@@ -8,10 +8,10 @@ use std::{
 
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
-use spar_core::{files::in_file, sha256_hex};
+use spar_core::{in_file, sha256_hex};
 
-use super::{ACTIVATION_KEY, About, OUTPUT_KEY};
-use crate::error::TrainError;
+use super::{ACTIVATION_KEY, OUTPUT_KEY};
+use crate::{about::About, error::PolicyError};
 
 /// The format written: 2 has a version and a digest, which 1 had not.
 pub(super) const FORMAT: u64 = 2;
@@ -27,13 +27,13 @@ pub(super) const DIGEST_KEY: &str = "digest";
 const MOST_BYTES: u64 = 256 << 20;
 
 /// Name of the policy in a run's folder.
-pub(crate) const IN_FOLDER: &str = "policy.safetensors";
+const IN_FOLDER: &str = "policy.safetensors";
 
 /// The policy file that `path` means: itself, or the one in a run's folder.
 ///
 /// # Errors
 /// If `path` is a folder without one.
-pub fn file_of(path: &Path) -> Result<PathBuf, TrainError> {
+pub fn file_of(path: &Path) -> Result<PathBuf, PolicyError> {
     if !path.is_dir() {
         return Ok(path.to_owned());
     }
@@ -41,7 +41,7 @@ pub fn file_of(path: &Path) -> Result<PathBuf, TrainError> {
     if file.is_file() {
         return Ok(file);
     }
-    Err(TrainError::File {
+    Err(PolicyError::File {
         file: path.to_owned(),
         why: format!(
             "is a folder without `{IN_FOLDER}`, which a run writes when it is finished; \
@@ -51,8 +51,8 @@ pub fn file_of(path: &Path) -> Result<PathBuf, TrainError> {
 }
 
 /// The bytes of the file at `path`.
-pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, TrainError> {
-    let wrong = |why: String| TrainError::File {
+pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, PolicyError> {
+    let wrong = |why: String| PolicyError::File {
         file: path.to_owned(),
         why,
     };

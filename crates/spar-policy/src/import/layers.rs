@@ -3,11 +3,11 @@
 
 use std::{cmp::Ordering, collections::BTreeMap};
 
-use spar_core::EnvId;
-use spar_nn::{Linear, Norm};
-
 use super::{LeftOut, Taken, Tensor};
-use crate::policy_file::{Meaning, meaning, transpose, words};
+use crate::{
+    file::{Meaning, meaning, transpose, words},
+    rows::{Linear, Norm},
+};
 
 /// Words of networks that value actions.
 const CRITICS: [&str; 12] = [
@@ -133,7 +133,7 @@ impl Stems {
         &self,
         tensors: &BTreeMap<String, Tensor>,
         spread: &Option<String>,
-        env: Option<EnvId>,
+        act_dim: Option<usize>,
     ) -> Result<Layers, String> {
         let mut linear = Vec::new();
         let mut norms = Vec::new();
@@ -175,7 +175,7 @@ impl Stems {
         }
         evenly_numbered(&linear)?;
         let transposed = orientation(&linear)?;
-        self.build(&linear, transposed, tensors, (spread, env))
+        self.build(&linear, transposed, tensors, (spread, act_dim))
     }
 
     fn build(
@@ -183,7 +183,7 @@ impl Stems {
         found: &[Found<'_>],
         transposed: bool,
         tensors: &BTreeMap<String, Tensor>,
-        (spread, env): (&Option<String>, Option<EnvId>),
+        (spread, act_dim): (&Option<String>, Option<usize>),
     ) -> Result<Layers, String> {
         let mut made = Layers {
             layers: Vec::new(),
@@ -231,7 +231,7 @@ impl Stems {
                 norm,
             });
         }
-        made.mean_of(spread, env)?;
+        made.mean_of(spread, act_dim)?;
         Ok(made)
     }
 
@@ -258,13 +258,13 @@ impl Stems {
 
 impl Layers {
     /// Leaves out the half of the last layer that gives a spread, if there is one.
-    fn mean_of(&mut self, spread: &Option<String>, env: Option<EnvId>) -> Result<(), String> {
+    fn mean_of(&mut self, spread: &Option<String>, act_dim: Option<usize>) -> Result<(), String> {
         let Some(last) = self.layers.last_mut() else {
             return Ok(());
         };
         let width = last.output();
-        let act_dim = match (env, spread) {
-            (Some(env), _) if width == 2 * env.act_dim() => env.act_dim(),
+        let act_dim = match (act_dim, spread) {
+            (Some(act_dim), _) if width == 2 * act_dim => act_dim,
             (Some(_), _) => return Ok(()),
             // CORL scales the half that is a spread by these.
             (None, Some(name)) if name.contains("multiplier") || name.contains("offset") => {

@@ -3,8 +3,7 @@
 use std::{fs, num::NonZeroUsize};
 
 use safetensors::{Dtype, SafeTensors};
-use spar_core::EnvId;
-use spar_train::policy_file::{read, read_best_of, write};
+use spar_policy::Policy;
 
 use crate::support::*;
 
@@ -13,12 +12,12 @@ fn a_policy_read_back_acts_as_the_written_one() {
     let dir = tempfile::tempdir().unwrap();
     for (method, residual) in [("bc", false), ("spar", true)] {
         let [file, again] = ["a", "b"].map(|n| dir.path().join(n));
-        write(&file, &policy(residual), &about(method)).unwrap();
-        write(&again, &policy(residual), &about(method)).unwrap();
+        write(&file, &policy(residual), &about(method));
+        write(&again, &policy(residual), &about(method));
         assert_eq!(fs::read(&file).unwrap(), fs::read(&again).unwrap());
-        let read = read(&file, ENV).unwrap();
+        let read = Policy::load(&file).unwrap();
         assert_eq!((read.obs_dim(), read.act_dim()), (11, 3));
-        assert_eq!(actions(&*read), actions(&policy(residual)), "{method}");
+        assert_eq!(actions(&read), actions(&policy(residual)), "{method}");
     }
 }
 
@@ -27,12 +26,17 @@ fn the_best_of_k_is_read_back_and_only_where_there_are_critics() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("policy.safetensors");
     let eight = NonZeroUsize::new(8).unwrap();
-    write(&file, &policy(true), &about("spar")).unwrap();
-    let read = read_best_of(&file, ENV, eight).unwrap();
-    assert_eq!(actions(&*read), actions(&best_of(8)));
-    assert_ne!(actions(&*read), actions(&policy(true)));
-    write(&file, &policy(false), &about("bc")).unwrap();
-    let error = read_best_of(&file, ENV, eight).err().unwrap().to_string();
+    write(&file, &policy(true), &about("spar"));
+    let read = Policy::load(&file).unwrap().best_of(eight).unwrap();
+    assert_eq!(actions(&read), actions(&best_of(8)));
+    assert_ne!(actions(&read), actions(&policy(true)));
+    write(&file, &policy(false), &about("bc"));
+    let error = Policy::load(&file)
+        .unwrap()
+        .best_of(eight)
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("no critics"), "{error}");
 }
 
@@ -40,7 +44,7 @@ fn the_best_of_k_is_read_back_and_only_where_there_are_critics() {
 fn tensors_and_metadata_are_the_documented_ones() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("policy");
-    write(&file, &policy(true), &about("spar")).unwrap();
+    write(&file, &policy(true), &about("spar"));
     let bytes = fs::read(&file).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let shape = |name: &str| tensors.tensor(name).unwrap().shape().to_vec();
@@ -66,17 +70,16 @@ fn tensors_and_metadata_are_the_documented_ones() {
     assert_eq!(said["format"], 2);
     assert_eq!(said["digest"].as_str().unwrap().len(), 64);
     assert_eq!(said["method"], "spar");
-    assert_eq!(
-        spar_train::policy_file::about(&file).unwrap(),
-        Some(about("spar"))
-    );
+    let read = Policy::from_bytes(&bytes).unwrap();
+    assert_eq!(read.about(), Some(&about("spar")));
+    assert_eq!(read.to_bytes().unwrap(), bytes);
 }
 
 #[test]
 fn a_spoilt_policy_is_refused_by_what_is_wrong() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let good = || Parts::of_spar(dir).without_digest();
+    let good = || Parts::of_spar().without_digest();
     good().read(dir).unwrap();
 
     for name in [
@@ -157,27 +160,12 @@ fn a_spoilt_policy_is_refused_by_what_is_wrong() {
     ] {
         let file = dir.join("policy.safetensors");
         fs::write(&file, bytes).unwrap();
-        let error = read(&file, ENV).err().unwrap().to_string();
+        let error = Policy::load(&file).err().unwrap().to_string();
         assert!(
             error.contains("policy.safetensors: not a safetensors file"),
             "{error}"
         );
     }
-    let absent = read(&dir.join("absent"), ENV).err().unwrap().to_string();
+    let absent = Policy::load(dir.join("absent")).err().unwrap().to_string();
     assert!(absent.contains("absent"), "{absent}");
-}
-
-#[test]
-fn a_policy_of_another_environment_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("policy.safetensors");
-    write(&file, &policy(true), &about("spar")).unwrap();
-    let error = read(&file, EnvId::WALKER2D).err().unwrap().to_string();
-    for part in [
-        "11 observations to 3 actions",
-        "walker2d has 17 and 6",
-        "--env",
-    ] {
-        assert!(error.contains(part), "{error}");
-    }
 }

@@ -3,7 +3,7 @@
 //! A network trained elsewhere is the same network under other names:
 //! `nn.Sequential`'s numbers, which count activations too, CORL's `net.0.weight`,
 //! d3rlpy's `_encoder` and `_mu`, Stable-Baselines3's `latent_pi` and `action_net`,
-//! CleanRL's `fc_mean`, flax's kernels, which lie the other way round. [`import`] takes
+//! CleanRL's `fc_mean`, flax's kernels, which lie the other way round. [`from_bytes`] takes
 //! what is obvious for what it is and says so, leaves out what nothing acts by and says
 //! that too, and refuses the rest: a wrong guess would be a wrong score.
 
@@ -14,13 +14,14 @@ use std::{collections::BTreeMap, fmt, path::Path};
 
 use safetensors::SafeTensors;
 use serde::Serialize;
-use spar_core::EnvId;
-use spar_nn::RowMlp;
+use spar_core::Normalizer;
 
 use crate::{
-    error::TrainError,
-    plain_policy::PlainPolicy,
-    policy_file::{self, Meaning, floats, meaning, some},
+    error::PolicyError,
+    file::{self, Meaning, entries, floats, meaning, some},
+    plain::PlainPolicy,
+    policy::{Networks, Policy},
+    rows::RowMlp,
 };
 use layers::Stems;
 use numbers::Numbers;
@@ -30,11 +31,22 @@ use numbers::Numbers;
 pub struct Options {
     /// Where the policy is to act: its widths are checked, and an output of twice an
     /// action's width is known for mean and spread.
-    pub env: Option<EnvId>,
+    pub place: Option<Place>,
     /// Activation between layers, as in a policy file's metadata.
     pub activation: Option<String>,
     /// What follows the last layer, as in a policy file's metadata.
     pub output: Option<String>,
+}
+
+/// Where a policy is to act.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its name, for messages.
+    pub name: String,
+    /// Width of an observation there.
+    pub obs_dim: usize,
+    /// Width of an action.
+    pub act_dim: usize,
 }
 
 /// What was taken for what.
@@ -83,30 +95,29 @@ struct Tensor {
     values: Vec<f32>,
 }
 
-/// Writes the policy of another program in `file` to `out` as a policy file. Nothing may
-/// be at `out`.
+/// The policy of another program in the file at `path`, which need not be a policy file's
+/// but is bounded as one.
 ///
 /// # Errors
-/// One line saying what of the file cannot be told, or does not fit; or if a file cannot
-/// be read or written.
-pub fn import(file: &Path, options: &Options, out: &Path) -> Result<Imported, TrainError> {
-    let wrong = |why: String| TrainError::File {
-        file: file.to_owned(),
-        why,
-    };
-    if out.exists() {
-        return Err(TrainError::File {
-            file: out.to_owned(),
-            why: "is there already; choose another --out".to_owned(),
-        });
-    }
-    let bytes = policy_file::bytes(file)?;
-    let (tensors, metadata) = tensors(&bytes).map_err(wrong)?;
-    if policy_file::is_ours(&metadata) {
+/// One line saying what of the file cannot be told, or does not fit; or if it cannot be
+/// read.
+pub fn load(path: &Path, options: &Options) -> Result<(Policy, Imported), PolicyError> {
+    let bytes = file::bytes(path)?;
+    from_bytes(&bytes, options).map_err(|e| e.in_file(path))
+}
+
+/// The policy of another program in `bytes`, a safetensors file.
+///
+/// # Errors
+/// One line saying what of it cannot be told, or does not fit.
+pub fn from_bytes(bytes: &[u8], options: &Options) -> Result<(Policy, Imported), PolicyError> {
+    let wrong = PolicyError::Content;
+    let (tensors, metadata) = tensors(bytes).map_err(wrong)?;
+    if file::is_ours(&metadata) {
         return Err(wrong("is a policy file already".to_owned()));
     }
     let said = |option: &Option<String>, key: &str| -> Result<String, String> {
-        let known = policy_file::choices(key);
+        let known = file::choices(key);
         let name = option.as_ref().or_else(|| metadata.get(key));
         let expected = known.join(", ");
         match name {
@@ -117,11 +128,13 @@ pub fn import(file: &Path, options: &Options, out: &Path) -> Result<Imported, Tr
             )),
         }
     };
-    let activation = said(&options.activation, policy_file::ACTIVATION_KEY).map_err(wrong)?;
-    let output = said(&options.output, policy_file::OUTPUT_KEY).map_err(wrong)?;
+    let activation = said(&options.activation, file::ACTIVATION_KEY).map_err(wrong)?;
+    let output = said(&options.output, file::OUTPUT_KEY).map_err(wrong)?;
 
     let mut sorted = sort(&tensors).map_err(wrong)?;
-    let layers = sorted.stems.layers(&tensors, &sorted.spread, options.env);
+    let place = options.place.as_ref();
+    let act_dim = place.map(|place| place.act_dim);
+    let layers = sorted.stems.layers(&tensors, &sorted.spread, act_dim);
     let layers = layers.map_err(wrong)?;
     sorted.taken.splice(0..0, layers.taken);
     sorted.left_out.extend(layers.left_out);
@@ -129,24 +142,21 @@ pub fn import(file: &Path, options: &Options, out: &Path) -> Result<Imported, Tr
         return Err(wrong("holds no layers".to_owned()));
     };
     let (obs_dim, act_dim) = (first.input(), last.output());
-    if let Some(env) = options.env
-        && (obs_dim, act_dim) != (env.obs_dim(), env.act_dim())
+    if let Some(place) = place
+        && (obs_dim, act_dim) != (place.obs_dim, place.act_dim)
     {
         return Err(wrong(format!(
-            "policy maps {obs_dim} observations to {act_dim} actions, {env} has {} and {}",
-            env.obs_dim(),
-            env.act_dim()
+            "policy maps {obs_dim} observations to {act_dim} actions, {} has {} and {}",
+            place.name, place.obs_dim, place.act_dim
         )));
     }
-    let (hidden, last) = policy_file::activations(&activation, &output)
+    let (hidden, last) = file::activations(&activation, &output)
         .ok_or_else(|| wrong(format!("`{activation}` and `{output}` are not known")))?;
     let normalizer = sorted.numbers.normalizer(obs_dim).map_err(wrong)?;
     let affine = sorted.numbers.affine(act_dim).map_err(wrong)?;
-    let (obs_mean, obs_std) =
-        normalizer.unwrap_or_else(|| (vec![0.0; obs_dim], vec![1.0; obs_dim]));
+    let normalizer = normalizer.map(|(mean, std)| Normalizer { mean, std });
     let policy = PlainPolicy {
-        obs_mean,
-        obs_std,
+        normalizer: normalizer.unwrap_or_else(|| Normalizer::identity(obs_dim)),
         net: RowMlp {
             layers: layers.layers,
             hidden,
@@ -154,29 +164,21 @@ pub fn import(file: &Path, options: &Options, out: &Path) -> Result<Imported, Tr
         },
         affine,
     };
-    policy_file::write_plain(out, &policy, [&activation, &output])?;
-    Ok(Imported {
+    let imported = Imported {
         obs_dim,
         act_dim,
         activation,
         output,
         taken: sorted.taken,
         left_out: sorted.left_out,
-    })
+    };
+    Ok((Policy::new(Networks::Plain(policy), None, None), imported))
 }
 
 /// All tensors of the file `bytes`, by name, and its metadata.
 #[allow(clippy::type_complexity)]
-fn tensors(
-    bytes: &[u8],
-) -> Result<
-    (
-        BTreeMap<String, Tensor>,
-        std::collections::HashMap<String, String>,
-    ),
-    String,
-> {
-    let broken = |e| policy_file::not_safetensors(bytes, &e);
+fn tensors(bytes: &[u8]) -> Result<(BTreeMap<String, Tensor>, BTreeMap<String, String>), String> {
+    let broken = |e| file::not_safetensors(bytes, &e);
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
     let file = SafeTensors::deserialize(bytes).map_err(broken)?;
     let mut tensors = BTreeMap::new();
@@ -194,7 +196,8 @@ fn tensors(
         let shape = view.shape().to_vec();
         tensors.insert(name.to_owned(), Tensor { shape, values });
     }
-    Ok((tensors, header.metadata().clone().unwrap_or_default()))
+    let metadata = header.metadata().as_ref().map(entries);
+    Ok((tensors, metadata.unwrap_or_default()))
 }
 
 /// The tensors by what their names say.

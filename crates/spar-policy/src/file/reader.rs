@@ -1,25 +1,31 @@
 //! The tensors of a policy file, each read at most once and checked as it is read;
 //! what was never read is refused at the end.
 
-use std::{cell::RefCell, collections::BTreeSet, collections::HashMap, fmt, path::Path};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
-use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::{
-    ACTIVATION_KEY, About, METADATA_KEY, OUTPUT_KEY,
+    ACTIVATION_KEY, METADATA_KEY, OUTPUT_KEY, entries,
     names::{self, some},
     open,
 };
-use crate::error::TrainError;
+use crate::{
+    about::About,
+    error::PolicyError,
+    half::{bf16, f16},
+};
 
 /// An open policy file.
-pub(super) struct Reader<'a> {
-    path: &'a Path,
+pub(crate) struct Reader<'a> {
     pub(super) file: SafeTensors<'a>,
-    pub(super) metadata: HashMap<String, String>,
+    pub(super) metadata: BTreeMap<String, String>,
     /// What the file says of itself, if it is one of ours.
-    pub(super) about: Option<About>,
+    pub(crate) about: Option<About>,
     read: RefCell<BTreeSet<String>>,
 }
 
@@ -55,15 +61,12 @@ impl fmt::Display for Range {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(path: &'a Path, bytes: &'a [u8]) -> Result<Self, TrainError> {
-        let wrong = |why| TrainError::File {
-            file: path.to_owned(),
-            why,
-        };
+    pub(crate) fn new(bytes: &'a [u8]) -> Result<Self, PolicyError> {
+        let wrong = PolicyError::Content;
         let broken = |e| wrong(open::not_safetensors(bytes, &e));
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
         let file = SafeTensors::deserialize(bytes).map_err(broken)?;
-        let mut metadata = header.metadata().clone().unwrap_or_default();
+        let mut metadata = header.metadata().as_ref().map(entries).unwrap_or_default();
         let mut about = None;
         if let Some(text) = metadata.get(METADATA_KEY) {
             let entry = open::entry(text, &file);
@@ -77,7 +80,6 @@ impl<'a> Reader<'a> {
             about = Some(entry.about);
         }
         Ok(Self {
-            path,
             file,
             metadata,
             about,
@@ -85,11 +87,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    pub(super) fn wrong(&self, why: String) -> TrainError {
-        TrainError::File {
-            file: self.path.to_owned(),
-            why,
-        }
+    pub(super) fn wrong(&self, why: String) -> PolicyError {
+        PolicyError::Content(why)
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
@@ -109,7 +108,7 @@ impl<'a> Reader<'a> {
         &self,
         name: &str,
         rank: usize,
-    ) -> Result<(Vec<usize>, Vec<f32>), TrainError> {
+    ) -> Result<(Vec<usize>, Vec<f32>), PolicyError> {
         let view = self.file.tensor(name).map_err(|_| self.missing(name))?;
         self.read.borrow_mut().insert(name.to_owned());
         let values = floats(&view).map_err(|why| self.wrong(format!("`{name}` {why}")))?;
@@ -123,7 +122,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The one value of tensor `name`, which has to lie in `range`.
-    pub(super) fn scalar(&self, name: &str, range: Range) -> Result<f32, TrainError> {
+    pub(super) fn scalar(&self, name: &str, range: Range) -> Result<f32, PolicyError> {
         let value = match self.tensor(name, 1)? {
             (_, values) if values.len() == 1 => values[0],
             (shape, _) => {
@@ -137,7 +136,7 @@ impl<'a> Reader<'a> {
     }
 
     /// That there is no tensor `name`, and what there is instead.
-    fn missing(&self, name: &str) -> TrainError {
+    fn missing(&self, name: &str) -> PolicyError {
         let mut found = self.file.names();
         found.sort_unstable();
         let mut why = format!("no tensor `{name}`; found {}", some(&found));
@@ -152,7 +151,7 @@ impl<'a> Reader<'a> {
 
     /// Refuses a file of which something was not read: the policy would act without
     /// it, and not as whoever wrote it means.
-    pub(super) fn finish(&self) -> Result<(), TrainError> {
+    pub(super) fn finish(&self) -> Result<(), PolicyError> {
         let read = self.read.borrow();
         let names = self.file.names();
         let mut unread: Vec<&str> = names.into_iter().filter(|n| !read.contains(*n)).collect();
@@ -199,7 +198,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Refuses metadata of a plain network that would change its actions.
-    fn metadata_says_nothing_else(&self) -> Result<(), TrainError> {
+    fn metadata_says_nothing_else(&self) -> Result<(), PolicyError> {
         if self.about.is_some() {
             return Ok(());
         }
@@ -231,8 +230,8 @@ pub(crate) fn floats(view: &TensorView<'_>) -> Result<Vec<f32>, String> {
     let values = match view.dtype() {
         Dtype::F32 => each(data, f32::from_le_bytes),
         Dtype::F64 => each(data, |word| f64::from_le_bytes(word) as f32),
-        Dtype::F16 => each(data, |word| f16::from_le_bytes(word).to_f32()),
-        Dtype::BF16 => each(data, |word| bf16::from_le_bytes(word).to_f32()),
+        Dtype::F16 => each(data, |word| f16(u16::from_le_bytes(word))),
+        Dtype::BF16 => each(data, |word| bf16(u16::from_le_bytes(word))),
         other => return Err(format!("is {other:?}, expected F16, BF16, F32 or F64")),
     };
     match values.iter().position(|v| !v.is_finite()) {

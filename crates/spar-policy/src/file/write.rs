@@ -1,32 +1,65 @@
 //! Writing policy files.
 
-use std::{collections::HashMap, path::Path};
-
 use safetensors::{Dtype, tensor::TensorView};
-use spar_baselines::Latent;
-use spar_core::write_atomic;
-use spar_data::ActionBounds;
-use spar_nn::{Conservatism, RowMlp};
-use spar_rectify::SparPolicy;
+use spar_core::Normalizer;
+use spar_kernels::value::Conservatism;
 
 use super::{
-    ACTIVATION_KEY, About, CANDIDATES, Contents, DEVIATIONS, HIDDEN, HIGH, LOW, METADATA_KEY,
-    OUTPUT, OUTPUT_KEY, SCALE, SHIFT,
+    ACTIVATION_KEY, CANDIDATES, DEVIATIONS, HIDDEN, HIGH, LOW, METADATA_KEY, OUTPUT, OUTPUT_KEY,
+    SCALE, SHIFT,
     open::{DIGEST_KEY, Entry, FORMAT, FORMAT_KEY, Part},
     transpose,
 };
-use crate::{baseline_policy::LatentPolicy, error::TrainError, plain_policy::PlainPolicy};
+use crate::{
+    about::About,
+    anchored::SparPolicy,
+    error::PolicyError,
+    latent::{Latent, LatentPolicy},
+    plain::PlainPolicy,
+    policy::{Networks, Policy},
+    rows::RowMlp,
+};
 
-/// Writes `policy` to `path`, atomically.
-///
-/// # Errors
-/// If the file cannot be written.
-pub fn write(path: &Path, policy: &SparPolicy, about: &About) -> Result<(), TrainError> {
-    Ok(write_atomic(path, &spar(policy).bytes(path, about, &[])?)?)
+impl Policy {
+    /// The policy as the bytes of a file that [`Policy::from_bytes`] reads as the same
+    /// policy: the same bytes for the same policy.
+    ///
+    /// # Errors
+    /// If it has no place in a file: a network with activations the format has no names
+    /// for, or anything but a plain network without an [`About`].
+    pub fn to_bytes(&self) -> Result<Vec<u8>, PolicyError> {
+        let mut plain = None;
+        let mut tensors = match self.networks() {
+            Networks::Spar(policy) => spar(policy),
+            Networks::Plain(policy) => {
+                plain = Some(activations_of(policy)?);
+                Tensors::plain(policy)
+            }
+            Networks::Latent(policy) => latent(policy),
+        };
+        if let Some(bounds) = self.action_bounds() {
+            let (low, high): (Vec<f32>, Vec<f32>) = bounds.components().iter().copied().unzip();
+            tensors.row(LOW, &low);
+            tensors.row(HIGH, &high);
+        }
+        match (self.about(), plain) {
+            (Some(about), plain) => tensors.ours(about, plain),
+            // What other programs' files hold.
+            (None, Some(plain)) if self.action_bounds().is_none() => tensors.raw().file(plain),
+            (None, _) => Err(PolicyError::Content(
+                "nothing is said of it, as only of a plain network without bounds of actions; \
+                 give an `About`"
+                    .to_owned(),
+            )),
+        }
+    }
 }
 
+/// Metadata entries: keys and values.
+type Entries<'a> = [(&'a str, &'a str); 2];
+
 fn spar(policy: &SparPolicy) -> Tensors {
-    let mut tensors = Tensors::of(&policy.obs_mean, &policy.obs_std);
+    let mut tensors = Tensors::of(&policy.normalizer);
     tensors.net("anchor.", &policy.anchor);
     if let Some(residual) = &policy.residual {
         tensors.net("residual.", &residual.decoder);
@@ -42,68 +75,22 @@ fn spar(policy: &SparPolicy) -> Tensors {
     tensors
 }
 
-/// The bytes of a file at `path` of whatever policy a run has trained, whose actions are
-/// scaled to `bounds`.
-pub(crate) fn bytes_of(
-    path: &Path,
-    policy: &Contents,
-    about: &About,
-    bounds: Option<&ActionBounds>,
-) -> Result<Vec<u8>, TrainError> {
-    let mut more = Vec::new();
-    let mut tensors = match policy {
-        Contents::Spar(policy) => spar(policy),
-        Contents::Plain(policy) => {
-            more = activations_of(path, policy)?;
-            Tensors::plain(policy)
-        }
-        Contents::Latent(policy) => latent(policy),
-    };
-    if let Some(bounds) = bounds {
-        let (low, high): (Vec<f32>, Vec<f32>) = bounds.components().iter().copied().unzip();
-        tensors.row(LOW, &low);
-        tensors.row(HIGH, &high);
-    }
-    tensors.bytes(path, about, &more)
-}
-
-/// Writes the network of another program to `path`, with the names of its activation and
-/// output.
-pub(crate) fn write_plain(
-    path: &Path,
-    policy: &PlainPolicy,
-    [activation, output]: [&str; 2],
-) -> Result<(), TrainError> {
-    let metadata = [(ACTIVATION_KEY, activation), (OUTPUT_KEY, output)];
-    let metadata = metadata.map(|(key, name)| (key.to_owned(), name.to_owned()));
-    let bytes = Tensors::plain(policy)
-        .raw()
-        .file(path, HashMap::from(metadata))?;
-    Ok(write_atomic(path, &bytes)?)
-}
-
 /// The names of a plain network's activation and output, by their keys.
-fn activations_of(
-    path: &Path,
-    policy: &PlainPolicy,
-) -> Result<Vec<(&'static str, &'static str)>, TrainError> {
+fn activations_of(policy: &PlainPolicy) -> Result<Entries<'static>, PolicyError> {
     let hidden = HIDDEN.iter().find(|(_, a)| *a == policy.net.hidden);
     let output = OUTPUT.iter().find(|(_, a)| *a == policy.net.output);
     let (Some((hidden, _)), Some((output, _))) = (hidden, output) else {
-        return Err(TrainError::File {
-            file: path.to_owned(),
-            why: format!(
-                "a network with {:?} between layers and {:?} at its end has no place in a policy \
-                 file",
-                policy.net.hidden, policy.net.output
-            ),
-        });
+        return Err(PolicyError::Content(format!(
+            "a network with {:?} between layers and {:?} at its end has no place in a policy \
+             file",
+            policy.net.hidden, policy.net.output
+        )));
     };
-    Ok(vec![(ACTIVATION_KEY, hidden), (OUTPUT_KEY, output)])
+    Ok([(ACTIVATION_KEY, *hidden), (OUTPUT_KEY, *output)])
 }
 
 fn latent(policy: &LatentPolicy) -> Tensors {
-    let mut tensors = Tensors::of(&policy.obs_mean, &policy.obs_std);
+    let mut tensors = Tensors::of(&policy.normalizer);
     tensors.net("decoder.", &policy.actor.decoder);
     match &policy.actor.latent {
         Latent::Actor { net, bound } => {
@@ -131,10 +118,10 @@ fn latent(policy: &LatentPolicy) -> Tensors {
 struct Tensors(Vec<(String, Vec<usize>, Vec<f32>)>);
 
 impl Tensors {
-    fn of(obs_mean: &[f32], obs_std: &[f32]) -> Self {
+    fn of(normalizer: &Normalizer) -> Self {
         let mut tensors = Self(Vec::new());
-        tensors.row("obs_mean", obs_mean);
-        tensors.row("obs_std", obs_std);
+        tensors.row("obs_mean", &normalizer.mean);
+        tensors.row("obs_std", &normalizer.std);
         tensors
     }
 
@@ -144,7 +131,7 @@ impl Tensors {
     }
 
     fn plain(policy: &PlainPolicy) -> Self {
-        let mut tensors = Self::of(&policy.obs_mean, &policy.obs_std);
+        let mut tensors = Self::of(&policy.normalizer);
         tensors.net("", &policy.net);
         if let Some((scale, shift)) = &policy.affine {
             tensors.row(SCALE, scale);
@@ -181,18 +168,13 @@ impl Tensors {
         Bytes(bytes.collect())
     }
 
-    fn bytes(
-        self,
-        path: &Path,
-        about: &About,
-        more: &[(&str, &str)],
-    ) -> Result<Vec<u8>, TrainError> {
+    /// The bytes of a file of ours.
+    fn ours(self, about: &About, plain: Option<Entries<'_>>) -> Result<Vec<u8>, PolicyError> {
         let entry = Entry {
             format: FORMAT,
             about: about.clone(),
-            plain: [ACTIVATION_KEY, OUTPUT_KEY].map(|key| {
-                let found = more.iter().find(|(k, _)| *k == key);
-                found.map(|(_, name)| (*name).to_owned())
+            plain: plain.map_or_else(Default::default, |entries| {
+                entries.map(|(_, name)| Some(name.to_owned()))
             }),
         };
         let bytes = self.raw();
@@ -203,18 +185,15 @@ impl Tensors {
             data,
         });
         let digest = entry.digest(parts.collect());
-        let mut said = serde_json::to_value(about).map_err(|e| TrainError::File {
-            file: path.to_owned(),
-            why: e.to_string(),
-        })?;
+        let said = serde_json::to_value(about);
+        let mut said = said.map_err(|e| PolicyError::Content(e.to_string()))?;
         said[FORMAT_KEY] = FORMAT.into();
         said[DIGEST_KEY] = digest.into();
-        for &(key, value) in more {
+        for (key, value) in plain.into_iter().flatten() {
             said[key] = value.into();
         }
         // One entry: safetensors keeps several in a hash map's order.
-        let metadata = HashMap::from([(METADATA_KEY.to_owned(), said.to_string())]);
-        bytes.file(path, metadata)
+        bytes.file([(METADATA_KEY, said.to_string().as_str())])
     }
 }
 
@@ -222,15 +201,13 @@ impl Tensors {
 struct Bytes(Vec<(String, Vec<usize>, Vec<u8>)>);
 
 impl Bytes {
-    fn file(&self, path: &Path, metadata: HashMap<String, String>) -> Result<Vec<u8>, TrainError> {
-        let wrong = |e: safetensors::SafeTensorError| TrainError::File {
-            file: path.to_owned(),
-            why: e.to_string(),
-        };
+    fn file<const N: usize>(&self, metadata: [(&str, &str); N]) -> Result<Vec<u8>, PolicyError> {
+        let wrong = |e: safetensors::SafeTensorError| PolicyError::Content(e.to_string());
         let views = self.0.iter().map(|(name, shape, data)| {
             TensorView::new(Dtype::F32, shape.clone(), data).map(|view| (name.as_str(), view))
         });
         let views = views.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
-        safetensors::serialize(views, Some(metadata)).map_err(wrong)
+        let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        safetensors::serialize(views, Some(metadata.into_iter().collect())).map_err(wrong)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use spar_train::policy_file::read;
+use spar_policy::Policy;
 
 use crate::support::*;
 
@@ -43,7 +43,7 @@ fn a_tensor_that_is_not_read_is_refused_by_name() {
     let half = plain().floats("layers.0.norm.weight", &[5], &[1.0; 5]);
     refused(dir, &half, "`layers.0.norm.bias`");
     // The same of our own policies, where nothing may be left over either.
-    let spar = || Parts::of_spar(dir).without_digest();
+    let spar = || Parts::of_spar().without_digest();
     for name in [
         "mean",
         "anchor.layers.7.bias",
@@ -74,7 +74,7 @@ fn a_tensor_that_is_not_read_is_refused_by_name() {
 fn every_number_of_a_policy_has_a_range() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let spar = || Parts::of_spar(dir).without_digest();
+    let spar = || Parts::of_spar().without_digest();
     let of = |name: &str, value: f32| spar().floats(name, &[1], &[value]);
     for (name, values) in [
         ("residual.rho", [0.0, -1.0, 101.0, 1e30]),
@@ -95,7 +95,7 @@ fn every_number_of_a_policy_has_a_range() {
         "none zero or negative",
     );
 
-    let latent = || latent(dir);
+    let latent = || latent();
     latent().read(dir).unwrap();
     let of = |name: &str, value: f32| latent().floats(name, &[1], &[value]);
     for value in [0.0, -1.0, 0.5, 1.5, 10_001.0, 1e7, 1e30] {
@@ -126,7 +126,7 @@ fn a_policy_of_a_newer_format_or_changed_since_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let with = |field: &str, value: serde_json::Value| {
-        let mut parts = Parts::of_spar(dir);
+        let mut parts = Parts::of_spar();
         let text = parts.metadata.get_mut("spar").unwrap();
         let mut said: serde_json::Value = serde_json::from_str(text).unwrap();
         said[field] = value;
@@ -153,12 +153,12 @@ fn a_policy_of_a_newer_format_or_changed_since_is_refused() {
         "residual.rho",
         "critic.1.layers.2.bias",
     ] {
-        let mut parts = Parts::of_spar(dir);
+        let mut parts = Parts::of_spar();
         let (_, _, data) = parts.tensors.get_mut(name).unwrap();
         data[0] ^= 1;
         refused(dir, &parts, "was changed after it was written");
     }
-    refused(dir, &Parts::of_spar(dir).without("critic.1"), "was changed");
+    refused(dir, &Parts::of_spar().without("critic.1"), "was changed");
 }
 
 #[test]
@@ -167,13 +167,16 @@ fn what_is_no_policy_file_is_refused_before_it_is_read() {
     let large = dir.path().join("large");
     // Sparse: a terabyte of nothing.
     fs::File::create(&large).unwrap().set_len(1 << 40).unwrap();
-    let error = read(&large, ENV).err().unwrap().to_string();
+    let error = Policy::load(&large).err().unwrap().to_string();
     assert!(error.contains("has 1099511627776 bytes"), "{error}");
-    let error = read(dir.path(), ENV).err().unwrap().to_string();
+    let error = Policy::load(dir.path()).err().unwrap().to_string();
     assert!(error.contains("no regular file"), "{error}");
     #[cfg(unix)]
     {
-        let error = read(Path::new("/dev/zero"), ENV).err().unwrap().to_string();
+        let error = Policy::load(Path::new("/dev/zero"))
+            .err()
+            .unwrap()
+            .to_string();
         assert!(error.contains("no regular file"), "{error}");
     }
 }

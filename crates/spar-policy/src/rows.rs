@@ -1,13 +1,10 @@
 //! A network for acting: each row for itself, in a fixed order of summation.
 
-use candle_core::Result;
 use spar_kernels::{
-    Head,
+    Head, MlpShape,
     rows::{affine, layer_norm},
     scalar,
 };
-
-use crate::mlp::{Mlp, MlpShape};
 
 /// What follows a hidden or the last linear layer of a [`RowMlp`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,6 +73,16 @@ impl Linear {
     }
 }
 
+/// Another number of parameters than a shape has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{got} parameters, expected the {} of {shape:?}", shape.parameters())]
+pub struct ParamsError {
+    /// Parameters given.
+    pub got: usize,
+    /// The shape.
+    pub shape: MlpShape,
+}
+
 /// What the layers of a [`RowMlp`] hand to each other, kept between passes.
 #[derive(Clone, Debug, Default)]
 pub struct RowWork {
@@ -97,21 +104,16 @@ pub struct RowMlp {
 }
 
 impl RowMlp {
-    /// A copy of a trained network.
-    ///
-    /// # Errors
-    /// Only if candle cannot read the parameters.
-    pub fn of(mlp: &Mlp) -> Result<Self> {
-        Self::from_params(mlp.shape(), &mlp.to_params()?)
-    }
-
     /// The network of flat parameters laid out as `shape` says.
     ///
     /// # Errors
     /// If the number of parameters differs.
-    pub fn from_params(shape: &MlpShape, params: &[f32]) -> Result<Self> {
+    pub fn from_params(shape: &MlpShape, params: &[f32]) -> Result<Self, ParamsError> {
         if params.len() != shape.parameters() {
-            candle_core::bail!("{} parameters do not make {shape:?}", params.len());
+            return Err(ParamsError {
+                got: params.len(),
+                shape: shape.clone(),
+            });
         }
         let layers = shape.layers().map(|l| Linear {
             weight: params[l.weight].to_vec(),
@@ -206,6 +208,10 @@ impl RowMlp {
                 layer_norm(gain, shift, output);
             }
             if i == last { self.output } else { self.hidden }.apply(output);
+            std::mem::swap(current, next);
+        }
+        // Each buffer holds the same layers in every pass, and has their size from the first.
+        if self.layers.len() % 2 == 1 {
             std::mem::swap(current, next);
         }
     }

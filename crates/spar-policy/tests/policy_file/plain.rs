@@ -10,7 +10,7 @@ fn a_plain_network_from_elsewhere_acts_as_it_says() {
     for activation in ["relu", "tanh", "leaky_relu_0.01"] {
         for output in ["identity", "tanh"] {
             let (parts, want) = plain(activation, output);
-            let got = actions(&*parts.read(dir.path()).unwrap());
+            let got = actions(&parts.read(dir.path()).unwrap());
             for (got, want) in got.iter().zip(&want) {
                 assert!(
                     (got - want).abs() < 1e-5,
@@ -35,7 +35,7 @@ fn a_plain_network_from_elsewhere_acts_as_it_says() {
     let parts = parts
         .floats("obs_mean", &[11], &[0.0; 11])
         .floats("obs_std", &[11], &[1.0; 11]);
-    let got = actions(&*parts.read(dir.path()).unwrap());
+    let got = actions(&parts.read(dir.path()).unwrap());
     assert!(got.iter().zip(&want).all(|(g, w)| (g - w).abs() < 1e-5));
 }
 
@@ -95,7 +95,7 @@ fn scaled_outputs_act_scaled() {
             .clone()
             .floats("output.scale", &[3], &scale)
             .floats("output.shift", &[3], &shift);
-    let got = actions(&*scaled.read(dir.path()).unwrap());
+    let got = actions(&scaled.read(dir.path()).unwrap());
     for (i, (got, want)) in got.iter().zip(&unscaled).enumerate() {
         let want = (want * scale[i % 3] + shift[i % 3]).clamp(-1.0, 1.0);
         assert!((got - want).abs() < 1e-5, "{i}: {got} {want}");
@@ -117,7 +117,7 @@ fn half_precision_is_read() {
             .map(|w| half::f16::from_f32(f32::from_le_bytes(*w)));
         (*dtype, *data) = (Dtype::F16, half.flat_map(half::f16::to_le_bytes).collect());
     }
-    let got = actions(&*parts.read(dir.path()).unwrap());
+    let got = actions(&parts.read(dir.path()).unwrap());
     assert!(got.iter().zip(&want).all(|(g, w)| (g - w).abs() < 2e-2));
     for (dtype, _, data) in parts.tensors.values_mut() {
         let (words, _) = data.as_chunks::<2>();
@@ -128,6 +128,6 @@ fn half_precision_is_read() {
             half.flat_map(half::bf16::to_le_bytes).collect(),
         );
     }
-    let got = actions(&*parts.read(dir.path()).unwrap());
+    let got = actions(&parts.read(dir.path()).unwrap());
     assert!(got.iter().zip(&want).all(|(g, w)| (g - w).abs() < 2e-1));
 }

@@ -1,10 +1,10 @@
-//! Policies and suites broken at random: each is refused in one line, or is what it was
-//! but for what was changed.
+//! Policies broken at random: each is refused in one line, or is what it was but for what
+//! was changed.
 
 use std::fs;
 
-use spar_core::{EnvId, Stream, Suite};
-use spar_train::{Method, TrainConfig, policy_file::read};
+use spar_core::Stream;
+use spar_policy::Policy;
 
 use crate::{mutants, support::*};
 
@@ -12,8 +12,8 @@ use crate::{mutants, support::*};
 fn acts(dir: &std::path::Path, bytes: &[u8]) -> Result<Vec<f32>, String> {
     let file = dir.join("policy.safetensors");
     fs::write(&file, bytes).unwrap();
-    match read(&file, ENV) {
-        Ok(policy) => Ok(actions(&*policy)),
+    match Policy::load(&file) {
+        Ok(policy) => Ok(actions(&policy)),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -30,9 +30,9 @@ fn one_line(error: &str, what: &str) {
 fn a_broken_policy_is_refused_or_acts_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let ours = Parts::of_spar(dir).to_bytes();
-    let former = Parts::of_spar(dir).without_digest().to_bytes();
-    let draws = latent(dir).to_bytes();
+    let ours = Parts::of_spar().to_bytes();
+    let former = Parts::of_spar().without_digest().to_bytes();
+    let draws = latent().to_bytes();
     let foreign = plain("tanh", "identity").0.to_bytes();
     let each = mutants::count(400).div_ceil(4);
     for (name, whole, proven) in [
@@ -68,59 +68,6 @@ fn a_broken_policy_is_refused_or_acts_the_same() {
     }
 }
 
-const SUITE: &str = include_str!("../../../../suites/mujoco.toml");
-
-/// Every run's settings of the suite `text`, if it is one.
-fn settings(dir: &std::path::Path, text: &[u8]) -> Result<Vec<TrainConfig>, String> {
-    let file = dir.join("suite.toml");
-    fs::write(&file, text).unwrap();
-    let suite = Suite::load(&file).map_err(|e| e.to_string())?;
-    let mut all = Vec::new();
-    for preset in suite.presets.keys() {
-        for task in &suite.tasks {
-            for method in Method::all() {
-                let table = suite.run_settings(preset, &task.to_string(), method.name());
-                let table = table.map_err(|e| e.to_string())?;
-                let config = TrainConfig::for_method(table, method);
-                all.push(config.map_err(|e| e.to_string())?);
-            }
-        }
-    }
-    Ok(all)
-}
-
-#[test]
-fn a_broken_suite_is_refused_or_configures_runs_that_can_be_made() {
-    let dir = tempfile::tempdir().unwrap();
-    let dir = dir.path();
-    let want = settings(dir, SUITE.as_bytes()).unwrap();
-    let mut stream = mutants::stream("suite");
-    let (mut refused, mut same, mut other) = (0, 0, 0);
-    for i in 0..mutants::count(200) {
-        let (text, how) = mutants::text(SUITE, &mut stream);
-        let what = format!("mutant {i}: {how}");
-        match settings(dir, &text) {
-            Err(error) => {
-                one_line(&error, &what);
-                refused += 1;
-            }
-            Ok(got) if got == want => same += 1,
-            Ok(got) => {
-                // Read back from what a run's folder keeps, they are the same.
-                for config in got {
-                    config.check().unwrap_or_else(|e| panic!("{what}: {e}"));
-                    let kept = serde_json::to_string(&config).unwrap();
-                    let again: TrainConfig = serde_json::from_str(&kept).unwrap();
-                    assert_eq!(again, config, "{what}");
-                }
-                other += 1;
-            }
-        }
-    }
-    println!("{refused} refused, {same} the same, {other} with other settings");
-    assert!(refused > 0 && other > 0);
-}
-
 /// Properties that no single example shows: any number in any place of a policy file is
 /// read as what it is or refused, and never makes a policy of other widths.
 #[test]
@@ -146,8 +93,8 @@ fn any_number_in_any_place_is_read_or_refused() {
         f32::NEG_INFINITY,
     ];
     for parts in [
-        Parts::of_spar(dir).without_digest(),
-        latent(dir),
+        Parts::of_spar().without_digest(),
+        latent(),
         plain("relu", "tanh").0,
     ] {
         let mut names: Vec<String> = parts.tensors.keys().cloned().collect();
@@ -163,7 +110,7 @@ fn any_number_in_any_place_is_read_or_refused() {
                         assert_eq!((policy.obs_dim(), policy.act_dim()), (11, 3));
                         assert!(number.is_finite(), "{name}: {number}");
                         let bounded = |a: &f32| a.is_nan() || a.abs() <= 1.0;
-                        assert!(actions(&*policy).iter().all(bounded), "{name}: {number}");
+                        assert!(actions(&policy).iter().all(bounded), "{name}: {number}");
                     }
                     Err(error) => {
                         let error = error.to_string();
@@ -174,5 +121,4 @@ fn any_number_in_any_place_is_read_or_refused() {
             }
         }
     }
-    assert_eq!(ENV, EnvId::HOPPER);
 }

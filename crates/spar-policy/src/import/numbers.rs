@@ -1,7 +1,7 @@
 //! Statistics of observations and bounds of actions under other programs' names.
 
 use super::{Taken, Tensor};
-use crate::policy_file::{Meaning, SCALE, SHIFT, words};
+use crate::file::{Meaning, SCALE, SHIFT, words};
 
 /// What a file holds beside its layers.
 #[derive(Default)]

@@ -3,29 +3,28 @@
 use std::{collections::HashMap, fs, num::NonZeroUsize, path::Path};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use spar_core::{EnvId, Policy, Stream};
-use spar_nn::{Conservatism, Head, Mlp, MlpShape, RowMlp};
-use spar_rectify::{Residual, SparPolicy};
-use spar_train::policy_file::{About, read, write};
+use spar_core::Stream;
+use spar_kernels::{Head, MlpShape};
+use spar_policy::{
+    About, Conservatism, Networks, Normalizer, Policy, PolicyError, Residual, RowMlp, SparPolicy,
+};
 
-pub(crate) const ENV: EnvId = EnvId::HOPPER;
-
-pub(crate) fn mlp(name: &str, input: usize, output: usize, layer_norm: bool, head: Head) -> Mlp {
+fn row_mlp(name: &str, input: usize, output: usize, layer_norm: bool, head: Head) -> RowMlp {
     let shape = MlpShape::relu(input, [9, 7], output)
         .unwrap()
         .with_layer_norm(layer_norm)
         .with_head(head);
     let mut params = vec![0.0; shape.parameters()];
     Stream::new(1, name).fill_normal(0.5, &mut params);
-    Mlp::from_params(shape, params).unwrap()
+    RowMlp::from_params(&shape, &params).unwrap()
 }
 
 pub(crate) fn net(name: &str, input: usize, output: usize) -> RowMlp {
-    RowMlp::of(&mlp(name, input, output, false, Head::Tanh)).unwrap()
+    row_mlp(name, input, output, false, Head::Tanh)
 }
 
-pub(crate) fn critic(i: usize) -> Mlp {
-    mlp(&format!("critic/{i}"), 11 + 3, 1, true, Head::Linear)
+pub(crate) fn critic(i: usize) -> RowMlp {
+    row_mlp(&format!("critic/{i}"), 11 + 3, 1, true, Head::Linear)
 }
 
 pub(crate) fn policy(residual: bool) -> SparPolicy {
@@ -36,13 +35,15 @@ pub(crate) fn policy(residual: bool) -> SparPolicy {
         v
     };
     SparPolicy {
-        obs_mean: draw(-1.0, 1.0),
-        obs_std: draw(0.5, 2.0),
+        normalizer: Normalizer {
+            mean: draw(-1.0, 1.0),
+            std: draw(0.5, 2.0),
+        },
         anchor: net("anchor", 11, 3),
         residual: residual.then(|| Residual {
             decoder: net("decoder", 11 + 3 + 6, 3),
             rho: 0.8,
-            critics: [0, 1].map(|i| RowMlp::of(&critic(i)).unwrap()).into(),
+            critics: [0, 1].map(critic).into(),
             conservatism: Conservatism::MeanMinusStd(0.5),
             sigma_z: 1.5,
             best_of: NonZeroUsize::MIN,
@@ -53,7 +54,7 @@ pub(crate) fn policy(residual: bool) -> SparPolicy {
 pub(crate) fn about(method: &str) -> About {
     About {
         method: method.into(),
-        env: Some(ENV),
+        env: Some("hopper".into()),
         task: "hopper-medium".into(),
         dataset: spar_core::DatasetIdentity {
             id: "hopper-medium-local".into(),
@@ -66,7 +67,18 @@ pub(crate) fn about(method: &str) -> About {
     }
 }
 
-pub(crate) fn actions(policy: &dyn Policy) -> Vec<f32> {
+/// The file of `policy`.
+pub(crate) fn bytes_of(policy: &SparPolicy, about: &About) -> Vec<u8> {
+    let networks = Networks::Spar(policy.clone());
+    let policy = Policy::new(networks, Some(about.clone()), None);
+    policy.to_bytes().unwrap()
+}
+
+pub(crate) fn write(path: &Path, policy: &SparPolicy, about: &About) {
+    fs::write(path, bytes_of(policy, about)).unwrap();
+}
+
+pub(crate) fn actions(policy: &dyn spar_core::Policy) -> Vec<f32> {
     let mut obs = vec![0.0; 20 * 11];
     Stream::new(1, "obs").fill_normal(2.0, &mut obs);
     let mut out = vec![f32::NAN; 20 * 3];
@@ -88,11 +100,17 @@ pub(crate) struct Parts {
     pub(crate) metadata: HashMap<String, String>,
 }
 
+/// The metadata of a file, whichever map the reader keeps it in.
+fn of_header<'a>(
+    map: impl IntoIterator<Item = (&'a String, &'a String)>,
+) -> HashMap<String, String> {
+    let entries = map.into_iter();
+    entries.map(|(k, v)| (k.clone(), v.clone())).collect()
+}
+
 impl Parts {
-    pub(crate) fn of_spar(dir: &Path) -> Self {
-        let file = dir.join("good");
-        write(&file, &policy(true), &about("spar")).unwrap();
-        let bytes = fs::read(&file).unwrap();
+    pub(crate) fn of_spar() -> Self {
+        let bytes = bytes_of(&policy(true), &about("spar"));
         let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
         let tensors = SafeTensors::deserialize(&bytes).unwrap();
         let parts = tensors.iter().map(|(name, view)| {
@@ -101,7 +119,7 @@ impl Parts {
         });
         Self {
             tensors: parts.collect(),
-            metadata: header.metadata().clone().unwrap(),
+            metadata: of_header(header.metadata().as_ref().unwrap()),
         }
     }
 
@@ -141,19 +159,20 @@ impl Parts {
                 TensorView::new(*dtype, shape.clone(), data).unwrap(),
             )
         });
-        safetensors::serialize(views, Some(self.metadata.clone())).unwrap()
+        let metadata = self.metadata.clone().into_iter().collect();
+        safetensors::serialize(views, Some(metadata)).unwrap()
     }
 
-    pub(crate) fn read(&self, dir: &Path) -> Result<Box<dyn Policy>, spar_train::TrainError> {
+    pub(crate) fn read(&self, dir: &Path) -> Result<Policy, PolicyError> {
         let file = dir.join("policy.safetensors");
         fs::write(&file, self.to_bytes()).unwrap();
-        read(&file, ENV)
+        Policy::load(&file)
     }
 }
 
 #[track_caller]
 pub(crate) fn refused(dir: &Path, parts: &Parts, expected: &str) {
-    let error = parts.read(dir).err().expect("refused").to_string();
+    let error = parts.read(dir).expect_err("refused").to_string();
     assert!(
         error.contains("policy.safetensors") && !error.contains('\n'),
         "{error}"
@@ -201,8 +220,8 @@ pub(crate) fn plain(activation: &str, output: &str) -> (Parts, Vec<f32>) {
 }
 
 /// A policy that chooses among draws, of the former format.
-pub(crate) fn latent(dir: &Path) -> Parts {
-    let mut parts = Parts::of_spar(dir).without_digest();
+pub(crate) fn latent() -> Parts {
+    let mut parts = Parts::of_spar().without_digest();
     parts.tensors.clear();
     let net = |parts: Parts, name: &str, widths: [usize; 3]| {
         let mut parts = parts;
