@@ -21,6 +21,8 @@ mod execute;
 mod fetch;
 mod generate;
 mod gpu_check;
+#[cfg(test)]
+mod outside;
 mod plan;
 mod progress;
 mod reproduce;

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use spar_anchor::{Anchor, AnchorTrainer};
 use spar_baselines::{Feed, Metrics, Replay};
-use spar_core::Stream;
+use spar_core::{EnvId, Stream};
 use spar_data::{Batch, Transitions};
 use spar_nn::{
     State,
     device::{Device, Kernels},
 };
-use spar_policy::Networks;
+use spar_policy::{About, Networks};
 
 use crate::{
     config::{TrainConfig, setting},
@@ -242,13 +242,28 @@ impl<'k> Trainer<'k> {
     }
 
     /// The policy as trained so far: the anchor's, while that is trained. It acts on
-    /// observations as the data have them; [`spar_policy::Policy::new`] makes a file of it.
+    /// observations as the data have them; with [`Self::about`], [`spar_policy::Policy::new`]
+    /// makes a file of it.
     ///
     /// # Errors
     /// Only if the parameters cannot be read.
     pub fn policy(&mut self) -> Result<Networks, TrainError> {
         let normalizer = self.stage.replay.normalizer().clone();
         self.stage.learner.get().policy(&normalizer)
+    }
+
+    /// What a policy file says of [`Self::policy`]: method, data, seed, updates so far, and
+    /// `env`, if it is for one.
+    pub fn about(&self, env: Option<EnvId>) -> About {
+        let dataset = self.data.dataset().identity.clone();
+        About {
+            method: self.method.name().to_owned(),
+            env: env.map(String::from),
+            task: dataset.id.clone(),
+            dataset,
+            seed: self.seed,
+            updates: self.stage.update,
+        }
     }
 
     /// All that training goes on from.
