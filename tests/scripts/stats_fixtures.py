@@ -1,4 +1,4 @@
-"""Golden numbers for spar_eval::stats, written to tests/fixtures/stats/stats.json.
+"""Golden numbers for spar_stats, written to tests/fixtures/stats/stats.json.
 
 Run from the repository's root in a private environment with
     numpy==2.4.6 scipy==1.17.1 rliable==1.2.0 pandas<3   (arch 7.2 wants the last)

@@ -14,6 +14,7 @@ use serde_json::Value;
 /// cargo, for the workspace at `root`.
 pub(crate) struct Cargo {
     root: PathBuf,
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Cargo {
@@ -22,7 +23,14 @@ impl Cargo {
     pub(crate) fn new(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
+            variables: Vec::new(),
         }
+    }
+
+    /// With a variable of the environment that builds see.
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.variables.push((name, value.to_owned()));
+        self
     }
 
     fn command(&self, args: &[&str]) -> Result<Command> {
@@ -30,6 +38,8 @@ impl Cargo {
         let mut command = Command::new(program);
         let (what, rest) = args.split_at(args.len().min(1));
         command.current_dir(&self.root).args(what);
+        let variables = self.variables.iter();
+        command.envs(variables.map(|(name, value)| (name, value)));
         // What is built is what Cargo.lock says, or nothing.
         if what != ["fmt"] {
             command.arg("--locked");

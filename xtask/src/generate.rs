@@ -148,20 +148,27 @@ fn rows_of_scale(suite: &Suite, name: &str) -> Result<usize, Usage> {
     Ok(preset.data_rows)
 }
 
-/// Every level of the environments of `suite`.
+/// Every level of the environments of `suite`; of those without levels its own tasks.
 fn every_level(suite: &Suite) -> Vec<TaskId> {
-    let mut envs: Vec<_> = suite.tasks.iter().map(|task| task.env).collect();
-    envs.sort_unstable();
-    envs.dedup();
-    let of = |env| Level::ALL.iter().map(move |&level| TaskId { level, env });
-    envs.into_iter().flat_map(of).collect()
+    let mut tasks: Vec<TaskId> = suite
+        .tasks
+        .iter()
+        .flat_map(|task| {
+            let levels = Level::ALL.into_iter();
+            let levels = levels.filter_map(|level| TaskId::of(task.env(), level));
+            levels.chain([*task])
+        })
+        .collect();
+    tasks.sort_unstable_by_key(|task| (task.env(), *task));
+    tasks.dedup();
+    tasks
 }
 
 /// What generating `task` costs, in rows; nothing depends on it but the order.
 fn cost(task: TaskId) -> f64 {
-    match task.level {
-        Level::MediumExpert => 2.0,
-        Level::MediumReplay => 0.3,
+    match task.level() {
+        Some(Level::MediumExpert) => 2.0,
+        Some(Level::MediumReplay) => 0.3,
         _ => 1.0,
     }
 }
@@ -188,7 +195,7 @@ fn run(
     for &task in tasks {
         let (name, rows) = (task.to_string(), rows.to_string());
         let file = format!("{LOCAL}/{rows}/{}.hdf5", task.local_id());
-        let env = task.env.to_string();
+        let env = task.env().to_string();
         waits_for.extend([None, Some(jobs.len())]);
         costs.extend([cost(task), 0.1 * cost(task)]);
         jobs.push(Job {
@@ -258,7 +265,7 @@ fn cells(task: TaskId, prepared: &Prepared, verified: &Verified) -> Vec<String> 
     let megabytes = |e: &Effort| e.peak_bytes.map(|bytes| bytes as f64 / 1e6);
     let score = verified
         .mean_return
-        .and_then(|ret| task.env.normalized_score(ret));
+        .and_then(|ret| task.env().normalized_score(ret));
     // Of a file that was there already nothing was measured.
     let known = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
     vec![

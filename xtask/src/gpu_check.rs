@@ -16,6 +16,7 @@ use clap::Args;
 
 use crate::{
     cargo::{Cargo, exit_code},
+    commit::commit,
     reproduce::below,
     setup::checked,
 };
@@ -105,7 +106,8 @@ fn pack(root: &Path, cargo: &Cargo, folder: &Path) -> Result<()> {
     if let Err(error) = stand_in(&kernels, &within("stand-in")?) {
         say!("warning: the folder runs on a GPU only: {error:#}");
     }
-    fs::write(folder.join("commit"), commit(root))?;
+    let commit = commit(root).unwrap_or_else(|| "unknown".to_owned());
+    fs::write(folder.join("commit"), commit + "\n")?;
     copy(&root.join("xtask/gpu/run.sh"), &folder.join("run.sh"))?;
     let bytes = size(folder)?;
     ensure!(
@@ -162,20 +164,6 @@ fn glibc(program: &[u8]) -> (u32, u32) {
         Some((major.parse().ok()?, minor.parse().ok()?))
     };
     after.filter_map(version).max().unwrap_or_default()
-}
-
-/// The commit that is built, and whether it is all.
-fn commit(root: &Path) -> String {
-    let git = |words: &[&str]| {
-        let output = Command::new("git").args(words).current_dir(root).output();
-        let output = output.ok().filter(|output| output.status.success())?;
-        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else {
-        return "unknown\n".to_owned();
-    };
-    let changed = git(&["status", "--porcelain"]).is_none_or(|changes| !changes.is_empty());
-    format!("{commit}{}\n", if changed { " and changes" } else { "" })
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {

@@ -12,13 +12,17 @@ mod say;
 mod behavior;
 mod bench;
 mod cargo;
+mod commit;
 mod demo;
+mod dist;
 #[cfg(test)]
 mod documents;
 mod execute;
 mod fetch;
 mod generate;
 mod gpu_check;
+#[cfg(test)]
+mod outside;
 mod plan;
 mod progress;
 mod reproduce;
@@ -29,6 +33,8 @@ mod theory;
 mod tidy;
 mod train;
 mod venv;
+#[cfg(test)]
+mod weight;
 
 use std::{
     env,
@@ -55,7 +61,13 @@ use crate::{
 enum Command {
     /// Fetch the native parts (MuJoCo, its models, cmake where missing) into
     /// `.spar/native`; every other command does what it needs of it by itself.
-    Setup,
+    Setup {
+        /// Only what building needs: cmake, where missing
+        #[arg(long)]
+        build_tools: bool,
+    },
+    /// Build the release artefact: `target/dist/spar`, stripped, with its commit in it.
+    Dist,
     /// Build `spar` and let it draw the idea: SPAR, TD3+BC and AWR on data along a
     /// curve, in seconds. Needs no MuJoCo and no data.
     Demo(demo::Options),
@@ -142,8 +154,11 @@ fn run(command: Command) -> Result<ExitCode> {
         Ok(Cargo::new(root))
     };
     match command {
-        Command::Setup => {
-            provisioned()?;
+        Command::Setup { build_tools } => {
+            match build_tools {
+                true => Setup::here(root).build_tools()?,
+                false => drop(provisioned()?),
+            }
             say!("native parts are in place");
             Ok(ExitCode::SUCCESS)
         }
@@ -152,6 +167,10 @@ fn run(command: Command) -> Result<ExitCode> {
             provisioned()?.test(&args, &tools)
         }
         Command::Lint => provisioned()?.lint(),
+        Command::Dist => {
+            Setup::here(root).build_tools()?;
+            dist::run(root)
+        }
         // Nothing is built.
         Command::Audit { advisories } => {
             let deny = Setup::here(root).deny()?;

@@ -19,6 +19,7 @@ fn suite() -> Suite {
         (name.to_owned(), preset)
     });
     Suite {
+        define: std::collections::BTreeMap::new(),
         name: "s".into(),
         tasks: ["hopper-medium", "walker2d-medium"]
             .map(|t| t.parse().unwrap())
@@ -235,7 +236,7 @@ fn done(spec: &Value) -> FinishedRun {
         task: "hopper-medium".into(),
         method: method.into(),
         seed: 0,
-        env: Some(spar_core::EnvId::Hopper),
+        env: Some("hopper".to_owned()),
         validation: None,
         dataset: serde_json::from_value(spec["dataset"].clone()).unwrap(),
         returns: vec![1.0],

@@ -269,7 +269,14 @@ fn xtask_and_report_stay_light() {
 /// Crates by layer: a crate depends on crates of lower layers only.
 const LAYERS: &[&[&str]] = &[
     &["spar-core"],
-    &["spar-data", "spar-kernels", "spar-env"],
+    &[
+        "spar-data",
+        "spar-kernels",
+        "spar-env",
+        "spar-stats",
+        "spar-setup",
+    ],
+    &["spar-policy"],
     &["spar-nn", "spar-eval"],
     &["spar-anchor", "spar-critic"],
     &["spar-rectify", "spar-baselines", "spar-collect"],
@@ -279,7 +286,7 @@ const LAYERS: &[&[&str]] = &[
 
 /// Crates beside the layers, and all they may depend on.
 const BESIDE: &[(&str, &[&str])] = &[
-    ("xtask", &["spar-core"]),
+    ("xtask", &["spar-core", "spar-setup"]),
     (
         "spar-bench",
         &[
@@ -292,7 +299,7 @@ const BESIDE: &[(&str, &[&str])] = &[
             "spar-rectify",
         ],
     ),
-    ("spar-report", &["spar-core", "spar-eval"]),
+    ("spar-report", &["spar-core", "spar-stats"]),
     (
         "spar-theory",
         &[
@@ -300,7 +307,7 @@ const BESIDE: &[(&str, &[&str])] = &[
             "spar-data",
             "spar-kernels",
             "spar-nn",
-            "spar-eval",
+            "spar-stats",
             "spar-anchor",
             "spar-critic",
             "spar-rectify",
@@ -335,7 +342,7 @@ fn dependency_arrows_run_one_way() {
     };
     assert_none(
         dependencies_where(backwards),
-        "core <- {data, kernels, env} <- {nn, eval} <- {anchor, critic} <- {rectify, baselines, collect} <- train <- spar",
+        "core <- {data, kernels, env, stats} <- policy <- {nn, eval} <- {anchor, critic} <- {rectify, baselines, collect} <- train <- spar",
     );
 }
 

@@ -29,6 +29,16 @@ impl Anchor {
         })
     }
 
+    /// Another policy with the same parameters.
+    ///
+    /// # Errors
+    /// Only if candle cannot hold them.
+    pub fn duplicate(&self) -> Result<Self> {
+        Ok(Self {
+            net: self.net.duplicate()?,
+        })
+    }
+
     /// The frozen policy's actions, `[rows, act_dim]`, for normalized states
     /// `obs`, `[rows, obs_dim]`. No gradient reaches the anchor from here.
     ///
@@ -62,7 +72,7 @@ impl Anchor {
     /// # Errors
     /// Only if candle cannot read the parameters.
     pub fn rows(&self) -> Result<RowMlp> {
-        RowMlp::of(&self.net)
+        self.net.row_mlp()
     }
 
     /// SHA-256 of the parameters: equal before and after a run, since the

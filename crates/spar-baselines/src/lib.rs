@@ -102,7 +102,7 @@ mod replay;
 mod settings;
 pub mod vae;
 
-pub use actor::{Actor, Latent, LatentActor};
+pub use actor::Actor;
 pub use learner::{Baseline, Gradients, Learner, Metrics, Part, Parts, Sample, Start, scalar};
 pub use parts::{Critics, Momentum, Trained, Variable, bellman};
 pub use registry::{Entry, Feed, METHODS, StartError, find};

@@ -275,7 +275,7 @@ impl Critics {
     /// If there is no such critic.
     pub fn rows(&self, i: usize) -> Result<RowMlp> {
         match self.nets.get(i) {
-            Some(q) => RowMlp::of(&q.net),
+            Some(q) => q.net.row_mlp(),
             None => bail!("no critic {i} of {}", self.nets.len()),
         }
     }

@@ -65,7 +65,7 @@ impl Replay {
         Ok(Self {
             normalizer: match feed.data.states {
                 States::Raw => Normalizer::identity(transitions.obs_dim()),
-                States::Standardized => Normalizer::of(&transitions),
+                States::Standardized => transitions.normalizer(),
             },
             reward_scale: scale,
             transitions,

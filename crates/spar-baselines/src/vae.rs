@@ -101,7 +101,7 @@ impl Vae {
     /// # Errors
     /// Only if candle cannot read the parameters.
     pub fn rows(&self) -> Result<RowMlp> {
-        RowMlp::of(&self.decoder.net)
+        self.decoder.net.row_mlp()
     }
 }
 

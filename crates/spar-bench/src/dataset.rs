@@ -10,7 +10,7 @@ use spar_core::{EnvId, Stream};
 use spar_data::{Row, Writer};
 
 /// Whose widths the rows have.
-const ENV: EnvId = EnvId::Walker2d;
+const ENV: EnvId = EnvId::WALKER2D;
 
 /// Steps after which an episode is cut.
 const HORIZON: usize = 1000;

@@ -12,7 +12,7 @@ use spar_data::{Dataset, Row, Writer};
 use crate::clock;
 
 /// Whose widths the rows have; of positions and velocities, as D4RL records them.
-const ENV: EnvId = EnvId::HalfCheetah;
+const ENV: EnvId = EnvId::HALF_CHEETAH;
 const STATE: [usize; 2] = [9, 9];
 
 /// Steps after which an episode is cut.

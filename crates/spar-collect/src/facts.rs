@@ -71,7 +71,7 @@ impl Behavior {
             policy: policy.to_owned(),
             rows: own.iter().map(|e| e.length).sum(),
             episodes: own.len(),
-            mean_return: (!returns.is_empty()).then(|| spar_eval::stats::mean(&returns)),
+            mean_return: (!returns.is_empty()).then(|| spar_stats::mean(&returns)),
         }
     }
 }

@@ -48,7 +48,7 @@ impl GaussianPolicy {
     /// # Errors
     /// If the network is not one for acting.
     pub fn of(actor: &Mlp) -> Result<Self> {
-        Ok(Self::new(RowMlp::of(actor)?))
+        Ok(Self::new(actor.row_mlp()?))
     }
 
     /// The stochastic policy of a network with output `2 act_dim` wide.

@@ -6,6 +6,7 @@ pub mod behavior;
 pub mod card;
 pub mod facts;
 pub mod gaussian;
+pub mod maze;
 pub mod online;
 pub mod recipe;
 pub mod replay;
@@ -59,6 +60,13 @@ pub enum CollectError {
         /// What was to be trained.
         expected: String,
     },
+    /// There is no recipe for the data of a task.
+    #[error(
+        "{0}: there is no recipe for its data; recipes are for halfcheetah, hopper and walker2d, \
+         from random to expert, and for maze2d; fetch the official file, or bring one with \
+         --dataset"
+    )]
+    NoRecipe(spar_core::TaskId),
     /// A number of a training is out of range.
     #[error(transparent)]
     Setting(#[from] spar_core::limits::OutOfRange),

@@ -14,6 +14,8 @@
 //! buffer itself would have to be committed or SAC trained again on every user's
 //! machine. Files say so in their metadata, and they are named and labelled local
 //! everywhere.
+//!
+//! Data of maze2d have a recipe of their own, [`crate::maze`].
 
 use std::{collections::BTreeMap, fs, path::Path, sync::mpsc::sync_channel, thread};
 
@@ -21,11 +23,13 @@ use spar_core::{
     DatasetIdentity, EnvId, Level, Policy, Stream, TaskId, files::in_file, sha256_hex,
 };
 use spar_data::{MetaValue, Row, Writer, local_metadata};
+use spar_env::maze2d::Maze;
 
 use crate::{
     CollectError,
     card::Card,
     facts::{Behavior, EpisodeFacts},
+    maze,
     roll::{Stage, Steps, Tail, play},
     sac::Sac,
 };
@@ -38,15 +42,20 @@ pub const RECIPE_VERSION: u32 = 2;
 const WAITING: usize = 32;
 
 /// Rows of the local file of `task` at scale `rows`, which is the size of
-/// `medium`: D4RL's proportions. For medium-expert it is the most there can be.
-pub fn rows_of(task: TaskId, rows: usize) -> usize {
-    match (task.level, task.env) {
-        (Level::Random | Level::Medium | Level::FullReplay | Level::Expert, _) => rows,
-        (Level::MediumExpert, _) => 2 * rows,
-        (Level::MediumReplay, EnvId::HalfCheetah) => rows * 202 / 1000,
-        (Level::MediumReplay, EnvId::Hopper) => rows * 402 / 1000,
-        (Level::MediumReplay, _) => rows * 302 / 1000,
+/// `medium`: D4RL's proportions. For medium-expert it is the most there can be. `None` if
+/// there is no recipe for the task.
+pub fn rows_of(task: TaskId, rows: usize) -> Option<usize> {
+    if let Some(rows) = maze::rows_of(task, rows) {
+        return Some(rows);
     }
+    let shares = [(EnvId::HALF_CHEETAH, 202), (EnvId::HOPPER, 402)];
+    let share = shares.iter().find(|(env, _)| *env == task.env());
+    let medium_replay = share.map_or(302, |(_, thousandths)| *thousandths);
+    Some(match task.level()? {
+        Level::Random | Level::Medium | Level::FullReplay | Level::Expert => rows,
+        Level::MediumExpert => 2 * rows,
+        Level::MediumReplay => rows * medium_replay / 1000,
+    })
 }
 
 /// The metadata of a local file: what it was made from. Two files with equal
@@ -60,11 +69,14 @@ pub fn metadata(
     seed: u64,
     behavior: &Path,
 ) -> Result<BTreeMap<String, MetaValue>, CollectError> {
-    let card = Card::read(behavior, task.env)?;
+    if Maze::of(task.env()).is_some() {
+        return maze::metadata(task, rows, seed);
+    }
+    let card = Card::read(behavior, task.env())?;
     let mut metadata = local_metadata(task);
     let mut bytes = Vec::new();
     let mut said = Vec::new();
-    for Part { name, about, .. } in parts(task, rows, &card) {
+    for Part { name, about, .. } in parts(task, rows, &card)? {
         match name.as_str() {
             UNIFORM | RANDOM => bytes.extend(name.bytes().chain(card.seed.to_le_bytes())),
             stored => {
@@ -83,7 +95,7 @@ pub fn metadata(
     text("spar_rows", rows.to_string());
     text("spar_seed", seed.to_string());
     text("spar_recipe", RECIPE_VERSION.to_string());
-    text("spar_physics", spar_env::physics_version(task.env)?);
+    text("spar_physics", spar_env::physics_version(task.env())?);
     Ok(metadata)
 }
 
@@ -105,8 +117,10 @@ struct Part {
 }
 
 /// Who makes the data of `task` at scale `rows`, in the order they act.
-fn parts(task: TaskId, rows: usize, card: &Card) -> Vec<Part> {
-    let total = rows_of(task, rows);
+fn parts(task: TaskId, rows: usize, card: &Card) -> Result<Vec<Part>, CollectError> {
+    let (Some(level), Some(total)) = (task.level(), rows_of(task, rows)) else {
+        return Err(CollectError::NoRecipe(task));
+    };
     let part = |name: &str, about: String, until, tail| Part {
         name: name.to_owned(),
         about,
@@ -118,7 +132,7 @@ fn parts(task: TaskId, rows: usize, card: &Card) -> Vec<Part> {
     };
     let medium = |tail| stored("medium", card.medium.step, rows, tail);
     let expert = || stored("expert", card.expert.step, total, Tail::Cut);
-    match task.level {
+    Ok(match level {
         Level::Random => {
             let about = format!("SAC's actor before its first update, seed {}", card.seed);
             vec![part(RANDOM, about, total, Tail::Cut)]
@@ -128,7 +142,7 @@ fn parts(task: TaskId, rows: usize, card: &Card) -> Vec<Part> {
         Level::MediumExpert => vec![medium(Tail::LeaveOut), expert()],
         Level::MediumReplay => replay(card, card.medium.step, total),
         Level::FullReplay => replay(card, card.trained_steps, total),
-    }
+    })
 }
 
 /// The stand-in for the replay buffer after `steps` of training, in `total` rows:
@@ -182,6 +196,8 @@ pub struct Generated {
     pub episodes: Vec<EpisodeFacts>,
     /// Who acted, for how long, and how well.
     pub behavior: Vec<Behavior>,
+    /// How the behaviour policies were trained; `None` where nobody was.
+    pub policies: Option<Card>,
 }
 
 /// Rolls out the data of `task` at scale `rows` from `seed` into `out`, with
@@ -200,20 +216,26 @@ pub fn generate(
     out: &Path,
     threads: usize,
 ) -> Result<Generated, CollectError> {
-    let card = Card::read(behavior, task.env)?;
+    if Maze::of(task.env()).is_some() {
+        return maze::generate(task, rows, seed, out);
+    }
+    let card = Card::read(behavior, task.env())?;
     let metadata = metadata(task, rows, seed, behavior)?;
-    let stages = parts(task, rows, &card).into_iter().map(|part| {
+    let stages = parts(task, rows, &card)?.into_iter().map(|part| {
         Ok(Stage {
-            policy: policy(&part.name, task.env, &card, behavior)?,
+            policy: policy(&part.name, task.env(), &card, behavior)?,
             name: part.name,
             until: part.until,
             tail: part.tail,
         })
     });
     let stages = stages.collect::<Result<Vec<_>, CollectError>>()?;
-    let (obs_dim, act_dim) = (task.env.obs_dim(), task.env.act_dim());
-    let world = spar_env::make(task.env)?;
-    let mut writer = Writer::create(out, obs_dim, act_dim, world.nq(), world.nv(), &metadata)?;
+    let (obs_dim, act_dim) = (task.env().obs_dim(), task.env().act_dim());
+    let world = spar_env::make(task.env())?;
+    let (nq, nv) = world
+        .physics()
+        .map_or((0, 0), |state| (state.nq(), state.nv()));
+    let mut writer = Writer::create(out, obs_dim, act_dim, nq, nv, &metadata)?;
     drop(world);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -223,10 +245,10 @@ pub fn generate(
     thread::scope(|scope| -> Result<(), CollectError> {
         let (send, receive) = sync_channel(WAITING);
         let (pool, stages) = (&pool, &stages);
-        let player = scope.spawn(move || pool.install(|| play(task.env, seed, stages, &send)));
+        let player = scope.spawn(move || pool.install(|| play(task.env(), seed, stages, &send)));
         let written = receive.iter().try_for_each(|steps| {
-            episodes.push(EpisodeFacts::of(&steps, task.env.horizon()));
-            write(&mut writer, task.env, &steps)
+            episodes.push(EpisodeFacts::of(&steps, task.env().horizon()));
+            write(&mut writer, task.env(), &steps)
         });
         // A player that is still at work ends when nobody listens.
         drop(receive);
@@ -245,6 +267,7 @@ pub fn generate(
         identity,
         episodes,
         behavior,
+        policies: Some(card),
     })
 }
 

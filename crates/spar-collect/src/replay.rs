@@ -140,8 +140,8 @@ mod tests {
     use super::*;
 
     fn filled(capacity: usize, pushed: usize) -> Replay {
-        let mut replay = Replay::new(EnvId::PointMass, capacity);
-        let (obs_dim, act_dim) = (EnvId::PointMass.obs_dim(), EnvId::PointMass.act_dim());
+        let mut replay = Replay::new(EnvId::POINT_MASS, capacity);
+        let (obs_dim, act_dim) = (EnvId::POINT_MASS.obs_dim(), EnvId::POINT_MASS.act_dim());
         for i in 0..pushed {
             let x = i as f32;
             replay.push(&Transition {
@@ -178,14 +178,14 @@ mod tests {
             let mut replay = filled(5, pushed);
             let mut state = State::default();
             replay.save(&mut state);
-            let mut again = Replay::new(EnvId::PointMass, 5);
+            let mut again = Replay::new(EnvId::POINT_MASS, 5);
             again.load(&state).unwrap();
             for r in [&mut replay, &mut again] {
                 r.push(&Transition {
-                    obs: &[0.5; 8][..EnvId::PointMass.obs_dim()],
-                    action: &[0.5; 8][..EnvId::PointMass.act_dim()],
+                    obs: &[0.5; 8][..EnvId::POINT_MASS.obs_dim()],
+                    action: &[0.5; 8][..EnvId::POINT_MASS.act_dim()],
                     reward: 0.5,
-                    next_obs: &[0.5; 8][..EnvId::PointMass.obs_dim()],
+                    next_obs: &[0.5; 8][..EnvId::POINT_MASS.obs_dim()],
                     terminal: false,
                 });
             }

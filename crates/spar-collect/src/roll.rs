@@ -197,8 +197,10 @@ impl Lane {
             {
                 let env = &mut self.envs[episode.env];
                 let steps = &mut episode.steps;
-                steps.qpos.extend_from_slice(env.qpos());
-                steps.qvel.extend_from_slice(env.qvel());
+                if let Some(state) = env.physics() {
+                    steps.qpos.extend_from_slice(state.qpos());
+                    steps.qvel.extend_from_slice(state.qvel());
+                }
                 let outcome = env.step(action)?;
                 steps.actions.extend_from_slice(action);
                 steps.rewards.push(outcome.reward as f32);

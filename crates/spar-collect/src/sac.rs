@@ -69,26 +69,29 @@ impl SacConfig {
     /// updates, and with four times the data an update teaches more.
     pub fn of(env: EnvId) -> Self {
         let usual = Self::default();
-        match env {
-            EnvId::HalfCheetah => Self {
+        if env == EnvId::HALF_CHEETAH {
+            Self {
                 pessimism: 0.0,
                 late_from: Some(1_400_000),
                 total_steps: 1_620_000,
                 ..usual
-            },
-            EnvId::Hopper => Self {
+            }
+        } else if env == EnvId::HOPPER {
+            Self {
                 late_from: Some(600_000),
                 total_steps: 820_000,
                 ..usual
-            },
+            }
+        } else if env == EnvId::WALKER2D {
             // Without LayerNorm it had learned no gait after 85 000 updates.
-            EnvId::Walker2d => Self {
+            Self {
                 layer_norm: true,
                 late_from: Some(1_200_000),
                 total_steps: 1_400_000,
                 ..usual
-            },
-            EnvId::PointMass => usual,
+            }
+        } else {
+            usual
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use spar_core::{EnvId, files::in_file, write_atomic};
-use spar_eval::{rollout, stats};
+use spar_eval::rollout;
 
 use crate::{
     CollectError, behavior,
@@ -23,12 +23,13 @@ const CARD_EPISODES: usize = 100;
 /// 4770, 1422 and 2852) and its paper's third of the expert's. None where D4RL has
 /// no data: then a third of the best there is.
 fn medium_return(env: EnvId) -> Option<f64> {
-    match env {
-        EnvId::HalfCheetah => Some(5000.0),
-        EnvId::Hopper => Some(1400.0),
-        EnvId::Walker2d => Some(3000.0),
-        EnvId::PointMass => None,
-    }
+    let known = [
+        (EnvId::HALF_CHEETAH, 5000.0),
+        (EnvId::HOPPER, 1400.0),
+        (EnvId::WALKER2D, 3000.0),
+    ];
+    let found = known.iter().find(|(of, _)| *of == env);
+    found.map(|(_, medium)| *medium)
 }
 
 /// Judges the snapshots in `training` (as [`crate::online::train`] leaves
@@ -55,11 +56,11 @@ pub fn select(training: &Path, behavior: &Path, threads: usize) -> Result<Card, 
         let policy = behavior::read(&snapshot(training, step), env)?;
         let played = rollout(env, &policy, episodes, seed, threads)?;
         let returns: Vec<f64> = played.iter().map(|e| e.ret).collect();
-        let mean_return = stats::mean(&returns);
+        let mean_return = spar_stats::mean(&returns);
         Ok(Level {
             step,
             mean_return,
-            std_return: stats::std(&returns, 0),
+            std_return: spar_stats::std(&returns, 0),
             normalized_score: env.normalized_score(mean_return),
             episodes,
         })

@@ -10,13 +10,13 @@ use spar_collect::{
     sac::SacConfig,
 };
 use spar_core::EnvId;
-use spar_eval::{rollout, stats};
+use spar_eval::rollout;
 
 /// Mean returns of stochastic policies: of medium from and to, of expert from.
 const TARGETS: [(EnvId, f64, f64, f64); 3] = [
-    (EnvId::HalfCheetah, 4800.0, 5300.0, 10_000.0),
-    (EnvId::Hopper, 1200.0, 1600.0, 3200.0),
-    (EnvId::Walker2d, 2600.0, 3400.0, 4500.0),
+    (EnvId::HALF_CHEETAH, 4800.0, 5300.0, 10_000.0),
+    (EnvId::HOPPER, 1200.0, 1600.0, 3200.0),
+    (EnvId::WALKER2D, 2600.0, 3400.0, 4500.0),
 ];
 
 fn behavior() -> &'static Path {
@@ -47,7 +47,7 @@ fn cards_say_what_the_policies_do() {
             // Another seed than the card's.
             let played = rollout(env, &policy, EPISODES, card.seed + 1, 2).unwrap();
             let returns: Vec<f64> = played.iter().map(|e| e.ret).collect();
-            let off = (stats::mean(&returns) - level.mean_return).abs();
+            let off = (spar_stats::mean(&returns) - level.mean_return).abs();
             let error = level.std_return / (EPISODES as f64).sqrt();
             assert!(off < 4.5 * error, "{env} {name}: {off} off, error {error}");
         }

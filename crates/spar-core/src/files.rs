@@ -1,14 +1,17 @@
 //! The one way files are written, and their hashes.
 
 use std::{
+    env,
     fs::{self, File},
     io::{self, Read, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use sha2::{Digest, Sha256};
 
-use crate::partial;
+use crate::{hash::hex, partial};
+
+pub use crate::{hash::sha256_hex, located::in_file};
 
 /// Writes `bytes` to `path`, whose folder is made where missing, so that a reader sees
 /// the old file or the whole new one, never a part: a temporary file beside it is
@@ -106,16 +109,6 @@ fn why_foreign(metadata: &fs::Metadata) -> Option<&'static str> {
     (!metadata.is_file()).then_some("no file")
 }
 
-/// Adds the file's name to an I/O error's message and keeps its kind.
-pub fn in_file(error: io::Error, path: &Path) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-}
-
-/// SHA-256 of `bytes` in lower-case hexadecimal.
-pub fn sha256_hex(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
 /// SHA-256 of the file at `path` in lower-case hexadecimal, read in pieces.
 ///
 /// # Errors
@@ -153,8 +146,18 @@ pub fn sha256_file_seen(
     read().map_err(|e| in_file(e, path))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+/// This program's folder among the user's data: `spar` in `$XDG_DATA_HOME`, else in
+/// `~/.local/share` (XDG base directories; a relative path there counts as none). `None`
+/// where neither variable is set.
+pub fn data_home() -> Option<PathBuf> {
+    let set = |name: &str| {
+        let path = env::var_os(name).map(PathBuf::from);
+        path.filter(|path| path.is_absolute())
+    };
+    let home = || set("HOME").map(|home| home.join(".local/share"));
+    set("XDG_DATA_HOME")
+        .or_else(home)
+        .map(|home| home.join("spar"))
 }
 
 #[cfg(test)]

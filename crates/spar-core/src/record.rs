@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    env::EnvId,
     files::in_file,
-    id::{DatasetIdentity, EnvId},
+    id::DatasetIdentity,
     identity::{RunIdentity, RunStamp},
     sha256_hex,
 };
@@ -32,9 +33,10 @@ pub struct RunRecord {
     pub method: String,
     /// Training seed.
     pub seed: u64,
-    /// Environment the policy was evaluated in; absent where there was none.
+    /// Environment the policy was evaluated in, which need not be known in the program that
+    /// reads the record; absent where there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub env: Option<EnvId>,
+    pub env: Option<String>,
     /// The data it was trained on.
     pub dataset: DatasetIdentity,
     /// Undiscounted returns of the last checkpoint, one per evaluation episode; absent
@@ -283,7 +285,7 @@ impl RunRecord {
             ("seed", self.seed.to_string(), text(&spec["seed"])),
             (
                 "environment",
-                self.env.map_or("null", EnvId::name).to_owned(),
+                self.env.clone().unwrap_or_else(|| "null".to_owned()),
                 text(&spec["env"]),
             ),
             ("data set", dataset.to_string(), spec["dataset"].to_string()),
@@ -368,6 +370,12 @@ impl RunRecord {
     /// D4RL's normalized score of the mean return, in percent; `None` where
     /// the environment or the data have no reference scores, and without an environment.
     pub fn normalized_score(&self) -> Option<f64> {
-        self.dataset.normalized_score(self.env?, self.mean_return())
+        self.dataset
+            .normalized_score(self.known_env()?, self.mean_return())
+    }
+
+    /// The environment the policy was evaluated in, if it is known in this program.
+    pub fn known_env(&self) -> Option<EnvId> {
+        EnvId::named(self.env.as_deref()?)
     }
 }

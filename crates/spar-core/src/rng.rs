@@ -10,7 +10,8 @@ use rand::{Rng, SeedableRng};
 use rand_distr::{Distribution, StandardNormal, StandardUniform};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+
+use crate::hash::sha256;
 
 /// A named random stream: xoshiro256++ seeded with
 /// `SHA-256("spar" | seed as 8 little-endian bytes | name)`.
@@ -26,12 +27,9 @@ impl Stream {
     /// The stream `name` of `seed`. Equal arguments give equal streams;
     /// streams that differ in either argument are independent.
     pub fn new(seed: u64, name: &str) -> Self {
-        let mut hash = Sha256::new();
-        hash.update(b"spar");
-        hash.update(seed.to_le_bytes());
-        hash.update(name.as_bytes());
+        let seed = sha256(&[b"spar", &seed.to_le_bytes(), name.as_bytes()]);
         Self {
-            state: Xoshiro256PlusPlus::from_seed(hash.finalize().into()),
+            state: Xoshiro256PlusPlus::from_seed(seed),
         }
     }
 

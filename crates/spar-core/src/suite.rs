@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use crate::{
-    id::{Origin, TaskId},
+    env::EnvId,
+    id::Origin,
     limits::{self, MOST_EPISODES, MOST_ROWS, OutOfRange},
     names,
+    task::TaskId,
 };
 
 mod extends;
@@ -24,6 +26,9 @@ pub use extends::{CHOICES, overlay};
 pub struct Suite {
     /// Name of the suite; also the folder under `runs/`.
     pub name: String,
+    /// Tasks that are not D4RL's, by name: known in the program once the file is read.
+    #[serde(default)]
+    pub define: BTreeMap<String, OwnTask>,
     /// Tasks in the order tables print them.
     pub tasks: Vec<TaskId>,
     /// Methods in the order tables print them.
@@ -46,6 +51,14 @@ pub struct Suite {
     /// SPAR with some settings changed, by the name of its column.
     #[serde(default)]
     pub variant: BTreeMap<String, Variant>,
+}
+
+/// The `[define.<task>]` table of a suite file: a task of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnTask {
+    /// Where policies trained on the task's data are evaluated.
+    pub env: EnvId,
 }
 
 /// The `[variant.<name>]` table of a suite file: SPAR, but for some settings.
@@ -134,7 +147,7 @@ pub enum SuiteError {
         why: String,
     },
     /// An expectation of something the suite does not have, or of nothing.
-    #[error("suite `{suite}`, bands of {method} ({preset}): {why}; mend [[bands]]")]
+    #[error("suite `{suite}`, bands of {method} ({preset}): {why}; correct [[bands]]")]
     Bands {
         /// The suite.
         suite: String,

@@ -365,3 +365,48 @@ fn amounts_of_a_preset_have_a_range() {
         assert!(error.contains(range) && !error.contains('\n'), "{error}");
     }
 }
+
+#[test]
+fn a_suite_may_have_tasks_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("own.toml");
+    let load = |define: &str| {
+        let text = format!(
+            "name = \"own\"\ntasks = [\"cart-of-a-suite\"]\nmethods = [\"bc\"]\neval_seed = 1\n\
+             {define}\n[train]\n[presets.p]\ndescription = \"d\"\nseeds = [0]\n\
+             eval_episodes = 2\ndata_rows = 10\n"
+        );
+        fs::write(&file, text).unwrap();
+        Suite::load(&file)
+    };
+    let unknown = load("").unwrap_err().to_string();
+    assert!(
+        unknown.contains("unknown task `cart-of-a-suite`"),
+        "{unknown}"
+    );
+    let suite = load("[define.cart-of-a-suite]\nenv = \"pointmass\"").unwrap();
+    assert_eq!(suite.define.len(), 1);
+    assert_eq!(suite.tasks[0].env(), EnvId::POINT_MASS);
+    assert_eq!(
+        (suite.tasks[0].suite(), suite.tasks[0].official_id()),
+        ("own", None)
+    );
+    for (define, fact) in [
+        ("[define.cart-of-a-suite]\nenv = \"hopper\"", "already"),
+        (
+            "[define.cart-of-a-suite]\nenv = \"cart\"",
+            "unknown environment `cart`",
+        ),
+        ("[define.\"a b\"]\nenv = \"hopper\"", "holds ` `"),
+        (
+            "[define.cart-of-a-suite]\nworld = 1",
+            "unknown field `world`",
+        ),
+    ] {
+        let error = load(define).unwrap_err().to_string();
+        assert!(
+            error.contains(fact) && error.contains("own.toml"),
+            "{error}"
+        );
+    }
+}

@@ -45,6 +45,23 @@ pub struct CriticConfig {
     pub penalty: f32,
 }
 
+impl Default for CriticConfig {
+    /// IQL's values for MuJoCo (ikostrikov/implicit_q_learning), in-sample.
+    fn default() -> Self {
+        Self {
+            form: CriticForm::Expectile,
+            hidden: vec![256, 256],
+            n_critics: 2,
+            lr: 3e-4,
+            discount: 0.99,
+            tau: 0.005,
+            expectile: 0.7,
+            deviations: None,
+            penalty: 0.0,
+        }
+    }
+}
+
 impl CriticConfig {
     /// [`Self::deviations`] as the kernels take it.
     pub fn conservatism(&self) -> Conservatism {

@@ -144,7 +144,7 @@ impl Critic {
     /// # Errors
     /// Only if candle cannot read the parameters.
     pub fn rows(&self) -> Result<Vec<RowMlp>> {
-        self.q.iter().map(RowMlp::of).collect()
+        self.q.iter().map(Mlp::row_mlp).collect()
     }
 
     /// Adds every network and optimizer to `state`.

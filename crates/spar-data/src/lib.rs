@@ -16,13 +16,13 @@
 //! ```no_run
 //! use std::{path::Path, sync::Arc};
 //! use spar_core::{EnvId, Stream};
-//! use spar_data::{Batch, Dataset, Normalizer, Sampler, Transitions};
+//! use spar_data::{Batch, Dataset, Sampler, Transitions};
 //!
 //! # fn main() -> Result<(), spar_data::DataError> {
-//! let env = EnvId::Hopper;
+//! let env = EnvId::HOPPER;
 //! let data = Arc::new(Dataset::read_for(Path::new("hopper_medium-v2.hdf5"), env)?);
 //! let transitions = Transitions::new(data, env.horizon())?;
-//! let normalizer = Normalizer::of(&transitions);
+//! let normalizer = transitions.normalizer();
 //! let mut sampler = Sampler::new(Stream::new(0, "sampler"));
 //! let mut batch = Batch::new(256, transitions.obs_dim(), transitions.act_dim());
 //! sampler.next(&transitions, &normalizer, &mut batch);
@@ -65,18 +65,17 @@ mod successors;
 mod transitions;
 mod writer;
 
-pub use bounds::{ActionBounds, BoundsError, BoundsSource};
+pub use bounds::BoundsSource;
 pub use convert::{Conversion, Converted};
 pub use dataset::{Dataset, Ends, Episode, EpisodeEnd, Layout, Steps};
 pub use error::DataError;
 pub use held_out::{HeldOut, held_out};
 pub use info::{Info, Returns, Span, horizon_of, info};
 pub use minari::{minari_id, minari_root};
-pub use normalizer::Normalizer;
 pub use reading::{Next, Reading};
 pub use rehearsal::{rehearse, rehearse_in};
 pub use sampler::{Batch, Sampler};
-pub use spar_core::{DatasetIdentity, Origin};
+pub use spar_core::{ActionBounds, BoundsError, DatasetIdentity, Normalizer, Origin};
 pub use stats::{Coverage, Distribution, Stats, stats};
 pub use transitions::Transitions;
 pub use writer::{META_DATASET, META_ORIGIN, MetaValue, Row, Writer, local_metadata};

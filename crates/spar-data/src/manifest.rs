@@ -60,7 +60,7 @@ struct Manifest {
 
 static FILES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
     // The manifest is part of the program: a test reads it, users cannot break it.
-    parse(include_str!("../../../datasets/manifest.toml")).unwrap_or_default()
+    parse(include_str!("../manifest.toml")).unwrap_or_default()
 });
 
 /// Every official file this project knows.
@@ -80,7 +80,7 @@ pub fn by_sha256(sha256: &str) -> Option<&'static Entry> {
 }
 
 /// Reads a manifest of the user's own, in the layout of
-/// `datasets/manifest.toml`; `bytes`, `sha256` and `transitions` may be absent.
+/// this crate's `manifest.toml`; `bytes`, `sha256` and `transitions` may be absent.
 /// It says where files are, not which are official.
 ///
 /// # Errors
@@ -121,7 +121,7 @@ impl Entry {
                 self.id
             ))
         };
-        let official = self.task.official_id();
+        let official = self.task.official_id().unwrap_or("none");
         if self.id != official {
             return wrong("id", &self.id, &format!("`{official}`"));
         }
@@ -199,12 +199,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_manifest_names_each_task_once_with_its_hash() {
-        let envs = [EnvId::HalfCheetah, EnvId::Hopper, EnvId::Walker2d];
-        assert_eq!(files().len(), envs.len() * Level::ALL.len());
+    fn the_manifest_has_a_file_of_each_of_d4rls_tasks() {
+        let tasks = TaskId::all()
+            .into_iter()
+            .filter(|t| t.official_id().is_some());
+        let official: Vec<_> = tasks.map(|task| official(task).unwrap()).collect();
+        assert_eq!((official.len(), files().len()), (77, 77));
+        for file in official {
+            assert_eq!(file.sha256.is_some(), file.bytes.is_some(), "{}", file.id);
+            let (own, name) = (&file.urls[0], format!("/{}", file.name));
+            assert!(own.ends_with(&name), "{own}");
+        }
+    }
+
+    #[test]
+    fn the_files_of_the_mujoco_suite_have_a_hash_and_a_mirror() {
+        let envs = [EnvId::HALF_CHEETAH, EnvId::HOPPER, EnvId::WALKER2D];
         for env in envs {
-            for &level in Level::ALL {
-                let file = official(TaskId { env, level }).unwrap();
+            for level in Level::ALL {
+                let file = official(TaskId::of(env, level).unwrap()).unwrap();
                 let sha256 = file.sha256.as_deref().unwrap();
                 assert_eq!(by_sha256(sha256), Some(file));
                 assert!(file.bytes.unwrap() > 50_000_000);
@@ -219,7 +232,10 @@ mod tests {
     #[test]
     fn transitions_are_those_of_whole_episodes_where_none_terminates() {
         // The half cheetah never falls: 999 transitions of each 1000-step episode.
-        for file in files().iter().filter(|f| f.task.env == EnvId::HalfCheetah) {
+        for file in files()
+            .iter()
+            .filter(|f| f.task.env() == EnvId::HALF_CHEETAH)
+        {
             assert_eq!(file.transitions.unwrap_or(0) % 999, 0, "{}", file.id);
         }
     }

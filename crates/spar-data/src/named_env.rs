@@ -124,22 +124,41 @@ fn id_in(text: &str) -> String {
     spec.flatten().unwrap_or_else(|| text.to_owned())
 }
 
-/// The environment in an id, as in `HalfCheetah-v5`, `mujoco/hopper/medium-v0` or
-/// `walker2d-medium-local`: one of the parts of its name, or two side by side.
+/// Names of environments that are words of everyday language: only the first word of an id,
+/// or one after [`COLLECTIONS`], is one of them.
+const WORDS: [&str; 6] = ["ant", "pen", "hammer", "door", "relocate", "kitchen"];
+
+/// What stands before an environment's name in an id.
+const COLLECTIONS: [&str; 6] = ["d4rl", "mujoco", "gym", "gymnasium", "minari", "adroit"];
+
+/// The environment in an id, as in `HalfCheetah-v5`, `mujoco/hopper/medium-v0`,
+/// `walker2d-medium-local` or `maze2d-umaze-dense-v1`: parts of the id that side by side are
+/// its name. Where several are, the longest.
 fn env_of(id: &str) -> Option<EnvId> {
     let lower = id.to_lowercase();
     let parts = lower.split(|c: char| !c.is_ascii_alphanumeric());
     let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
-    let pairs = parts.windows(2).map(<[&str]>::concat);
-    let all: Vec<String> = parts
-        .iter()
-        .map(|&part| part.to_owned())
-        .chain(pairs)
-        .collect();
-    EnvId::ALL
-        .iter()
-        .copied()
-        .find(|env| all.iter().any(|part| part == env.name()))
+    let names = |env: EnvId| {
+        let whole: String = env.name().split('-').collect();
+        let starts = |&first: &usize| {
+            let mut rest = whole.as_str();
+            for part in &parts[first..] {
+                match rest.strip_prefix(part) {
+                    Some("") => return true,
+                    Some(left) => rest = left,
+                    None => return false,
+                }
+            }
+            false
+        };
+        let mut found = (0..parts.len()).filter(starts);
+        match WORDS.contains(&env.name()) {
+            true => found.any(|at| at == 0 || COLLECTIONS.contains(&parts[at - 1])),
+            false => found.next().is_some(),
+        }
+    };
+    let found = EnvId::all().into_iter().filter(|env| names(*env));
+    found.max_by_key(|env| env.name().len())
 }
 
 #[cfg(test)]
@@ -150,13 +169,23 @@ mod tests {
     #[test]
     fn ids_name_environments() {
         for (id, env) in [
-            ("HalfCheetah-v5", Some(EnvId::HalfCheetah)),
-            ("half_cheetah", Some(EnvId::HalfCheetah)),
-            ("mujoco/hopper/medium-v0", Some(EnvId::Hopper)),
-            ("D4RL/walker2d/expert-v2", Some(EnvId::Walker2d)),
-            ("gym:Walker2d-v4", Some(EnvId::Walker2d)),
-            ("halfcheetah-medium-local", Some(EnvId::HalfCheetah)),
-            ("Ant-v4", None),
+            ("HalfCheetah-v5", Some(EnvId::HALF_CHEETAH)),
+            ("half_cheetah", Some(EnvId::HALF_CHEETAH)),
+            ("mujoco/hopper/medium-v0", Some(EnvId::HOPPER)),
+            ("D4RL/walker2d/expert-v2", Some(EnvId::WALKER2D)),
+            ("gym:Walker2d-v4", Some(EnvId::WALKER2D)),
+            ("halfcheetah-medium-local", Some(EnvId::HALF_CHEETAH)),
+            ("Ant-v4", Some("ant".parse().unwrap())),
+            ("D4RL/door/human-v2", Some("door".parse().unwrap())),
+            ("open the door", None),
+            (
+                "maze2d-umaze-dense-v1",
+                Some("maze2d-umaze-dense".parse().unwrap()),
+            ),
+            (
+                "antmaze-large-play-v2",
+                Some("antmaze-large".parse().unwrap()),
+            ),
             ("HopperBulletEnv-v0", None),
             ("", None),
         ] {
@@ -166,6 +195,6 @@ mod tests {
         assert_eq!(Named::of("env_spec", spec).unwrap().value, "HalfCheetah-v5");
         assert!(Named::of("algorithm", "hopper").is_none());
         assert!(Named::of("dataset_id", "mine-v0").is_none());
-        assert!(Named::of("run/env", "Ant-v4").unwrap().env.is_none());
+        assert!(Named::of("run/env", "Reacher-v4").unwrap().env.is_none());
     }
 }

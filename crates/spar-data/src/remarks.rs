@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use spar_core::EnvId;
+use spar_core::{EnvId, units::is_outside};
 
 use crate::{
     dataset::{Dataset, Layout},
@@ -11,16 +11,6 @@ use crate::{
     reading::Next,
     successors,
 };
-
-/// How far beyond a bound an action counts as outside: more than what rounding to 32 bits
-/// adds.
-pub(crate) const BEYOND: f32 = 1e-6;
-
-/// Whether `x` lies outside `low` and `high`.
-pub(crate) fn is_outside(x: f32, (low, high): (f32, f32)) -> bool {
-    let slack = |bound: f32| BEYOND * bound.abs().max(1.0);
-    x < low - slack(low) || x > high + slack(high)
-}
 
 /// Refuses numbers that are not finite, of the array `key`, `width` wide.
 pub(crate) fn check_finite(
@@ -183,7 +173,7 @@ mod tests {
         let calm = of(&[1.0, -1.000_000_1, 0.5], &[false; 3]);
         assert!(notes(calm, None).is_empty());
         let wild = of(&[0.5, 1.5, -40.25], &[false; 3]);
-        let found = notes(wild.clone(), Some(EnvId::Hopper));
+        let found = notes(wild.clone(), Some(EnvId::HOPPER));
         assert!(found[0].contains("2 of 3 rows") && found[0].contains("row 1"));
         assert!(found[0].contains("40.25"), "{found:?}");
         // Inside what they declare, until an environment is named.
@@ -192,7 +182,7 @@ mod tests {
             ..wild
         };
         assert!(notes(declared.clone(), None).is_empty());
-        let found = notes(declared, Some(EnvId::Hopper));
+        let found = notes(declared, Some(EnvId::HOPPER));
         assert!(found[1].contains("[-50, 50]"), "{found:?}");
     }
 
@@ -209,11 +199,11 @@ mod tests {
     #[test]
     fn terminals_of_an_environment_that_has_none_are_named() {
         let data = || of(&[0.1; 4], &[false, true, false, true]);
-        let found = notes(data(), Some(EnvId::HalfCheetah));
+        let found = notes(data(), Some(EnvId::HALF_CHEETAH));
         assert!(
             found[0].contains("2 rows") && found[0].contains("row 1"),
             "{found:?}"
         );
-        assert!(notes(data(), Some(EnvId::Hopper)).is_empty());
+        assert!(notes(data(), Some(EnvId::HOPPER)).is_empty());
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use spar_core::Stream;
 
-use crate::{normalizer::Normalizer, transitions::Transitions};
+use crate::{Normalizer, transitions::Transitions};
 
 /// One minibatch, row-major and ready to become tensors.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,12 +1,11 @@
 //! How the numbers in a data file are distributed.
 
 use serde::{Deserialize, Serialize};
-use spar_core::{EnvId, Origin};
+use spar_core::{EnvId, Origin, units::is_outside};
 
 use crate::{
     dataset::{Dataset, EpisodeEnd},
     info::{Span, horizon_of, spans},
-    remarks::is_outside,
 };
 
 /// How near to a bound an action counts as at it. Squashed policies come near and

@@ -37,6 +37,7 @@ use crate::{
 pub struct Transitions {
     data: Arc<Dataset>,
     rows: Vec<u32>,
+    horizon: usize,
 }
 
 impl Transitions {
@@ -64,7 +65,16 @@ impl Transitions {
             return Err(none());
         }
         rows.shrink_to_fit();
-        Ok(Self { data, rows })
+        Ok(Self {
+            data,
+            rows,
+            horizon,
+        })
+    }
+
+    /// The length after which an episode counts as cut in a file without timeouts.
+    pub fn horizon(&self) -> usize {
+        self.horizon
     }
 
     /// Those of the transitions whose row of the file `keep` says yes to.
@@ -80,8 +90,11 @@ impl Transitions {
                 rows: self.data.rows(),
             });
         }
-        let data = Arc::clone(&self.data);
-        Ok(Self { data, rows })
+        Ok(Self {
+            data: Arc::clone(&self.data),
+            rows,
+            horizon: self.horizon,
+        })
     }
 
     /// Number of transitions, at least one.

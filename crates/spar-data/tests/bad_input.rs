@@ -229,7 +229,7 @@ fn numbers_that_are_not_finite() {
 #[test]
 fn another_environments_data() {
     let path = fixture("f32.hdf5");
-    match Dataset::read_for(&path, EnvId::Hopper).unwrap_err() {
+    match Dataset::read_for(&path, EnvId::HOPPER).unwrap_err() {
         DataError::WrongEnv {
             key, expected, got, ..
         } => {

@@ -43,17 +43,17 @@ fn minari_data_have_no_normalized_score() {
     let rows = Rows::random(1, &[(40, End::Terminal), (30, End::Timeout)], [11, 3]);
     rows.write(&path, true, &BTreeMap::new());
     let flat = Arc::new(Dataset::read(&path).unwrap());
-    let hopper = Some(EnvId::Hopper);
+    let hopper = Some(EnvId::HOPPER);
     assert!(info(&flat, hopper).unwrap().normalized_score.is_some());
     let there = folder.path().join("there-v0");
     to_minari(&path, &there, "there-v0", hopper).unwrap();
     let about = info(
-        &Arc::new(Dataset::read_for(&there, EnvId::Hopper).unwrap()),
+        &Arc::new(Dataset::read_for(&there, EnvId::HOPPER).unwrap()),
         hopper,
     )
     .unwrap();
     assert!(about.normalized_score.is_none() && about.returns.is_some());
-    let wrong = Dataset::read_for(&there, EnvId::Walker2d).unwrap_err();
+    let wrong = Dataset::read_for(&there, EnvId::WALKER2D).unwrap_err();
     assert!(matches!(wrong, DataError::WrongEnv { .. }), "{wrong}");
 }
 
@@ -229,7 +229,7 @@ fn what_is_converted_says_where_it_comes_from() {
         .write(&first, true, &local);
     let before = Dataset::read(&first).unwrap();
     assert_eq!(before.identity.origin, Origin::Local);
-    let made = to_minari(&first, &there, "ns/there-v0", Some(EnvId::Hopper)).unwrap();
+    let made = to_minari(&first, &there, "ns/there-v0", Some(EnvId::HOPPER)).unwrap();
     assert_eq!(
         (made.identity.id.as_str(), made.identity.origin),
         ("ns/there-v0", Origin::Minari)
@@ -250,7 +250,7 @@ fn what_is_converted_says_where_it_comes_from() {
     assert_eq!(Dataset::read(&back).unwrap().identity, after);
     // Same rows, same bytes.
     let again = folder.path().join("again-v0");
-    let twice = to_minari(&first, &again, "again-v0", Some(EnvId::Hopper)).unwrap();
+    let twice = to_minari(&first, &again, "again-v0", Some(EnvId::HOPPER)).unwrap();
     assert_eq!(twice.identity.sha256, made.identity.sha256);
     assert_eq!(
         names(folder.path()),
@@ -308,9 +308,9 @@ fn conversions_that_cannot_be() {
     assert!(matches!(error, DataError::Write { .. }), "{error}");
     assert_eq!(names(folder.path()), ["file", "old.hdf5", "taken"]);
     // Named, an environment cuts it: here after a hundred steps of the second episode.
-    let made = to_minari(&old, &at("new"), "new-v0", Some(EnvId::PointMass)).unwrap();
+    let made = to_minari(&old, &at("new"), "new-v0", Some(EnvId::POINT_MASS)).unwrap();
     assert_eq!((made.left_out, made.repeated), (2, 2));
-    let wrong = to_minari(&old, &at("other"), "other-v0", Some(EnvId::Hopper)).unwrap_err();
+    let wrong = to_minari(&old, &at("other"), "other-v0", Some(EnvId::HOPPER)).unwrap_err();
     assert!(matches!(wrong, DataError::WrongEnv { .. }), "{wrong}");
     // A number that is wrong far inside leaves nothing behind.
     let file = hdf5::File::append(&old).unwrap();
@@ -319,7 +319,7 @@ fn conversions_that_cannot_be() {
     rewards.write_slice(&broken, 219..220).unwrap();
     drop(rewards);
     file.close().unwrap();
-    let error = to_minari(&old, &at("late"), "late-v0", Some(EnvId::PointMass)).unwrap_err();
+    let error = to_minari(&old, &at("late"), "late-v0", Some(EnvId::POINT_MASS)).unwrap_err();
     assert!(
         matches!(error, DataError::NonFinite { row: 219, .. }),
         "{error}"

@@ -7,9 +7,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use serde::Deserialize;
 use spar_core::{EnvId, Stream};
-use spar_data::{
-    Batch, Dataset, EpisodeEnd, Next, Normalizer, Origin, Reading, Sampler, Transitions, info,
-};
+use spar_data::{Batch, Dataset, EpisodeEnd, Next, Origin, Reading, Sampler, Transitions, info};
 
 const HORIZON: usize = 10;
 
@@ -59,7 +57,7 @@ fn check(name: &str) {
         assert_eq!(ours.reward(i), theirs.rewards[i], "row {i}");
         assert_eq!(ours.terminal(i), theirs.terminals[i], "row {i}");
     }
-    let normalizer = Normalizer::of(&ours);
+    let normalizer = ours.normalizer();
     let close = |a: &[f32], b: &[f64]| {
         a.len() == b.len()
             && a.iter()
@@ -181,17 +179,17 @@ fn info_counts_and_sums() {
         about
     );
 
-    let hopper = info(&data, Some(EnvId::Hopper)).unwrap();
+    let hopper = info(&data, Some(EnvId::HOPPER)).unwrap();
     assert_eq!(
         hopper.normalized_score,
-        EnvId::Hopper.normalized_score(returns.mean)
+        EnvId::HOPPER.normalized_score(returns.mean)
     );
 }
 
 #[test]
 fn a_sampler_read_back_draws_the_same_normalized_batches() {
     let transitions = Transitions::new(read("everything"), HORIZON).unwrap();
-    let normalizer = Normalizer::of(&transitions);
+    let normalizer = transitions.normalizer();
     let mut sampler = Sampler::new(Stream::new(5, "sampler"));
     let mut batch = Batch::new(64, transitions.obs_dim(), transitions.act_dim());
     sampler.next(&transitions, &normalizer, &mut batch);
@@ -244,8 +242,8 @@ fn training_reads_the_same_without_what_it_does_not_use() {
         .create("terminals")
         .unwrap();
     file.close().unwrap();
-    let all = Dataset::read_for(&path, EnvId::Hopper).unwrap();
-    let lean = Dataset::read_training(&path, EnvId::Hopper).unwrap();
+    let all = Dataset::read_for(&path, EnvId::HOPPER).unwrap();
+    let lean = Dataset::read_training(&path, EnvId::HOPPER).unwrap();
     assert!(all.next_observations.is_some() && lean.next_observations.is_none());
     assert_eq!(all.observations, lean.observations);
     assert_eq!(all.identity, lean.identity);

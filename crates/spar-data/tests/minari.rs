@@ -104,7 +104,7 @@ fn every_step_is_a_transition_with_its_own_successor() {
         }
         assert_eq!(i, 14);
     }
-    let about = info(&data, Some(EnvId::PointMass)).unwrap();
+    let about = info(&data, Some(EnvId::POINT_MASS)).unwrap();
     assert_eq!((about.episodes, about.complete_episodes), (4, 3));
     assert_eq!(
         (about.terminals, about.timeouts, about.transitions),

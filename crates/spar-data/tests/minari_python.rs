@@ -101,7 +101,7 @@ fn what_is_written_here_minari_loads() {
     let flat = Dataset::read(&source).unwrap();
     for (id, env) in [
         ("bare-v0", None),
-        ("name/space/bound-v12", Some(EnvId::PointMass)),
+        ("name/space/bound-v12", Some(EnvId::POINT_MASS)),
     ] {
         let conversion = Conversion::open(&source, env, Reading::default()).unwrap();
         conversion.to_minari(&root.join(id), id).unwrap();

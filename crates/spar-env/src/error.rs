@@ -10,7 +10,7 @@ use spar_core::EnvId;
 pub enum EnvError {
     /// A native part is nowhere to be found.
     #[error(
-        "{what} not found; looked at: {}; run `cargo xtask setup` to fetch it, or set {variable}",
+        "{what} not found; looked at: {}; run `spar setup` to fetch it, or set {variable}",
         places(looked_at)
     )]
     Missing {
@@ -23,7 +23,7 @@ pub enum EnvError {
     },
     /// The library file could not be opened as MuJoCo.
     #[error(
-        "{}: not a usable MuJoCo library: {why}; run `cargo xtask setup` to fetch the right one",
+        "{}: not a usable MuJoCo library: {why}; run `spar setup` to fetch the right one",
         path.display()
     )]
     Library {
@@ -35,7 +35,7 @@ pub enum EnvError {
     /// The library is another version than the numbers were proven with.
     #[error(
         "{}: MuJoCo version: expected 3.17.x, got {got} (other versions give other trajectories); \
-         run `cargo xtask setup` to fetch the right one",
+         run `spar setup` to fetch the right one",
         path.display()
     )]
     Version {
@@ -45,7 +45,7 @@ pub enum EnvError {
         got: String,
     },
     /// A library or model file could not be read.
-    #[error("cannot read the {what} {source}; run `cargo xtask setup` to fetch it")]
+    #[error("cannot read the {what} {source}; run `spar setup` to fetch it")]
     Unreadable {
         /// Which of them.
         what: &'static str,
@@ -55,7 +55,7 @@ pub enum EnvError {
     /// A library or model file is not the pinned one.
     #[error(
         "{}: {what}: expected sha256 {expected}, got {got}; \
-         delete it and run `cargo xtask setup` to fetch the right one",
+         delete it and run `spar setup` to fetch the right one",
         path.display()
     )]
     Hash {
@@ -75,6 +75,26 @@ pub enum EnvError {
         path: PathBuf,
         /// What MuJoCo said.
         why: String,
+    },
+    /// The name is known, but nothing in this program simulates it.
+    #[error(
+        "{env}: nothing in this program simulates this environment; it has: {}; \
+         train without an environment (no --env), or register one",
+        ids(simulated)
+    )]
+    NotSimulated {
+        /// The environment.
+        env: EnvId,
+        /// Those that can be made.
+        simulated: Vec<EnvId>,
+    },
+    /// An environment of a program's own failed.
+    #[error("{env}: {source}")]
+    Other {
+        /// The environment.
+        env: EnvId,
+        /// What it said.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A slice of the wrong length.
     #[error("{env}: {what}: expected {expected} values, got {got}")]
@@ -101,13 +121,18 @@ pub enum EnvError {
         value: f64,
     },
     /// The simulation diverged and MuJoCo fell back to the rest pose.
-    #[error("{env}: the simulation became unstable: {why}; reset the environment to go on")]
+    #[error("{env}: the simulation became unstable: {why}; reset the environment to step it again")]
     Unstable {
         /// The environment.
         env: EnvId,
         /// What MuJoCo said.
         why: String,
     },
+}
+
+fn ids(envs: &[EnvId]) -> String {
+    let list: Vec<&str> = envs.iter().map(|env| env.name()).collect();
+    list.join(", ")
 }
 
 fn places(paths: &[PathBuf]) -> String {

@@ -1,23 +1,27 @@
-//! HalfCheetah, Hopper and Walker2d with gym v2 semantics over MuJoCo.
+//! Environments over MuJoCo: HalfCheetah, Hopper and Walker2d with gym v2 semantics, D4RL's
+//! maze2d, and any that a program brings along.
 //!
 //! D4RL's data sets and reference scores are defined by gym's v2 environments,
 //! so a score means something only in environments that agree with them step
 //! for step. These follow gymnasium 1.4.0's `-v4` classes, which kept v2's
 //! models, rewards and terminations; `tests/gymnasium.rs` holds them to
-//! recorded gymnasium trajectories. One more environment, [`EnvId::PointMass`],
+//! recorded gymnasium trajectories. One more environment, [`EnvId::POINT_MASS`],
 //! is pure Rust and serves tests.
+//!
+//! [`make`] finds an environment by its id. What a program [`register`]s is found like
+//! these: runs, evaluations and suites then name it like any other. [`simulated`] lists
+//! what there is.
 //!
 //! MuJoCo is opened at run time: nothing is linked, and everything but the
 //! three locomotion environments works without it. This is the only crate that
 //! knows MuJoCo, and `mujoco/binding.rs` its only file with `unsafe`.
 //!
-//! Both native parts are looked for as follows, `cargo xtask setup` puts them
-//! there:
+//! Both native parts are looked for as follows:
 //!
-//! | part | override | else, in the program's folder and in the workspace it was built in |
+//! | part | override | else, below `.spar/native` of the program's folder and of the workspace it was built in (`cargo xtask setup`), and below `spar/native` of the user's data folder (`spar setup`) |
 //! |---|---|---|
-//! | library | file `SPAR_MUJOCO_LIB` | `.spar/native/mujoco-3.17.0/libmujoco.so.3.17.0` |
-//! | models | folder `SPAR_MUJOCO_MODELS` | `.spar/native/models/` |
+//! | library | file `SPAR_MUJOCO_LIB` | `mujoco-3.17.0/libmujoco.so.3.17.0` |
+//! | models | folder `SPAR_MUJOCO_MODELS` | `models/` |
 //!
 //! Wherever they come from, their bytes are hashed first. A library of another build, as
 //! for another kind of machine, is used if `SPAR_MUJOCO_LIB_SHA256` names its hash. The
@@ -26,21 +30,24 @@
 //! ```
 //! use spar_core::{EnvId, Stream};
 //!
-//! let mut env = spar_env::make(EnvId::PointMass)?;
+//! let mut env = spar_env::make(EnvId::POINT_MASS)?;
 //! env.reset(&mut Stream::new(0, "example"))?;
 //! let step = env.step(&[0.5])?;
-//! assert!(!step.terminal && env.obs().len() == EnvId::PointMass.obs_dim());
+//! assert!(!step.terminal && env.obs().len() == EnvId::POINT_MASS.obs_dim());
 //! # Ok::<(), spar_env::EnvError>(())
 //! ```
 
 mod error;
 mod locomotion;
+pub mod maze2d;
 mod mujoco;
 mod point_mass;
+mod registry;
 
 use spar_core::{EnvId, Stream};
 
 pub use error::EnvError;
+pub use registry::{MakeEnv, NotRegistered, make, physics_version, register, simulated};
 
 /// What one environment step gave.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,14 +63,15 @@ pub struct Step {
 /// One environment, stepped by one caller.
 ///
 /// An environment is in a defined state from the start (its model's rest
-/// pose). Going on after a terminal step is allowed and means what the physics
-/// says, as in gymnasium's unwrapped environments.
+/// pose). Stepping after a terminal step is allowed and means what the physics
+/// says, as in gymnasium's unwrapped environments. `examples/own_environment.rs` implements
+/// one.
 pub trait Env: Send {
     /// Which environment this is; it fixes widths and horizon.
     fn id(&self) -> EnvId;
 
-    /// Starts an episode from gym's distribution of initial states, drawn from
-    /// `stream` (positions first, then velocities).
+    /// Starts an episode from the environment's distribution of initial states (of the
+    /// MuJoCo ones gym's, positions first, then velocities), drawn from `stream`.
     ///
     /// # Errors
     /// If the physics library rejects the state.
@@ -81,6 +89,21 @@ pub trait Env: Send {
     /// environment is then unchanged), or if the simulation became unstable.
     fn step(&mut self, action: &[f32]) -> Result<Step, EnvError>;
 
+    /// The simulation's state, where it can be read and set: what is written into data
+    /// files, and what data are checked by. `None`, where an implementation does not say
+    /// otherwise.
+    fn physics(&self) -> Option<&dyn Physics> {
+        None
+    }
+
+    /// The same, to be set.
+    fn physics_mut(&mut self) -> Option<&mut dyn Physics> {
+        None
+    }
+}
+
+/// The state of an environment's simulation, in MuJoCo's terms.
+pub trait Physics {
     /// Puts the environment into a given state and forgets everything else:
     /// what follows depends on `qpos`, `qvel` and the actions alone.
     ///
@@ -105,18 +128,6 @@ pub trait Env: Send {
     }
 }
 
-/// A new environment.
-///
-/// # Errors
-/// If it needs MuJoCo and the library or the model file is missing, of another
-/// version, or damaged.
-pub fn make(id: EnvId) -> Result<Box<dyn Env>, EnvError> {
-    Ok(match locomotion::Spec::of(id) {
-        Some(spec) => Box::new(locomotion::Locomotion::new(spec)?),
-        None => Box::new(point_mass::PointMass::default()),
-    })
-}
-
 /// Version of the MuJoCo library, as in `3.17.0`.
 ///
 /// # Errors
@@ -125,20 +136,12 @@ pub fn mujoco_version() -> Result<String, EnvError> {
     Ok(mujoco::library()?.version())
 }
 
-/// What the results of an environment depend on: [`mujoco_version`], or
-/// `"none"` for one in pure Rust.
+/// The checks an environment makes of what its caller hands in, for [`Env::step`] and
+/// [`Physics::set_state`]: `values` of `what` are `expected` finite numbers.
 ///
 /// # Errors
-/// As [`mujoco_version`].
-pub fn physics_version(id: EnvId) -> Result<String, EnvError> {
-    match locomotion::Spec::of(id) {
-        Some(_) => mujoco_version(),
-        None => Ok("none".to_owned()),
-    }
-}
-
-/// The checks every environment makes of what its caller hands in.
-fn check_input(
+/// If there are more or fewer, or if one is not finite.
+pub fn check_input(
     env: EnvId,
     what: &'static str,
     values: impl ExactSizeIterator<Item = f64>,

@@ -10,7 +10,7 @@ use std::ops::Range;
 use spar_core::{EnvId, Stream};
 
 use crate::{
-    Env, EnvError, Step, check_input,
+    Env, EnvError, Physics, Step, check_input,
     mujoco::{self, Simulation},
 };
 
@@ -50,8 +50,8 @@ struct Healthy {
 
 const EVERYTHING: Range<f64> = f64::NEG_INFINITY..f64::INFINITY;
 
-const HALF_CHEETAH: Spec = Spec {
-    id: EnvId::HalfCheetah,
+static HALF_CHEETAH: Spec = Spec {
+    id: EnvId::HALF_CHEETAH,
     model_file: "half_cheetah.xml",
     model_sha256: "11797a5d69e8ac955e89ca6fdd3a0087f1c990094fda401ac51420de1b6c5494",
     frame_skip: 5,
@@ -63,8 +63,8 @@ const HALF_CHEETAH: Spec = Spec {
     healthy: None,
 };
 
-const HOPPER: Spec = Spec {
-    id: EnvId::Hopper,
+static HOPPER: Spec = Spec {
+    id: EnvId::HOPPER,
     model_file: "hopper.xml",
     model_sha256: "3ce93a055ffdcd83c0c701d2400768e40d2cbb9532f3c4ae33377c27f8b39f9e",
     frame_skip: 4,
@@ -80,8 +80,8 @@ const HOPPER: Spec = Spec {
     }),
 };
 
-const WALKER2D: Spec = Spec {
-    id: EnvId::Walker2d,
+static WALKER2D: Spec = Spec {
+    id: EnvId::WALKER2D,
     model_file: "walker2d.xml",
     model_sha256: "ac13373c7ac9003a5311c4704b314ed11149b3dd7600bbc02770487300f9ad2d",
     frame_skip: 4,
@@ -97,17 +97,10 @@ const WALKER2D: Spec = Spec {
     }),
 };
 
-impl Spec {
-    /// The spec of a locomotion environment, `None` for any other.
-    pub(crate) const fn of(id: EnvId) -> Option<&'static Self> {
-        match id {
-            EnvId::HalfCheetah => Some(&HALF_CHEETAH),
-            EnvId::Hopper => Some(&HOPPER),
-            EnvId::Walker2d => Some(&WALKER2D),
-            EnvId::PointMass => None,
-        }
-    }
+/// Every locomotion environment.
+pub(crate) static ALL: [&Spec; 3] = [&HALF_CHEETAH, &HOPPER, &WALKER2D];
 
+impl Spec {
     fn is_healthy(&self, qpos: &[f64], qvel: &[f64]) -> bool {
         let Some(healthy) = &self.healthy else {
             return true;
@@ -138,7 +131,10 @@ pub(crate) struct Locomotion {
 
 impl Locomotion {
     pub(crate) fn new(spec: &'static Spec) -> Result<Self, EnvError> {
-        let simulation = Simulation::new(mujoco::model(spec)?)?;
+        let model = mujoco::model(spec.id, |library| {
+            mujoco::from_file(library, spec.model_file, spec.model_sha256)
+        })?;
+        let simulation = Simulation::new(model)?;
         let mut env = Self {
             spec,
             rest_qpos: simulation.qpos().to_vec(),
@@ -224,6 +220,16 @@ impl Env for Locomotion {
         })
     }
 
+    fn physics(&self) -> Option<&dyn Physics> {
+        Some(self)
+    }
+
+    fn physics_mut(&mut self) -> Option<&mut dyn Physics> {
+        Some(self)
+    }
+}
+
+impl Physics for Locomotion {
     fn set_state(&mut self, qpos: &[f64], qvel: &[f64]) -> Result<(), EnvError> {
         check_input(
             self.spec.id,

@@ -2,7 +2,7 @@
 
 use spar_core::{EnvId, Stream};
 
-use crate::{Env, EnvError, Step, check_input};
+use crate::{Env, EnvError, Physics, Step, check_input};
 
 const DT: f64 = 0.1;
 const BOUND: f64 = 2.0;
@@ -21,7 +21,7 @@ pub(crate) struct PointMass {
 
 impl Env for PointMass {
     fn id(&self) -> EnvId {
-        EnvId::PointMass
+        EnvId::POINT_MASS
     }
 
     fn reset(&mut self, stream: &mut Stream) -> Result<(), EnvError> {
@@ -50,6 +50,16 @@ impl Env for PointMass {
         })
     }
 
+    fn physics(&self) -> Option<&dyn Physics> {
+        Some(self)
+    }
+
+    fn physics_mut(&mut self) -> Option<&mut dyn Physics> {
+        Some(self)
+    }
+}
+
+impl Physics for PointMass {
     fn set_state(&mut self, qpos: &[f64], qvel: &[f64]) -> Result<(), EnvError> {
         check_input(self.id(), "qpos", qpos.iter().copied(), 1)?;
         check_input(self.id(), "qvel", qvel.iter().copied(), 1)?;

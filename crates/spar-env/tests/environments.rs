@@ -7,7 +7,7 @@ use std::{fs, process::Command};
 use spar_core::{EnvId, Stream};
 use spar_env::{Env, EnvError};
 
-const LOCOMOTION: [EnvId; 3] = [EnvId::HalfCheetah, EnvId::Hopper, EnvId::Walker2d];
+const LOCOMOTION: [EnvId; 3] = [EnvId::HALF_CHEETAH, EnvId::HOPPER, EnvId::WALKER2D];
 
 fn make(id: EnvId) -> Box<dyn Env> {
     spar_env::make(id).unwrap_or_else(|e| panic!("{e}"))
@@ -15,18 +15,16 @@ fn make(id: EnvId) -> Box<dyn Env> {
 
 #[test]
 fn an_environment_starts_at_its_rest_pose_with_the_widths_of_its_id() {
-    for &id in EnvId::ALL {
+    for id in spar_env::simulated() {
         let env = make(id);
         assert_eq!((env.id(), env.obs().len()), (id, id.obs_dim()));
-        let height = match id {
-            EnvId::Hopper | EnvId::Walker2d => 1.25,
-            _ => 0.0,
-        };
-        let rest: Vec<f64> = (0..env.nq())
+        let stands = [EnvId::HOPPER, EnvId::WALKER2D].contains(&id);
+        let height = if stands { 1.25 } else { 0.0 };
+        let rest: Vec<f64> = (0..env.physics().unwrap().nq())
             .map(|i| if i == 1 { height } else { 0.0 })
             .collect();
-        assert_eq!(env.qpos(), rest);
-        assert!(env.qvel().iter().all(|&v| v == 0.0));
+        assert_eq!(env.physics().unwrap().qpos(), rest);
+        assert!(env.physics().unwrap().qvel().iter().all(|&v| v == 0.0));
     }
 }
 
@@ -42,13 +40,20 @@ fn moments(x: &[f64]) -> (f64, f64, f64) {
 fn resets_have_gyms_distribution() {
     for (id, scale) in LOCOMOTION.into_iter().zip([0.1, 5e-3, 5e-3]) {
         let mut env = make(id);
-        let rest = env.qpos().to_vec();
+        let rest = env.physics().unwrap().qpos().to_vec();
         let mut stream = Stream::new(11, "resets");
         let (mut positions, mut velocities) = (Vec::new(), Vec::new());
         for _ in 0..2_000 {
             env.reset(&mut stream).unwrap();
-            positions.extend(env.qpos().iter().zip(&rest).map(|(q, r)| (q - r) / scale));
-            velocities.extend(env.qvel().iter().map(|v| v / scale));
+            positions.extend(
+                env.physics()
+                    .unwrap()
+                    .qpos()
+                    .iter()
+                    .zip(&rest)
+                    .map(|(q, r)| (q - r) / scale),
+            );
+            velocities.extend(env.physics().unwrap().qvel().iter().map(|v| v / scale));
         }
         let uniform = |(mean, var, most): (f64, f64, f64)| {
             mean.abs() < 0.02
@@ -60,9 +65,10 @@ fn resets_have_gyms_distribution() {
         };
         assert!(uniform(moments(&positions)), "{id} qpos");
         let qvel = moments(&velocities);
-        let expected = match id {
-            EnvId::HalfCheetah => normal(qvel),
-            _ => uniform(qvel),
+        let expected = if id == EnvId::HALF_CHEETAH {
+            normal(qvel)
+        } else {
+            uniform(qvel)
         };
         assert!(expected, "{id} qvel: {qvel:?}");
     }
@@ -70,12 +76,15 @@ fn resets_have_gyms_distribution() {
 
 #[test]
 fn the_future_depends_on_state_and_actions_alone() {
-    for &id in EnvId::ALL {
+    for id in spar_env::simulated() {
         let mut env = make(id);
         env.reset(&mut Stream::new(5, "start")).unwrap();
-        let (qpos, qvel) = (env.qpos().to_vec(), env.qvel().to_vec());
+        let (qpos, qvel) = (
+            env.physics().unwrap().qpos().to_vec(),
+            env.physics().unwrap().qvel().to_vec(),
+        );
         let run = |env: &mut dyn Env| {
-            env.set_state(&qpos, &qvel).unwrap();
+            env.physics_mut().unwrap().set_state(&qpos, &qvel).unwrap();
             let mut actions = Stream::new(6, "actions");
             let mut action = vec![0.0; id.act_dim()];
             let mut seen = Vec::new();
@@ -94,16 +103,33 @@ fn the_future_depends_on_state_and_actions_alone() {
 
 #[test]
 fn bad_input_is_refused_and_changes_nothing() {
-    for &id in EnvId::ALL {
+    for id in spar_env::simulated() {
         let mut env = make(id);
         env.reset(&mut Stream::new(1, "start")).unwrap();
-        let (qpos, qvel) = (env.qpos().to_vec(), env.qvel().to_vec());
-        let (nq, nv, act) = (env.nq(), env.nv(), id.act_dim());
+        let (qpos, qvel) = (
+            env.physics().unwrap().qpos().to_vec(),
+            env.physics().unwrap().qvel().to_vec(),
+        );
+        let (nq, nv, act) = (
+            env.physics().unwrap().nq(),
+            env.physics().unwrap().nv(),
+            id.act_dim(),
+        );
 
-        let error = env.set_state(&qpos[1..], &qvel).unwrap_err().to_string();
+        let error = env
+            .physics_mut()
+            .unwrap()
+            .set_state(&qpos[1..], &qvel)
+            .unwrap_err()
+            .to_string();
         let expected = format!("{id}: qpos: expected {nq} values, got {}", nq - 1);
         assert_eq!(error, expected);
-        let error = env.set_state(&qpos, &[]).unwrap_err().to_string();
+        let error = env
+            .physics_mut()
+            .unwrap()
+            .set_state(&qpos, &[])
+            .unwrap_err()
+            .to_string();
         assert_eq!(error, format!("{id}: qvel: expected {nv} values, got 0"));
         let error = env.step(&vec![0.0; act + 1]).unwrap_err().to_string();
         let expected = format!("{id}: action: expected {act} values, got {}", act + 1);
@@ -117,22 +143,32 @@ fn bad_input_is_refused_and_changes_nothing() {
         );
         assert_eq!(error, expected);
         let infinite = vec![f64::INFINITY; nv];
-        let error = env.set_state(&qpos, &infinite).unwrap_err().to_string();
+        let error = env
+            .physics_mut()
+            .unwrap()
+            .set_state(&qpos, &infinite)
+            .unwrap_err()
+            .to_string();
         let expected = format!("{id}: qvel[0]: expected a finite number, got inf");
         assert_eq!(error, expected);
 
-        assert_eq!((env.qpos(), env.qvel()), (&qpos[..], &qvel[..]));
+        assert_eq!(
+            (env.physics().unwrap().qpos(), env.physics().unwrap().qvel()),
+            (&qpos[..], &qvel[..])
+        );
     }
 }
 
 #[test]
 fn a_diverged_simulation_is_an_error_and_a_reset_mends_it() {
-    let mut env = make(EnvId::HalfCheetah);
-    let qpos = env.qpos().to_vec();
-    let mut qvel = env.qvel().to_vec();
+    let mut env = make(EnvId::HALF_CHEETAH);
+    let qpos = env.physics().unwrap().qpos().to_vec();
+    let mut qvel = env.physics().unwrap().qvel().to_vec();
     qvel[3] = 1e12;
     for _ in 0..2 {
         let outcome = env
+            .physics_mut()
+            .unwrap()
             .set_state(&qpos, &qvel)
             .and_then(|()| env.step(&[0.0; 6]));
         let error = outcome.unwrap_err();
@@ -147,8 +183,11 @@ fn a_diverged_simulation_is_an_error_and_a_reset_mends_it() {
 fn versions_are_named() {
     let version = spar_env::mujoco_version().unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(version, "3.17.0");
-    assert_eq!(spar_env::physics_version(EnvId::Hopper).unwrap(), version);
-    assert_eq!(spar_env::physics_version(EnvId::PointMass).unwrap(), "none");
+    assert_eq!(spar_env::physics_version(EnvId::HOPPER).unwrap(), version);
+    assert_eq!(
+        spar_env::physics_version(EnvId::POINT_MASS).unwrap(),
+        "none"
+    );
 }
 
 /// One test of this file in a process of its own.
@@ -206,7 +245,7 @@ fn a_missing_part_is_named_with_its_remedy() {
         assert!(!output.status.success());
         let expected = format!(
             "{what} not found; looked at: nowhere/at-all; \
-             run `cargo xtask setup` to fetch it, or set {variable}"
+             run `spar setup` to fetch it, or set {variable}"
         );
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.lines().any(|line| line == expected), "{said}");

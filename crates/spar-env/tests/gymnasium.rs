@@ -1,14 +1,30 @@
-//! The environments against gymnasium 1.4.0 on MuJoCo 3.17.0: trajectories
-//! recorded by `tests/scripts/gymnasium_trajectories.py`, which also documents
-//! the files' format.
+//! The environments against gymnasium 1.4.0 on MuJoCo 3.17.0, and maze2d, which no package
+//! has, against its model in MuJoCo's own Python binding: trajectories recorded by
+//! `tests/scripts/gymnasium_trajectories.py`, which also documents the files' format, and
+//! `maze2d_trajectories.py`.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 
 use spar_core::EnvId;
 
-const OBS_TOLERANCE: f64 = 1e-9;
-const REWARD_TOLERANCE: f64 = 1e-6;
+/// Largest deviation of an observation and of a reward.
+#[derive(Clone, Copy)]
+struct Deviation {
+    obs: f64,
+    reward: f64,
+}
+
+const GYMNASIUM: Deviation = Deviation {
+    obs: 1e-9,
+    reward: 1e-6,
+};
+
+/// Observations to the bit; the exponential function of dense rewards is not numpy's.
+const MAZE2D: Deviation = Deviation {
+    obs: 0.0,
+    reward: 1e-15,
+};
 
 /// A little-endian reader over a fixture.
 struct Fixture(Vec<u8>, usize);
@@ -43,29 +59,32 @@ fn deviation(a: &[f64], b: &[f64]) -> f64 {
 
 /// Steps through every recorded trajectory of `id`; returns how many steps
 /// were recorded and how many of them as terminal.
-fn replay(id: EnvId) -> (usize, usize) {
+fn replay(folder: &str, id: EnvId, most: Deviation) -> (usize, usize) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join(format!("../../tests/fixtures/gymnasium/{id}.bin"));
+        .join(format!("../../tests/fixtures/{folder}/{id}.bin"));
     let mut file = Fixture(std::fs::read(path).unwrap(), 0);
     assert_eq!(&file.take(), b"SPARGYM1");
     let (mut steps_seen, mut terminals) = (0, 0);
     let mut env = spar_env::make(id).unwrap_or_else(|e| panic!("{e}"));
     for trajectory in 0..file.u32() {
         let [steps, nq, nv, act_dim, obs_dim] = std::array::from_fn(|_| file.u32());
-        assert_eq!((nq, nv), (env.nq(), env.nv()));
+        assert_eq!(
+            (nq, nv),
+            (env.physics().unwrap().nq(), env.physics().unwrap().nv())
+        );
         assert_eq!((act_dim, obs_dim), (id.act_dim(), id.obs_dim()));
-        env.set_state(&file.f64s(nq), &file.f64s(nv)).unwrap();
+        env.physics_mut()
+            .unwrap()
+            .set_state(&file.f64s(nq), &file.f64s(nv))
+            .unwrap();
         let off = deviation(env.obs(), &file.f64s(obs_dim));
-        assert!(off <= OBS_TOLERANCE, "{id} {trajectory} start: {off:e}");
+        assert!(off <= most.obs, "{id} {trajectory} start: {off:e}");
         for t in 0..steps {
             let step = env.step(&file.f32s(act_dim)).unwrap();
             let off = deviation(env.obs(), &file.f64s(obs_dim));
-            assert!(off <= OBS_TOLERANCE, "{id} {trajectory}:{t} obs: {off:e}");
+            assert!(off <= most.obs, "{id} {trajectory}:{t} obs: {off:e}");
             let off = (step.reward - file.f64s(1)[0]).abs();
-            assert!(
-                off <= REWARD_TOLERANCE,
-                "{id} {trajectory}:{t} reward: {off:e}"
-            );
+            assert!(off <= most.reward, "{id} {trajectory}:{t} reward: {off:e}");
             let [terminal] = file.take();
             assert_eq!(step.terminal, terminal == 1, "{id} {trajectory}:{t}");
             terminals += usize::from(terminal);
@@ -78,17 +97,29 @@ fn replay(id: EnvId) -> (usize, usize) {
 
 #[test]
 fn halfcheetah_is_gymnasiums() {
-    assert_eq!(replay(EnvId::HalfCheetah), (4_000, 0));
+    assert_eq!(
+        replay("gymnasium", EnvId::HALF_CHEETAH, GYMNASIUM),
+        (4_000, 0)
+    );
 }
 
 #[test]
 fn hopper_is_gymnasiums() {
-    let (steps, terminals) = replay(EnvId::Hopper);
+    let (steps, terminals) = replay("gymnasium", EnvId::HOPPER, GYMNASIUM);
     assert!(steps == 7_000 && (1..steps).contains(&terminals));
 }
 
 #[test]
 fn walker2d_is_gymnasiums() {
-    let (steps, terminals) = replay(EnvId::Walker2d);
+    let (steps, terminals) = replay("gymnasium", EnvId::WALKER2D, GYMNASIUM);
     assert!(steps == 5_000 && (1..steps).contains(&terminals));
+}
+
+#[test]
+fn maze2d_is_its_model_in_mujoco_s_own_binding() {
+    let mazes = EnvId::all().into_iter();
+    let mazes = mazes.filter(|env| spar_env::maze2d::Maze::of(*env).is_some());
+    for env in mazes {
+        assert_eq!(replay("maze2d", env, MAZE2D), (1_200, 0), "{env}");
+    }
 }

@@ -8,7 +8,7 @@
 
 use rayon::prelude::*;
 use spar_core::{EnvId, Policy, Stream};
-use spar_env::{Env, EnvError};
+use spar_env::{Env, EnvError, MakeEnv};
 
 /// Most environments that are stepped together.
 const LANE: usize = 16;
@@ -86,8 +86,8 @@ pub enum EvalError {
     },
 }
 
-/// Plays `episodes` episodes of `policy` in `env` on `threads` threads (zero
-/// counts as one) and returns them in order.
+/// Plays `episodes` episodes of `policy` in environments that `env` makes, on `threads`
+/// threads (zero counts as one), and returns them in order.
 ///
 /// Episode `i` draws its initial state from `Stream::new(seed, "eval/{i}/reset")`
 /// and the policy's noise from `Stream::new(seed, "eval/{i}/policy")`; it does
@@ -99,13 +99,14 @@ pub enum EvalError {
 /// be made or stepped, or if an observation or action is not finite. Where
 /// several episodes fail, the one reported may be any of them.
 pub fn rollout(
-    env: EnvId,
+    env: impl MakeEnv,
     policy: &dyn Policy,
     episodes: usize,
     seed: u64,
     threads: usize,
 ) -> Result<Vec<Episode>, EvalError> {
-    check_widths(env, policy)?;
+    let env: &dyn MakeEnv = &env;
+    check_widths(env.id(), policy)?;
     let threads = threads.max(1);
     let width = episodes.div_ceil(threads).clamp(1, LANE);
     let starts: Vec<usize> = (0..episodes).step_by(width).collect();
@@ -128,7 +129,7 @@ pub fn rollout(
 /// # Errors
 /// As [`rollout`].
 pub fn rollout_in_step(
-    env: EnvId,
+    env: impl MakeEnv,
     policy: &dyn Policy,
     episodes: usize,
     seed: u64,
@@ -142,12 +143,13 @@ pub fn rollout_in_step(
 /// # Errors
 /// As [`rollout`].
 pub fn rollout_range(
-    env: EnvId,
+    env: impl MakeEnv,
     policy: &dyn Policy,
     episodes: std::ops::Range<usize>,
     seed: u64,
 ) -> Result<Vec<Episode>, EvalError> {
-    check_widths(env, policy)?;
+    let env: &dyn MakeEnv = &env;
+    check_widths(env.id(), policy)?;
     let lanes = episodes.clone().step_by(IN_STEP);
     let lanes =
         lanes.map(|first| play_lane(env, policy, first..episodes.end.min(first + IN_STEP), seed));
@@ -204,7 +206,7 @@ impl Running {
 
 /// Plays the episodes of one lane together; the batch shrinks as they end.
 fn play_lane(
-    id: EnvId,
+    maker: &dyn MakeEnv,
     policy: &dyn Policy,
     indices: std::ops::Range<usize>,
     seed: u64,
@@ -215,7 +217,7 @@ fn play_lane(
     for index in indices.clone() {
         let mut episode = Running {
             index,
-            env: spar_env::make(id)?,
+            env: maker.make()?,
             so_far: Episode {
                 ret: 0.0,
                 length: 0,
@@ -229,6 +231,7 @@ fn play_lane(
         noise.push(Stream::new(seed, &format!("eval/{index}/policy")));
     }
 
+    let id = maker.id();
     let (obs_dim, act_dim) = (id.obs_dim(), id.act_dim());
     let mut obs = vec![0f32; running.len() * obs_dim];
     let mut actions = vec![0f32; running.len() * act_dim];

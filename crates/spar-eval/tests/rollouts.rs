@@ -46,11 +46,11 @@ fn returns(env: EnvId, std: f32, episodes: usize, seed: u64, threads: usize) -> 
 #[test]
 fn threads_and_batches_change_no_bit() {
     for (env, std) in [
-        (EnvId::PointMass, 2.0),
-        (EnvId::Hopper, 0.5),
-        (EnvId::HalfCheetah, 0.5),
+        (EnvId::POINT_MASS, 2.0),
+        (EnvId::HOPPER, 0.5),
+        (EnvId::HALF_CHEETAH, 0.5),
     ] {
-        let episodes = if env == EnvId::HalfCheetah { 5 } else { 37 };
+        let episodes = if env == EnvId::HALF_CHEETAH { 5 } else { 37 };
         let serial = returns(env, std, episodes, 9, 1);
         assert_eq!(serial.len(), episodes);
         for threads in [2, 5] {
@@ -66,7 +66,7 @@ fn threads_and_batches_change_no_bit() {
 
 #[test]
 fn an_episode_is_the_one_played_by_hand() {
-    for (id, std) in [(EnvId::PointMass, 2.0), (EnvId::Walker2d, 0.5)] {
+    for (id, std) in [(EnvId::POINT_MASS, 2.0), (EnvId::WALKER2D, 0.5)] {
         let policy = Noisy {
             env: id,
             gain: 0.3,
@@ -98,22 +98,22 @@ fn an_episode_is_the_one_played_by_hand() {
 
 #[test]
 fn the_horizon_is_no_termination() {
-    let still = returns(EnvId::PointMass, 0.0, 20, 0, 1);
+    let still = returns(EnvId::POINT_MASS, 0.0, 20, 0, 1);
     assert!(still.iter().all(|e| e.length == 100 && !e.terminated));
-    let wild = returns(EnvId::PointMass, 2.0, 200, 0, 1);
+    let wild = returns(EnvId::POINT_MASS, 2.0, 200, 0, 1);
     assert!(wild.iter().any(|e| e.terminated && e.length < 100));
     assert!(wild.iter().all(|e| e.terminated || e.length == 100));
-    assert!(returns(EnvId::PointMass, 0.0, 0, 0, 2).is_empty());
+    assert!(returns(EnvId::POINT_MASS, 0.0, 0, 0, 2).is_empty());
 }
 
 #[test]
 fn a_policy_for_another_environment_is_refused() {
     let policy = Noisy {
-        env: EnvId::Hopper,
+        env: EnvId::HOPPER,
         gain: 0.0,
         std: 0.0,
     };
-    let error = rollout(EnvId::PointMass, &policy, 1, 0, 1).unwrap_err();
+    let error = rollout(EnvId::POINT_MASS, &policy, 1, 0, 1).unwrap_err();
     assert_eq!(
         error.to_string(),
         "pointmass: policy's observation width: expected 2, got 11; \
@@ -138,7 +138,7 @@ fn a_policy_gone_wrong_is_named_with_its_place() {
             }
         }
     }
-    let error = rollout(EnvId::PointMass, &Breaks, 1, 0, 1).unwrap_err();
+    let error = rollout(EnvId::POINT_MASS, &Breaks, 1, 0, 1).unwrap_err();
     assert_eq!(
         error.to_string(),
         "pointmass: episode 0, step 1: action[0]: expected a finite number, got NaN"

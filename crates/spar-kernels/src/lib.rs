@@ -20,10 +20,11 @@
 //! tests hold the rest to.) `cargo xtask sanitize` runs its tests under
 //! AddressSanitizer.
 //!
-//! [`cuda`] holds the same operations as CUDA kernels, which have **never run
-//! on a GPU**.
+//! The module `cuda`, behind the feature of that name, holds the same operations as CUDA
+//! kernels, which have **never run on a GPU**.
 
 pub mod counting;
+#[cfg(feature = "cuda")]
 pub mod cuda;
 mod isa;
 mod matmul;

@@ -16,7 +16,6 @@ mod imitation;
 mod input;
 mod mlp;
 mod optim;
-mod rows;
 mod state;
 
 pub use batch::{Batch, BatchSlices};
@@ -26,11 +25,11 @@ pub use imitation::{deviation, imitation_target, weighted_regression};
 pub use input::Rows;
 pub use mlp::{Mlp, MlpShape, Trace, relu_shape};
 pub use optim::{Adam, AdamConfig};
-pub use rows::{Activation, Linear, Norm, RowMlp, RowWork};
 pub use spar_kernels::{
     Head, Precision,
     value::{Conservatism, ImitationStats, Weighting, conservative},
 };
+pub use spar_policy::{Activation, Linear, Norm, RowMlp, RowWork};
 pub use state::{CHECKPOINT_FORMAT, State, StateError};
 
 use spar_core::Stream;

@@ -15,6 +15,7 @@ use crate::{
     state::{State, StateError},
 };
 use spar_core::Stream;
+use spar_policy::RowMlp;
 
 /// [`MlpShape::relu`] with candle's error, as the networks made of it have.
 ///
@@ -120,6 +121,15 @@ impl Mlp {
             grad: GradSlot::default(),
             pool: Pool::default(),
         })
+    }
+
+    /// A copy for acting, whose rows do not know of each other.
+    ///
+    /// # Errors
+    /// Only if candle cannot read the parameters.
+    pub fn row_mlp(&self) -> Result<RowMlp> {
+        let params = self.to_params()?;
+        RowMlp::from_params(self.shape(), &params).map_err(candle_core::Error::wrap)
     }
 
     /// Chooses the precision of passes without gradients from now on. Training

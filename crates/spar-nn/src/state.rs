@@ -212,7 +212,7 @@ impl State {
     /// # Errors
     /// If it cannot be read, is not a safetensors file, or holds other types.
     pub fn read(path: &Path) -> Result<Self, StateError> {
-        let bytes = std::fs::read(path).map_err(|e| spar_core::files::in_file(e, path))?;
+        let bytes = std::fs::read(path).map_err(|e| spar_core::in_file(e, path))?;
         let corrupt = |why: String| StateError::Corrupt {
             file: path.display().to_string(),
             why,

@@ -7,7 +7,7 @@ use candle_nn::{Linear, Module};
 use spar_core::Stream;
 use spar_kernels::scalar;
 use spar_nn::{
-    Activation, Conservatism, Head, Mlp, MlpShape, RowMlp, RowWork, Rows, Trace, Weighting,
+    Activation, Conservatism, Head, Mlp, MlpShape, RowWork, Rows, Trace, Weighting,
     conservative_value, normal, weighted_regression,
 };
 
@@ -361,9 +361,9 @@ fn scaling_the_output_layer_scales_the_output() {
 #[test]
 fn a_row_alone_is_its_row_of_the_batch_whatever_surrounds_it() {
     let mlp = network(shape(false), 1);
-    let plain = RowMlp::of(&mlp).unwrap();
+    let plain = mlp.row_mlp().unwrap();
     let acting = shape(false).with_head(Head::Tanh);
-    let tanh = RowMlp::of(&network(acting, 1)).unwrap();
+    let tanh = network(acting, 1).row_mlp().unwrap();
     assert_eq!((plain.input_dim(), plain.output_dim()), (5, 3));
     let x = rows(2, 300, 5);
     let batch = mlp.forward_detached(&x).unwrap();
@@ -390,7 +390,7 @@ fn a_row_alone_is_its_row_of_the_batch_whatever_surrounds_it() {
         assert_eq!(some, out[3 * first..3 * (first + count)]);
     }
     let normalized = network(shape(true), 1);
-    let row_by_row = RowMlp::of(&normalized).unwrap();
+    let row_by_row = normalized.row_mlp().unwrap();
     row_by_row.rows(&values, work, &mut out);
     let together = Tensor::from_slice(&out, (300, 3), &Device::Cpu).unwrap();
     close(&together, &normalized.forward_detached(&x).unwrap(), 1e-5);

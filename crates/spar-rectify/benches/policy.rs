@@ -11,7 +11,7 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use spar_core::{Policy, Stream};
+use spar_core::{Normalizer, Policy, Stream};
 use spar_nn::{Conservatism, Head, Mlp, MlpShape, RowMlp};
 use spar_rectify::{Residual, SparPolicy};
 
@@ -28,14 +28,19 @@ fn net(name: &str, input: usize, output: usize, head: Head, layer_norm: bool) ->
         .unwrap()
         .with_head(head)
         .with_layer_norm(layer_norm);
-    RowMlp::of(&Mlp::new(shape, &mut Stream::new(0, name)).unwrap()).unwrap()
+    Mlp::new(shape, &mut Stream::new(0, name))
+        .unwrap()
+        .row_mlp()
+        .unwrap()
 }
 
 fn policy(best_of: usize) -> SparPolicy {
     let critic = |i: usize| net(&format!("critic/{i}"), OBS + ACT, 1, Head::Linear, true);
     SparPolicy {
-        obs_mean: vec![0.1; OBS],
-        obs_std: vec![1.3; OBS],
+        normalizer: Normalizer {
+            mean: vec![0.1; OBS],
+            std: vec![1.3; OBS],
+        },
         anchor: net("anchor", OBS, ACT, Head::Tanh, false),
         residual: Some(Residual {
             decoder: net("decoder", OBS + ACT + LATENT, ACT, Head::Tanh, false),

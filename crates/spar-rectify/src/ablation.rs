@@ -10,11 +10,12 @@ use spar_nn::{
     Adam, AdamConfig, Head, Mlp, Rows, State, StateError, Trace, imitation_target, relu_shape,
     weighted_regression,
 };
+use spar_policy::LATENT_CLIP;
 
 use crate::{
     config::{Ablation, RectifyConfig},
     loss::fit_rows,
-    model::{INITIAL_OUTPUT_SCALE, LATENT_CLIP, decode_detached},
+    model::{INITIAL_OUTPUT_SCALE, decode_detached},
     update::{Spar, SparMetrics, repeat_rows},
 };
 

@@ -49,6 +49,28 @@ pub struct RectifyConfig {
     pub ablation: Ablation,
 }
 
+impl Default for RectifyConfig {
+    /// What this project's tables use (docs/results.md has what was tried).
+    fn default() -> Self {
+        Self {
+            hidden: vec![256, 256],
+            lr: 3e-4,
+            beta: 0.03,
+            rho: 1.0,
+            w_fit: 2.0,
+            lambda: 1.0,
+            candidates: 8,
+            temperature: 0.3,
+            scale: 0.0,
+            sigma_z: 1.0,
+            policy_freq: 2,
+            warmup: 10_000,
+            tau: 0.005,
+            ablation: Ablation::None,
+        }
+    }
+}
+
 /// One part of SPAR replaced by something else, everything else as it is: a row of
 /// the ablation table. Computed on the CPU only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,10 +19,10 @@ use spar_nn::{
         Pass, Posterior, Ranking, Rows, mean,
     },
 };
+use spar_policy::LATENT_CLIP;
 
 use crate::{
     config::RectifyConfig,
-    model::LATENT_CLIP,
     update::{Spar, SparMetrics},
 };
 

@@ -15,5 +15,5 @@ pub use config::{Ablation, RectifyConfig};
 pub use device::DeviceSpar;
 pub use loss::fit_loss;
 pub use model::SupportModel;
-pub use policy::{Residual, SparPolicy};
+pub use spar_policy::{Residual, SparPolicy};
 pub use update::{Spar, SparMetrics};

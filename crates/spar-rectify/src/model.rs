@@ -4,15 +4,12 @@
 use candle_core::{Result, Tensor};
 use spar_core::Stream;
 use spar_nn::{Head, Mlp, Rows, Trace, normal, relu_shape};
+use spar_policy::LATENT_CLIP;
 
 use crate::config::RectifyConfig;
 
 /// Bounds of the encoder's log standard deviation, as in BCQ.
 const LOG_STD: (f32, f32) = (-4.0, 15.0);
-
-/// Latents are kept in `[-LATENT_CLIP, LATENT_CLIP]`, where the decoder was
-/// trained.
-pub(crate) const LATENT_CLIP: f32 = 2.0;
 
 /// How much smaller than PyTorch's default the decoder's last layer starts, so
 /// that the policy starts at the anchor.

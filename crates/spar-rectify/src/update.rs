@@ -87,11 +87,26 @@ impl SparMetrics {
         self.data_advantage_std = data_advantage_std;
     }
 
+    /// Every number by its name, in the order of the log.
+    pub fn named(&self) -> [(&'static str, f32); 11] {
+        [
+            ("q_loss", self.critic.q_loss),
+            ("value_loss", self.critic.value_loss),
+            ("target_mean", self.critic.target_mean),
+            ("reconstruction", self.reconstruction),
+            ("kl", self.kl),
+            ("self_imitation", self.self_imitation),
+            ("weight_max", self.weight_max),
+            ("spread", self.spread),
+            ("effective_candidates", self.effective_candidates),
+            ("advantage_std", self.advantage_std),
+            ("data_advantage_std", self.data_advantage_std),
+        ]
+    }
+
     /// Whether every measured number is finite.
     pub fn is_finite(&self) -> bool {
-        let c = &self.critic;
-        let critic = c.q_loss + c.value_loss + c.target_mean;
-        (critic + self.reconstruction + self.kl + self.self_imitation).is_finite()
+        self.named().iter().all(|(_, value)| value.is_finite())
     }
 }
 

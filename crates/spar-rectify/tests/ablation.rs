@@ -4,9 +4,9 @@
 mod common;
 
 use common::{ACT, OBS, ROWS, moved, params, rectify, saved, spar_of, update};
-use spar_core::{Policy, Stream};
+use spar_core::{Normalizer, Policy, Stream};
 use spar_critic::CriticForm;
-use spar_nn::{Head, MlpShape, RowMlp, Trace, normal};
+use spar_nn::{Head, MlpShape, Trace, normal};
 use spar_rectify::{Ablation, RectifyConfig, Spar, SparPolicy};
 
 const ALL: [Ablation; 6] = [
@@ -96,7 +96,7 @@ fn a_run_read_back_goes_on_as_the_written_one() {
 fn without_an_anchor_the_residual_is_the_action() {
     let mut spar = with(Ablation::Global, 0, 0.1);
     update(&mut spar, 1);
-    let policy = SparPolicy::of(&spar, vec![0.0; OBS], vec![1.0; OBS]).unwrap();
+    let policy = spar.policy(Normalizer::identity(OBS)).unwrap();
     let obs: Vec<f32> = (0..ROWS * OBS).map(|i| (i as f32).sin()).collect();
     let mut base = vec![1.0; ROWS * ACT];
     let anchor = SparPolicy {
@@ -116,8 +116,8 @@ fn a_separate_head_acts() {
         .unwrap()
         .with_head(Head::Tanh);
     let head = spar_nn::Mlp::from_params(shape, params(&state, "rectify.head_average")).unwrap();
-    let (head, anchor) = (RowMlp::of(&head).unwrap(), spar.anchor.rows().unwrap());
-    let policy = SparPolicy::of(&spar, vec![0.0; OBS], vec![1.0; OBS]).unwrap();
+    let (head, anchor) = (head.row_mlp().unwrap(), spar.anchor.rows().unwrap());
+    let policy = spar.policy(Normalizer::identity(OBS)).unwrap();
     let obs = [0.3, -0.2, 0.7];
     let mut action = [0.0; ACT];
     policy.act(&obs, &mut [Stream::new(0, "")], &mut action);

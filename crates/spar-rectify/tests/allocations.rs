@@ -5,11 +5,11 @@
 use std::num::NonZeroUsize;
 
 use spar_anchor::{Anchor, AnchorConfig};
-use spar_core::{Policy, Stream};
+use spar_core::{Normalizer, Policy, Stream};
 use spar_critic::{CriticConfig, CriticForm};
 use spar_kernels::counting::{Counting, allocations};
 use spar_nn::Batch;
-use spar_rectify::{Ablation, RectifyConfig, Spar, SparMetrics, SparPolicy};
+use spar_rectify::{Ablation, RectifyConfig, Spar, SparMetrics};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -65,7 +65,7 @@ fn draw(name: &str, n: usize) -> Vec<f32> {
 fn acting_allocates_nothing() {
     // More rows than pass through the networks together.
     const ROWS: usize = 45;
-    let mut policy = SparPolicy::of(&spar(), vec![0.0; OBS], vec![1.0; OBS]).unwrap();
+    let mut policy = spar().policy(Normalizer::identity(OBS)).unwrap();
     let obs = draw("obs", ROWS * OBS);
     let mut streams: Vec<_> = (0..ROWS as u64).map(|i| Stream::new(i, "act")).collect();
     let mut actions = vec![0.0; ROWS * ACT];

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use spar_anchor::{Anchor, AnchorConfig, AnchorTrainer};
-use spar_core::{Policy, Stream};
+use spar_core::{Normalizer, Policy, Stream};
 use spar_critic::{CriticConfig, CriticForm};
 use spar_nn::Batch;
 use spar_rectify::{Ablation, RectifyConfig, Spar, SparMetrics, SparPolicy};
@@ -97,7 +97,7 @@ fn spar_beats_its_anchor_on_mixed_behaviour() {
     for _ in 0..3000 {
         spar.update(&batch(&mut batches), &mut metrics).unwrap();
     }
-    let policy = SparPolicy::of(&spar, vec![0.0], vec![1.0]).unwrap();
+    let policy = spar.policy(Normalizer::identity(1)).unwrap();
     let anchor = SparPolicy {
         residual: None,
         ..policy.clone()

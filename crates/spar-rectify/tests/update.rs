@@ -8,10 +8,10 @@ use std::num::NonZeroUsize;
 
 use candle_core::{Tensor, Var};
 use common::{ACT, OBS, ROWS, batch, moved, params, rectify, saved, shape, spar_of, update};
-use spar_core::{Policy, Stream};
+use spar_core::{Normalizer, Policy, Stream};
 use spar_critic::CriticForm;
 use spar_nn::{State, Trace, normal};
-use spar_rectify::{RectifyConfig, SparPolicy};
+use spar_rectify::RectifyConfig;
 
 #[track_caller]
 fn averaged(before: &State, after: &State, target: &str, source: &str, tau: f32) {
@@ -191,7 +191,12 @@ fn rows_act_as_anchor_plus_residual_at_the_latents_centre() {
     }
     spar.load(&state).unwrap();
     let (mean, std) = (vec![0.5, -1.0, 2.0], vec![2.0, 0.5, 1.0]);
-    let policy = SparPolicy::of(&spar, mean.clone(), std.clone()).unwrap();
+    let policy = spar
+        .policy(Normalizer {
+            mean: mean.clone(),
+            std: std.clone(),
+        })
+        .unwrap();
     assert_eq!((policy.obs_dim(), policy.act_dim()), (OBS, ACT));
 
     let obs = normal(&mut Stream::new(1, "obs"), 2.0, 100, OBS).unwrap();
@@ -268,7 +273,7 @@ fn rows_best_at_a_drawn_latent(k: usize) -> usize {
     let decoder = params(&state, "rectify.decoder");
     state.insert("rectify.decoder_average", decoder);
     spar.load(&state).unwrap();
-    let mut policy = SparPolicy::of(&spar, vec![0.0; OBS], vec![1.0; OBS]).unwrap();
+    let mut policy = spar.policy(Normalizer::identity(OBS)).unwrap();
     policy.residual.as_mut().unwrap().best_of = NonZeroUsize::new(k).unwrap();
 
     let s = normal(&mut Stream::new(1, "obs"), 2.0, 100, OBS).unwrap();

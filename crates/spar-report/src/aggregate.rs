@@ -4,7 +4,7 @@
 //! its neighbour's would pass for a comparison.
 
 use spar_core::TaskId;
-use spar_eval::stats::{
+use spar_stats::{
     Bootstrap, Scores, StatsError, aggregate_mean, aggregate_median, hierarchical_mean,
     improvement_interval, in_parallel, iqm, mean, optimality_gap, profile_band, std,
     stratified_bootstrap_all,

@@ -2,7 +2,7 @@
 //! far too good is as likely a mistake as one far too bad.
 
 use spar_core::{Suite, printable};
-use spar_eval::stats::mean;
+use spar_stats::mean;
 
 use crate::{
     compare::scores,

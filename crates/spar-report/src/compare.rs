@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use spar_core::printable;
-use spar_eval::stats::{Bootstrap, Pair, paired_difference};
+use spar_stats::{Bootstrap, Pair, paired_difference};
 
 use crate::{
     ReportError, ReportRequest, aggregate, bands, differences, names, published,
@@ -92,7 +92,7 @@ fn cell(run: &Run) -> Option<Cell> {
         dataset_origin: record.dataset.origin,
         dataset_sha256: printable(&record.dataset.sha256).into_owned(),
         dataset_rows: record.dataset.rows,
-        env: record.env?,
+        env: record.known_env()?,
         mujoco_version: printable(&record.mujoco_version).into_owned(),
         updates: record.updates,
         anchor_updates: record.anchor_updates,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use spar_core::printable;
-use spar_eval::stats::{mean, std};
+use spar_stats::{mean, std};
 
 use crate::{
     ReportError, Results, render as render_error,

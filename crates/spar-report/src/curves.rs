@@ -116,7 +116,7 @@ fn points(runs: &[&Finished]) -> Vec<Point> {
 fn point(update: u64, scores: &[f64]) -> Option<Point> {
     (!scores.is_empty()).then(|| Point {
         update: update as f64,
-        mean: spar_eval::stats::mean(scores),
+        mean: spar_stats::mean(scores),
         low: scores.iter().copied().fold(f64::INFINITY, f64::min),
         high: scores.iter().copied().fold(f64::NEG_INFINITY, f64::max),
     })

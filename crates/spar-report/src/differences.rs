@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use spar_core::{Suite, printable};
-use spar_eval::stats::Bootstrap;
+use spar_stats::Bootstrap;
 
 use crate::{
     ReportError, Results,

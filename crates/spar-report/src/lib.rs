@@ -284,7 +284,7 @@ pub enum ReportError {
     },
     /// The statistics of the comparison cannot be had.
     #[error("cannot compare the methods: {0}")]
-    Statistics(#[from] spar_eval::stats::StatsError),
+    Statistics(#[from] spar_stats::StatsError),
     /// An output could not be rendered.
     #[error("cannot render {what}: {why}")]
     Render {

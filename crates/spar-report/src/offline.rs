@@ -8,7 +8,7 @@ mod versus;
 use comfy_table::presets;
 use serde::Serialize;
 use spar_core::{Scope, printable};
-use spar_eval::stats::{mean, std};
+use spar_stats::{mean, std};
 use std::path::{Path, PathBuf};
 
 use crate::{

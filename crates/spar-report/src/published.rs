@@ -127,16 +127,11 @@ pub(crate) fn caution(results: &Results) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use spar_core::{EnvId, Level};
-
     use super::*;
 
     #[test]
     fn every_number_is_one_and_says_where_it_is_from() {
-        let envs = EnvId::ALL.iter();
-        let tasks: Vec<TaskId> = envs
-            .flat_map(|&env| Level::ALL.iter().map(move |&level| TaskId { env, level }))
-            .collect();
+        let tasks = TaskId::all();
         let lines = of(&tasks).unwrap();
         assert_eq!(lines.len(), TABLE.lines().count() - 1, "a task is unknown");
         let mut seen = BTreeSet::new();

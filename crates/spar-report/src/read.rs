@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use spar_core::{EnvId, FinishedRun, RunIdentity, RunRecord, Scope, TaskId, files::in_file};
+use spar_core::{FinishedRun, RunIdentity, RunRecord, Scope, TaskId, files::in_file};
 
 use crate::{ReportError, ReportRequest, results::Reason};
 
@@ -44,7 +44,7 @@ pub(crate) fn read(request: &ReportRequest) -> Result<Vec<Run>, ReportError> {
     distinct("seed", &request.seeds)?;
     let mut runs = Vec::new();
     for &task in &request.tasks {
-        if task.env.reference_returns().is_none() {
+        if task.env().reference_returns().is_none() {
             return Err(ReportError::NoReference(task));
         }
         let first = runs.len();
@@ -120,8 +120,8 @@ pub(crate) fn read_folder(
     agrees(&file, "task", &record.task, &task)?;
     agrees(&file, "method", &record.method, &method)?;
     agrees(&file, "seed", &record.seed, &seed)?;
-    let env = record.env.map_or("none", EnvId::name);
-    agrees(&file, "environment", &env, &task.env)?;
+    let env = record.env.as_deref().unwrap_or("none");
+    agrees(&file, "environment", &env, &task.env().name())?;
     if record.normalized_score().is_none() {
         return Err(ReportError::NoReferenceData {
             file,
@@ -179,7 +179,7 @@ pub(crate) fn find(runs: &Path) -> Result<Vec<Run>, ReportError> {
         let Ok(task) = task.parse::<TaskId>() else {
             continue;
         };
-        if task.env.reference_returns().is_none() {
+        if task.env().reference_returns().is_none() {
             return Err(ReportError::NoReference(task));
         }
         for (method, folder) in folders(&folder)? {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use spar_core::{EnvId, Origin, TaskId};
-use spar_eval::stats::{Estimate, Interval};
+use spar_stats::{Estimate, Interval};
 
 use crate::compare::ANCHOR;
 

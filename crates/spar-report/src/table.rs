@@ -7,7 +7,7 @@ use std::{
 };
 
 use spar_core::{Origin, TaskId};
-use spar_eval::stats::{Bootstrap, mean, std};
+use spar_stats::{Bootstrap, mean, std};
 
 use crate::{
     compare::{ANCHOR, scores},

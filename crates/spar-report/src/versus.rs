@@ -9,7 +9,7 @@ use std::{
 use comfy_table::presets;
 use serde::Serialize;
 use spar_core::{RunRecord, TaskId, printable};
-use spar_eval::stats::{
+use spar_stats::{
     Bootstrap, Estimate, Pair, Scores, StatsError, aggregate_mean, improvement_interval,
     in_parallel, mean, paired_difference,
 };
@@ -218,7 +218,7 @@ fn episodes(run: &Run) -> Vec<f64> {
     let Ok(Finished { record, .. }) = &run.outcome else {
         return Vec::new();
     };
-    let score = |&episode_return: &f64| record.env?.normalized_score(episode_return);
+    let score = |&episode_return: &f64| record.known_env()?.normalized_score(episode_return);
     record.returns.iter().filter_map(score).collect()
 }
 

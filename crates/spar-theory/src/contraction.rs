@@ -38,7 +38,7 @@
 
 use nalgebra::DVector;
 use spar_core::Stream;
-use spar_eval::stats::{Bootstrap, Estimate, Interval, Scores, mean, stratified_bootstrap_all};
+use spar_stats::{Bootstrap, Estimate, Interval, Scores, mean, stratified_bootstrap_all};
 
 use crate::{
     Claim, Control, Figure, Finding, Line, Sizes, TheoryError, Verdict,

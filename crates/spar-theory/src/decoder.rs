@@ -40,10 +40,10 @@
 use candle_core::{Device, Tensor, Var};
 use nalgebra::{DMatrix, DVector};
 use spar_core::Stream;
-use spar_eval::stats::{Bootstrap, Estimate, mean, percentile};
 use spar_kernels::value::{Imitation, Weighting, imitation};
 use spar_nn::{Trace, normal};
 use spar_rectify::SupportModel;
+use spar_stats::{Bootstrap, Estimate, mean, percentile};
 
 use crate::{
     Claim, Control, Figure, Finding, Line, Sizes, TheoryError, Verdict,
@@ -326,11 +326,11 @@ pub fn decoder(sizes: &Sizes, seed: u64) -> Result<Claim, TheoryError> {
 
 /// The mean of `values` with its bootstrap interval.
 pub(crate) fn stats(values: &[f64], seed: u64) -> Result<Estimate, TheoryError> {
-    let scores = spar_eval::stats::Scores::new(&[values.to_vec()])?;
+    let scores = spar_stats::Scores::new(&[values.to_vec()])?;
     let plan = Bootstrap {
         seed,
         ..Bootstrap::coarse()
     };
-    let of = |scores: &spar_eval::stats::Scores| mean(scores.all());
-    Ok(spar_eval::stats::stratified_bootstrap(&scores, of, &plan)?)
+    let of = |scores: &spar_stats::Scores| mean(scores.all());
+    Ok(spar_stats::stratified_bootstrap(&scores, of, &plan)?)
 }

@@ -44,8 +44,8 @@
 
 use nalgebra::DVector;
 use spar_core::Stream;
-use spar_eval::stats::Estimate;
 use spar_kernels::value::{Imitation, Weighting, imitation};
+use spar_stats::Estimate;
 
 use crate::{
     Claim, Control, Figure, Finding, Line, Sizes, TheoryError, Verdict,

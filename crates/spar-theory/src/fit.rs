@@ -1,6 +1,6 @@
 //! Slopes on logarithmic axes, with their intervals.
 
-use spar_eval::stats::{Bootstrap, Estimate, Scores, mean, stratified_bootstrap_all};
+use spar_stats::{Bootstrap, Estimate, Scores, mean, stratified_bootstrap_all};
 
 use crate::TheoryError;
 
@@ -37,7 +37,7 @@ pub fn least_squares(points: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
 
 /// The exponent `p` of `y ~ x^p`: slope of `log mean(y)` against `log x`, its 95%
 /// interval by a percentile bootstrap of 2000 resamples of the replicates within
-/// levels (`spar_eval::stats::stratified_bootstrap_all`).
+/// levels (`spar_stats::stratified_bootstrap_all`).
 ///
 /// # Errors
 /// If a level is empty or its mean not positive; `what` names it then.
@@ -69,7 +69,7 @@ pub fn slope(
         [least_squares(points)]
     };
     let found = stratified_bootstrap_all(&scores, statistic, &plan)?;
-    let none = || spar_eval::stats::StatsError::Empty("a slope".to_owned());
+    let none = || spar_stats::StatsError::Empty("a slope".to_owned());
     Ok(found.first().copied().ok_or_else(none)?)
 }
 

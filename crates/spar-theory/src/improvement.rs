@@ -14,7 +14,7 @@
 //! [`Sizes::queries`] states.
 //!
 //! # Estimator
-//! `spar_eval::stats::paired_difference`: mean over tasks of the mean over seeds and
+//! `spar_stats::paired_difference`: mean over tasks of the mean over seeds and
 //! states, 95% interval by resampling seeds, then states within seeds.
 //!
 //! # Verdict
@@ -32,8 +32,8 @@
 //! are exchanged at random, must not be supported.
 
 use spar_core::Stream;
-use spar_eval::stats::{Bootstrap, Estimate, Pair, TaskEstimates, paired_difference};
 use spar_report::{Results, results::Bounded};
+use spar_stats::{Bootstrap, Estimate, Pair, TaskEstimates, paired_difference};
 
 use crate::{Claim, Control, Finding, Sizes, TheoryError, Verdict, toy::Task, toy_train};
 

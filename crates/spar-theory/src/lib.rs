@@ -45,7 +45,7 @@ pub use spar_report::results::Verdict;
 pub enum TheoryError {
     /// Numbers no statistic can be made of.
     #[error(transparent)]
-    Statistics(#[from] spar_eval::stats::StatsError),
+    Statistics(#[from] spar_stats::StatsError),
     /// A network could not be made or run.
     #[error("cannot train on a synthetic task: {0}")]
     Tensor(#[from] candle_core::Error),

@@ -1,7 +1,7 @@
 //! What a claim leaves behind: numbers, controls, figures and a verdict.
 
 use serde::{Deserialize, Serialize};
-use spar_eval::stats::Estimate;
+use spar_stats::Estimate;
 
 use crate::Verdict;
 

@@ -29,7 +29,7 @@
 //!
 //! # Estimator
 //! Mean over seeds and states of SPAR's component less its anchor's, paired by seed and state,
-//! with the hierarchical 95% bootstrap interval of `spar_eval::stats::paired_difference`.
+//! with the hierarchical 95% bootstrap interval of `spar_stats::paired_difference`.
 //!
 //! # Verdict
 //! Of each task: `supported` if the interval's upper end is at most 5% of the anchor's
@@ -45,7 +45,7 @@
 use kdtree::{KdTree, distance::squared_euclidean};
 use nalgebra::{DMatrix, DVector};
 use spar_core::{Policy, Stream};
-use spar_eval::stats::{Bootstrap, Estimate, Pair, mean, paired_difference};
+use spar_stats::{Bootstrap, Estimate, Pair, mean, paired_difference};
 
 use crate::{
     Claim, Control, Finding, Sizes, TheoryError, Verdict,
@@ -117,7 +117,7 @@ impl Cloud {
         let units: Vec<(f64, f64)> = (0..obs_dim)
             .map(|j| {
                 let values: Vec<f64> = column(j).collect();
-                (mean(&values), spar_eval::stats::std(&values, 0) + 1e-3)
+                (mean(&values), spar_stats::std(&values, 0) + 1e-3)
             })
             .collect();
         let mut tree = KdTree::new(obs_dim + act_dim);
@@ -352,7 +352,7 @@ fn synthetic(
             &exact,
         ));
     }
-    let none = || spar_eval::stats::StatsError::Empty("a method".to_owned());
+    let none = || spar_stats::StatsError::Empty("a method".to_owned());
     let all = |name| of(name).map(|found| &found.1).ok_or_else(none);
     let (spar, anchor) = (all("spar")?, all("bc")?);
     let (difference, verdict) = compared(spar, anchor, seed)?;

@@ -11,7 +11,7 @@ use spar_baselines::{
 };
 use spar_core::Stream;
 use spar_critic::{CriticConfig, CriticForm};
-use spar_data::{Dataset, Steps, Transitions};
+use spar_data::{Dataset, Normalizer, Steps, Transitions};
 use spar_nn::RowMlp;
 use spar_rectify::{Ablation, RectifyConfig, Spar, SparMetrics, SparPolicy};
 
@@ -35,7 +35,7 @@ fn ablated(
     seed: u64,
 ) -> Result<SparPolicy, TheoryError> {
     let spar = train(data, updates, updates / 3 * 2, 0.1, ablation, seed)?;
-    Ok(SparPolicy::of(&spar, vec![0.0], vec![1.0])?)
+    Ok(spar.policy(Normalizer::identity(1))?)
 }
 
 /// SPAR after `updates` updates of fitting alone, with `beta` the weight of its KL.
@@ -208,8 +208,7 @@ fn network(actor: Actor) -> Result<RowMlp, TheoryError> {
 /// A policy that is one network on raw states.
 fn plain(net: RowMlp) -> SparPolicy {
     SparPolicy {
-        obs_mean: vec![0.0],
-        obs_std: vec![1.0],
+        normalizer: Normalizer::identity(1),
         anchor: net,
         residual: None,
     }

@@ -2,7 +2,7 @@
 //! and the same seed gives the same bits.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use spar_eval::stats::{Estimate, Interval};
+use spar_stats::{Estimate, Interval};
 use spar_theory::{
     Claim, Sizes, Verdict, chord, contraction, decoder,
     drift::{drift, within},

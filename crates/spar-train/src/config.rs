@@ -12,9 +12,6 @@ use spar_rectify::{RectifyConfig, Spar};
 
 use crate::{error::TrainError, spec::Method};
 
-/// The suite whose `[train]` table holds the defaults of a single run.
-const DEFAULTS: &str = include_str!("../../../suites/mujoco.toml");
-
 /// Everything that decides how a policy is trained, given data and a seed: the
 /// `[train]` table of a suite file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,6 +86,36 @@ impl From<DetachedPrecision> for spar_nn::Precision {
     }
 }
 
+/// Settings of the loop, which are the same for every method, and of the anchor that some
+/// baselines grow out of.
+const LOOP: [&str; 5] = [
+    "updates",
+    "eval_every",
+    "eval_episodes",
+    "checkpoint_every",
+    "anchor",
+];
+
+impl Default for TrainConfig {
+    /// The `[train]` table of `suites/mujoco.toml`: a test compares them.
+    fn default() -> Self {
+        Self {
+            batch_size: 256,
+            updates: 100_000,
+            reward_range: 1000.0,
+            eval_every: 10_000,
+            eval_episodes: 10,
+            checkpoint_every: 5_000,
+            data: RewardsBeside::default(),
+            detached_precision: DetachedPrecision::F32,
+            anchor: AnchorConfig::default(),
+            critic: CriticConfig::default(),
+            rectify: RectifyConfig::default(),
+            method: None,
+        }
+    }
+}
+
 impl TrainConfig {
     /// The hyper-parameters of a suite's merged table.
     ///
@@ -119,28 +146,52 @@ impl TrainConfig {
         Ok(config)
     }
 
-    /// The defaults of a single run of `method`: those of `suites/mujoco.toml`.
+    /// The defaults of a single run of `method`: [`Self::default`], and the method's own.
     ///
     /// # Errors
-    /// Only if that file was broken when this crate was built; a test holds it.
+    /// Only if a method's defaults cannot be used; a test holds them.
     pub fn defaults_of(method: Method) -> Result<Self, TrainError> {
-        let suite: spar_core::Suite =
-            toml::from_str(DEFAULTS).map_err(|e| TrainError::Config(one_line(&e)))?;
-        let mut table = suite.train;
-        if let Some(own) = suite.method.get(method.name()) {
-            table.insert("method".to_owned(), own.settings.clone().into());
-        }
-        Self::for_method(table, method)
+        let method = match method {
+            Method::Bc | Method::Spar => None,
+            Method::Baseline(entry) => Some(entry.settings(toml::Table::new()).map_err(setting)?),
+        };
+        Ok(Self {
+            method,
+            ..Self::default()
+        })
     }
 
-    /// The defaults: the `[train]` table of `suites/mujoco.toml`.
+    /// These settings of a run of `method` with `changes` laid over them. A key is a path,
+    /// as in `critic.expectile`; of a baseline it is the method's own, where that has one of
+    /// this name, else the loop's.
     ///
     /// # Errors
-    /// Only if that file was broken when this crate was built; a test holds it.
-    pub fn defaults() -> Result<Self, TrainError> {
-        let suite: spar_core::Suite =
-            toml::from_str(DEFAULTS).map_err(|e| TrainError::Config(one_line(&e)))?;
-        Self::from_table(suite.train)
+    /// If a key is none of the method's, or a value is of another type or out of range.
+    pub fn with(
+        self,
+        method: Method,
+        changes: &[(String, toml::Value)],
+    ) -> Result<Self, TrainError> {
+        let mut table =
+            toml::Table::try_from(&self).map_err(|e| TrainError::Config(one_line(&e)))?;
+        for (key, value) in changes {
+            let own = match method {
+                Method::Bc | Method::Spar => false,
+                Method::Baseline(_) => !LOOP.contains(&key.split('.').next().unwrap_or_default()),
+            };
+            let path = if own {
+                format!("method.{key}")
+            } else {
+                key.clone()
+            };
+            let nested = path.rsplit('.').fold(value.clone(), |inner, part| {
+                toml::Table::from_iter([(part.to_owned(), inner)]).into()
+            });
+            if let toml::Value::Table(nested) = nested {
+                spar_core::suite::overlay(&mut table, &nested);
+            }
+        }
+        Self::for_method(table, method)
     }
 
     /// SPAR at its start from a frozen anchor, for states and actions of widths
@@ -295,124 +346,5 @@ fn one_line(error: &dyn std::fmt::Display) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_preset_and_task_of_the_suite_configures_a_run() {
-        let suite: spar_core::Suite = toml::from_str(DEFAULTS).unwrap();
-        for preset in suite.presets.keys() {
-            for (task, method) in suite
-                .tasks
-                .iter()
-                .flat_map(|task| Method::all().map(move |method| (task, method)))
-            {
-                let table = suite.run_settings(preset, &task.to_string(), method.name());
-                TrainConfig::for_method(table.unwrap(), method).unwrap();
-            }
-        }
-    }
-
-    #[test]
-    fn every_variant_of_the_ablation_suite_configures_another_run() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../suites/ablation.toml");
-        let suite = spar_core::Suite::load(path.as_ref()).unwrap();
-        let mujoco: spar_core::Suite = toml::from_str(DEFAULTS).unwrap();
-        assert!(suite.variant.len() > 8);
-        for (preset, task) in suite
-            .presets
-            .keys()
-            .flat_map(|preset| suite.tasks.iter().map(move |task| (preset, task)))
-        {
-            let settings = |suite: &spar_core::Suite, column: &str| {
-                let table = suite.run_settings(preset, &task.to_string(), column);
-                TrainConfig::for_method(table.unwrap(), Method::Spar).unwrap()
-            };
-            let spar = settings(&suite, "spar");
-            assert_eq!(spar, settings(&mujoco, "spar"));
-            for name in suite.variant.keys() {
-                assert_ne!(settings(&suite, name), spar, "{name} of {preset}, {task}");
-            }
-        }
-    }
-
-    /// What xtask plans by, it cannot ask the registry for.
-    #[test]
-    fn the_suite_names_every_baseline_as_the_registry_does() {
-        let suite: spar_core::Suite = toml::from_str(DEFAULTS).unwrap();
-        let mut registered: Vec<&str> = spar_baselines::METHODS.iter().map(|m| m.name).collect();
-        registered.sort_unstable();
-        assert_eq!(suite.method.keys().collect::<Vec<_>>(), registered);
-        for (name, own) in &suite.method {
-            let entry = spar_baselines::find(name).unwrap();
-            assert_eq!(own.anchored, entry.anchored, "`anchored` of {name}");
-        }
-    }
-
-    #[test]
-    fn wrong_values_are_named() {
-        let table = |text: &str| {
-            let suite: spar_core::Suite = toml::from_str(DEFAULTS).unwrap();
-            let mut table = suite.train;
-            for (key, value) in toml::from_str::<toml::Table>(text).unwrap() {
-                match (table.get_mut(&key), value) {
-                    (Some(toml::Value::Table(below)), toml::Value::Table(above)) => {
-                        below.extend(above);
-                    }
-                    (_, value) => drop(table.insert(key, value)),
-                }
-            }
-            TrainConfig::from_table(table).unwrap_err().to_string()
-        };
-        for (text, named) in [
-            ("batch_size = 0", "`batch_size` is 0"),
-            ("batch_size = 1000000000", "from 1 to 65536"),
-            ("batch_size = -1", "batch_size"),
-            ("updates = 1000000000000", "from 0 to 10000000000"),
-            ("eval_every = 0", "`eval_every` is 0"),
-            ("eval_episodes = 1000000000000", "from 1 to 1000000"),
-            ("checkpoint_every = 0", "`checkpoint_every` is 0"),
-            ("anchor.updates = 1000000000000", "`anchor.updates` is"),
-            ("anchor.hidden = [0]", "`anchor.hidden` is [0], expected"),
-            (
-                "critic.hidden = [256, 1000000000]",
-                "`critic.hidden` is [256, 1000000000]",
-            ),
-            (
-                "rectify.hidden = [16, 0, 16]",
-                "`rectify.hidden` is [16, 0, 16]",
-            ),
-            (
-                "anchor.hidden = [1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]",
-                "at most 16 layers",
-            ),
-            ("critic.n_critics = 1000000000000", "from 2 to 1000"),
-            ("rectify.candidates = 1000000000000", "from 2 to 10000"),
-            ("rectify.policy_freq = 0", "`rectify.policy_freq` is 0"),
-            ("rectify.warmup = 1000000000000", "`rectify.warmup` is"),
-            ("rectify.rho = 1e30", "at most 100"),
-            ("rectify.sigma_z = 1e30", "at most 100"),
-            (
-                "batch_size = 65536\nrectify.candidates = 10000",
-                "`batch_size` x `critic.hidden` x `rectify.candidates`",
-            ),
-            ("reward_range = -1.0", "`reward_range` is -1"),
-            ("batchsize = 1", "batchsize"),
-            ("updates = 'many'", "updates"),
-            ("rectify.w_fit = -0.1", "`rectify.w_fit` is -0.1"),
-            ("rectify.beta = nan", "`rectify.beta` is NaN"),
-            ("critic.n_critics = 1", "`critic.n_critics` is 1"),
-            ("critic.discount = 1.5", "`critic.discount` is 1.5"),
-            ("critic.deviations = -1.0", "`critic.deviations` is -1"),
-            ("critic.form = 'mean'", "mean"),
-            ("detached_precision = 'f16'", "f16"),
-        ] {
-            let message = table(text);
-            assert!(
-                message.contains(named) && !message.contains('\n'),
-                "{message}"
-            );
-        }
-    }
-}
+#[path = "config_tests.rs"]
+mod tests;

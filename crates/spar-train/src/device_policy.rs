@@ -5,18 +5,14 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use spar_core::{EnvId, Policy, Stream};
+use spar_core::{EnvId, Normalizer, Policy, Stream};
 use spar_nn::{
     RowMlp, State,
     device::{self, CudaError, Device, Kernels, Net},
 };
-use spar_rectify::SparPolicy;
+use spar_policy::Networks;
 
-use crate::{
-    error::TrainError,
-    plain_policy::PlainPolicy,
-    policy_file::{self, Contents},
-};
+use crate::{error::TrainError, policy_file};
 
 /// What an anchor's or a plain network's tanh is multiplied by.
 const UNSCALED: f32 = 1.0;
@@ -49,46 +45,23 @@ impl<'k, D: Device> DevicePolicy<'k, D> {
     /// As there; if the file holds a plain network whose layers the kernels do
     /// not know, or if the device fails.
     pub fn read(kernels: &'k Kernels<D>, path: &Path, env: EnvId) -> Result<Self, TrainError> {
-        let (contents, bounds) = policy_file::contents(path, Some(env))?;
-        if bounds.is_some() {
-            return Err(TrainError::File {
-                file: path.to_owned(),
-                why: "acts in units of its own, which the CUDA kernels do not know; \
-                      use --device cpu"
-                    .to_owned(),
-            });
+        let policy = policy_file::read(path, env)?;
+        let refused = |what: &str| TrainError::File {
+            file: path.to_owned(),
+            why: format!("{what}, which the CUDA kernels do not know; use --device cpu"),
+        };
+        if policy.action_bounds().is_some_and(|b| !b.are_usual()) {
+            return Err(refused("acts in units of its own"));
         }
-        let (mean, std, anchor, residual) = match &contents {
-            Contents::Spar(SparPolicy {
-                obs_mean,
-                obs_std,
-                anchor,
-                residual,
-            }) => (obs_mean, obs_std, anchor, residual.as_ref()),
-            Contents::Plain(PlainPolicy {
-                affine: Some(_), ..
-            }) => {
-                return Err(TrainError::File {
-                    file: path.to_owned(),
-                    why: "scales its network's output, which the CUDA kernels do not know; \
-                          use --device cpu"
-                        .to_owned(),
-                });
+        let (Normalizer { mean, std }, anchor, residual) = match policy.networks() {
+            Networks::Spar(policy) => {
+                (&policy.normalizer, &policy.anchor, policy.residual.as_ref())
             }
-            Contents::Plain(PlainPolicy {
-                obs_mean,
-                obs_std,
-                net,
-                affine: None,
-            }) => (obs_mean, obs_std, net, None),
-            Contents::Latent(_) => {
-                return Err(TrainError::File {
-                    file: path.to_owned(),
-                    why: "acts in a latent space, which the CUDA kernels do not know; \
-                          use --device cpu"
-                        .to_owned(),
-                });
+            Networks::Plain(policy) if policy.affine.is_some() => {
+                return Err(refused("scales its network's output"));
             }
+            Networks::Plain(policy) => (&policy.normalizer, &policy.net, None),
+            _ => return Err(refused("acts in a latent space")),
         };
         let net = |net: &RowMlp, scale| -> Result<_, TrainError> {
             let (shape, params) = net.to_params().ok_or_else(|| TrainError::File {

@@ -84,6 +84,16 @@ pub enum TrainError {
         /// File with the metrics and the batch's ranges.
         diagnostic: PathBuf,
     },
+    /// A loss is not a number any more, where nothing is written.
+    #[error(
+        "{phase} update {update}: a loss is not finite; lower the learning rate or check the data"
+    )]
+    Diverged {
+        /// `anchor`, `spar` or `method`.
+        phase: &'static str,
+        /// The update.
+        update: u64,
+    },
     /// A policy without an environment gave no number for what was held out.
     #[error(
         "the policy's action on an episode held out of the data is not finite; lower the \
@@ -137,6 +147,9 @@ pub enum TrainError {
     /// A checkpoint could not be read or written.
     #[error(transparent)]
     State(#[from] spar_nn::StateError),
+    /// A policy file could not be read, or its policy does not fit.
+    #[error(transparent)]
+    Policy(#[from] spar_policy::PolicyError),
     /// A baseline could not start.
     #[error(transparent)]
     Start(#[from] spar_baselines::StartError),

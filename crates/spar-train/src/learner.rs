@@ -1,26 +1,72 @@
-//! The updates of a run, wherever they are computed: in candle on the CPU, or by
-//! the CUDA kernels on a device. A run's loop is the same over both.
+//! What is trained, behind one interface: the anchor, SPAR or a baseline, computed in candle
+//! on the CPU or by the kernels of a device. Whatever trains asks for nothing else.
+
+use std::{io, sync::Arc};
 
 use spar_anchor::{Anchor, AnchorConfig, AnchorTrainer, DeviceAnchorTrainer};
-use spar_data::Batch;
+use spar_baselines::{Entry, Metrics, Part, Replay, Sample, Start};
+use spar_core::sha256_hex;
+use spar_data::{Batch, Normalizer};
 use spar_nn::{
-    BatchSlices, State,
+    BatchSlices, State, StateError,
     device::{Device, Kernels},
 };
-use spar_rectify::{DeviceSpar, Spar, SparMetrics};
+use spar_policy::{LatentPolicy, Networks, PlainPolicy, Residual, SparPolicy};
+use spar_rectify::{Ablation, DeviceSpar, Spar, SparMetrics};
 
 use crate::{error::TrainError, spec::DeviceKind};
 
-/// Where the updates of a run are computed.
-pub(crate) trait Backend {
+/// The checkpoint's entry that holds what SPAR's last update measured.
+const METRICS: &str = "metrics";
+
+/// Something that learns from one minibatch at a time.
+pub(crate) trait Learner {
+    /// Whether what every update measures is known without waiting for it.
+    fn at_hand(&self) -> bool {
+        true
+    }
+
+    /// Update number `step`, from one, on `batch`, whose rows are the transitions `index` of
+    /// the replay.
+    fn update(
+        &mut self,
+        step: u64,
+        batch: &Batch,
+        index: &mut Vec<usize>,
+    ) -> Result<(), TrainError>;
+
+    /// What the last update measured.
+    fn metrics(&mut self) -> Result<Metrics, TrainError>;
+
+    /// Whether all of it is finite.
+    fn is_finite(&mut self) -> Result<bool, TrainError> {
+        Ok(self.metrics()?.is_finite())
+    }
+
+    /// Adds all that training goes on from to `state`.
+    fn save(&mut self, state: &mut State) -> Result<(), TrainError>;
+
+    /// Takes all that training goes on from from `state`.
+    fn load(&mut self, state: &State) -> Result<(), TrainError>;
+
+    /// The policy as trained so far, which sees states that `normalizer` makes.
+    fn policy(&mut self, normalizer: &Normalizer) -> Result<Networks, TrainError>;
+
+    /// SHA-256 of the parameters that training must not move: those of a frozen anchor.
+    /// `None` where there are none.
+    fn frozen(&mut self) -> Result<Option<String>, TrainError>;
+}
+
+/// The anchor while it is being trained.
+pub(crate) trait AnchorLearner: Learner {
+    /// The anchor as trained so far.
+    fn trained(&mut self) -> Result<Anchor, TrainError>;
+}
+
+/// Where updates are computed.
+pub(crate) trait Backend<'k> {
     /// What a run's spec calls it.
-    const KIND: DeviceKind;
-
-    /// Trains the anchor.
-    type Anchor: AnchorLearner;
-
-    /// Trains SPAR.
-    type Spar: SparLearner;
+    fn kind(&self) -> DeviceKind;
 
     /// Goes on from `start`, on batches of `rows` transitions.
     fn anchor(
@@ -28,59 +74,10 @@ pub(crate) trait Backend {
         start: AnchorTrainer,
         config: &AnchorConfig,
         rows: usize,
-    ) -> Result<Self::Anchor, TrainError>;
+    ) -> Result<Box<dyn AnchorLearner + 'k>, TrainError>;
 
     /// Goes on from `start`, on batches of `rows` transitions.
-    fn spar(&self, start: Spar, rows: usize) -> Result<Self::Spar, TrainError>;
-}
-
-/// An anchor while it is being trained.
-pub(crate) trait AnchorLearner {
-    /// Whether the loss of every update is known without waiting for it.
-    const AT_HAND: bool;
-
-    /// One update.
-    fn update(&mut self, batch: &Batch) -> Result<(), TrainError>;
-
-    /// The loss of the last update.
-    fn loss(&self) -> Result<f32, TrainError>;
-
-    /// Adds all that training goes on from to `state`.
-    fn save(&self, state: &mut State) -> Result<(), TrainError>;
-
-    /// Takes all that training goes on from from `state`.
-    fn load(&mut self, state: &State) -> Result<(), TrainError>;
-
-    /// The policy as trained so far, on the CPU.
-    fn anchor(&mut self) -> Result<&Anchor, TrainError>;
-
-    /// Ends training.
-    fn freeze(self) -> Result<Anchor, TrainError>;
-}
-
-/// SPAR while it is being trained.
-pub(crate) trait SparLearner {
-    /// Whether the metrics of every update are known without waiting for it.
-    const AT_HAND: bool;
-
-    /// Updates done so far.
-    fn updates(&self) -> u64;
-
-    /// One update.
-    fn update(&mut self, batch: &Batch) -> Result<(), TrainError>;
-
-    /// What the last update measured.
-    fn metrics(&mut self) -> Result<SparMetrics, TrainError>;
-
-    /// Adds all that training goes on from to `state`, without the metrics.
-    fn save(&self, state: &mut State) -> Result<(), TrainError>;
-
-    /// Takes all that training goes on from from `state`, where the last update
-    /// measured `metrics`.
-    fn load(&mut self, state: &State, metrics: SparMetrics) -> Result<(), TrainError>;
-
-    /// SPAR as trained so far, on the CPU.
-    fn spar(&mut self) -> Result<&Spar, TrainError>;
+    fn spar(&self, start: Spar, rows: usize) -> Result<Box<dyn Learner + 'k>, TrainError>;
 }
 
 /// candle on the CPU: the definition.
@@ -89,79 +86,97 @@ pub(crate) struct Cpu;
 /// The kernels of a device.
 pub(crate) struct OnDevice<'k, D>(pub(crate) &'k Kernels<D>);
 
-pub(crate) struct CpuAnchor {
+struct CpuAnchor {
     trainer: AnchorTrainer,
     loss: f32,
 }
 
-pub(crate) struct CpuSpar {
+struct CpuSpar {
     spar: Spar,
     metrics: SparMetrics,
 }
 
 /// A learner on a device, and the same on the CPU, for what is done there: the
 /// start, policies and fingerprints.
-pub(crate) struct Mirrored<L, C> {
+struct Mirrored<L, C> {
     learner: L,
     cpu: C,
 }
 
-impl Backend for Cpu {
-    const KIND: DeviceKind = DeviceKind::Cpu;
-    type Anchor = CpuAnchor;
-    type Spar = CpuSpar;
+impl<'k> Backend<'k> for Cpu {
+    fn kind(&self) -> DeviceKind {
+        DeviceKind::Cpu
+    }
 
     fn anchor(
         &self,
         trainer: AnchorTrainer,
         _config: &AnchorConfig,
         _rows: usize,
-    ) -> Result<CpuAnchor, TrainError> {
-        Ok(CpuAnchor { trainer, loss: 0.0 })
+    ) -> Result<Box<dyn AnchorLearner + 'k>, TrainError> {
+        Ok(Box::new(CpuAnchor { trainer, loss: 0.0 }))
     }
 
-    fn spar(&self, spar: Spar, _rows: usize) -> Result<CpuSpar, TrainError> {
+    fn spar(&self, spar: Spar, _rows: usize) -> Result<Box<dyn Learner + 'k>, TrainError> {
         let metrics = SparMetrics::default();
-        Ok(CpuSpar { spar, metrics })
+        Ok(Box::new(CpuSpar { spar, metrics }))
     }
 }
 
-impl<'k, D: Device> Backend for OnDevice<'k, D> {
-    const KIND: DeviceKind = DeviceKind::Cuda;
-    type Anchor = Mirrored<DeviceAnchorTrainer<'k, D>, AnchorTrainer>;
-    type Spar = Mirrored<DeviceSpar<'k, D>, Spar>;
+impl<'k, D: Device> Backend<'k> for OnDevice<'k, D> {
+    fn kind(&self) -> DeviceKind {
+        DeviceKind::Cuda
+    }
 
     fn anchor(
         &self,
         cpu: AnchorTrainer,
         config: &AnchorConfig,
         rows: usize,
-    ) -> Result<Self::Anchor, TrainError> {
+    ) -> Result<Box<dyn AnchorLearner + 'k>, TrainError> {
         let learner = DeviceAnchorTrainer::new(self.0, &cpu, config, rows)?;
-        Ok(Mirrored { learner, cpu })
+        Ok(Box::new(Mirrored { learner, cpu }))
     }
 
-    fn spar(&self, cpu: Spar, rows: usize) -> Result<Self::Spar, TrainError> {
+    fn spar(&self, cpu: Spar, rows: usize) -> Result<Box<dyn Learner + 'k>, TrainError> {
         let learner = DeviceSpar::new(self.0, &cpu, rows)?;
-        Ok(Mirrored { learner, cpu })
+        Ok(Box::new(Mirrored { learner, cpu }))
     }
 }
 
-impl AnchorLearner for CpuAnchor {
-    const AT_HAND: bool = true;
+fn cloning(loss: f32) -> Metrics {
+    Metrics::default().with("loss", loss)
+}
 
-    fn update(&mut self, batch: &Batch) -> Result<(), TrainError> {
-        self.loss = self
-            .trainer
-            .update(&spar_nn::Batch::of(&batch_slices(batch))?)?;
+fn policy_of_anchor(anchor: &Anchor, normalizer: &Normalizer) -> Result<Networks, TrainError> {
+    Ok(Networks::Spar(SparPolicy {
+        normalizer: normalizer.clone(),
+        anchor: anchor.rows()?,
+        residual: None,
+    }))
+}
+
+impl Learner for CpuAnchor {
+    fn update(
+        &mut self,
+        _step: u64,
+        batch: &Batch,
+        _index: &mut Vec<usize>,
+    ) -> Result<(), TrainError> {
+        let batch = spar_nn::Batch::of(&batch_slices(batch))?;
+        self.loss = self.trainer.update(&batch)?;
         Ok(())
     }
 
-    fn loss(&self) -> Result<f32, TrainError> {
-        Ok(self.loss)
+    fn metrics(&mut self) -> Result<Metrics, TrainError> {
+        Ok(cloning(self.loss))
     }
 
-    fn save(&self, state: &mut State) -> Result<(), TrainError> {
+    fn is_finite(&mut self) -> Result<bool, TrainError> {
+        Ok(self.loss.is_finite())
+    }
+
+    fn save(&mut self, state: &mut State) -> Result<(), TrainError> {
         Ok(self.trainer.save(state)?)
     }
 
@@ -169,27 +184,48 @@ impl AnchorLearner for CpuAnchor {
         Ok(self.trainer.load(state)?)
     }
 
-    fn anchor(&mut self) -> Result<&Anchor, TrainError> {
-        Ok(&self.trainer.anchor)
+    fn policy(&mut self, normalizer: &Normalizer) -> Result<Networks, TrainError> {
+        policy_of_anchor(&self.trainer.anchor, normalizer)
     }
 
-    fn freeze(self) -> Result<Anchor, TrainError> {
-        Ok(self.trainer.freeze())
+    fn frozen(&mut self) -> Result<Option<String>, TrainError> {
+        Ok(None)
     }
 }
 
-impl<D: Device> AnchorLearner for Mirrored<DeviceAnchorTrainer<'_, D>, AnchorTrainer> {
-    const AT_HAND: bool = false;
+impl AnchorLearner for CpuAnchor {
+    fn trained(&mut self) -> Result<Anchor, TrainError> {
+        Ok(self.trainer.anchor.duplicate()?)
+    }
+}
 
-    fn update(&mut self, batch: &Batch) -> Result<(), TrainError> {
+impl<D: Device> Mirrored<DeviceAnchorTrainer<'_, D>, AnchorTrainer> {
+    fn read_back(&mut self) -> Result<(), TrainError> {
+        let mut state = State::default();
+        self.learner.save(&mut state)?;
+        Ok(self.cpu.load(&state)?)
+    }
+}
+
+impl<D: Device> Learner for Mirrored<DeviceAnchorTrainer<'_, D>, AnchorTrainer> {
+    fn at_hand(&self) -> bool {
+        false
+    }
+
+    fn update(
+        &mut self,
+        _step: u64,
+        batch: &Batch,
+        _index: &mut Vec<usize>,
+    ) -> Result<(), TrainError> {
         Ok(self.learner.update(&batch_slices(batch))?)
     }
 
-    fn loss(&self) -> Result<f32, TrainError> {
-        Ok(self.learner.loss()?)
+    fn metrics(&mut self) -> Result<Metrics, TrainError> {
+        Ok(cloning(self.learner.loss()?))
     }
 
-    fn save(&self, state: &mut State) -> Result<(), TrainError> {
+    fn save(&mut self, state: &mut State) -> Result<(), TrainError> {
         Ok(self.learner.save(state)?)
     }
 
@@ -197,78 +233,222 @@ impl<D: Device> AnchorLearner for Mirrored<DeviceAnchorTrainer<'_, D>, AnchorTra
         Ok(self.learner.load(state)?)
     }
 
-    fn anchor(&mut self) -> Result<&Anchor, TrainError> {
-        let mut state = State::default();
-        self.learner.save(&mut state)?;
-        self.cpu.load(&state)?;
-        Ok(&self.cpu.anchor)
+    fn policy(&mut self, normalizer: &Normalizer) -> Result<Networks, TrainError> {
+        self.read_back()?;
+        policy_of_anchor(&self.cpu.anchor, normalizer)
     }
 
-    fn freeze(mut self) -> Result<Anchor, TrainError> {
-        self.anchor()?;
-        Ok(self.cpu.freeze())
+    fn frozen(&mut self) -> Result<Option<String>, TrainError> {
+        Ok(None)
     }
 }
 
-impl SparLearner for CpuSpar {
-    const AT_HAND: bool = true;
-
-    fn updates(&self) -> u64 {
-        self.spar.updates()
+impl<D: Device> AnchorLearner for Mirrored<DeviceAnchorTrainer<'_, D>, AnchorTrainer> {
+    fn trained(&mut self) -> Result<Anchor, TrainError> {
+        self.read_back()?;
+        Ok(self.cpu.anchor.duplicate()?)
     }
+}
 
-    fn update(&mut self, batch: &Batch) -> Result<(), TrainError> {
+fn policy_of_spar(spar: &Spar, normalizer: &Normalizer) -> Result<Networks, TrainError> {
+    Ok(Networks::Spar(spar.policy(normalizer.clone())?))
+}
+
+/// That of the anchor, unless an ablation trains it too.
+fn frozen_of_spar(spar: &Spar) -> Result<Option<String>, TrainError> {
+    match spar.config().ablation {
+        Ablation::TunedAnchor => Ok(None),
+        _ => Ok(Some(spar.anchor.fingerprint()?)),
+    }
+}
+
+fn keep_metrics(metrics: &SparMetrics, state: &mut State) -> Result<(), TrainError> {
+    let text = serde_json::to_string(metrics).map_err(io::Error::from)?;
+    state.metadata.insert(METRICS.to_owned(), text);
+    Ok(())
+}
+
+fn kept_metrics(state: &State) -> Result<SparMetrics, StateError> {
+    let text = state.metadata.get(METRICS);
+    let metrics = text.and_then(|text| serde_json::from_str(text).ok());
+    metrics.ok_or_else(|| StateError::Missing(METRICS.to_owned()))
+}
+
+impl Learner for CpuSpar {
+    fn update(
+        &mut self,
+        _step: u64,
+        batch: &Batch,
+        _index: &mut Vec<usize>,
+    ) -> Result<(), TrainError> {
         let batch = spar_nn::Batch::of(&batch_slices(batch))?;
         Ok(self.spar.update(&batch, &mut self.metrics)?)
     }
 
-    fn metrics(&mut self) -> Result<SparMetrics, TrainError> {
-        Ok(self.metrics)
+    fn metrics(&mut self) -> Result<Metrics, TrainError> {
+        Ok(Metrics(self.metrics.named().to_vec()))
     }
 
-    fn save(&self, state: &mut State) -> Result<(), TrainError> {
-        Ok(self.spar.save(state)?)
+    fn is_finite(&mut self) -> Result<bool, TrainError> {
+        Ok(self.metrics.is_finite())
     }
 
-    fn load(&mut self, state: &State, metrics: SparMetrics) -> Result<(), TrainError> {
-        self.metrics = metrics;
+    fn save(&mut self, state: &mut State) -> Result<(), TrainError> {
+        self.spar.save(state)?;
+        keep_metrics(&self.metrics, state)
+    }
+
+    fn load(&mut self, state: &State) -> Result<(), TrainError> {
+        self.metrics = kept_metrics(state)?;
         Ok(self.spar.load(state)?)
     }
 
-    fn spar(&mut self) -> Result<&Spar, TrainError> {
-        Ok(&self.spar)
+    fn policy(&mut self, normalizer: &Normalizer) -> Result<Networks, TrainError> {
+        policy_of_spar(&self.spar, normalizer)
+    }
+
+    fn frozen(&mut self) -> Result<Option<String>, TrainError> {
+        frozen_of_spar(&self.spar)
     }
 }
 
-impl<D: Device> SparLearner for Mirrored<DeviceSpar<'_, D>, Spar> {
-    const AT_HAND: bool = false;
-
-    fn updates(&self) -> u64 {
-        self.learner.updates()
-    }
-
-    fn update(&mut self, batch: &Batch) -> Result<(), TrainError> {
-        Ok(self.learner.update(&batch_slices(batch))?)
-    }
-
-    fn metrics(&mut self) -> Result<SparMetrics, TrainError> {
-        Ok(self.learner.metrics()?)
-    }
-
-    fn save(&self, state: &mut State) -> Result<(), TrainError> {
-        Ok(self.learner.save(state)?)
-    }
-
-    fn load(&mut self, state: &State, metrics: SparMetrics) -> Result<(), TrainError> {
-        self.learner.set_metrics(metrics);
-        Ok(self.learner.load(state)?)
-    }
-
-    fn spar(&mut self) -> Result<&Spar, TrainError> {
+impl<D: Device> Mirrored<DeviceSpar<'_, D>, Spar> {
+    fn read_back(&mut self) -> Result<&Spar, TrainError> {
         let mut state = State::default();
         self.learner.save(&mut state)?;
         self.cpu.load(&state)?;
         Ok(&self.cpu)
+    }
+}
+
+impl<D: Device> Learner for Mirrored<DeviceSpar<'_, D>, Spar> {
+    fn at_hand(&self) -> bool {
+        false
+    }
+
+    fn update(
+        &mut self,
+        _step: u64,
+        batch: &Batch,
+        _index: &mut Vec<usize>,
+    ) -> Result<(), TrainError> {
+        Ok(self.learner.update(&batch_slices(batch))?)
+    }
+
+    fn metrics(&mut self) -> Result<Metrics, TrainError> {
+        Ok(Metrics(self.learner.metrics()?.named().to_vec()))
+    }
+
+    fn save(&mut self, state: &mut State) -> Result<(), TrainError> {
+        self.learner.save(state)?;
+        keep_metrics(&self.learner.metrics()?, state)
+    }
+
+    fn load(&mut self, state: &State) -> Result<(), TrainError> {
+        self.learner.set_metrics(kept_metrics(state)?);
+        Ok(self.learner.load(state)?)
+    }
+
+    fn policy(&mut self, normalizer: &Normalizer) -> Result<Networks, TrainError> {
+        policy_of_spar(self.read_back()?, normalizer)
+    }
+
+    fn frozen(&mut self) -> Result<Option<String>, TrainError> {
+        frozen_of_spar(self.read_back()?)
+    }
+}
+
+/// A method of `spar-baselines`, on the CPU.
+pub(crate) struct OfRegistry {
+    learner: Box<dyn spar_baselines::Learner>,
+    metrics: Metrics,
+}
+
+impl OfRegistry {
+    /// The method before its first update.
+    pub(crate) fn start(
+        entry: &Entry,
+        settings: &toml::Table,
+        (replay, anchor): (&Arc<Replay>, Option<Anchor>),
+        seed: u64,
+    ) -> Result<Self, TrainError> {
+        let data = replay.transitions();
+        let start = Start {
+            obs_dim: data.obs_dim(),
+            act_dim: data.act_dim(),
+            seed,
+            replay: Arc::clone(replay),
+            anchor,
+        };
+        Ok(Self {
+            learner: entry.start(settings, start)?,
+            metrics: Metrics::default(),
+        })
+    }
+}
+
+impl Learner for OfRegistry {
+    fn update(
+        &mut self,
+        step: u64,
+        batch: &Batch,
+        index: &mut Vec<usize>,
+    ) -> Result<(), TrainError> {
+        let sample = Sample {
+            batch: spar_nn::Batch::of(&batch_slices(batch))?,
+            index: std::mem::take(index),
+        };
+        self.metrics = self.learner.update(step, &sample)?;
+        *index = sample.index;
+        Ok(())
+    }
+
+    fn metrics(&mut self) -> Result<Metrics, TrainError> {
+        Ok(self.metrics.clone())
+    }
+
+    fn is_finite(&mut self) -> Result<bool, TrainError> {
+        Ok(self.metrics.is_finite())
+    }
+
+    fn save(&mut self, state: &mut State) -> Result<(), TrainError> {
+        Ok(self.learner.parts().save(state)?)
+    }
+
+    fn load(&mut self, state: &State) -> Result<(), TrainError> {
+        Ok(self.learner.parts().load(state)?)
+    }
+
+    fn policy(&mut self, normalizer: &Normalizer) -> Result<Networks, TrainError> {
+        use spar_baselines::Actor;
+        let normalizer = normalizer.clone();
+        Ok(match self.learner.actor()? {
+            Actor::Net(net) => Networks::Plain(PlainPolicy {
+                normalizer,
+                net,
+                affine: None,
+            }),
+            Actor::Residual { anchor, net, rho } => Networks::Spar(SparPolicy {
+                normalizer,
+                anchor,
+                residual: Some(Residual::fixed(net, rho)),
+            }),
+            Actor::Latent(actor) => Networks::Latent(LatentPolicy { normalizer, actor }),
+        })
+    }
+
+    fn frozen(&mut self) -> Result<Option<String>, TrainError> {
+        let parts = self.learner.parts();
+        let anchor = parts.0.iter().find_map(|(name, part)| match part {
+            Part::Net(net) if name == "anchor" => Some(net),
+            _ => None,
+        });
+        let Some(anchor) = anchor else {
+            return Ok(None);
+        };
+        let params = anchor.to_params()?;
+        let bytes: Vec<u8> = params.iter().flat_map(|p| p.to_le_bytes()).collect();
+        Ok(Some(sha256_hex(&bytes)))
     }
 }
 

@@ -7,7 +7,6 @@
 //! [`run_on`]; all else is the same. Algorithms do no input or output; it all happens here, through the
 //! one atomic writer.
 
-mod baseline_policy;
 mod config;
 mod control;
 mod device_policy;
@@ -15,12 +14,11 @@ mod error;
 mod folder;
 mod learner;
 mod offline;
-mod plain_policy;
 pub mod policy_file;
-pub mod policy_import;
 mod run;
 mod spec;
 mod throughput;
+mod trainer;
 
 pub use config::{DetachedPrecision, TrainConfig};
 pub use control::{Control, Phase, Progress};
@@ -31,3 +29,4 @@ pub use offline::Offline;
 pub use run::{run, run_on};
 pub use spec::{DeviceKind, Method, RunSpec};
 pub use throughput::{Throughput, throughput, throughput_on};
+pub use trainer::Trainer;

@@ -1,36 +1,32 @@
-//! The loop of a run: anchor phase, SPAR phase, final evaluation.
+//! The life of a run: every update of its trainer with log, learning curve and checkpoints,
+//! then the final evaluation.
 
-mod baseline;
 mod judge;
 mod log;
 
 use std::{
-    io,
     path::Path,
     time::{Duration, Instant},
 };
 
-use spar_anchor::{Anchor, AnchorTrainer};
-use spar_baselines::Replay;
-use spar_core::{RunRecord, Stream};
-use spar_data::{Batch, Normalizer, Sampler, Transitions};
+use spar_core::RunRecord;
+use spar_data::Transitions;
 use spar_nn::{
-    State, StateError,
+    State,
     device::{Device, Kernels},
 };
-use spar_rectify::Ablation;
 
 use crate::{
     config::DetachedPrecision,
     control::{Control, Phase, Progress},
     error::TrainError,
     folder::{Folder, read_anchor},
-    learner::{AnchorLearner, Backend, Cpu, OnDevice, SparLearner},
+    learner::{Backend, Cpu, OnDevice},
     offline::{Held, Prepared},
-    policy_file::Contents,
     spec::{DeviceKind, Method, RunSpec},
+    trainer::Trainer,
 };
-use log::{AnchorLine, Line, Told};
+use log::Told;
 
 /// Updates between two lines of `metrics.jsonl`.
 const LOG_EVERY: u64 = 500;
@@ -50,7 +46,7 @@ pub fn run<'a>(
     out: &Path,
     control: Control<'a>,
 ) -> Result<RunRecord, TrainError> {
-    run_with(&Cpu, spec, data, out, control)
+    run_with(Box::new(Cpu), spec, data, out, control)
 }
 
 /// [`run`] of a spec whose device is CUDA, by `kernels`.
@@ -68,11 +64,11 @@ pub fn run_on<'a, D: Device>(
     out: &Path,
     control: Control<'a>,
 ) -> Result<RunRecord, TrainError> {
-    run_with(&OnDevice(kernels), spec, data, out, control)
+    run_with(Box::new(OnDevice(kernels)), spec, data, out, control)
 }
 
-/// Refuses a spec of another device than `B`, or of a setting it does not have.
-pub(crate) fn check<B: Backend>(_backend: &B, spec: &RunSpec) -> Result<(), TrainError> {
+/// Refuses a spec of another device than `kind`, or of a setting it does not have.
+pub(crate) fn check(kind: DeviceKind, spec: &RunSpec) -> Result<(), TrainError> {
     spec.config.check()?;
     match (spec.env, &spec.offline) {
         (Some(_), None) => {}
@@ -93,11 +89,11 @@ pub(crate) fn check<B: Backend>(_backend: &B, spec: &RunSpec) -> Result<(), Trai
         }
         spec.settings()?;
     }
-    if spec.device != B::KIND {
+    if spec.device != kind {
         return Err(TrainError::Config(format!(
             "`device` is {}, but the updates would be computed on {}",
             spec.device.name(),
-            B::KIND.name()
+            kind.name()
         )));
     }
     // Nothing of what follows reaches an anchor's training.
@@ -116,14 +112,14 @@ pub(crate) fn check<B: Backend>(_backend: &B, spec: &RunSpec) -> Result<(), Trai
     Ok(())
 }
 
-fn run_with<B: Backend>(
-    backend: &B,
+fn run_with<'k>(
+    backend: Box<dyn Backend<'k> + 'k>,
     spec: &RunSpec,
     data: &Transitions,
     out: &Path,
     control: Control<'_>,
 ) -> Result<RunRecord, TrainError> {
-    check(backend, spec)?;
+    check(backend.kind(), spec)?;
     // Borrowed for no longer than what is prepared here.
     let control = Control {
         anchor: control.anchor,
@@ -144,41 +140,34 @@ fn run_with<B: Backend>(
     }
     let checkpoint = folder.read_checkpoint(spec)?;
     folder.begin(spec, checkpoint.as_ref())?;
-    let mut session = Session::new(spec, (data, held), folder, control, checkpoint.as_ref())?;
-    let mut anchor = || session.anchor_phase(backend, checkpoint.as_ref());
-    let policy = match spec.method {
-        Method::Bc => {
-            let anchor = anchor()?;
-            session.policy_of_anchor(&anchor)?
+    let config = spec.config.clone();
+    let mut trainer = Trainer::start(backend, spec.method, config, data, spec.seed)?;
+    let own = |state: &State| state.get_count(spec.method.counter()).is_ok();
+    match (&checkpoint, &control.anchor) {
+        (Some(state), _) if own(state) => trainer.load(state)?,
+        (_, Some(folder)) if spec.method.anchored() && spec.method != Method::Bc => {
+            trainer.take_anchor(&read_anchor(folder, spec)?)?;
         }
-        Method::Spar => {
-            let anchor = anchor()?;
-            session.spar_phase(backend, anchor, checkpoint.as_ref())?
+        (Some(state), _) => trainer.load(state)?,
+        (None, _) => {}
+    }
+    let mut session = Session::new(spec, held, folder, control, checkpoint.as_ref())?;
+    loop {
+        session.stage(&mut trainer)?;
+        if !trainer.next_stage()? {
+            break;
         }
-        Method::Baseline(entry) => {
-            let anchor = if entry.anchored {
-                Some(anchor()?)
-            } else {
-                None
-            };
-            session.baseline_phase(entry, anchor, checkpoint.as_ref())?
-        }
-    };
-    session.finish(&policy)
+    }
+    session.finish(&trainer.policy()?)
 }
 
 /// A run while it is going on.
 struct Session<'a> {
     spec: &'a RunSpec,
-    data: &'a Transitions,
     /// What the policy is compared with where it is not evaluated.
     held: Option<&'a Held>,
     folder: Folder,
     control: Control<'a>,
-    normalizer: Normalizer,
-    /// What rewards are multiplied by: said where a run diverges.
-    reward_scale: f32,
-    batch: Batch,
     told: Told,
     /// Seconds spent before this process, and its start.
     spent: f64,
@@ -193,7 +182,7 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     fn new(
         spec: &'a RunSpec,
-        (data, held): (&'a Transitions, Option<&'a Held>),
+        held: Option<&'a Held>,
         folder: Folder,
         control: Control<'a>,
         checkpoint: Option<&State>,
@@ -206,9 +195,6 @@ impl<'a> Session<'a> {
             None => Told::default(),
         };
         let mut session = Self {
-            normalizer: Normalizer::of(data),
-            reward_scale: 1.0,
-            batch: Batch::new(spec.config.batch_size, data.obs_dim(), data.act_dim()),
             spent: told.wall_s,
             told,
             asked: false,
@@ -216,7 +202,6 @@ impl<'a> Session<'a> {
             started: Instant::now(),
             reported: Instant::now(),
             spec,
-            data,
             held,
             folder,
             control,
@@ -227,131 +212,25 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
-    /// The frozen anchor: read from a finished run, from a checkpoint of the
-    /// SPAR phase, or trained here.
-    fn anchor_phase<B: Backend>(
-        &mut self,
-        backend: &B,
-        checkpoint: Option<&State>,
-    ) -> Result<Anchor, TrainError> {
-        let (spec, config) = (self.spec, &self.spec.config.anchor);
-        let mut init = Stream::new(spec.seed, "anchor/init");
-        let anchor = Anchor::new(config, self.data.obs_dim(), self.data.act_dim(), &mut init)?;
-        if spec.method != Method::Bc {
-            // Past the anchor phase its parameters come with everything else.
-            if checkpoint.is_some_and(|c| c.get_count(spec.method.counter()).is_ok()) {
-                return Ok(anchor);
-            }
-            if let Some(folder) = self.control.anchor.clone() {
-                let state = read_anchor(&folder, spec)?;
-                anchor.net().load("anchor", &state)?;
-                return Ok(anchor);
-            }
-        }
-        let trainer = AnchorTrainer::new(anchor, config);
-        let mut trainer = backend.anchor(trainer, config, spec.config.batch_size)?;
-        let mut sampler = Sampler::new(Stream::new(spec.seed, "anchor/sampler"));
-        let mut update = 0;
-        if let Some(state) = checkpoint {
-            trainer.load(state)?;
-            sampler = Sampler::new(state.get_stream("sampler")?);
-            update = state.get_count("updates.anchor")?;
-        }
-        while update < config.updates {
-            sampler.next(self.data, &self.normalizer, &mut self.batch);
-            trainer.update(&self.batch)?;
-            update += 1;
-            if B::Anchor::AT_HAND || self.is_read(update, config.updates) {
-                let loss = trainer.loss()?;
-                let line = || Line {
-                    phase: Phase::Anchor,
-                    update,
-                    metrics: AnchorLine { loss },
-                };
-                if !loss.is_finite() {
-                    return Err(self.diverged(&line())?);
+    /// Every update of the stage that `trainer` is in, with all that follows one.
+    fn stage(&mut self, trainer: &mut Trainer<'_>) -> Result<(), TrainError> {
+        let config = &self.spec.config;
+        let (phase, last) = (trainer.phase(), trainer.last_update());
+        while trainer.update()? {
+            let update = trainer.updates();
+            if trainer.at_hand() || self.is_read(update, last) {
+                if !trainer.is_finite()? {
+                    return Err(self.diverged(trainer)?);
                 }
-                self.log(update, config.updates, line)?;
+                self.log(trainer)?;
             }
-            if spec.method == Method::Bc && update.is_multiple_of(spec.config.eval_every) {
-                let policy = self.policy_of_anchor(trainer.anchor()?)?;
-                self.curve_point(update, &policy, spec.config.eval_episodes)?;
-            }
-            let save = || {
-                let mut state = State::default();
-                trainer.save(&mut state)?;
-                state.insert_count("updates.anchor", update);
-                state.insert_stream("sampler", sampler.stream());
-                Ok(state)
-            };
-            self.after_update(Phase::Anchor, update, config.updates, save)?;
-        }
-        trainer.freeze()
-    }
-
-    fn spar_phase<B: Backend>(
-        &mut self,
-        backend: &B,
-        anchor: Anchor,
-        checkpoint: Option<&State>,
-    ) -> Result<Contents, TrainError> {
-        let spec = self.spec;
-        let config = &spec.config;
-        let dims = (self.data.obs_dim(), self.data.act_dim());
-        let start = config.spar(anchor, dims, spec.seed)?;
-        let mut spar = backend.spar(start, config.batch_size)?;
-        let replay = Replay::new(self.data, &config.feed(), spec.horizon())?;
-        self.reward_scale = replay.reward_scale();
-        let mut sampler = Stream::new(spec.seed, "spar/sampler");
-        let mut index = Vec::new();
-        if let Some(state) = checkpoint.filter(|c| c.get_count("updates.spar").is_ok()) {
-            sampler = state.get_stream("sampler")?;
-            let text = state.metadata.get("metrics");
-            let metrics = text.and_then(|text| serde_json::from_str(text).ok());
-            let metrics = metrics.ok_or_else(|| StateError::Missing("metrics".to_owned()))?;
-            spar.load(state, metrics)?;
-        }
-        let frozen = spar.spar()?.anchor.fingerprint()?;
-        while spar.updates() < config.updates {
-            replay.draw(&mut sampler, &mut self.batch, &mut index);
-            spar.update(&self.batch)?;
-            let update = spar.updates();
-            if B::Spar::AT_HAND || self.is_read(update, config.updates) {
-                let metrics = spar.metrics()?;
-                let line = || Line {
-                    phase: Phase::Spar,
-                    update,
-                    metrics,
-                };
-                if !metrics.is_finite() {
-                    return Err(self.diverged(&line())?);
-                }
-                self.log(update, config.updates, line)?;
-            }
-            if update.is_multiple_of(config.eval_every) {
-                let policy = self.policy_of_spar(spar.spar()?)?;
+            if phase == self.spec.method.phase() && update.is_multiple_of(config.eval_every) {
+                let policy = trainer.policy()?;
                 self.curve_point(update, &policy, config.eval_episodes)?;
             }
-            let save = || {
-                let mut state = State::default();
-                spar.save(&mut state)?;
-                state.insert_count("updates.spar", update);
-                state.insert_stream("sampler", &sampler);
-                let text = serde_json::to_string(&spar.metrics()?).map_err(io::Error::from)?;
-                state.metadata.insert("metrics".to_owned(), text);
-                Ok(state)
-            };
-            self.after_update(Phase::Spar, update, config.updates, save)?;
+            self.after_update(trainer)?;
         }
-        let spar = spar.spar()?;
-        let got = spar.anchor.fingerprint()?;
-        if got != frozen && config.rectify.ablation != Ablation::TunedAnchor {
-            return Err(TrainError::AnchorMoved {
-                expected: frozen,
-                got,
-            });
-        }
-        self.policy_of_spar(spar)
+        Ok(())
     }
 
     /// Whether what `update` measured is needed: for the log, or because what it
@@ -366,17 +245,12 @@ impl<'a> Session<'a> {
     }
 
     /// Checkpoint, progress and stopping: what follows every update.
-    fn after_update(
-        &mut self,
-        phase: Phase,
-        update: u64,
-        last: u64,
-        save: impl FnOnce() -> Result<State, TrainError>,
-    ) -> Result<(), TrainError> {
+    fn after_update(&mut self, trainer: &mut Trainer<'_>) -> Result<(), TrainError> {
+        let (update, last) = (trainer.updates(), trainer.last_update());
         let stop = (self.control.stop_after == Some(update) || self.asked) && update < last;
         let every = self.spec.config.checkpoint_every;
         if update.is_multiple_of(every) || update == last || stop {
-            self.checkpoint(save()?)?;
+            self.checkpoint(trainer.save()?)?;
         }
         if stop {
             return Err(match self.orphaned {
@@ -386,7 +260,7 @@ impl<'a> Session<'a> {
         }
         if self.reported.elapsed() > REPORT_EVERY {
             self.reported = Instant::now();
-            self.orphaned = self.report(phase, update).is_err();
+            self.orphaned = self.report(trainer.phase(), update).is_err();
         }
         // The next update is the last then: its losses are read before it is kept.
         self.asked = self.orphaned || (self.control.stop)();

@@ -1,20 +1,20 @@
 //! How fast this machine trains, for estimates before a long run.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use serde::Serialize;
-use spar_anchor::{Anchor, AnchorTrainer};
-use spar_baselines::{Entry, Replay, Sample, Start};
-use spar_core::Stream;
-use spar_data::{Batch, Normalizer, Sampler, Transitions};
+use spar_core::limits::MOST_UPDATES;
+use spar_data::Transitions;
 use spar_nn::device::{Device, Kernels};
 
 use crate::{
+    config::TrainConfig,
     error::TrainError,
-    learner::{AnchorLearner, Backend, Cpu, OnDevice, SparLearner, batch_slices},
+    learner::{Backend, Cpu, OnDevice},
     offline::Prepared,
     run::check,
-    spec::{Method, RunSpec},
+    spec::{DeviceKind, Method, RunSpec},
+    trainer::Trainer,
 };
 
 /// Updates per second measured on this machine, for estimates.
@@ -40,7 +40,7 @@ pub fn throughput(
     data: &Transitions,
     seconds: f64,
 ) -> Result<Throughput, TrainError> {
-    throughput_with(&Cpu, spec, data, seconds)
+    throughput_with(DeviceKind::Cpu, &|| Box::new(Cpu), spec, data, seconds)
 }
 
 /// [`throughput`] of a spec whose device is CUDA, by `kernels`.
@@ -53,74 +53,83 @@ pub fn throughput_on<D: Device>(
     data: &Transitions,
     seconds: f64,
 ) -> Result<Throughput, TrainError> {
-    throughput_with(&OnDevice(kernels), spec, data, seconds)
+    let backend = || -> Box<dyn Backend<'_> + '_> { Box::new(OnDevice(kernels)) };
+    throughput_with(DeviceKind::Cuda, &backend, spec, data, seconds)
 }
 
-fn throughput_with<B: Backend>(
-    backend: &B,
+fn throughput_with<'k>(
+    kind: DeviceKind,
+    backend: &dyn Fn() -> Box<dyn Backend<'k> + 'k>,
     spec: &RunSpec,
     data: &Transitions,
     seconds: f64,
 ) -> Result<Throughput, TrainError> {
-    check(backend, spec)?;
+    check(kind, spec)?;
     let prepared = Prepared::of(spec, data)?;
     let data = prepared.as_ref().map_or(data, |p| &p.training);
-    if let Method::Baseline(entry) = spec.method {
-        return throughput_of(entry, spec, data, seconds);
-    }
+    let start = |method, config| Trainer::start(backend(), method, config, data, spec.seed);
     let config = &spec.config;
-    let dims = (data.obs_dim(), data.act_dim());
-    let normalizer = Normalizer::of(data);
-    let mut sampler = Sampler::new(Stream::new(spec.seed, "throughput"));
-    let mut batch = Batch::new(config.batch_size, dims.0, dims.1);
-    // `update` is given nothing when it is to wait for all updates before.
-    let mut rate = |update: &mut dyn FnMut(Option<&Batch>) -> Result<(), TrainError>| {
-        let (start, mut updates) = (Instant::now(), 0u32);
-        while updates == 0 || start.elapsed().as_secs_f64() < seconds / 3.0 {
-            sampler.next(data, &normalizer, &mut batch);
-            update(Some(&batch))?;
-            updates += 1;
+    let anchor_updates_per_s = rate(start(Method::Bc, config.clone())?, seconds / 3.0, |i| i)?;
+    // Of a method's own updates; any anchor will do.
+    let own = |change: &dyn Fn(&mut TrainConfig)| {
+        let mut config = config.clone();
+        config.anchor.updates = 0;
+        change(&mut config);
+        let mut trainer = start(spec.method, config)?;
+        if spec.method.anchored() {
+            trainer.next_stage()?;
         }
-        update(None)?;
-        Ok::<f64, TrainError>(f64::from(updates) / start.elapsed().as_secs_f64())
+        Ok::<_, TrainError>(trainer)
     };
-    // Any anchor will do.
-    let anchor = || {
-        let mut init = Stream::new(spec.seed, "throughput/init");
-        Anchor::new(&config.anchor, dims.0, dims.1, &mut init)
+    let updates = config.updates;
+    let updates_per_s = match spec.method {
+        Method::Baseline(_) => {
+            let trainer = own(&|_| {})?;
+            rate(trainer, seconds / 2.0, |i| spread(i, updates))?
+        }
+        Method::Bc | Method::Spar => {
+            let from = |warmup| {
+                let trainer = own(&|config| config.rectify.warmup = warmup)?;
+                rate(trainer, seconds / 3.0, |i| i)
+            };
+            let (fit_rate, imitation_rate) = (from(MOST_UPDATES)?, from(0)?);
+            let fit = config.rectify.warmup.min(updates) as f64;
+            let imitation = updates as f64 - fit;
+            let time = fit / fit_rate + imitation / imitation_rate;
+            if time > 0.0 {
+                updates as f64 / time
+            } else {
+                fit_rate
+            }
+        }
     };
-    let trainer = AnchorTrainer::new(anchor()?, &config.anchor);
-    let mut trainer = backend.anchor(trainer, &config.anchor, config.batch_size)?;
-    let anchor_rate = rate(&mut |batch| match batch {
-        Some(batch) => trainer.update(batch),
-        None => trainer.loss().map(drop),
-    })?;
-
-    let mut spar_rate = |warmup| {
-        let mut part = config.clone();
-        part.rectify.warmup = warmup;
-        let start = part.spar(anchor()?, dims, 0)?;
-        let mut spar = backend.spar(start, config.batch_size)?;
-        rate(&mut |batch| match batch {
-            Some(batch) => spar.update(batch),
-            None => spar.metrics().map(drop),
-        })
-    };
-    let (fit_rate, imitation_rate) = (spar_rate(u64::MAX)?, spar_rate(0)?);
-
-    let fit = config.rectify.warmup.min(config.updates) as f64;
-    let imitation = config.updates as f64 - fit;
-    let time = fit / fit_rate + imitation / imitation_rate;
     Ok(Throughput {
-        updates_per_s: if time > 0.0 {
-            config.updates as f64 / time
+        updates_per_s,
+        anchor_updates_per_s,
+        total_updates: updates,
+        anchor_updates: if spec.method.anchored() {
+            config.anchor.updates
         } else {
-            fit_rate
+            0
         },
-        anchor_updates_per_s: anchor_rate,
-        total_updates: config.updates,
-        anchor_updates: config.anchor.updates,
     })
+}
+
+/// Updates per second of the stage that `trainer` is in, over about `seconds`; the `i`-th
+/// timed update is made as if it were number `step(i)`.
+fn rate(
+    mut trainer: Trainer<'_>,
+    seconds: f64,
+    step: impl Fn(u64) -> u64,
+) -> Result<f64, TrainError> {
+    let (start, mut updates) = (Instant::now(), 0u64);
+    while updates == 0 || start.elapsed().as_secs_f64() < seconds {
+        updates += 1;
+        trainer.update_as(step(updates))?;
+    }
+    // Waits for all of them.
+    trainer.metrics()?;
+    Ok(updates as f64 / start.elapsed().as_secs_f64())
 }
 
 /// Which of `total` updates to time as number `i`, from one: spread evenly over all of
@@ -129,62 +138,6 @@ fn throughput_with<B: Backend>(
 fn spread(i: u64, total: u64) -> u64 {
     let golden = (5f64.sqrt() - 1.0) / 2.0;
     1 + ((i as f64 * golden).fract() * total as f64) as u64
-}
-
-/// [`Throughput`] of a baseline: of updates all over its run, and of its anchor's where
-/// it has one.
-fn throughput_of(
-    entry: &Entry,
-    spec: &RunSpec,
-    data: &Transitions,
-    seconds: f64,
-) -> Result<Throughput, TrainError> {
-    let config = &spec.config;
-    let settings = spec.settings()?;
-    let feed = entry.feed(settings).map_err(crate::config::setting)?;
-    let replay = Arc::new(Replay::new(data, &feed, spec.horizon())?);
-    let (obs_dim, act_dim) = (data.obs_dim(), data.act_dim());
-    let mut stream = Stream::new(spec.seed, "throughput");
-    let mut rate = |rows, update: &mut dyn FnMut(u64, &Sample) -> Result<(), TrainError>| {
-        let mut batch = Batch::new(rows, obs_dim, act_dim);
-        let (start, mut updates) = (Instant::now(), 0u64);
-        while updates == 0 || start.elapsed().as_secs_f64() < seconds / 2.0 {
-            let mut index = Vec::new();
-            replay.draw(&mut stream, &mut batch, &mut index);
-            let batch = spar_nn::Batch::of(&batch_slices(&batch))?;
-            updates += 1;
-            update(updates, &Sample { batch, index })?;
-        }
-        Ok::<f64, TrainError>(updates as f64 / start.elapsed().as_secs_f64())
-    };
-    let mut init = Stream::new(spec.seed, "throughput/init");
-    let anchor = Anchor::new(&config.anchor, obs_dim, act_dim, &mut init)?;
-    let mut trainer = AnchorTrainer::new(anchor, &config.anchor);
-    let anchor_rate = rate(config.batch_size, &mut |_, sample| {
-        Ok(trainer.update(&sample.batch).map(drop)?)
-    })?;
-    let start = Start {
-        obs_dim,
-        act_dim,
-        seed: spec.seed,
-        replay: Arc::clone(&replay),
-        anchor: entry.anchored.then(|| trainer.freeze()),
-    };
-    let mut learner = entry.start(settings, start)?;
-    let updates_per_s = rate(feed.data.batch_size, &mut |step, sample| {
-        let step = spread(step, config.updates);
-        Ok(learner.update(step, sample).map(drop)?)
-    })?;
-    Ok(Throughput {
-        updates_per_s,
-        anchor_updates_per_s: anchor_rate,
-        total_updates: config.updates,
-        anchor_updates: if entry.anchored {
-            config.anchor.updates
-        } else {
-            0
-        },
-    })
 }
 
 #[cfg(test)]

@@ -117,11 +117,19 @@ fn every_method_beats_its_initial_policy() {
 
         // The file acts as the run was judged.
         let file = out.join("policy.safetensors");
-        let policy = policy_file::read(&file, EnvId::PointMass).unwrap();
-        let played = spar_eval::rollout(EnvId::PointMass, &*policy, 10, 42, 1).unwrap();
+        let policy = policy_file::read(&file, EnvId::POINT_MASS).unwrap();
+        let played = spar_eval::rollout(EnvId::POINT_MASS, &policy, 10, 42, 1).unwrap();
         let mean = played.iter().map(|e| e.ret).sum::<f64>() / 10.0;
         assert_eq!(mean, after, "{}", method.name());
-        let about = policy_file::about(&file).unwrap().unwrap();
+        // Without an environment too, and the same action each time, also of a draw's best.
+        let alone = spar_policy::Policy::load(&file).unwrap();
+        let act = || {
+            let mut action = [f32::NAN];
+            alone.act(&[0.3, -0.2], &mut action);
+            action
+        };
+        assert!(act()[0].abs() <= 1.0 && act() == act(), "{}", method.name());
+        let about = alone.about().unwrap();
         assert_eq!(
             (about.method.as_str(), about.updates),
             (method.name(), 1500)

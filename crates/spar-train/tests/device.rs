@@ -80,8 +80,8 @@ fn a_run_stopped_and_gone_on_with_gives_the_bits_of_one_that_was_not() {
 
         // The file says what the run was judged by, to everyone.
         let file = whole.join("policy.safetensors");
-        let policy = policy_file::read(&file, EnvId::PointMass).unwrap();
-        let played = rollout(EnvId::PointMass, &*policy, 2, spec.eval_seed, 1).unwrap();
+        let policy = policy_file::read(&file, EnvId::POINT_MASS).unwrap();
+        let played = rollout(EnvId::POINT_MASS, &policy, 2, spec.eval_seed, 1).unwrap();
         assert!(played.iter().map(|e| e.ret).eq(record.returns));
     }
 
@@ -224,7 +224,7 @@ fn acts_as_the_file(kernels: &Kernels<Shim>, file: &Path, env: EnvId) -> Vec<f32
     let device = DevicePolicy::read(kernels, file, env).unwrap();
     let mut obs = vec![0.0; 40 * env.obs_dim()];
     Stream::new(1, "obs").fill_normal(1.5, &mut obs);
-    let want = act(&*policy_file::read(file, env).unwrap(), &obs);
+    let want = act(&policy_file::read(file, env).unwrap(), &obs);
     let got = act(&device, &obs);
     for (got, want) in got.iter().zip(&want) {
         assert!((got - want).abs() < 1e-5, "{got} {want}");
@@ -250,11 +250,11 @@ fn a_policy_acts_on_the_device_as_on_the_cpu() {
         spec.device = DeviceKind::Cpu;
         train(&spec, &data, &out).unwrap();
         let file = out.join("policy.safetensors");
-        acts_as_the_file(&kernels, &file, EnvId::PointMass);
-        let device = DevicePolicy::read(&kernels, &file, EnvId::PointMass).unwrap();
-        let got = rollout_in_step(EnvId::PointMass, &device, 20, 7).unwrap();
-        let policy = policy_file::read(&file, EnvId::PointMass).unwrap();
-        let want = rollout(EnvId::PointMass, &*policy, 20, 7, 1).unwrap();
+        acts_as_the_file(&kernels, &file, EnvId::POINT_MASS);
+        let device = DevicePolicy::read(&kernels, &file, EnvId::POINT_MASS).unwrap();
+        let got = rollout_in_step(EnvId::POINT_MASS, &device, 20, 7).unwrap();
+        let policy = policy_file::read(&file, EnvId::POINT_MASS).unwrap();
+        let want = rollout(EnvId::POINT_MASS, &policy, 20, 7, 1).unwrap();
         assert_eq!(got.len(), 20);
         for (got, want) in got.iter().zip(&want) {
             assert_eq!(got.length, want.length);
@@ -304,16 +304,16 @@ fn a_plain_network_acts_on_the_device_where_the_kernels_know_its_layers() {
     let file = dir.path().join("plain.safetensors");
     for output in ["identity", "tanh"] {
         plain(&file, "relu", output);
-        let actions = acts_as_the_file(&kernels, &file, EnvId::PointMass);
+        let actions = acts_as_the_file(&kernels, &file, EnvId::POINT_MASS);
         let clipped = actions.contains(&1.0) || actions.contains(&-1.0);
         assert_eq!(clipped, output == "identity");
     }
     plain(&file, "tanh", "identity");
-    let error = DevicePolicy::read(&kernels, &file, EnvId::PointMass).unwrap_err();
+    let error = DevicePolicy::read(&kernels, &file, EnvId::POINT_MASS).unwrap_err();
     let text = error.to_string();
     for part in ["plain.safetensors", "expected ReLU", "--device cpu"] {
         assert!(text.contains(part) && !text.contains('\n'), "{text}");
     }
-    let error = DevicePolicy::read(&kernels, &file, EnvId::Hopper).unwrap_err();
+    let error = DevicePolicy::read(&kernels, &file, EnvId::HOPPER).unwrap_err();
     assert!(error.to_string().contains("plain.safetensors"), "{error}");
 }

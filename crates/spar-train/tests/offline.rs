@@ -7,8 +7,8 @@ mod common;
 use std::{fs, path::Path, sync::Arc};
 
 use common::{Around, data, spec, train_in};
-use spar_core::{EnvId, Stream};
-use spar_data::{ActionBounds, Dataset, Steps, Transitions};
+use spar_core::EnvId;
+use spar_data::{Dataset, Steps, Transitions};
 use spar_train::{Method, Offline, RunSpec, TrainError, policy_file};
 
 /// A run of `method` on `data` without an environment.
@@ -28,7 +28,7 @@ fn offline(method: &str, data: &Transitions) -> RunSpec {
         offline: Some(Offline {
             held_out: 0.2,
             horizon: None,
-            action_bounds: ActionBounds::of(data.dataset()).0,
+            action_bounds: data.dataset().bounds().0,
         }),
         final_episodes: 0,
         config,
@@ -63,7 +63,7 @@ fn a_run_without_an_environment_has_no_return_and_no_score() {
     let out = dir.path().join("run");
     let record = train_in(&spec, &data, &out, Around::default()).unwrap();
     let validation = record.validation.unwrap();
-    assert_eq!((validation.episodes, record.env), (2, None));
+    assert_eq!((validation.episodes, &record.env), (2, &None));
     assert_eq!(record.normalized_score(), None);
     let done = fs::read_to_string(out.join("DONE")).unwrap();
     for absent in ["score", "returns", "\"env\""] {
@@ -102,8 +102,7 @@ fn the_error_is_that_of_the_written_policy_on_the_rows_held_out() {
         let [first, rows] = [1, 2].map(|i| row[i].parse::<usize>().unwrap());
         for row in first..first + rows {
             let mut action = [0.0];
-            let mut stream = [Stream::new(0, "unused")];
-            policy.act(set.observation(row), &mut stream, &mut action);
+            policy.act(set.observation(row), &mut action);
             beyond += usize::from(action[0].abs() > 1.0);
             sum += (f64::from(action[0] - set.action(row)[0]) / half).powi(2);
             count += 1;
@@ -204,7 +203,7 @@ fn a_spec_has_an_environment_or_what_takes_its_place() {
         ..offline("bc", &data)
     };
     let both = RunSpec {
-        env: Some(EnvId::PointMass),
+        env: Some(EnvId::POINT_MASS),
         ..offline("bc", &data)
     };
     let with = |held_out| {
@@ -234,9 +233,9 @@ fn an_environment_of_other_bounds_refuses_the_policy() {
         let out = dir.path().join(scale.to_string());
         train_in(&offline("bc", &data), &data, &out, Around::default()).unwrap();
         let file = out.join("policy.safetensors");
-        let about = policy_file::about(&file).unwrap().unwrap();
-        assert_eq!(about.env, None);
-        match policy_file::read(&file, EnvId::PointMass) {
+        let policy = spar_policy::Policy::load(&file).unwrap();
+        assert_eq!(policy.about().unwrap().env, None);
+        match policy_file::read(&file, EnvId::POINT_MASS) {
             Ok(_) => assert!(plays),
             Err(error) => {
                 let error = error.to_string();

@@ -50,8 +50,9 @@ pub(crate) struct DataCard {
     pub(crate) histogram: Vec<Bin>,
     /// Who acted, in order.
     pub(crate) behavior: Vec<Behavior>,
-    /// How the policies were trained.
-    pub(crate) policies: Card,
+    /// How the policies were trained; absent where nobody was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) policies: Option<Card>,
     /// The file's metadata.
     pub(crate) metadata: BTreeMap<String, String>,
 }
@@ -70,8 +71,7 @@ pub(crate) struct Bin {
 
 impl DataCard {
     /// The card of what [`spar_collect::recipe::generate`] made for `task` at `path`,
-    /// with the `policies`, the file's `metadata` and the `command` that makes it
-    /// again.
+    /// with the file's `metadata` and the `command` that makes it again.
     ///
     /// # Errors
     /// If the file's size cannot be read.
@@ -79,7 +79,6 @@ impl DataCard {
         task: TaskId,
         made: &Generated,
         path: &Path,
-        policies: Card,
         metadata: BTreeMap<String, String>,
         command: String,
     ) -> Result<Self> {
@@ -87,6 +86,7 @@ impl DataCard {
             identity,
             episodes,
             behavior,
+            policies,
         } = made;
         let bytes = std::fs::metadata(path).map_err(|e| in_file(e, path))?;
         let complete = || episodes.iter().filter(|e| e.end != End::Unfinished);
@@ -111,12 +111,12 @@ impl DataCard {
             timeouts: ended(End::Timeout),
             normalized_score: returns
                 .as_ref()
-                .and_then(|r| task.env.normalized_score(r.mean)),
+                .and_then(|r| task.env().normalized_score(r.mean)),
             returns,
             lengths: Distribution::of(lengths),
             histogram,
             behavior: behavior.clone(),
-            policies,
+            policies: policies.clone(),
             metadata,
         })
     }

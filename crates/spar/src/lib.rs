@@ -23,7 +23,7 @@
 //! }
 //!
 //! # fn main() -> Result<(), spar::eval::EvalError> {
-//! let episodes = spar::eval::rollout(EnvId::PointMass, &Spring, 10, 42, 1)?;
+//! let episodes = spar::eval::rollout(EnvId::POINT_MASS, &Spring, 10, 42, 1)?;
 //! assert!(episodes.iter().all(|e| !e.terminated && e.ret > 80.0));
 //! # Ok(())
 //! # }
@@ -40,7 +40,9 @@ pub use spar_data as data;
 pub use spar_env as env;
 pub use spar_eval as eval;
 pub use spar_nn as nn;
+pub use spar_policy as policy;
 pub use spar_rectify as rectify;
 pub use spar_report as report;
+pub use spar_stats as stats;
 pub use spar_theory as theory;
 pub use spar_train as train;

@@ -18,11 +18,17 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Offline reinforcement learning by support-preserving action rectification.
 #[derive(Parser)]
-#[command(name = "spar", version)]
+#[command(name = "spar", version, after_help = MORE)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+const MORE: &str = "\
+--list-methods, --list-envs and --list-tasks print what there is (`spar list --help`).
+
+Example:
+  spar train --dataset hopper-medium-v2 --method spar --out runs/hopper";
 
 #[derive(Subcommand)]
 enum Command {
@@ -33,6 +39,10 @@ enum Command {
     /// Bring in policies of other programs
     #[command(subcommand)]
     Policy(commands::policy::Command),
+    /// Fetch the native parts that environments need: MuJoCo and its models
+    Setup(commands::setup::Args),
+    /// List methods, environments, tasks and settings
+    List(commands::list::Args),
     /// Look at, check, convert, find or generate data
     #[command(subcommand)]
     Data(commands::data::Command),
@@ -69,6 +79,17 @@ fn run() -> anyhow::Result<ExitCode> {
         command.arg("--").arg(file);
         Ok(command)
     });
+    if let Some(list) = commands::list::asked(std::env::args_os().skip(1)) {
+        return commands::list::run(&list).map(|()| ExitCode::SUCCESS);
+    }
+    // clap's would ask git for the commit whenever anything is parsed.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == "--version")
+    {
+        let version = format!("spar {}", provenance::version());
+        return output::text(&version).map(|()| ExitCode::SUCCESS);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return Ok(failure::tell_unparsed(&error)),
@@ -78,6 +99,8 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Eval(args) => commands::eval::run(&args),
         Command::Policy(command) => commands::policy::run(&command),
         Command::Data(command) => commands::data::run(&command),
+        Command::Setup(args) => commands::setup::run(&args),
+        Command::List(args) => commands::list::run(&args),
         Command::Behavior(command) => commands::behavior::run(&command),
         Command::Demo(args) => commands::demo::run(&args),
         Command::Report(args) => commands::report::run(&args),

@@ -77,7 +77,7 @@ pub(crate) struct Score {
 impl Score {
     /// Of `returns`, whose mean's normalized score is `normalized_score`.
     pub(crate) fn of(normalized_score: Option<f64>, returns: Vec<f64>) -> Self {
-        let mean_return = spar_eval::stats::mean(&returns);
+        let mean_return = spar_stats::mean(&returns);
         Self {
             returns,
             mean_return,
@@ -87,7 +87,7 @@ impl Score {
 
     /// Rows for [`facts`].
     pub(crate) fn facts(&self) -> Vec<(&'static str, String)> {
-        let std = spar_eval::stats::std(&self.returns, 0);
+        let std = spar_stats::std(&self.returns, 0);
         let low = self.returns.iter().copied().fold(f64::INFINITY, f64::min);
         let high = self
             .returns

@@ -2,13 +2,29 @@
 
 use std::{env, path::Path, process::Command};
 
-/// The commit of this program: `SPAR_COMMIT`, else that of the checkout its
-/// file lies in, with `-dirty` if tracked files differ from it, else `unknown`.
+/// The commit a release was built from: `cargo xtask dist` names it when it builds one.
+const BUILT: Option<&str> = option_env!("SPAR_BUILD_COMMIT");
+
+/// The commit of this program: `SPAR_COMMIT`, else the one it was built from as a release,
+/// else that of the checkout its file lies in, with `-dirty` if tracked files differ from
+/// it, else `unknown`.
 pub(crate) fn commit() -> String {
     let given = env::var("SPAR_COMMIT").ok().filter(|c| !c.is_empty());
     given
+        .or_else(|| BUILT.map(str::to_owned))
         .or_else(commit_of_checkout)
         .unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// Version, commit, target and what runs can be computed by.
+pub(crate) fn version() -> String {
+    format!(
+        "{} (commit {}, {} {}; devices: cpu, cuda; MuJoCo 3.17.0 where `spar setup` put it)",
+        env!("CARGO_PKG_VERSION"),
+        commit(),
+        env::consts::ARCH,
+        env::consts::OS
+    )
 }
 
 fn commit_of_checkout() -> Option<String> {

@@ -3,7 +3,6 @@
 
 use std::{
     path::Path,
-    process::Command,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -24,20 +23,9 @@ impl Measured {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
             date: date(since.map_or(0, |since| since.as_secs() / 86_400)),
-            commit: commit(root).unwrap_or_else(|| "unknown".to_owned()),
+            commit: crate::commit::commit(root).unwrap_or_else(|| "unknown".to_owned()),
         }
     }
-}
-
-fn commit(root: &Path) -> Option<String> {
-    let git = |words: &[&str]| {
-        let output = Command::new("git").args(words).current_dir(root).output();
-        let output = output.ok().filter(|output| output.status.success())?;
-        Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
-    };
-    let head = git(&["rev-parse", "--short=12", "HEAD"])?;
-    let changes = git(&["status", "--porcelain", "--untracked-files=no"])?;
-    Some(head + if changes.is_empty() { "" } else { "-dirty" })
 }
 
 /// The day that many days after 1970-01-01.

@@ -7,10 +7,11 @@ use std::num::NonZeroUsize;
 use candle_core::{D, Result, Tensor};
 use serde::{Deserialize, Serialize};
 use spar_core::Stream;
-use spar_nn::{Head, Mlp, RowMlp, Trace, normal, relu_shape};
+use spar_nn::{Head, Mlp, Trace, normal, relu_shape};
+use spar_policy::{Latent, LatentActor};
 
 use crate::{
-    actor::{Actor, Latent, LatentActor},
+    actor::Actor,
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
     parts::{Critics, Trained, bellman},
     settings::{
@@ -183,7 +184,7 @@ impl Learner for Bcq {
     }
 
     fn actor(&self) -> Result<Actor> {
-        let perturbation = RowMlp::of(&self.perturbation.net)?;
+        let perturbation = self.perturbation.net.row_mlp()?;
         Ok(Actor::Latent(LatentActor {
             decoder: self.vae.rows()?,
             latent: Latent::Best {

@@ -5,10 +5,11 @@
 use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 use spar_core::Stream;
-use spar_nn::{Head, Mlp, RowMlp, Trace, normal, relu_shape};
+use spar_nn::{Head, Mlp, Trace, normal, relu_shape};
+use spar_policy::{Latent, LatentActor};
 
 use crate::{
-    actor::{Actor, Latent, LatentActor},
+    actor::Actor,
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
     parts::{Critics, Trained, bellman},
     settings::{
@@ -227,11 +228,11 @@ impl<const P: bool> Learner for Plas<P> {
     fn actor(&self) -> Result<Actor> {
         let size = self.config.perturbation as f32;
         let perturbation = self.perturbation.as_ref();
-        let perturbation = perturbation.map(|(net, _)| RowMlp::of(&net.net));
+        let perturbation = perturbation.map(|(net, _)| net.net.row_mlp());
         Ok(Actor::Latent(LatentActor {
             decoder: self.vae.rows()?,
             latent: Latent::Actor {
-                net: RowMlp::of(&self.actor.net)?,
+                net: self.actor.net.row_mlp()?,
                 bound: self.config.latent_bound as f32,
             },
             perturbation: perturbation.transpose()?.map(|net| (net, size)),

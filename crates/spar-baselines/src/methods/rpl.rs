@@ -8,7 +8,7 @@
 use candle_core::{Result, Tensor, bail};
 use serde::{Deserialize, Serialize};
 use spar_anchor::Anchor;
-use spar_nn::{Head, Mlp, RowMlp, Rows, Trace, relu_shape};
+use spar_nn::{Head, Mlp, Rows, Trace, relu_shape};
 
 use crate::{
     actor::Actor,
@@ -172,7 +172,7 @@ impl Learner for Rpl {
     fn actor(&self) -> Result<Actor> {
         Ok(Actor::Residual {
             anchor: self.anchor.rows()?,
-            net: RowMlp::of(&self.residual.net)?,
+            net: self.residual.net.row_mlp()?,
             rho: self.config.rho as f32,
         })
     }

@@ -90,7 +90,7 @@ fn log(folder: &Path) -> Result<Log> {
 /// Writes episodes of a point mass pushed at random to `file`: the one environment that needs
 /// no MuJoCo, so that whole runs with their evaluation work on a bare machine.
 pub(super) fn data(file: &Path) -> Result<Value> {
-    let env = EnvId::PointMass;
+    let env = EnvId::POINT_MASS;
     let says = "a point mass pushed at random, to check a GPU with; no task's data";
     let metadata = [("spar_content".to_owned(), says.into())].into();
     let mut writer = Writer::create(file, env.obs_dim(), env.act_dim(), 1, 1, &metadata)?;

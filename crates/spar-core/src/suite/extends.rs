@@ -8,8 +8,12 @@ use std::{
 
 use toml::{Table, Value};
 
-use super::{Suite, SuiteError, parse_error};
-use crate::{files::in_file, names};
+use super::{OwnTask, Suite, SuiteError, parse_error};
+use crate::{
+    files::in_file,
+    names,
+    task::{TaskId, TaskSpec},
+};
 
 /// Tables that hold one of several choices, by the last part of their name: the keys
 /// are the choices' names, and at most one of them may stand. `spar-baselines` tests that
@@ -41,6 +45,30 @@ pub(super) fn table(path: &Path) -> Result<Table, SuiteError> {
     extended(path, &mut Vec::new())
 }
 
+/// Makes the tasks that `suite` defines known, before what names them is read.
+fn register_own_tasks(suite: &Table) -> Result<(), String> {
+    let Some(own) = suite.get("define").and_then(Value::as_table) else {
+        return Ok(());
+    };
+    let of = suite.get("name").and_then(Value::as_str).unwrap_or("none");
+    for (name, table) in own {
+        let wrong = |why: &str| format!("[define.{name}]: {why}");
+        let OwnTask { env } = table
+            .clone()
+            .try_into()
+            .map_err(|e: toml::de::Error| wrong(&e.message().replace('\n', " ")))?;
+        let task = TaskSpec {
+            name: name.clone().into(),
+            env,
+            level: None,
+            official_id: None,
+            suite: of.to_owned().into(),
+        };
+        TaskId::register(task).map_err(|e| wrong(&e.to_string()))?;
+    }
+    Ok(())
+}
+
 /// [`table`] of a file that those at `above` extend, one the next.
 fn extended(path: &Path, above: &mut Vec<PathBuf>) -> Result<Table, SuiteError> {
     let wrong = |why: String| SuiteError::Parse {
@@ -49,6 +77,7 @@ fn extended(path: &Path, above: &mut Vec<PathBuf>) -> Result<Table, SuiteError> 
     };
     let text = fs::read_to_string(path).map_err(|e| in_file(e, path))?;
     let mut own: Table = toml::from_str(&text).map_err(|e| wrong(parse_error(&text, &e)))?;
+    register_own_tasks(&own).map_err(wrong)?;
     let Some(name) = own.remove("extends") else {
         // Read again as what it has to be: an error then has its line.
         if above.is_empty() {

@@ -332,6 +332,27 @@ impl Simulation {
         WARNING.take().map_or(Ok(()), Err)
     }
 
+    /// Sets the velocities, with everything else as it is, and computes what depends on them.
+    ///
+    /// # Errors
+    /// As [`Self::set_state`].
+    ///
+    /// # Panics
+    /// If the slice's length is not the model's.
+    pub(crate) fn set_qvel(&mut self, qvel: &[f64]) -> Result<(), String> {
+        assert_eq!(qvel.len(), self.model.nv);
+        let (library, model, data) = self.parts();
+        WARNING.set(None);
+        // SAFETY: model and data are valid and belong together, and `qvel` holds nv
+        // numbers, the size of QVEL.
+        unsafe {
+            (library.mj_setState)(model, data, qvel.as_ptr(), QVEL);
+            (library.mj_forward)(model, data);
+        }
+        self.read_state();
+        WARNING.take().map_or(Ok(()), Err)
+    }
+
     /// Applies `ctrl` for `frames` physics steps. MuJoCo clamps it to each
     /// actuator's range.
     ///

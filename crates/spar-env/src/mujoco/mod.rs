@@ -13,7 +13,7 @@ use spar_core::EnvId;
 
 use places::{LIBRARY, MODELS, library_sha256, proven};
 
-use crate::{EnvError, locomotion::Spec};
+use crate::EnvError;
 
 pub(crate) use binding::{Library, Model, Simulation};
 
@@ -28,19 +28,30 @@ pub(crate) fn library() -> Result<&'static Library, EnvError> {
     Ok(OPENED.get_or_init(|| library))
 }
 
-/// The model of an environment, loaded once per process and shared.
-pub(crate) fn model(spec: &Spec) -> Result<Arc<Model>, EnvError> {
+/// The model of the environment `id`, made once per process by `compile` and shared.
+pub(crate) fn model(
+    id: EnvId,
+    compile: impl FnOnce(&'static Library) -> Result<Model, EnvError>,
+) -> Result<Arc<Model>, EnvError> {
     static LOADED: Mutex<BTreeMap<EnvId, Arc<Model>>> = Mutex::new(BTreeMap::new());
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(model) = loaded.get(&spec.id) {
+    if let Some(model) = loaded.get(&id) {
         return Ok(model.clone());
     }
-    let library = library()?;
-    let path = MODELS.find()?.join(spec.model_file);
-    let (_, xml) = proven("model file", &path, spec.model_sha256)?;
-    let model = Arc::new(Model::parse(library, &xml, &path)?);
-    loaded.insert(spec.id, model.clone());
+    let model = Arc::new(compile(library()?)?);
+    loaded.insert(id, model.clone());
     Ok(model)
+}
+
+/// The model in the file `name` of gymnasium's, whose bytes hash to `sha256`.
+pub(crate) fn from_file(
+    library: &'static Library,
+    name: &str,
+    sha256: &str,
+) -> Result<Model, EnvError> {
+    let path = MODELS.find()?.join(name);
+    let (_, xml) = proven("model file", &path, sha256)?;
+    Model::parse(library, &xml, &path)
 }
 
 #[cfg(test)]
@@ -92,7 +103,7 @@ mod tests {
             let error = open_error(path);
             let expected = format!("{}: not a usable MuJoCo library: ", path.display());
             assert!(error.starts_with(&expected), "{error}");
-            assert!(error.contains("cargo xtask setup"), "{error}");
+            assert!(error.contains("spar setup"), "{error}");
         }
     }
 

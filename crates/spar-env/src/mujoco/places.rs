@@ -1,8 +1,10 @@
 //! Where the native parts may lie, and the proof that what lies there is what the numbers
 //! were made with: code and models are only ever used after their bytes were hashed.
 //!
-//! The working directory is no such place: a library found there runs with the rights of
-//! whoever happens to stand in a folder that someone else filled.
+//! They lie where the user says, in the folders of the program, or in the user's data
+//! folder, where `spar setup` puts them. The working directory is no such place: a library
+//! found there runs with the rights of whoever happens to stand in a folder that someone
+//! else filled.
 
 use std::{
     env,
@@ -11,7 +13,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use spar_core::{files::in_file, sha256_hex};
+use spar_core::{
+    files::{data_home, in_file},
+    sha256_hex,
+};
 
 use crate::EnvError;
 
@@ -19,23 +24,23 @@ use crate::EnvError;
 pub(super) struct Part {
     what: &'static str,
     variable: &'static str,
-    /// Below a folder that is the program's own.
+    /// Below a folder where set-up puts native parts.
     installed: &'static str,
 }
 
 pub(super) const LIBRARY: Part = Part {
     what: "MuJoCo 3.17.0 library",
     variable: "SPAR_MUJOCO_LIB",
-    installed: ".spar/native/mujoco-3.17.0/libmujoco.so.3.17.0",
+    installed: "mujoco-3.17.0/libmujoco.so.3.17.0",
 };
 
 pub(super) const MODELS: Part = Part {
     what: "MuJoCo model folder",
     variable: "SPAR_MUJOCO_MODELS",
-    installed: ".spar/native/models",
+    installed: "models",
 };
 
-/// SHA-256 of the library that `cargo xtask setup` provides; its tests compare.
+/// SHA-256 of the library that set-up provides; its tests compare.
 const LIBRARY_SHA256: &str = "23496b023ee80fb61ab71167e94bc649f9941710fde96b18bb8204fb332523ad";
 
 /// Names the SHA-256 of the library that `SPAR_MUJOCO_LIB` names, where it is another
@@ -63,16 +68,18 @@ impl Part {
         let built = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
         let mut own = program.map_or_else(|_| Vec::new(), |program| own_folders(&program));
         own.extend(built.canonicalize());
-        self.find_among(named, &own)
+        let mut native: Vec<PathBuf> = own.iter().map(|own| own.join(".spar/native")).collect();
+        native.extend(data_home().map(|home| home.join("native")));
+        self.find_among(named, &native)
     }
 
-    /// The path the user named, else the first that exists in a folder of `own`.
-    fn find_among(&self, named: Option<PathBuf>, own: &[PathBuf]) -> Result<PathBuf, EnvError> {
+    /// The path the user named, else the first that exists in a folder of `native`.
+    fn find_among(&self, named: Option<PathBuf>, native: &[PathBuf]) -> Result<PathBuf, EnvError> {
         let mut candidates: Vec<PathBuf> = Vec::new();
         match named {
             Some(path) => candidates.push(path),
             None => {
-                for folder in own {
+                for folder in native {
                     let path = folder.join(self.installed);
                     if !candidates.contains(&path) {
                         candidates.push(path);
@@ -165,7 +172,7 @@ mod tests {
         let places = places.map(|folder| format!("{folder}/{}", LIBRARY.installed));
         let expected = format!(
             "MuJoCo 3.17.0 library not found; looked at: {}; \
-             run `cargo xtask setup` to fetch it, or set SPAR_MUJOCO_LIB",
+             run `spar setup` to fetch it, or set SPAR_MUJOCO_LIB",
             places.join(", ")
         );
         assert_eq!(error.to_string(), expected);
@@ -205,7 +212,7 @@ mod tests {
         let got = sha256_hex(b"<mujoco/>");
         let expected = format!(
             "{}: model file: expected sha256 00, got {got}; \
-             delete it and run `cargo xtask setup` to fetch the right one",
+             delete it and run `spar setup` to fetch the right one",
             path.display()
         );
         assert_eq!(proven("00").unwrap_err().to_string(), expected);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use comfy_table::presets;
 use serde::Serialize;
 use spar_core::printable;
-use spar_eval::stats::{Bootstrap, Estimate, Pair, mean, paired_difference};
+use spar_stats::{Bootstrap, Estimate, Pair, mean, paired_difference};
 
 use super::{
     MEANING,

@@ -309,7 +309,7 @@ fn runs_in_the_wrong_folder_are_refused() {
         ],
     );
     check(
-        &misplaced(&|r| r.env = Some(spar_core::EnvId::Walker2d)),
+        &misplaced(&|r| r.env = Some("walker2d".to_owned())),
         expect![
             "RUNS/hopper-medium/spar/seed-1/DONE: environment is `walker2d`, expected `hopper`; the run belongs elsewhere: move or delete its folder"
         ],

@@ -185,7 +185,7 @@ impl Runs {
             task: task.to_string(),
             method: method.to_owned(),
             seed,
-            env: Some(task.env),
+            env: Some(task.env().to_string()),
             validation: None,
             dataset: DatasetIdentity {
                 id: task.local_id(),
@@ -211,7 +211,7 @@ impl Runs {
             let part = f64::from(step) / 20.0;
             let mean = record.mean_return() * (0.4 + 0.6 * part.sqrt())
                 + 40.0 * (f64::from(step) + 3.0 * seed as f64).sin() * (1.0 - part);
-            let score = task.env.normalized_score(mean).unwrap();
+            let score = task.env().normalized_score(mean).unwrap();
             let update = u64::from(step) * record.updates / 20;
             writeln!(curve, "{update},4,{mean},{score}").unwrap();
         }

@@ -2,18 +2,15 @@
 //! act on the CPU whatever trained them, so that a run's returns are those its
 //! policy file gives to everyone.
 
-use spar_anchor::Anchor;
 use spar_core::{EnvId, RunRecord, Validation};
-use spar_data::Normalizer;
 use spar_eval::Episode;
-use spar_rectify::{Spar, SparPolicy};
+use spar_policy::{About, Networks, Policy};
 
 use super::Session;
 use crate::{
     control::Phase,
     error::TrainError,
     folder::{CurvePoint, ValidationPoint},
-    policy_file::{self, Contents},
     spec::Method,
 };
 
@@ -24,31 +21,16 @@ const NO_PHYSICS: &str = "none";
 const BETWEEN_STOPS: usize = 8;
 
 impl Session<'_> {
-    pub(super) fn policy_of_anchor(&self, anchor: &Anchor) -> Result<Contents, TrainError> {
-        Ok(Contents::Spar(SparPolicy {
-            obs_mean: self.normalizer.mean.clone(),
-            obs_std: self.normalizer.std.clone(),
-            anchor: anchor.rows()?,
-            residual: None,
-        }))
-    }
-
-    pub(super) fn policy_of_spar(&self, spar: &Spar) -> Result<Contents, TrainError> {
-        let Normalizer { mean, std } = &self.normalizer;
-        let policy = SparPolicy::of(spar, mean.clone(), std.clone())?;
-        Ok(Contents::Spar(policy))
-    }
-
     pub(super) fn curve_point(
         &mut self,
         update: u64,
-        policy: &Contents,
+        policy: &Networks,
         episodes: usize,
     ) -> Result<(), TrainError> {
         let seed = self.spec.eval_seed;
         match self.spec.env {
             Some(env) => {
-                let played = spar_eval::rollout(env, policy.policy(), episodes, seed, 1)?;
+                let played = spar_eval::rollout(env, policy, episodes, seed, 1)?;
                 self.push_point(env, update, &played);
             }
             None => drop(self.validate(update, policy)?),
@@ -61,9 +43,9 @@ impl Session<'_> {
     fn validate(
         &mut self,
         update: u64,
-        policy: &Contents,
+        policy: &Networks,
     ) -> Result<Option<(Vec<f64>, Validation)>, TrainError> {
-        let held = self.held.map(|held| held.errors(policy.policy()));
+        let held = self.held.map(|held| held.errors(policy));
         let found = held.transpose()?.flatten();
         if let Some((_, Validation { mse, .. })) = &found {
             self.told.validation.retain(|p| p.update < update);
@@ -87,19 +69,20 @@ impl Session<'_> {
     }
 
     /// Judges the policy of the last update and closes the folder.
-    pub(super) fn finish(mut self, policy: &Contents) -> Result<RunRecord, TrainError> {
+    pub(super) fn finish(mut self, policy: &Networks) -> Result<RunRecord, TrainError> {
         let spec = self.spec;
-        let about = policy_file::About {
+        let about = About {
             method: spec.label().to_owned(),
-            env: spec.env,
+            env: spec.env.map(|env| env.name().to_owned()),
             task: spec.task.clone(),
             dataset: spec.dataset.clone(),
             seed: spec.seed,
             updates: spec.updates(),
         };
         let name = "policy.safetensors";
-        let bounds = spec.offline.as_ref().map(|o| &o.action_bounds);
-        let bytes = policy_file::bytes_of(&self.folder.file(name), policy, &about, bounds)?;
+        let bounds = spec.offline.as_ref().map(|o| o.action_bounds.clone());
+        let bytes = Policy::new(policy.clone(), Some(about), bounds).to_bytes();
+        let bytes = bytes.map_err(|e| e.in_file(&self.folder.file(name)))?;
         self.folder.write(name, &bytes)?;
         self.report(Phase::Eval, spec.updates())?;
         let (returns, validation) = match spec.env {
@@ -112,7 +95,7 @@ impl Session<'_> {
             task: spec.task.clone(),
             method: spec.label().to_owned(),
             seed: spec.seed,
-            env: spec.env,
+            env: spec.env.map(String::from),
             dataset: spec.dataset.clone(),
             returns,
             validation,
@@ -142,7 +125,7 @@ impl Session<'_> {
     }
 
     /// Plays the final evaluation in `env`, writes it and returns its returns.
-    fn play(&mut self, env: EnvId, policy: &Contents) -> Result<Vec<f64>, TrainError> {
+    fn play(&mut self, env: EnvId, policy: &Networks) -> Result<Vec<f64>, TrainError> {
         let spec = self.spec;
         let (episodes, seed) = (spec.final_episodes, spec.eval_seed);
         let mut played = Vec::with_capacity(episodes);
@@ -152,7 +135,7 @@ impl Session<'_> {
                 return Err(TrainError::Stopped(spec.updates()));
             }
             let next = played.len()..episodes.min(played.len() + BETWEEN_STOPS);
-            played.extend(spar_eval::rollout_range(env, policy.policy(), next, seed)?);
+            played.extend(spar_eval::rollout_range(env, policy, next, seed)?);
         }
         self.push_point(env, spec.updates(), &played);
         self.write_told()?;
@@ -161,7 +144,7 @@ impl Session<'_> {
     }
 
     /// Compares the policy with what was held out, and writes it.
-    fn compare(&mut self, policy: &Contents) -> Result<Option<Validation>, TrainError> {
+    fn compare(&mut self, policy: &Networks) -> Result<Option<Validation>, TrainError> {
         let found = self.validate(self.spec.updates(), policy)?;
         self.write_told()?;
         let (Some((each, validation)), Some(held)) = (found, self.held) else {

@@ -4,6 +4,7 @@
 use std::io;
 
 use serde::{Serialize, de::DeserializeOwned};
+use spar_baselines::Metrics;
 use spar_core::RunStamp;
 use spar_nn::{State, StateError};
 
@@ -12,20 +13,16 @@ use crate::{
     control::Phase,
     error::TrainError,
     folder::{CurvePoint, ValidationPoint},
+    trainer::Trainer,
 };
 
 /// One line of `metrics.jsonl`.
 #[derive(Serialize)]
-pub(super) struct Line<M> {
-    pub(super) phase: Phase,
-    pub(super) update: u64,
+struct Line {
+    phase: Phase,
+    update: u64,
     #[serde(flatten)]
-    pub(super) metrics: M,
-}
-
-#[derive(Serialize)]
-pub(super) struct AnchorLine {
-    pub(super) loss: f32,
+    metrics: Metrics,
 }
 
 /// The first line of `metrics.jsonl`: whose it is.
@@ -96,21 +93,23 @@ impl Told {
 }
 
 impl Session<'_> {
-    pub(super) fn log<M: Serialize>(
-        &mut self,
-        update: u64,
-        last: u64,
-        line: impl FnOnce() -> Line<M>,
-    ) -> Result<(), TrainError> {
-        if update.is_multiple_of(LOG_EVERY) || update == last {
-            let line = line();
-            let text = serde_json::to_string(&line).map_err(io::Error::from)?;
-            let own = line.phase == self.spec.method.phase();
-            if own && !update.is_multiple_of(LOG_EVERY) {
-                self.told.last_line = Some(text);
-            } else {
-                self.told.lines.push(text);
-            }
+    /// Keeps what the last update of `trainer` measured, where the log has a line of it.
+    pub(super) fn log(&mut self, trainer: &mut Trainer<'_>) -> Result<(), TrainError> {
+        let (phase, update) = (trainer.phase(), trainer.updates());
+        let regular = update.is_multiple_of(LOG_EVERY);
+        if !regular && update != trainer.last_update() {
+            return Ok(());
+        }
+        let line = Line {
+            phase,
+            update,
+            metrics: trainer.metrics()?,
+        };
+        let text = serde_json::to_string(&line).map_err(io::Error::from)?;
+        if phase == self.spec.method.phase() && !regular {
+            self.told.last_line = Some(text);
+        } else {
+            self.told.lines.push(text);
         }
         Ok(())
     }
@@ -134,35 +133,34 @@ impl Session<'_> {
     }
 
     /// Writes the diagnostic file of a diverged run and returns its error.
-    pub(super) fn diverged<M: Serialize>(
-        &mut self,
-        line: &Line<M>,
-    ) -> Result<TrainError, TrainError> {
+    pub(super) fn diverged(&mut self, trainer: &mut Trainer<'_>) -> Result<TrainError, TrainError> {
         let range = |values: &[f32]| {
             let low = values.iter().copied().fold(f32::INFINITY, f32::min);
             let high = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             [low, high]
         };
-        let batch = &self.batch;
+        let (phase, update) = (trainer.phase(), trainer.updates());
+        let metrics = trainer.metrics()?;
+        let batch = trainer.batch();
         let content = serde_json::json!({
-                "phase": line.phase,
-                "update": line.update,
+                "phase": phase,
+                "update": update,
                 // JSON has no NaN: what is not finite reads null here.
-                "metrics": line.metrics,
+                "metrics": metrics,
                 "batch_range": {
                     "obs": range(&batch.obs),
                     "actions": range(&batch.actions),
                     "rewards": range(&batch.rewards),
                     "next_obs": range(&batch.next_obs),
                 },
-                "reward_scale": self.reward_scale,
+                "reward_scale": trainer.reward_scale(),
                 "spec": self.spec,
         });
         let name = "diagnostic.json";
         self.folder.write_json(name, &content)?;
         Ok(TrainError::NonFinite {
-            phase: line.phase.name(),
-            update: line.update,
+            phase: phase.name(),
+            update,
             diagnostic: self.folder.file(name),
         })
     }

@@ -12,13 +12,16 @@ use spar_train::{Control, DeviceKind, Method, RunSpec, TrainConfig, TrainError};
 pub(crate) fn data_with(dir: &Path, reward: impl Fn(f64) -> f32) -> Transitions {
     let path = dir.join("pointmass.hdf5");
     let mut writer = Writer::create(&path, 2, 1, 1, 1, &BTreeMap::new()).unwrap();
-    let mut env = spar_env::make(EnvId::PointMass).unwrap();
+    let mut env = spar_env::make(EnvId::POINT_MASS).unwrap();
     let mut stream = Stream::new(1, "data");
     let narrow = |v: &[f64]| v.iter().map(|&x| x as f32).collect::<Vec<_>>();
     for _ in 0..10 {
         env.reset(&mut stream).unwrap();
         for step in 1..=100 {
-            let (qpos, qvel) = (env.qpos().to_vec(), env.qvel().to_vec());
+            let (qpos, qvel) = (
+                env.physics().unwrap().qpos().to_vec(),
+                env.physics().unwrap().qvel().to_vec(),
+            );
             let obs = narrow(env.obs());
             let push = -qpos[0] - 1.5 * qvel[0] + 0.8 * stream.normal();
             let action = [push.clamp(-1.0, 1.0) as f32];
@@ -41,8 +44,8 @@ pub(crate) fn data_with(dir: &Path, reward: impl Fn(f64) -> f32) -> Transitions 
         }
     }
     writer.finish().unwrap();
-    let set = Dataset::read_for(&path, EnvId::PointMass).unwrap();
-    Transitions::new(Arc::new(set), EnvId::PointMass.horizon()).unwrap()
+    let set = Dataset::read_for(&path, EnvId::POINT_MASS).unwrap();
+    Transitions::new(Arc::new(set), EnvId::POINT_MASS.horizon()).unwrap()
 }
 
 pub(crate) fn data(dir: &Path) -> Transitions {
@@ -95,7 +98,7 @@ pub(crate) fn spec(method: Method, data: &Transitions) -> RunSpec {
         method,
         variant: None,
         seed: 3,
-        env: Some(EnvId::PointMass),
+        env: Some(EnvId::POINT_MASS),
         offline: None,
         dataset: data.dataset().identity.clone(),
         reading: Reading::default(),

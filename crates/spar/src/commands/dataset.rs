@@ -40,6 +40,6 @@ pub(super) fn found(dataset: &Path) -> Result<Found> {
     };
     Ok(Found {
         path,
-        env: Some(entry.task.env),
+        env: Some(entry.task.env()).filter(|env| spar_env::simulated().contains(env)),
     })
 }

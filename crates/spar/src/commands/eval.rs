@@ -6,13 +6,14 @@ use std::{
     thread,
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use spar_core::{
     EnvId,
     limits::{MOST_EPISODES, MOST_THREADS},
 };
 use spar_eval::Episode;
 use spar_kernels::cuda::{CudaDevice, Kernels};
+use spar_policy::Policy;
 use spar_train::{DeviceKind, DevicePolicy, TrainError, policy_file};
 
 use super::counts;
@@ -62,17 +63,22 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         DeviceKind::Cpu => None,
         DeviceKind::Cuda => Some(gpu(args)?),
     };
-    let file = policy_file::file_of(&args.policy)?;
-    let about = policy_file::about(&file)?;
-    let env = match (about.as_ref().map(|about| about.env), args.env) {
-        (Some(Some(own)), Some(env)) if own != env => {
+    let file = spar_policy::file_of(&args.policy)?;
+    let policy = Policy::load(&file)?;
+    let about = policy.about();
+    let env = match (about.map(|about| about.env.as_deref()), args.env) {
+        (Some(Some(own)), Some(env)) if own != env.name() => {
             // Environments of equal widths would not tell by themselves.
             bail!(
                 "{}: was trained for {own}, but --env is {env}; give --env {own}",
                 file.display()
             );
         }
-        (_, Some(env)) | (Some(Some(env)), None) => env,
+        (_, Some(env)) => env,
+        (Some(Some(own)), None) => {
+            let env = own.parse::<EnvId>();
+            env.map_err(|unknown| anyhow!("{}: {unknown}; or give --env", file.display()))?
+        }
         (Some(None), None) => {
             return Err(Usage(format!(
                 "{}: the policy was trained without an environment, so there is none to play; \
@@ -94,7 +100,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(gpu) => play_on_gpu(args, env, &file, gpu)?,
     };
     let returns: Vec<f64> = played.iter().map(|e| e.ret).collect();
-    let mean = spar_eval::stats::mean(&returns);
+    let mean = spar_stats::mean(&returns);
     let normalized = match about {
         Some(about) => about.dataset.normalized_score(env, mean),
         None => env.normalized_score(mean),
@@ -123,7 +129,7 @@ fn play(args: &Args, env: EnvId, file: &Path) -> Result<Vec<Episode>> {
     );
     let episodes = args.episodes as usize;
     Ok(spar_eval::rollout(
-        env, &*policy, episodes, args.seed, threads,
+        env, &policy, episodes, args.seed, threads,
     )?)
 }
 

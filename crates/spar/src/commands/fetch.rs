@@ -40,7 +40,7 @@ pub(crate) struct FetchArgs {
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// Manifest with other addresses, as of a mirror inside an institution, in
-    /// the layout of datasets/manifest.toml; a file is called official only if
+    /// the layout of crates/spar-data/manifest.toml; a file is called official only if
     /// its sha256 is the built-in manifest's
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,

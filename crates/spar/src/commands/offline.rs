@@ -64,7 +64,7 @@ impl OfflineArgs {
     fn bounds(&self, data: &Dataset) -> Result<ActionBounds> {
         let pairs: Vec<(f32, f32)> = match self.action_bounds.as_slice() {
             [] => {
-                let (bounds, source) = ActionBounds::of(data);
+                let (bounds, source) = data.bounds();
                 if source == BoundsSource::Range {
                     let (low, high) = bounds.components()[0];
                     output::note(&format!(
@@ -112,7 +112,7 @@ pub(super) fn tell(spec: &RunSpec, data: &Transitions) {
         ),
     };
     let env = task_of(&spec.dataset).map_or_else(String::new, |task| {
-        let env = task.env;
+        let env = task.env();
         format!("; these are data of {env}: --env {env} evaluates the policy")
     });
     output::note(&format!(

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
-use spar_core::EnvId;
-use spar_train::policy_import::{self, Options};
+use anyhow::{Result, bail};
+use spar_core::{EnvId, write_atomic};
+use spar_policy::import::{self, Options, Place};
 
 use crate::output;
 
@@ -45,12 +45,23 @@ pub(crate) struct ImportArgs {
 /// Does what `command` says.
 pub(crate) fn run(command: &Command) -> Result<()> {
     let Command::Import(args) = command;
+    if args.out.exists() {
+        let out = args.out.display();
+        bail!("{out}: is there already; choose another --out");
+    }
+    let place = args.env.map(|env| Place {
+        name: env.name().to_owned(),
+        obs_dim: env.obs_dim(),
+        act_dim: env.act_dim(),
+    });
     let options = Options {
-        env: args.env,
+        place,
         activation: args.activation.clone(),
         output: args.output.clone(),
     };
-    let imported = policy_import::import(&args.file, &options, &args.out)?;
+    let (policy, imported) = import::load(&args.file, &options)?;
+    let bytes = policy.to_bytes().map_err(|e| e.in_file(&args.out))?;
+    write_atomic(&args.out, &bytes)?;
     if args.json {
         return output::json(&imported);
     }

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use serde::Serialize;
-use spar_collect::{card::Card, recipe};
+use spar_collect::recipe;
 use spar_core::{DatasetIdentity, Origin, TaskId, files::in_file, memory, sha256_file};
 use spar_data::{Dataset, META_ORIGIN, MetaValue, Reading, manifest};
 
@@ -205,7 +205,7 @@ fn official(task: TaskId) -> Result<(PathBuf, DatasetIdentity), Absent> {
             folders.join(", "),
         )));
     };
-    let identity = training_data(&path, task.env, &Reading::default())?
+    let identity = training_data(&path, task.env(), &Reading::default())?
         .identity
         .clone();
     if file.sha256.as_ref() != Some(&identity.sha256) {
@@ -284,7 +284,7 @@ impl Recipe<'_> {
             output::note(&format!("{}: {why}; generating it again", path.display()));
             Ok(None)
         };
-        let data = match Dataset::read_training(path, self.task.env) {
+        let data = match Dataset::read_training(path, self.task.env()) {
             Ok(data) => data,
             Err(error) => return again(&error),
         };
@@ -338,8 +338,7 @@ impl Recipe<'_> {
             behavior.display(),
             path.display()
         );
-        let policies = Card::read(behavior, task.env)?;
-        DataCard::new(task, &made, path, policies, self.metadata()?, command)?.write(path)?;
+        DataCard::new(task, &made, path, self.metadata()?, command)?.write(path)?;
         let seconds = started.elapsed().as_secs_f64();
         let effort = Effort {
             seconds,

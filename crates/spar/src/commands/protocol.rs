@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use spar_collect::recipe;
 use spar_core::{DatasetIdentity, Origin, Suite, TaskId};
 use spar_data::{Reading, manifest};
-use spar_eval::stats::Bootstrap;
+use spar_stats::Bootstrap;
 use spar_train::{DeviceKind, Method, TrainConfig};
 
 use super::train::Plan;
@@ -144,7 +144,7 @@ fn data(suite: &Suite) -> Result<String> {
     );
     let row = |&task: &TaskId| -> Result<Vec<String>> {
         let (low, high) = task
-            .env
+            .env()
             .reference_returns()
             .with_context(|| format!("{task} has no reference returns"))?;
         let official = manifest::official(task);
@@ -157,7 +157,10 @@ fn data(suite: &Suite) -> Result<String> {
             sha256.map_or("none".to_owned(), |hash| hash.chars().take(12).collect()),
         ];
         let rows = suite.presets.values().map(|preset| preset.data_rows);
-        row.extend(rows.map(|rows| recipe::rows_of(task, rows).to_string()));
+        row.extend(rows.map(|rows| match recipe::rows_of(task, rows) {
+            Some(rows) => rows.to_string(),
+            None => "–".to_owned(),
+        }));
         Ok(row)
     };
     let rows: Result<Vec<_>> = suite.tasks.iter().map(row).collect();
@@ -175,7 +178,7 @@ fn evaluation(suite: &Suite) -> String {
     let horizons: Vec<String> = suite
         .tasks
         .iter()
-        .map(|task| (task.env, task.env.horizon()))
+        .map(|task| (task.env(), task.env().horizon()))
         .collect::<BTreeMap<_, _>>()
         .into_iter()
         .map(|(env, horizon)| format!("{env} {horizon}"))

@@ -316,7 +316,8 @@ impl Found {
                 }
                 let key = format!("{task}/{method}/{name}");
                 self.policies_read.insert(key, sha256_file(&file)?);
-                let policy = policy_file::read(&file, task.env)?;
+                let policy = policy_file::read(&file, task.env())?;
+                let policy: Box<dyn Policy> = Box::new(policy);
                 policies.push((method.to_owned(), seed, Some(policy)));
             }
             if !policies.iter().any(|(name, ..)| name == method) {
@@ -347,7 +348,7 @@ impl Found {
                 cloud: found
                     .data
                     .clone()
-                    .and_then(|path| cloud(&path, found.task.env, rows)),
+                    .and_then(|path| cloud(&path, found.task.env(), rows)),
                 runs: found
                     .runs
                     .iter()

@@ -47,6 +47,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// With --suite a cell of that suite's table, with the suite's
 /// hyper-parameters; without, a run of its own with the defaults.
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Data file in D4RL's layout, or a Minari data set: its file, folder or id; or the id
     /// of D4RL's data, as in hopper-medium-v2, that `spar data fetch` has fetched
@@ -84,6 +85,10 @@ pub(crate) struct Args {
     )]
     variant: Option<String>,
 
+    /// A hyper-parameter, as in `critic.expectile=0.9` of spar or `beta=10` of iql; may be
+    /// repeated. `spar list settings METHOD` prints their names, defaults and types
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
+    set: Vec<(String, toml::Value)>,
     #[command(flatten)]
     single: Single,
     #[command(flatten)]
@@ -106,6 +111,41 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
 }
+
+/// `key=value`; what is no TOML value is text.
+fn setting(text: &str) -> Result<(String, toml::Value), String> {
+    let Some((key, value)) = text.split_once('=') else {
+        return Err("expected a name and a value, as in critic.expectile=0.9".to_owned());
+    };
+    let key = key.trim();
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !key
+        .split('.')
+        .all(|part| !part.is_empty() && part.chars().all(plain))
+    {
+        return Err(format!(
+            "`{}` is no name of a setting; expected one as in critic.expectile",
+            key.escape_debug()
+        ));
+    }
+    let parsed: Result<toml::Table, _> = toml::from_str(&format!("value = {value}"));
+    let value = match parsed {
+        Ok(mut table) if table.len() == 1 => table.remove("value"),
+        _ => None,
+    }
+    .unwrap_or_else(|| value.trim().to_owned().into());
+    Ok((key.to_owned(), value))
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  spar train --dataset hopper-medium-v2 --method spar --out runs/hopper
+  spar train --dataset log.hdf5 --method iql --set beta=10 --set data.batch_size=64 --out runs/log
+  spar train --suite suites/mujoco.toml --preset quick --task hopper-medium \\
+      --dataset hopper_medium-v2.hdf5 --method spar --set critic.expectile=0.9 --out runs/sharp
+
+Defaults: 100000 updates of 256 transitions, an anchor of 20000, a checkpoint every 5000,
+a point of the learning curve every 10000; `spar list settings METHOD` prints all of a method's.";
 
 /// Options of a run that belongs to no suite.
 #[derive(clap::Args)]
@@ -218,12 +258,17 @@ pub(super) struct Plan {
 impl Plan {
     /// `env` is the environment that the data's name says, where it is an id of D4RL's.
     fn new(args: &Args, env: Option<EnvId>) -> Result<Self> {
-        match (&args.suite, &args.preset, args.task) {
+        let plan = match (&args.suite, &args.preset, args.task) {
             (Some(suite), Some(preset), Some(task)) => {
                 Self::of_suite(suite, preset, task, args.method, args.variant.as_deref())
             }
             _ => Self::single(args, env),
-        }
+        }?;
+        let config = plan.config.with(args.method, &args.set);
+        Ok(Self {
+            config: config.map_err(|e| Usage(format!("--set: {e}")))?,
+            ..plan
+        })
     }
 
     /// A cell of a suite's table.
@@ -265,7 +310,7 @@ impl Plan {
             .into());
         }
         Ok(Self {
-            env: Some(task.env),
+            env: Some(task.env()),
             task: Some(task),
             eval_seed: suite.eval_seed,
             final_episodes: suite.preset(preset)?.eval_episodes,
@@ -402,12 +447,11 @@ impl Plan {
 /// The task whose data a file holds; none for Minari's and a user's
 /// own, whatever their names.
 pub(super) fn task_of(dataset: &DatasetIdentity) -> Option<TaskId> {
-    let suffix = match dataset.origin {
-        Origin::Official => "-v2",
-        Origin::Local => "-local",
-        Origin::Minari | Origin::User => return None,
-    };
-    dataset.id.strip_suffix(suffix)?.parse().ok()
+    match dataset.origin {
+        Origin::Official => dataset.id.parse().ok(),
+        Origin::Local => dataset.id.strip_suffix("-local")?.parse().ok(),
+        Origin::Minari | Origin::User => None,
+    }
 }
 
 /// Runs `spec`, on `gpu` if one is given, waiting a moment for a folder that is

@@ -9,7 +9,7 @@ use spar_baselines::{Actor, Learner, Part, Replay, Sample, Start, find};
 use spar_core::{Policy, Stream};
 use spar_data::{Batch, Normalizer, Sampler, Transitions};
 use spar_kernels::value::{Imitation, imitation};
-use spar_nn::{Device, RowMlp, RowWork, State, Trace};
+use spar_nn::{Device, RowWork, State, Trace};
 use spar_rectify::{Spar, SparMetrics, SparPolicy};
 use spar_train::{TrainConfig, batch_slices};
 use toml::Table;
@@ -215,13 +215,15 @@ fn opinion(learner: &mut dyn Learner, replay: &Replay) -> Result<Option<Vec<f64>
     let rows = (0..GRID * GRID).flat_map(|i| [s[0], side(i % GRID), side(i / GRID)]);
     let rows: Vec<f32> = rows.collect();
     let mut values = vec![0f32; GRID * GRID];
-    RowMlp::of(critic)?.rows(&rows, &mut RowWork::default(), &mut values);
+    critic
+        .row_mlp()?
+        .rows(&rows, &mut RowWork::default(), &mut values);
     Ok(Some(values.into_iter().map(f64::from).collect()))
 }
 
 /// SPAR's usual hyper-parameters, those of `suites/mujoco.toml`, in the demo's size.
 fn spar_config() -> Result<TrainConfig, DemoError> {
-    let mut config = TrainConfig::defaults()?;
+    let mut config = TrainConfig::default();
     for hidden in [
         &mut config.anchor.hidden,
         &mut config.critic.hidden,
@@ -252,16 +254,14 @@ impl Feed<'_> {
     /// The anchor as a policy.
     fn alone(&self, anchor: &Anchor) -> Result<SparPolicy, DemoError> {
         Ok(SparPolicy {
-            obs_mean: self.normalizer.mean.clone(),
-            obs_std: self.normalizer.std.clone(),
+            normalizer: self.normalizer.clone(),
             anchor: anchor.rows()?,
             residual: None,
         })
     }
 
     fn rectified(&self, spar: &Spar) -> Result<SparPolicy, DemoError> {
-        let (mean, std) = (&self.normalizer.mean, &self.normalizer.std);
-        Ok(SparPolicy::of(spar, mean.clone(), std.clone())?)
+        Ok(spar.policy(self.normalizer.clone())?)
     }
 }
 
@@ -287,7 +287,7 @@ pub fn spar<const N: usize>(
     let config = spar_config()?;
     let mut feed = Feed {
         data,
-        normalizer: Normalizer::of(data),
+        normalizer: data.normalizer(),
         sampler: Sampler::new(Stream::new(seed, "spar/sampler")),
         batch: Batch::new(BATCH, 1, 2),
     };

@@ -301,11 +301,7 @@ fn libraries_that_are_not_the_right_one() {
     with("garbage.so", false).fails(1, &pinned);
     with("garbage.so", true).fails(
         1,
-        &[
-            "garbage.so",
-            "not a usable MuJoCo library",
-            "cargo xtask setup",
-        ],
+        &["garbage.so", "not a usable MuJoCo library", "spar setup"],
     );
     with("nowhere.so", false).fails(1, &["nowhere.so", "not found", "SPAR_MUJOCO_LIB"]);
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/another_version.c");
@@ -315,7 +311,7 @@ fn libraries_that_are_not_the_right_one() {
         .arg(source)
         .status();
     assert!(compiled.unwrap().success());
-    with("old.so", true).fails(1, &["old.so", "expected 3.17.x, got", "cargo xtask setup"]);
+    with("old.so", true).fails(1, &["old.so", "expected 3.17.x, got", "spar setup"]);
 }
 
 /// `--device cuda` where there is no driver.

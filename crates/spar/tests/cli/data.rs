@@ -91,7 +91,7 @@ pub(crate) fn write_behavior(folder: &Path, seed: u64) {
         episodes: 1,
     };
     let card = Card {
-        env: EnvId::PointMass,
+        env: EnvId::POINT_MASS,
         algorithm: "by hand".to_owned(),
         seed,
         config: SacConfig {
@@ -110,8 +110,8 @@ pub(crate) fn write_behavior(folder: &Path, seed: u64) {
     };
     card.write(folder).unwrap();
     let write = |name: &str, strength| {
-        let path = Card::folder(folder, EnvId::PointMass).join(format!("{name}.safetensors"));
-        behavior::write(&spring(strength), EnvId::PointMass, 0, &path).unwrap();
+        let path = Card::folder(folder, EnvId::POINT_MASS).join(format!("{name}.safetensors"));
+        behavior::write(&spring(strength), EnvId::POINT_MASS, 0, &path).unwrap();
     };
     write("medium", 0.3);
     write("expert", 2.0);
@@ -215,7 +215,7 @@ fn replay_data_have_the_mixture_of_the_training() {
         assert_eq!(behavior.len(), 1 + policies);
         let total = card["rows"].as_f64().unwrap();
         let rows = |i: usize| behavior[i]["rows"].as_f64().unwrap();
-        let horizon = EnvId::PointMass.horizon() as f64;
+        let horizon = EnvId::POINT_MASS.horizon() as f64;
         // 10 uniform steps, then stretches of 12; the first is cut short by them.
         let per_step = total / f64::from(steps);
         assert_eq!(behavior[0]["policy"], "uniform");

@@ -218,9 +218,9 @@ fn data_of_another_environment_are_refused_unless_the_user_says_so() {
         .spar("data info back.hdf5 --env walker2d")
         .fails(1, &facts);
 
-    let unknown = BTreeMap::from([("env_id".to_owned(), text("Ant-v4"))]);
+    let unknown = BTreeMap::from([("env_id".to_owned(), text("Reacher-v4"))]);
     Rows::new([17, 6]).write(&folder.path("data.hdf5"), &unknown);
-    assert!(notes(&folder, "walker2d").contains("`Ant-v4`, an environment that is not known"));
+    assert!(notes(&folder, "walker2d").contains("`Reacher-v4`, an environment that is not known"));
 }
 
 #[test]

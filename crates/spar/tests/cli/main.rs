@@ -10,6 +10,7 @@ mod ended;
 mod fetch;
 mod honest_data;
 mod hostile;
+mod list;
 mod minari;
 #[path = "../../../../tests/support/mutants.rs"]
 mod mutants;

@@ -216,12 +216,11 @@ fn a_policy_acts_in_the_units_of_its_data() {
     assert!(done.err.contains("their own range is taken"), "{done:?}");
     assert!(!done.err.contains("scale them to the bounds"), "{done:?}");
     done.ok();
-    let policy =
-        spar_train::policy_file::read(&folder.path("run/policy.safetensors"), None).unwrap();
-    let (mut streams, mut actions) = ([Stream::new(0, "none")], [0f32; 2]);
+    let policy = spar_policy::Policy::load(folder.path("run/policy.safetensors")).unwrap();
+    let mut actions = [0f32; 2];
     let mut largest = 0f32;
     for i in 0..50 {
-        policy.act(&[i as f32 / 5.0 - 5.0; 9], &mut streams, &mut actions);
+        policy.act(&[i as f32 / 5.0 - 5.0; 9], &mut actions);
         largest = actions.iter().fold(largest, |most, a| most.max(a.abs()));
     }
     assert!(largest > 2.0 && largest <= 40.0, "{largest}");

@@ -26,7 +26,7 @@ const fn small(
     lengths: [usize; 3],
 ) -> Case {
     Case {
-        env: EnvId::PointMass,
+        env: EnvId::POINT_MASS,
         widths: &[2, 8, 1],
         activation,
         output,
@@ -54,7 +54,7 @@ const CASES: [Case; 14] = [
     small(LEAKY, "tanh", false, [6.542361732586088, 9.593190502171947, -17.41174237397339], [44, 43, 25]),
     small(LEAKY, "tanh", true, [6.630513798646185, 9.56850263239318, -16.593532870807827], [46, 45, 26]),
     Case {
-        env: EnvId::PointMass,
+        env: EnvId::POINT_MASS,
         widths: &[2, 8, 8, 1],
         activation: "tanh",
         output: "identity",
@@ -64,7 +64,7 @@ const CASES: [Case; 14] = [
         lengths: [14, 15, 24],
     },
     Case {
-        env: EnvId::Hopper,
+        env: EnvId::HOPPER,
         widths: &[11, 16, 3],
         activation: "tanh",
         output: "tanh",

@@ -75,7 +75,7 @@ impl Folder {
         let path = self.path(name);
         let mut writer = Writer::create(&path, 2, 1, 1, 1, metadata).unwrap();
         let mut stream = Stream::new(0, "behaviour");
-        let mut env = spar_env::make(EnvId::PointMass).unwrap();
+        let mut env = spar_env::make(EnvId::POINT_MASS).unwrap();
         for _ in 0..8 {
             env.reset(&mut stream).unwrap();
             for step in 1..=100 {

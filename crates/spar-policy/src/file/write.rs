@@ -1,0 +1,213 @@
+//! Writing policy files.
+
+use safetensors::{Dtype, tensor::TensorView};
+use spar_core::Normalizer;
+use spar_kernels::value::Conservatism;
+
+use super::{
+    ACTIVATION_KEY, CANDIDATES, DEVIATIONS, HIDDEN, HIGH, LOW, METADATA_KEY, OUTPUT, OUTPUT_KEY,
+    SCALE, SHIFT,
+    open::{DIGEST_KEY, Entry, FORMAT, FORMAT_KEY, Part},
+    transpose,
+};
+use crate::{
+    about::About,
+    anchored::SparPolicy,
+    error::PolicyError,
+    latent::{Latent, LatentPolicy},
+    plain::PlainPolicy,
+    policy::{Networks, Policy},
+    rows::RowMlp,
+};
+
+impl Policy {
+    /// The policy as the bytes of a file that [`Policy::from_bytes`] reads as the same
+    /// policy: the same bytes for the same policy.
+    ///
+    /// # Errors
+    /// If it has no place in a file: a network with activations the format has no names
+    /// for, or anything but a plain network without an [`About`].
+    pub fn to_bytes(&self) -> Result<Vec<u8>, PolicyError> {
+        let mut plain = None;
+        let mut tensors = match self.networks() {
+            Networks::Spar(policy) => spar(policy),
+            Networks::Plain(policy) => {
+                plain = Some(activations_of(policy)?);
+                Tensors::plain(policy)
+            }
+            Networks::Latent(policy) => latent(policy),
+        };
+        if let Some(bounds) = self.action_bounds() {
+            let (low, high): (Vec<f32>, Vec<f32>) = bounds.components().iter().copied().unzip();
+            tensors.row(LOW, &low);
+            tensors.row(HIGH, &high);
+        }
+        match (self.about(), plain) {
+            (Some(about), plain) => tensors.ours(about, plain),
+            // What other programs' files hold.
+            (None, Some(plain)) if self.action_bounds().is_none() => tensors.raw().file(plain),
+            (None, _) => Err(PolicyError::Content(
+                "nothing is said of it, as only of a plain network without bounds of actions; \
+                 give an `About`"
+                    .to_owned(),
+            )),
+        }
+    }
+}
+
+/// Metadata entries: keys and values.
+type Entries<'a> = [(&'a str, &'a str); 2];
+
+fn spar(policy: &SparPolicy) -> Tensors {
+    let mut tensors = Tensors::of(&policy.normalizer);
+    tensors.net("anchor.", &policy.anchor);
+    if let Some(residual) = &policy.residual {
+        tensors.net("residual.", &residual.decoder);
+        for (i, critic) in residual.critics.iter().enumerate() {
+            tensors.net(&format!("critic.{i}."), critic);
+        }
+        tensors.scalar("residual.rho", residual.rho);
+        tensors.scalar("residual.sigma_z", residual.sigma_z);
+        if let Conservatism::MeanMinusStd(deviations) = residual.conservatism {
+            tensors.scalar(DEVIATIONS, deviations);
+        }
+    }
+    tensors
+}
+
+/// The names of a plain network's activation and output, by their keys.
+fn activations_of(policy: &PlainPolicy) -> Result<Entries<'static>, PolicyError> {
+    let hidden = HIDDEN.iter().find(|(_, a)| *a == policy.net.hidden);
+    let output = OUTPUT.iter().find(|(_, a)| *a == policy.net.output);
+    let (Some((hidden, _)), Some((output, _))) = (hidden, output) else {
+        return Err(PolicyError::Content(format!(
+            "a network with {:?} between layers and {:?} at its end has no place in a policy \
+             file",
+            policy.net.hidden, policy.net.output
+        )));
+    };
+    Ok([(ACTIVATION_KEY, *hidden), (OUTPUT_KEY, *output)])
+}
+
+fn latent(policy: &LatentPolicy) -> Tensors {
+    let mut tensors = Tensors::of(&policy.normalizer);
+    tensors.net("decoder.", &policy.actor.decoder);
+    match &policy.actor.latent {
+        Latent::Actor { net, bound } => {
+            tensors.net("latent.", net);
+            tensors.scalar("latent.bound", *bound);
+        }
+        Latent::Best {
+            critic,
+            candidates,
+            clip,
+        } => {
+            tensors.net("critic.0.", critic);
+            tensors.scalar(CANDIDATES, candidates.get() as f32);
+            tensors.scalar("latent.clip", *clip);
+        }
+    }
+    if let Some((net, size)) = &policy.actor.perturbation {
+        tensors.net("perturbation.", net);
+        tensors.scalar("perturbation.size", *size);
+    }
+    tensors
+}
+
+/// Tensors on their way into a file: name, shape, values.
+struct Tensors(Vec<(String, Vec<usize>, Vec<f32>)>);
+
+impl Tensors {
+    fn of(normalizer: &Normalizer) -> Self {
+        let mut tensors = Self(Vec::new());
+        tensors.row("obs_mean", &normalizer.mean);
+        tensors.row("obs_std", &normalizer.std);
+        tensors
+    }
+
+    fn row(&mut self, name: &str, values: &[f32]) {
+        let shape = vec![values.len()];
+        self.0.push((name.to_owned(), shape, values.to_vec()));
+    }
+
+    fn plain(policy: &PlainPolicy) -> Self {
+        let mut tensors = Self::of(&policy.normalizer);
+        tensors.net("", &policy.net);
+        if let Some((scale, shift)) = &policy.affine {
+            tensors.row(SCALE, scale);
+            tensors.row(SHIFT, shift);
+        }
+        tensors
+    }
+
+    fn scalar(&mut self, name: &str, value: f32) {
+        self.0.push((name.to_owned(), vec![1], vec![value]));
+    }
+
+    fn net(&mut self, prefix: &str, net: &RowMlp) {
+        for (i, layer) in net.layers.iter().enumerate() {
+            let (input, output) = (layer.input(), layer.output());
+            let weight = transpose(&layer.weight, input, output);
+            let name = |part: &str| format!("{prefix}layers.{i}.{part}");
+            self.0.push((name("weight"), vec![output, input], weight));
+            self.0
+                .push((name("bias"), vec![output], layer.bias.clone()));
+            if let Some(norm) = &layer.norm {
+                for (part, values) in [("norm.weight", &norm.gain), ("norm.bias", &norm.shift)] {
+                    self.0.push((name(part), vec![output], values.clone()));
+                }
+            }
+        }
+    }
+
+    fn raw(self) -> Bytes {
+        let bytes = self.0.into_iter().map(|(name, shape, v)| {
+            let bytes = v.iter().flat_map(|x| x.to_le_bytes()).collect();
+            (name, shape, bytes)
+        });
+        Bytes(bytes.collect())
+    }
+
+    /// The bytes of a file of ours.
+    fn ours(self, about: &About, plain: Option<Entries<'_>>) -> Result<Vec<u8>, PolicyError> {
+        let entry = Entry {
+            format: FORMAT,
+            about: about.clone(),
+            plain: plain.map_or_else(Default::default, |entries| {
+                entries.map(|(_, name)| Some(name.to_owned()))
+            }),
+        };
+        let bytes = self.raw();
+        let parts = bytes.0.iter().map(|(name, shape, data)| Part {
+            name,
+            dtype: Dtype::F32,
+            shape,
+            data,
+        });
+        let digest = entry.digest(parts.collect());
+        let said = serde_json::to_value(about);
+        let mut said = said.map_err(|e| PolicyError::Content(e.to_string()))?;
+        said[FORMAT_KEY] = FORMAT.into();
+        said[DIGEST_KEY] = digest.into();
+        for (key, value) in plain.into_iter().flatten() {
+            said[key] = value.into();
+        }
+        // One entry: safetensors keeps several in a hash map's order.
+        bytes.file([(METADATA_KEY, said.to_string().as_str())])
+    }
+}
+
+/// The same as they lie in a file.
+struct Bytes(Vec<(String, Vec<usize>, Vec<u8>)>);
+
+impl Bytes {
+    fn file<const N: usize>(&self, metadata: [(&str, &str); N]) -> Result<Vec<u8>, PolicyError> {
+        let wrong = |e: safetensors::SafeTensorError| PolicyError::Content(e.to_string());
+        let views = self.0.iter().map(|(name, shape, data)| {
+            TensorView::new(Dtype::F32, shape.clone(), data).map(|view| (name.as_str(), view))
+        });
+        let views = views.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+        let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        safetensors::serialize(views, Some(metadata.into_iter().collect())).map_err(wrong)
+    }
+}

@@ -1,0 +1,87 @@
+//! Trained policies as files, and acting by them: the one crate that deploys.
+//!
+//! It stands apart from training because what runs on a machine should depend on little:
+//! no simulator, no tensor library, no HDF5, no CUDA; a few small crates that compile in
+//! seconds. A policy acts here with the same bits as in the evaluation that chose it,
+//! since evaluation acts by this crate. Files are held to be hostile: nothing of one is
+//! believed before it is checked.
+//!
+//! ```no_run
+//! use spar_policy::Policy;
+//!
+//! let policy = Policy::load("policy.safetensors")?;
+//! let obs = vec![0.0; policy.obs_dim()];
+//! let mut action = vec![0.0; policy.act_dim()];
+//! policy.act(&obs, &mut action);
+//! # Ok::<(), spar_policy::PolicyError>(())
+//! ```
+//!
+//! [`import`] reads networks of other programs.
+//!
+//! # The file
+//! A safetensors file.
+//! A policy of ours holds, with weights `[out, in]` as PyTorch stores them:
+//!
+//! | tensor | shape | meaning |
+//! |---|---|---|
+//! | `obs_mean`, `obs_std` | `[obs_dim]` | `s = (obs - obs_mean) / obs_std` |
+//! | `anchor.layers.<i>.weight`, `.bias` | `[out, in]`, `[out]` | `b = tanh(net(s))`, ReLU between layers |
+//! | `residual.layers.<i>.weight`, `.bias` | `[out, in]`, `[out]` | `d = rho tanh(net([s, b, z]))`, `z = 0` (no `z` for `rpl`), ReLU between layers; absent for `bc` |
+//! | `residual.rho`, `residual.sigma_z` | `[1]` | largest residual; spread of drawn latents |
+//! | `critic.<n>.layers.<i>.weight`, `.bias` | `[out, in]`, `[out]` | `Q_n(s, a) = net([s, a])`, ReLU between layers; what best-of-K acting chooses by |
+//! | `critic.deviations` | `[1]` | a candidate's value is the critics' mean less this many standard deviations; absent, their least |
+//! | `action.low`, `action.high` | `[act_dim]` | actions in `[-1, 1]` are scaled to these bounds, the units of the data: of every policy trained without an environment |
+//! | `<layer>.norm.weight`, `.norm.bias` | `[out]` | gain and shift of a LayerNorm (eps 1e-5) between that layer and its activation, where present |
+//!
+//! and acts by `clip(b + d, -1, 1)`. Its metadata entry `spar` is a JSON object:
+//! [`About`], with `format`, the version of all this (files without it are of version
+//! 1, newer ones are refused), and `digest`, a SHA-256 over the rest of the object and
+//! all tensors, which is verified whenever the file is read.
+//!
+//! A method that acts by one network writes a plain one: `layers.<i>.weight`,
+//! `layers.<i>.bias`, `obs_mean`, `obs_std`, with `activation` and `output` inside
+//! `spar`. One that acts in a latent space (`plas`, `bcq`) writes
+//!
+//! | tensor | shape | meaning |
+//! |---|---|---|
+//! | `decoder.layers.<i>.*` | | `a = tanh(net([s, z]))`, ReLU between layers |
+//! | `latent.layers.<i>.*`, `latent.bound` | , `[1]` | `z = bound tanh(net(s))` |
+//! | `latent.candidates`, `latent.clip`, `critic.0.*` | `[1]`, `[1]` | or so many `z ~ N(0, 1)`, clipped, of which the critic chooses |
+//! | `perturbation.layers.<i>.*`, `perturbation.size` | , `[1]` | `a + size tanh(net([s, a]))`, where present |
+//!
+//! and clips. A plain network from elsewhere is read too: `layers.<i>.weight`,
+//! `layers.<i>.bias`, optional `.norm.*`, `obs_mean` and `obs_std`, `output.scale` and
+//! `output.shift` (`[act_dim]`, what outputs are multiplied by and what is added then),
+//! and metadata `activation` (`relu`, `tanh`, `leaky_relu_0.01`) and `output`
+//! (`identity`, `tanh`); its actions are clipped to `[-1, 1]`.
+//!
+//! Values are F32, F64, F16 or BF16, computed with in single precision. These are all
+//! names there are: a file with any other is refused, since the policy would act without
+//! what it holds. Every number has a range, checked before anything of its size is made.
+
+mod about;
+mod anchored;
+mod error;
+mod file;
+mod half;
+pub mod import;
+mod latent;
+mod plain;
+mod policy;
+mod rows;
+
+pub use about::About;
+pub use anchored::{LATENT_CLIP, Residual, SparPolicy};
+pub use error::PolicyError;
+pub use file::file_of;
+pub use latent::{Latent, LatentActor, LatentPolicy};
+pub use plain::PlainPolicy;
+pub use policy::{Networks, Policy};
+pub use rows::{Activation, Linear, Norm, ParamsError, RowMlp, RowWork};
+pub use spar_core::{ActionBounds, Normalizer, Stream};
+pub use spar_kernels::value::Conservatism;
+
+// The programs of the README are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

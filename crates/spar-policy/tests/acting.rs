@@ -1,0 +1,243 @@
+//! Every kind of policy acts through this crate alone: as its file's, in the units of its
+//! data, by the same bits each time, without asking for memory.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::{num::NonZeroUsize, thread};
+
+use spar_core::{DatasetIdentity, Origin, Policy as _};
+use spar_kernels::{
+    Head, MlpShape,
+    counting::{Counting, allocations},
+};
+use spar_policy::{
+    About, ActionBounds, Conservatism, Latent, LatentActor, LatentPolicy, Networks, Normalizer,
+    PlainPolicy, Policy, Residual, RowMlp, SparPolicy, Stream,
+};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const OBS: usize = 11;
+const ACT: usize = 3;
+
+fn draw(name: &str, n: usize) -> Vec<f32> {
+    let mut values = vec![0.0; n];
+    Stream::new(2, name).fill_uniform(-1.0, 1.0, &mut values);
+    values
+}
+
+fn net(name: &str, input: usize, output: usize, head: Head, layer_norm: bool) -> RowMlp {
+    let shape = MlpShape::relu(input, [13, 9], output).unwrap();
+    let shape = shape.with_head(head).with_layer_norm(layer_norm);
+    RowMlp::from_params(&shape, &draw(name, shape.parameters())).unwrap()
+}
+
+fn normalizer() -> Normalizer {
+    let std = draw("std", OBS).iter().map(|x| 1.5 + x).collect();
+    Normalizer {
+        mean: draw("mean", OBS),
+        std,
+    }
+}
+
+fn about(method: &str) -> About {
+    About {
+        method: method.to_owned(),
+        // No program knows it.
+        env: Some("arm-of-someone".to_owned()),
+        task: "pick".to_owned(),
+        dataset: DatasetIdentity {
+            id: "pick".to_owned(),
+            origin: Origin::User,
+            sha256: "0".repeat(64),
+            rows: 7,
+        },
+        seed: 3,
+        updates: 10,
+    }
+}
+
+fn spar(residual: Option<Residual>) -> Networks {
+    Networks::Spar(SparPolicy {
+        normalizer: normalizer(),
+        anchor: net("anchor", OBS, ACT, Head::Tanh, false),
+        residual,
+    })
+}
+
+fn residual() -> Residual {
+    let critic = |i: usize| net(&format!("q{i}"), OBS + ACT, 1, Head::Linear, true);
+    Residual {
+        decoder: net("decoder", OBS + ACT + 6, ACT, Head::Tanh, false),
+        rho: 0.7,
+        critics: vec![critic(0), critic(1)],
+        conservatism: Conservatism::Min,
+        sigma_z: 1.0,
+        best_of: NonZeroUsize::MIN,
+    }
+}
+
+fn plain() -> Networks {
+    Networks::Plain(PlainPolicy {
+        normalizer: normalizer(),
+        net: net("plain", OBS, ACT, Head::Tanh, true),
+        affine: Some((vec![0.5; ACT], vec![0.2; ACT])),
+    })
+}
+
+fn latent(latent: Latent) -> Networks {
+    Networks::Latent(LatentPolicy {
+        normalizer: normalizer(),
+        actor: LatentActor {
+            decoder: net("decode", OBS + 6, ACT, Head::Tanh, false),
+            latent,
+            perturbation: Some((net("change", OBS + ACT, ACT, Head::Tanh, false), 0.05)),
+        },
+    })
+}
+
+/// A policy of every kind there is; `true` for those that draw.
+fn every_kind() -> Vec<(&'static str, Policy, bool)> {
+    let fixed = net("fixed", OBS + ACT, ACT, Head::Tanh, false);
+    let actor = Latent::Actor {
+        net: net("latent", OBS, 6, Head::Tanh, false),
+        bound: 2.0,
+    };
+    let best = Latent::Best {
+        critic: net("q", OBS + ACT, 1, Head::Linear, false),
+        // More than pass through the networks together.
+        candidates: NonZeroUsize::new(100).unwrap(),
+        clip: 0.5,
+    };
+    let bounds = vec![(-40.0, 40.0), (0.0, 1.0), (3.0, 3.0)];
+    let bounds = ActionBounds::try_from(bounds).unwrap();
+    let of = |method: &str, networks| Policy::new(networks, Some(about(method)), None);
+    let forty = NonZeroUsize::new(40).unwrap();
+    vec![
+        ("bc", of("bc", spar(None)), false),
+        ("spar", of("spar", spar(Some(residual()))), false),
+        (
+            "best of 40",
+            of("spar", spar(Some(residual()))).best_of(forty).unwrap(),
+            true,
+        ),
+        (
+            "rpl",
+            of("rpl", spar(Some(Residual::fixed(fixed, 0.4)))),
+            false,
+        ),
+        ("plain", of("iql", plain()), false),
+        ("foreign", Policy::new(plain(), None, None), false),
+        (
+            "scaled",
+            Policy::new(plain(), Some(about("iql")), Some(bounds)),
+            false,
+        ),
+        ("plas", of("plas", latent(actor)), false),
+        ("bcq", of("bcq", latent(best)), true),
+    ]
+}
+
+fn act(policy: &Policy, obs: &[f32]) -> Vec<f32> {
+    let mut action = vec![f32::NAN; policy.act_dim()];
+    policy.act(obs, &mut action);
+    action
+}
+
+#[test]
+fn every_kind_is_read_back_as_what_was_written() {
+    for (kind, policy, draws) in every_kind() {
+        assert_eq!(policy.draws(), draws, "{kind}");
+        let bytes = policy.to_bytes().unwrap();
+        let read = Policy::from_bytes(&bytes).unwrap();
+        assert_eq!(read.about(), policy.about(), "{kind}");
+        assert_eq!(read.to_bytes().unwrap(), bytes, "{kind}");
+        if kind != "best of 40" {
+            assert_eq!(read, policy, "{kind}");
+            let obs = draw("obs", OBS);
+            assert_eq!(act(&read, &obs), act(&policy, &obs), "{kind}");
+        }
+    }
+}
+
+#[test]
+fn an_action_is_that_of_its_observation_on_every_thread() {
+    for (kind, policy, draws) in every_kind() {
+        let all = draw("obs", 70 * OBS);
+        let one_by_one: Vec<f32> = all.chunks(OBS).flat_map(|obs| act(&policy, obs)).collect();
+        let again = thread::scope(|scope| {
+            let reversed = || -> Vec<Vec<f32>> {
+                all.chunks(OBS).rev().map(|obs| act(&policy, obs)).collect()
+            };
+            let mut actions = scope.spawn(reversed).join().unwrap();
+            actions.reverse();
+            actions.concat()
+        });
+        assert_eq!(one_by_one, again, "{kind}");
+        // As many rows at once as an evaluation has, with the same draws for each.
+        let mut streams = vec![Stream::new(0, "policy/act"); 70];
+        let mut together = vec![f32::NAN; 70 * ACT];
+        spar_core::Policy::act(&policy, &all, &mut streams, &mut together);
+        assert_eq!(one_by_one, together, "{kind}");
+        let other = policy.clone().seeded(1);
+        let moved = all
+            .chunks(OBS)
+            .any(|obs| act(&other, obs) != act(&policy, obs));
+        assert_eq!(moved, draws, "{kind}");
+    }
+}
+
+#[test]
+fn acting_allocates_nothing() {
+    let obs = draw("obs", OBS);
+    let mut action = [0.0; ACT];
+    for (kind, policy, _) in every_kind() {
+        let mut act = || policy.act(&obs, &mut action);
+        act();
+        assert_eq!(allocations(&mut act), 0, "{kind}");
+    }
+    assert!(allocations(|| drop(draw("more", 1))) > 0, "it counts");
+}
+
+#[test]
+fn actions_are_in_the_units_of_the_data() {
+    let policies = every_kind();
+    let of = |name: &str| {
+        let found = policies.iter().find(|(kind, ..)| *kind == name);
+        &found.unwrap().1
+    };
+    let obs = draw("obs", OBS);
+    let (scaled, unscaled) = (act(of("scaled"), &obs), act(of("plain"), &obs));
+    assert_eq!(scaled[0], unscaled[0] * 40.0);
+    assert_eq!(scaled[1], unscaled[1] * 0.5 + 0.5);
+    assert_eq!(scaled[2], 3.0);
+    assert_eq!(of("scaled").obs_dim(), OBS);
+    let text = of("bcq").to_bytes().unwrap();
+    let read = Policy::from_bytes(&text).unwrap();
+    let env = read.about().and_then(|about| about.env.clone());
+    assert_eq!(env.as_deref(), Some("arm-of-someone"));
+}
+
+#[test]
+fn a_policy_without_a_place_in_a_file_is_refused() {
+    let error = Policy::new(spar(None), None, None).to_bytes().unwrap_err();
+    assert!(error.to_string().contains("give an `About`"), "{error}");
+    let Networks::Plain(mut plain) = plain() else {
+        panic!("a plain policy")
+    };
+    plain.net.hidden = spar_policy::Activation::Gelu;
+    let policy = Policy::new(Networks::Plain(plain), Some(about("iql")), None);
+    let error = policy.to_bytes().unwrap_err().to_string();
+    assert!(
+        error.contains("Gelu") && error.starts_with("policy: "),
+        "{error}"
+    );
+    assert_eq!(policy.networks().act_dim(), ACT);
+}
+
+#[test]
+#[should_panic(expected = "width of an observation")]
+fn another_width_of_observations_is_a_panic_that_says_so() {
+    let (_, policy, _) = every_kind().swap_remove(4);
+    policy.act(&[0.0; OBS + 1], &mut [0.0; ACT]);
+}

@@ -1,0 +1,16 @@
+//! Which commit the workspace stands at.
+
+use std::{path::Path, process::Command};
+
+/// The commit of the checkout at `root`, with `-dirty` if tracked files differ from it;
+/// `None` outside a checkout.
+pub(crate) fn commit(root: &Path) -> Option<String> {
+    let git = |words: &[&str]| {
+        let output = Command::new("git").args(words).current_dir(root).output();
+        let output = output.ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
+    };
+    let head = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let changes = git(&["status", "--porcelain", "--untracked-files=no"])?;
+    Some(head + if changes.is_empty() { "" } else { "-dirty" })
+}

@@ -1,0 +1,94 @@
+//! The programs in `tests/outside`, which use single crates from outside the workspace.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use toml::{Table, Value};
+
+fn folder() -> PathBuf {
+    crate::root().join("tests/outside")
+}
+
+/// Builds a program of `tests/outside` with `features`, in a target folder of its own, and
+/// runs it.
+fn run(name: &str, features: &[&str], words: &[&Path]) -> Output {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .args(["run", "--quiet", "--release", "--locked", "--bin", name])
+        .args(["--no-default-features", "--features", &features.join(",")])
+        .arg("--")
+        .args(words)
+        .current_dir(folder())
+        .env("CARGO_TARGET_DIR", crate::root().join("target/outside"))
+        .env("RAYON_NUM_THREADS", "1");
+    command.output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Name and version of every package a lock file has from a registry.
+fn locked(file: &Path) -> BTreeSet<(String, String)> {
+    let lock: Table = toml::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    let packages = lock["package"].as_array().unwrap().iter();
+    let of_registry = packages.filter(|package| package.get("source").is_some());
+    let text = |package: &Value, key: &str| package[key].as_str().unwrap().to_owned();
+    of_registry
+        .map(|package| (text(package, "name"), text(package, "version")))
+        .collect()
+}
+
+/// What it builds takes as long as the workspace: `cargo test -p xtask -- --ignored outside`,
+/// which CI's workflow does.
+#[test]
+#[ignore = "builds candle and HDF5 once more: minutes"]
+fn spar_is_trained_in_an_environment_from_outside_and_acts() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("cart.safetensors");
+    let trained = said(&run("train", &["train"], &[&policy]));
+    let returns: Vec<f64> = trained
+        .split([' ', ',', '\n'])
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    let [anchor, spar] = returns[..] else {
+        panic!("{trained}");
+    };
+    assert!(spar > anchor, "{trained}");
+    let action = said(&run("act", &[], &[&policy, "0.5".as_ref(), "0.1".as_ref()]));
+    let force: f64 = action.trim_matches(['[', ']', '\n']).parse().unwrap();
+    assert!((-1.0..0.0).contains(&force), "{action}");
+}
+
+#[test]
+fn the_programs_outside_are_built_with_the_workspaces_dependencies() {
+    let ours = locked(&crate::root().join("Cargo.lock"));
+    let theirs = locked(&folder().join("Cargo.lock"));
+    let other: Vec<_> = theirs.difference(&ours).collect();
+    assert!(
+        other.is_empty(),
+        "tests/outside/Cargo.lock has {other:?}; copy Cargo.lock there and run `cargo metadata \
+         --offline` in that folder"
+    );
+}
+
+/// With spar-policy alone: it builds in seconds.
+#[test]
+fn a_policy_is_acted_by_with_spar_policy_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let nothing = folder.path().join("nothing.safetensors");
+    let output = run("act", &[], &[&nothing]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && errors.contains("nothing.safetensors"),
+        "{errors}"
+    );
+}
