@@ -56,7 +56,7 @@ fn workspace(content: Option<&str>) -> (TempDir, Setup) {
         python: root.join("python3"),
         mujoco_lib: None,
         pinned_platform: true,
-        told: |_| {},
+        listener: |_| {},
     };
     (dir, setup)
 }

@@ -139,7 +139,7 @@ pub(super) fn tanh_backward(out: &[f32], grad: &mut [f32]) {
 }
 
 /// `max(v, floor)` that lets a NaN through, as PyTorch's ReLU does: with
-/// `f32::max` a diverged network would go on as a silent one.
+/// `f32::max` a diverged network would continue as a silent one.
 #[inline(always)]
 fn not_below(floor: f32, v: f32) -> f32 {
     if v < floor { floor } else { v }
