@@ -49,8 +49,7 @@ const MOTOR: f64 = 30.0;
 /// Noise of initial positions, and of velocities.
 const START: f64 = 0.1;
 
-/// Maps by the name after `antmaze-`: rows are `y`, columns `x`; `#` a wall, `R` where the
-/// ant starts, `G` the goal of evaluation.
+/// Maps by the name after `antmaze-`; see [`map`].
 const MAPS: [(&str, &str); 3] = [
     ("umaze", "#####/#R..#/###.#/#G..#/#####"),
     (
@@ -64,7 +63,9 @@ const MAPS: [(&str, &str); 3] = [
     ),
 ];
 
-fn map(env: EnvId) -> Option<&'static str> {
+/// The map of `env`: rows, divided by `/`, are `y`, columns `x`; `#` a wall, `R` where the ant
+/// starts, `G` the goal of evaluation. `None` if it is no antmaze.
+pub fn map(env: EnvId) -> Option<&'static str> {
     let name = env.name().strip_prefix("antmaze-")?;
     let found = MAPS.iter().find(|(known, _)| *known == name);
     found.map(|(_, map)| *map)

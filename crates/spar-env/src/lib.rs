@@ -37,7 +37,7 @@
 //! # Ok::<(), spar_env::EnvError>(())
 //! ```
 
-mod antmaze;
+pub mod antmaze;
 mod error;
 mod locomotion;
 pub mod maze2d;
