@@ -36,7 +36,7 @@ pub(super) const ROWS: usize = 256;
 /// allocates nothing here.
 #[derive(Debug, Default)]
 pub struct Workspace {
-    /// Per hidden layer: what [`backward`] needs of the forward pass.
+    /// Per hidden layer: what [`backward`](super::backward()) needs of the forward pass.
     pub(super) saved: Vec<Saved>,
     /// Output of a forward pass with a tanh head, `[rows, output]`.
     pub(super) out: Vec<f32>,
@@ -73,7 +73,7 @@ pub(super) struct Saved {
 
 /// Network output for inputs `x`, row-major `[rows, input]` or an [`Input`] whose
 /// rows share columns, into `out`, `[rows, output]`, keeping in `work` what
-/// [`backward`] will need.
+/// [`backward`](super::backward()) will need.
 ///
 /// # Panics
 /// If a slice's length does not fit `shape` and `rows`.
