@@ -96,7 +96,7 @@ fn the_proofs_that_fidelity_names_are_there() {
             .map(str::to_owned)
             .collect(),
         "docs/fidelity.md names tests, functions and settings that exist; it says what is held by \
-         what, so mend the row as well as the name",
+         what, so correct the row as well as the name",
     );
 }
 

@@ -110,11 +110,11 @@ enum Data {
     /// Generate local data of a suite's environments at every level and verify
     /// them; does what is left.
     Generate(generate::Options),
-    /// Train the behaviour policies that local data are made of; goes on with an
+    /// Train the behaviour policies that local data are made of; resumes an
     /// interrupted training.
     Behavior(behavior::Options),
     /// Download official D4RL files into D4RL's cache folder, each proven by its
-    /// sha256; goes on where a download broke off.
+    /// sha256; resumes where a download broke off.
     Fetch(FetchOptions),
 }
 

@@ -119,7 +119,7 @@ fn choose<T: Display + Clone>(
 /// One training run.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Run {
-    /// What it is trained and judged on.
+    /// What it is trained and evaluated on.
     pub(crate) task: TaskId,
     /// `bc`, `spar`, or another method of the suite.
     pub(crate) method: String,
@@ -157,11 +157,11 @@ impl Run {
             return Some("nobody says what it would be made with now".to_owned());
         };
         let differences = here.differences(&done.identity, Scope::Whole);
-        let told: Vec<String> = differences
+        let differing: Vec<String> = differences
             .iter()
             .map(|d| format!("its {} is {}, this plan's {}", d.field, d.there, d.here))
             .collect();
-        (!told.is_empty()).then(|| told.join("; "))
+        (!differing.is_empty()).then(|| differing.join("; "))
     }
 
     fn identity(&self, selection: &Selection, sha256: &str) -> Option<RunIdentity> {

@@ -284,12 +284,12 @@ fn a_record_of_something_else_does_not_fit() {
     ] {
         let mut other = spec.clone();
         other[field] = value.clone();
-        let told = mismatch(&other, "feed").unwrap();
+        let differing = mismatch(&other, "feed").unwrap();
         assert!(
-            told.starts_with(&format!("its {field} is {value}, this plan's ")),
-            "{told}"
+            differing.starts_with(&format!("its {field} is {value}, this plan's ")),
+            "{differing}"
         );
-        assert!(!told.contains(';'), "{told}");
+        assert!(!differing.contains(';'), "{differing}");
     }
 }
 

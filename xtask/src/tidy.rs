@@ -1,5 +1,5 @@
 //! What ARCHITECTURE.md says is absent, held by tests. Each test names the
-//! files that break its rule and says how to mend them.
+//! files that break its rule and says how to fix them.
 #![allow(clippy::unwrap_used)]
 
 use std::{collections::BTreeMap, fs, process::Command};

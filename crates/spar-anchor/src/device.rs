@@ -11,7 +11,7 @@ use crate::{config::AnchorConfig, update::AnchorTrainer};
 /// parameters are whatever they are until they are loaded.
 ///
 /// # Errors
-/// If the device has no room.
+/// If the device has no memory.
 pub fn anchor_net<D: Device>(
     kernels: &Kernels<D>,
     shape: &MlpShape,
@@ -33,10 +33,10 @@ pub struct DeviceAnchorTrainer<'k, D: Device> {
 }
 
 impl<'k, D: Device> DeviceAnchorTrainer<'k, D> {
-    /// Goes on from where `start` is, on batches of `rows` transitions.
+    /// Continues from where `start` is, on batches of `rows` transitions.
     ///
     /// # Errors
-    /// If the device has no room for it, or cannot be written.
+    /// If the device has no memory for it, or cannot be written.
     pub fn new(
         kernels: &'k Kernels<D>,
         start: &AnchorTrainer,

@@ -1,5 +1,5 @@
 //! What a method is to the loop that trains it: something that learns from one
-//! minibatch at a time, lists all it goes on from, and can be acted with.
+//! minibatch at a time, lists all it resumes from, and can be acted with.
 
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ pub trait Learner {
     /// If the batch's shapes do not fit.
     fn update(&mut self, step: u64, sample: &Sample) -> Result<Metrics>;
 
-    /// All that training goes on from, under stable names.
+    /// All that training resumes from, under stable names.
     fn parts(&mut self) -> Parts<'_>;
 
     /// The policy as trained so far, deterministic where it can be.
@@ -108,7 +108,7 @@ impl Serialize for Metrics {
     }
 }
 
-/// One thing that training goes on from.
+/// One thing that training resumes from.
 #[derive(Debug)]
 pub enum Part<'a> {
     /// A network in no optimizer: frozen, or moved by averaging.

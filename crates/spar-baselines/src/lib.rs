@@ -1,8 +1,8 @@
-//! The methods SPAR is judged against, each in one file over the same parts, so
+//! The methods SPAR is compared with, each in one file over the same parts, so
 //! that a difference in a table is one of algorithms and not of engines.
 //!
 //! A method is a type that implements [`Learner`] and [`Baseline`]: it makes its
-//! networks, takes one update on a minibatch, lists what it goes on from and says
+//! networks, takes one update on a minibatch, lists what it resumes from and says
 //! what it acts by. Everything else a run has (data, specs, logs, curves,
 //! checkpoints, exact resume, policy files) comes with `spar-train`. No method does
 //! input or output, and none draws a random number except from its own named

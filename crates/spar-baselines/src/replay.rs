@@ -140,7 +140,7 @@ impl Replay {
 }
 
 impl Replay {
-    /// Whether the file goes on elsewhere after transition `i`: its trajectory was
+    /// Whether the file continues elsewhere after transition `i`: its trajectory was
     /// ended, cut or not recorded further.
     pub fn ends_trajectory(&self, i: usize) -> bool {
         let t = &self.transitions;

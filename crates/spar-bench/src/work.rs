@@ -113,7 +113,7 @@ pub(crate) fn fit(c: &Config) -> Result<Work> {
     Ok(parts.into_iter().sum())
 }
 
-/// Latent Self-Imitation: candidates with gradient, judged by every critic.
+/// Latent Self-Imitation: candidates with gradient, valued by every critic.
 ///
 /// # Errors
 /// If a size is of no network.

@@ -2,6 +2,7 @@
 //! project's environments, and D4RL's recipes that roll them out into files of
 //! D4RL's layout, for users who have no official files.
 
+pub mod ant_maze;
 pub mod behavior;
 pub mod card;
 pub mod facts;
@@ -63,10 +64,21 @@ pub enum CollectError {
     /// There is no recipe for the data of a task.
     #[error(
         "{0}: there is no recipe for its data; recipes are for halfcheetah, hopper and walker2d, \
-         from random to expert, and for maze2d; fetch the official file, or bring one with \
+         from random to expert, and for maze2d and antmaze; fetch the official file, or bring one with \
          --dataset"
     )]
     NoRecipe(spar_core::TaskId),
+    /// Third-party data that a recipe needs are not here.
+    #[error(
+        "{file} is needed and is not in this repository: have the variable {variable} name a \
+         folder that holds it"
+    )]
+    Upstream {
+        /// Names the folder.
+        variable: &'static str,
+        /// The file in it.
+        file: &'static str,
+    },
     /// A number of a training is out of range.
     #[error(transparent)]
     Setting(#[from] spar_core::limits::OutOfRange),

@@ -5,7 +5,7 @@
 //! `pointmaze/waypoint_controller.py` of github.com/Farama-Foundation/D4RL at 89141a6;
 //! studied, not copied), in bounded memory. As in D4RL's released files there is no noise,
 //! a row is cut by a timeout where a target is reached or missed for a horizon, and **the row
-//! after a timeout repeats the observation before it**: the generator goes on from it. The
+//! after a timeout repeats the observation before it**: the generator continues from it. The
 //! reward of a row is that of its own position at the evaluation's goal, whatever the
 //! target.
 //!

@@ -1,5 +1,5 @@
 //! Training a behaviour policy: SAC in one environment, leaving snapshots of the
-//! policy and the curve of its returns, and going on where it was interrupted.
+//! policy and the curve of its returns, and resuming where it was interrupted.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ pub const CURVE_FILE: &str = "curve.jsonl";
 /// Name of the file that says what is trained: a [`Training`].
 pub const TRAINING_FILE: &str = "training.json";
 
-/// Name of the file training goes on from.
+/// Name of the file training resumes from.
 pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
 
 /// The checkpoint's entry that says which training it is of.
@@ -97,7 +97,7 @@ pub fn snapshot(folder: &Path, step: usize) -> PathBuf {
 /// Trains SAC as `training` says and writes [`TRAINING_FILE`], [`CURVE_FILE`]
 /// and `snapshot-<step>.safetensors` into `out`, calling `progress` at each
 /// snapshot. Where `out` holds an interrupted or a shorter training of the same
-/// kind, it goes on from its last checkpoint and ends with the same bytes as one
+/// kind, it resumes from its last checkpoint and ends with the same bytes as one
 /// that was never interrupted.
 ///
 /// `num_envs` environments are stepped in turn; after each round follow
@@ -118,7 +118,7 @@ pub fn train(
     let mut curve = Vec::new();
     let about = serde_json::to_string_pretty(training)?;
     let refuse_other = |mut found: Training| {
-        // How long to go on is no part of what is trained.
+        // How much longer it takes is no part of what is trained.
         found.config.total_steps = training.config.total_steps;
         if found == *training {
             return Ok(());
@@ -188,7 +188,7 @@ struct Running {
     length: usize,
 }
 
-/// Everything a training goes on with.
+/// Everything a training resumes with.
 struct Trainer<'a> {
     training: &'a Training,
     sac: Sac,

@@ -15,7 +15,8 @@
 //! machine. Files say so in their metadata, and they are named and labelled local
 //! everywhere.
 //!
-//! Data of maze2d have a recipe of their own, [`crate::maze`].
+//! Data of maze2d and antmaze have recipes of their own, [`crate::maze`] and
+//! [`crate::ant_maze`].
 
 use std::{collections::BTreeMap, fs, path::Path, sync::mpsc::sync_channel, thread};
 
@@ -26,7 +27,7 @@ use spar_data::{MetaValue, Row, Writer, local_metadata};
 use spar_env::maze2d::Maze;
 
 use crate::{
-    CollectError,
+    CollectError, ant_maze,
     card::Card,
     facts::{Behavior, EpisodeFacts},
     maze,
@@ -45,8 +46,9 @@ const WAITING: usize = 32;
 /// `medium`: D4RL's proportions. For medium-expert it is the most there can be. `None` if
 /// there is no recipe for the task.
 pub fn rows_of(task: TaskId, rows: usize) -> Option<usize> {
-    if let Some(rows) = maze::rows_of(task, rows) {
-        return Some(rows);
+    let of_maze = maze::rows_of(task, rows).or_else(|| ant_maze::rows_of(task, rows));
+    if of_maze.is_some() {
+        return of_maze;
     }
     let shares = [(EnvId::HALF_CHEETAH, 202), (EnvId::HOPPER, 402)];
     let share = shares.iter().find(|(env, _)| *env == task.env());
@@ -71,6 +73,9 @@ pub fn metadata(
 ) -> Result<BTreeMap<String, MetaValue>, CollectError> {
     if Maze::of(task.env()).is_some() {
         return maze::metadata(task, rows, seed);
+    }
+    if ant_maze::Map::of(task).is_some() {
+        return ant_maze::metadata(task, rows, seed);
     }
     let card = Card::read(behavior, task.env())?;
     let mut metadata = local_metadata(task);
@@ -218,6 +223,9 @@ pub fn generate(
 ) -> Result<Generated, CollectError> {
     if Maze::of(task.env()).is_some() {
         return maze::generate(task, rows, seed, out);
+    }
+    if ant_maze::Map::of(task).is_some() {
+        return ant_maze::generate(task, rows, seed, out);
     }
     let card = Card::read(behavior, task.env())?;
     let metadata = metadata(task, rows, seed, behavior)?;

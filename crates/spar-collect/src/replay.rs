@@ -20,7 +20,7 @@ pub struct Transition<'a> {
     pub terminal: bool,
 }
 
-/// The newest `capacity` transitions, flat; the oldest makes room for the next.
+/// The newest `capacity` transitions, flat; the next replaces the oldest.
 #[derive(Debug)]
 pub struct Replay {
     obs: Vec<f32>,

@@ -100,7 +100,7 @@ impl SacConfig {
     /// Whether a training can be made of these numbers, and whether steps come in whole
     /// numbers: rounds of all environments in a stretch
     /// between snapshots, and such stretches in a training. What is interrupted could
-    /// not else go on as if it had not been.
+    /// not else continue as if it had not been.
     ///
     /// # Errors
     /// [`CollectError::Setting`] naming what is out of range, or

@@ -32,7 +32,7 @@ fn medium_return(env: EnvId) -> Option<f64> {
     found.map(|(_, medium)| *medium)
 }
 
-/// Judges the snapshots in `training` (as [`crate::online::train`] leaves
+/// Evaluates the snapshots in `training` (as [`crate::online::train`] leaves
 /// them), copies medium, expert and replay policies with card and curve below
 /// `behavior` and returns the card.
 ///
@@ -52,7 +52,7 @@ pub fn select(training: &Path, behavior: &Path, threads: usize) -> Result<Card, 
         .filter(|p| p.step > config.start_steps)
         .filter_map(|p| Some((p.step, p.mean_return?)))
         .collect();
-    let judge = |step: usize, episodes: usize| -> Result<Level, CollectError> {
+    let evaluate = |step: usize, episodes: usize| -> Result<Level, CollectError> {
         let policy = behavior::read(&snapshot(training, step), env)?;
         let played = rollout(env, &policy, episodes, seed, threads)?;
         let returns: Vec<f64> = played.iter().map(|e| e.ret).collect();
@@ -73,7 +73,7 @@ pub fn select(training: &Path, behavior: &Path, threads: usize) -> Result<Card, 
         candidates.sort_by_key(|c| c.0);
         let levels = candidates
             .iter()
-            .map(|&(step, _)| judge(step, CANDIDATE_EPISODES))
+            .map(|&(step, _)| evaluate(step, CANDIDATE_EPISODES))
             .collect::<Result<Vec<_>, _>>()?;
         let near = |l: &Level| distance(l.mean_return).max(enough);
         let chosen = levels
@@ -83,7 +83,7 @@ pub fn select(training: &Path, behavior: &Path, threads: usize) -> Result<Card, 
                 file: training.display().to_string(),
                 why: "no snapshot after the first update; train longer".to_owned(),
             })?;
-        judge(chosen.step, CARD_EPISODES)
+        evaluate(chosen.step, CARD_EPISODES)
     };
     let expert = best(learned.clone(), &|ret| -ret, f64::NEG_INFINITY)?;
     let target = medium_return(env).unwrap_or(expert.mean_return / 3.0);

@@ -113,7 +113,7 @@ fn a_file_is_one_run_cut_where_targets_are_reached() {
         let near = f64::from(off[0]).hypot(f64::from(off[1])) <= 0.5;
         assert_eq!(data.rewards[row], f32::from(u8::from(near)), "row {row}");
     }
-    // What is learned from leaves out the rows after which the run goes on elsewhere.
+    // What is learned from leaves out the rows after which the run continues elsewhere.
     let transitions = Transitions::new(std::sync::Arc::new(data.clone()), 600).unwrap();
     assert!(transitions.len() >= data.rows() - count - 1);
     for i in 0..transitions.len() {

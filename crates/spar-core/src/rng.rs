@@ -16,7 +16,7 @@ use crate::hash::sha256;
 /// A named random stream: xoshiro256++ seeded with
 /// `SHA-256("spar" | seed as 8 little-endian bytes | name)`.
 ///
-/// Its serialized form is its whole state: a stream read back goes on exactly
+/// Its serialized form is its whole state: a stream read back continues exactly
 /// where the written one stood.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Stream {

@@ -49,7 +49,7 @@ impl<B: std::fmt::Debug> DeviceCritic<B> {
     /// come with [`Self::load`].
     ///
     /// # Errors
-    /// If the device has no room, or cannot take their shape.
+    /// If the device has no memory, or cannot take their shape.
     pub fn new<D: Device<Buffer = B>>(
         kernels: &Kernels<D>,
         critic: &Critic,

@@ -36,7 +36,7 @@ pub enum DataError {
         path: PathBuf,
         /// What the first bytes look like.
         got: &'static str,
-        /// How to mend it.
+        /// How to fix it.
         hint: &'static str,
     },
     /// The file ends before its own header says it does.
@@ -66,7 +66,7 @@ pub enum DataError {
         path: PathBuf,
         /// The absent key.
         key: String,
-        /// The keys that would have done, and how to mend it.
+        /// The keys that would have done, and how to fix it.
         expected: &'static str,
     },
     /// An array has the wrong rank, width or number of rows.
@@ -221,7 +221,7 @@ pub enum DataError {
     #[error("{0}")]
     Refused(String),
     /// A Minari data set is made of something else than rows of numbers.
-    #[error("{}: {what} are {got}, expected a Box of one dimension; {mend}", path.display())]
+    #[error("{}: {what} are {got}, expected a Box of one dimension; {remedy}", path.display())]
     Space {
         /// The file that says so.
         path: PathBuf,
@@ -229,8 +229,8 @@ pub enum DataError {
         what: &'static str,
         /// The space that was found.
         got: String,
-        /// How to mend it.
-        mend: &'static str,
+        /// How to fix it.
+        remedy: &'static str,
     },
     /// A Minari data set's description is no description.
     #[error("{}: not a valid description of a Minari data set: {why}; write the data set again", path.display())]

@@ -6,10 +6,10 @@
 //! successor; Minari's keeps the last observation ([`Ends`]), so that no transition
 //! is lost. [`Transitions`] says what each gives.
 //!
-//! This is the only room that knows HDF5, and the only one that knows where
+//! This is the only crate that knows HDF5, and the only one that knows where
 //! files are on the net ([`manifest`], [`fetch`]). What passes through it is checked
 //! once, at the door: after [`Dataset::read`] every array has the declared
-//! shape and every number is finite, so that no later room checks again. Which
+//! shape and every number is finite, so that no later crate checks again. Which
 //! data a result was made from ([`DatasetIdentity`]) is decided here too, from
 //! the file's hash and layout and never from its name.
 //!

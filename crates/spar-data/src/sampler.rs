@@ -23,7 +23,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Room for `size` transitions.
+    /// A batch for `size` transitions.
     pub fn new(size: usize, obs_dim: usize, act_dim: usize) -> Self {
         Self {
             size,

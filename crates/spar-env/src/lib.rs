@@ -1,5 +1,5 @@
 //! Environments over MuJoCo: HalfCheetah, Hopper and Walker2d with gym v2 semantics, D4RL's
-//! maze2d, and any that a program brings along.
+//! maze2d and antmaze, and any that a program brings along.
 //!
 //! D4RL's data sets and reference scores are defined by gym's v2 environments,
 //! so a score means something only in environments that agree with them step
@@ -37,6 +37,7 @@
 //! # Ok::<(), spar_env::EnvError>(())
 //! ```
 
+pub mod antmaze;
 mod error;
 mod locomotion;
 pub mod maze2d;

@@ -11,7 +11,7 @@ use spar_core::{EnvId, Stream};
 
 use crate::{
     Env, EnvError, Physics, Step, check_input,
-    mujoco::{self, Simulation},
+    mujoco::{self, Model, Simulation},
 };
 
 /// All that tells one locomotion environment from another.
@@ -132,7 +132,8 @@ pub(crate) struct Locomotion {
 impl Locomotion {
     pub(crate) fn new(spec: &'static Spec) -> Result<Self, EnvError> {
         let model = mujoco::model(spec.id, |library| {
-            mujoco::from_file(library, spec.model_file, spec.model_sha256)
+            let (path, xml) = mujoco::model_file(spec.model_file, spec.model_sha256)?;
+            Model::parse(library, &xml, &path)
         })?;
         let simulation = Simulation::new(model)?;
         let mut env = Self {

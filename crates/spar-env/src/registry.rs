@@ -8,7 +8,9 @@ use std::{
 use spar_core::{EnvId, EnvSpec};
 
 use crate::{
-    Env, EnvError, locomotion,
+    Env, EnvError,
+    antmaze::{self, AntMaze},
+    locomotion,
     maze2d::{self, PointMaze},
     mujoco_version,
     point_mass::PointMass,
@@ -48,11 +50,19 @@ static SIMULATIONS: LazyLock<RwLock<BTreeMap<EnvId, Simulation>>> = LazyLock::ne
         };
         (id, simulation)
     });
+    let ants = antmaze::all().map(|id| {
+        let make = move || Ok(Box::new(AntMaze::new(id)?) as Box<dyn Env>);
+        let simulation = Simulation {
+            make: Arc::new(make),
+            version: Version::Mujoco,
+        };
+        (id, simulation)
+    });
     let point = Simulation {
         make: Arc::new(|| Ok(Box::new(PointMass::default()))),
         version: Version::Named("none".to_owned()),
     };
-    let mut all: BTreeMap<_, _> = runners.chain(mazes).collect();
+    let mut all: BTreeMap<_, _> = runners.chain(mazes).chain(ants).collect();
     all.insert(EnvId::POINT_MASS, point);
     RwLock::new(all)
 });

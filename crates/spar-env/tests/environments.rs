@@ -18,11 +18,13 @@ fn an_environment_starts_at_its_rest_pose_with_the_widths_of_its_id() {
     for id in spar_env::simulated() {
         let env = make(id);
         assert_eq!((env.id(), env.obs().len()), (id, id.obs_dim()));
-        let stands = [EnvId::HOPPER, EnvId::WALKER2D].contains(&id);
-        let height = if stands { 1.25 } else { 0.0 };
-        let rest: Vec<f64> = (0..env.physics().unwrap().nq())
-            .map(|i| if i == 1 { height } else { 0.0 })
-            .collect();
+        let mut rest = vec![0.0; env.physics().unwrap().nq()];
+        if [EnvId::HOPPER, EnvId::WALKER2D].contains(&id) {
+            rest[1] = 1.25;
+        } else if id.name().starts_with("antmaze") {
+            // Height, and no turn.
+            rest[2..4].copy_from_slice(&[0.75, 1.0]);
+        }
         assert_eq!(env.physics().unwrap().qpos(), rest);
         assert!(env.physics().unwrap().qvel().iter().all(|&v| v == 0.0));
     }

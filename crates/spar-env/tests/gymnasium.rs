@@ -1,7 +1,7 @@
-//! The environments against gymnasium 1.4.0 on MuJoCo 3.17.0, and maze2d, which no package
-//! has, against its model in MuJoCo's own Python binding: trajectories recorded by
-//! `tests/scripts/gymnasium_trajectories.py`, which also documents the files' format, and
-//! `maze2d_trajectories.py`.
+//! The environments against gymnasium 1.4.0 on MuJoCo 3.17.0, and maze2d and antmaze, which no
+//! package has, against their models in MuJoCo's own Python binding: trajectories recorded by
+//! `tests/scripts/gymnasium_trajectories.py`, which also documents the files' format,
+//! `maze2d_trajectories.py` and `antmaze_trajectories.py`.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -14,6 +14,12 @@ struct Deviation {
     obs: f64,
     reward: f64,
 }
+
+/// To the bit.
+const ANTMAZE: Deviation = Deviation {
+    obs: 0.0,
+    reward: 0.0,
+};
 
 const GYMNASIUM: Deviation = Deviation {
     obs: 1e-9,
@@ -121,5 +127,14 @@ fn maze2d_is_its_model_in_mujoco_s_own_binding() {
     let mazes = mazes.filter(|env| spar_env::maze2d::Maze::of(*env).is_some());
     for env in mazes {
         assert_eq!(replay("maze2d", env, MAZE2D), (1_200, 0), "{env}");
+    }
+}
+
+#[test]
+fn antmaze_is_its_model_in_mujoco_s_own_binding() {
+    for name in ["umaze", "medium", "large"] {
+        let env: EnvId = format!("antmaze-{name}").parse().unwrap();
+        let (steps, terminals) = replay("antmaze", env, ANTMAZE);
+        assert!(steps == 600 && terminals > 0, "{env}: {terminals}");
     }
 }

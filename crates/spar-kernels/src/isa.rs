@@ -70,6 +70,7 @@ impl Isa {
 }
 
 /// Whether kernels called now on this thread may multiply pairs of bf16.
+#[cfg(feature = "train")]
 pub(crate) fn has_bf16() -> bool {
     #[cfg(target_arch = "x86_64")]
     return Isa::detect() == Isa::Avx512 && is_x86_feature_detected!("avx512bf16");
@@ -98,6 +99,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "train")]
     #[test]
     fn bf16_goes_with_the_widest_instructions_only() {
         assert!(!Isa::Plain.confine(has_bf16));

@@ -20,15 +20,21 @@
 //! tests hold the rest to.) `cargo xtask sanitize` runs its tests under
 //! AddressSanitizer.
 //!
+//! The passes of training stand behind the feature `train`: what acts by a network needs
+//! [`rows`] alone.
+//!
 //! The module `cuda`, behind the feature of that name, holds the same operations as CUDA
 //! kernels, which have **never run on a GPU**.
 
+mod buffers;
 pub mod counting;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 mod isa;
+#[cfg(feature = "train")]
 mod matmul;
 pub mod mlp;
+#[cfg(feature = "train")]
 pub mod optim;
 pub mod reference;
 pub mod rows;
@@ -37,4 +43,6 @@ pub mod value;
 mod vectorize;
 
 pub use isa::Isa;
-pub use mlp::{Activation, Head, MlpShape, Precision, Workspace};
+pub use mlp::{Activation, Head, MlpShape};
+#[cfg(feature = "train")]
+pub use mlp::{Precision, Workspace};

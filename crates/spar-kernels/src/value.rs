@@ -6,7 +6,7 @@
 //! each with its own output; here they are one sweep over the states, in buffers
 //! that are used again.
 
-use crate::{matmul::grow, mlp::sum, vectorize::vectorized};
+use crate::{buffers::grow, mlp::sum, vectorize::vectorized};
 
 /// Added to the batch's standard deviation of advantages: candidates that all
 /// look the same must weigh the same, not divide zero by zero.

@@ -5,7 +5,7 @@
 //! The update in candle on the CPU is the definition of an algorithm; what is
 //! built of these is a second program of the same arithmetic, tested equal to it
 //! up to rounding. Both keep their numbers in a [`State`] under the same names,
-//! so that a run begun on one device goes on on another.
+//! so that a run begun on one device continues on another.
 //!
 //! Everything here is generic over [`Device`]; only the binary knows which one
 //! there is.
@@ -42,7 +42,7 @@ impl<B: std::fmt::Debug> Net<B> {
     /// are whatever they are until [`Self::load`].
     ///
     /// # Errors
-    /// If the device has no room.
+    /// If the device has no memory.
     pub fn new<D: Device<Buffer = B>>(
         kernels: &Kernels<D>,
         shape: &MlpShape,
@@ -176,7 +176,7 @@ impl<B: std::fmt::Debug> Learner<B> {
     /// `(tau, average)`, each step moves `average` by `tau` towards `net`.
     ///
     /// # Errors
-    /// If the device has no room.
+    /// If the device has no memory.
     pub fn new<D: Device<Buffer = B>>(
         kernels: &Kernels<D>,
         net: Net<B>,
@@ -209,7 +209,7 @@ impl<B: std::fmt::Debug> Learner<B> {
     /// Buffers for passes over `rows` rows.
     ///
     /// # Errors
-    /// If the device has no room.
+    /// If the device has no memory.
     pub fn pass<D: Device<Buffer = B>>(
         &self,
         kernels: &Kernels<D>,
@@ -398,7 +398,7 @@ impl<B> BatchBuffers<B> {
     /// Buffers for `rows` transitions.
     ///
     /// # Errors
-    /// If the device has no room.
+    /// If the device has no memory.
     pub fn new<D: Device<Buffer = B>>(
         device: &D,
         rows: usize,

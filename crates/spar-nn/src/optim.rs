@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// PyTorch's Adam over one flat variable. Moments and step are part of a
-/// checkpoint: a run resumed from one goes on bit for bit.
+/// checkpoint: a run resumed from one continues bit for bit.
 #[derive(Debug)]
 pub struct Adam {
     config: AdamConfig,

@@ -36,7 +36,7 @@ struct Version {
     format: Option<u64>,
 }
 
-/// Named flat arrays: everything numeric a run needs to go on. Written as one
+/// Named flat arrays: everything numeric a run needs to resume. Written as one
 /// safetensors file; names are kept in order, so equal states give equal bytes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {

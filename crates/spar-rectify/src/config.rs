@@ -109,7 +109,7 @@ impl RectifyConfig {
         }
     }
 
-    /// Whether the fit to the data goes on beside self-imitation.
+    /// Whether the fit to the data continues beside self-imitation.
     pub(crate) fn fits_on(&self) -> bool {
         self.w_fit > 0.0 || self.ablation == Ablation::AdvantageWeighted
     }

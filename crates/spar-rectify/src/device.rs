@@ -100,10 +100,10 @@ struct Parts<B> {
 }
 
 impl<'k, D: Device> DeviceSpar<'k, D> {
-    /// Goes on from where `start` is, on batches of `rows` transitions.
+    /// Continues from where `start` is, on batches of `rows` transitions.
     ///
     /// # Errors
-    /// If the device has no room for it, cannot take a network's shape or cannot
+    /// If the device has no memory for it, cannot take a network's shape or cannot
     /// be written.
     pub fn new(kernels: &'k Kernels<D>, start: &Spar, rows: usize) -> Result<Self, StateError> {
         let mut state = State::default();
@@ -466,12 +466,12 @@ impl<B: std::fmt::Debug> Parts<B> {
         };
         self.decoder.forward(kernels, &drawn, pass, Some(into))?;
 
-        let judged = [
+        let valued = [
             Part::repeated(obs, *obs_dim, k),
             Part::new(&self.candidate_actions, *act_dim),
         ];
-        let judged = Rows::new(rows * k, &judged);
-        self.critic.values(kernels, &judged, &mut self.values)?;
+        let valued = Rows::new(rows * k, &valued);
+        self.critic.values(kernels, &valued, &mut self.values)?;
         let ranking = Ranking {
             values: &self.values,
             nets: self.critic.nets(),

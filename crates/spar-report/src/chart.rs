@@ -43,7 +43,7 @@ pub(crate) struct Look {
 }
 
 impl Look {
-    /// The method judged and its anchor keep their colours in every report; the
+    /// The compared method and its anchor keep their colours in every report; the
     /// others take turns, with broken lines once the colours are used up.
     pub(crate) fn of(methods: &[String], method: &str) -> Self {
         let unbroken = |color| Self { color, dash: None };
@@ -116,7 +116,7 @@ pub(crate) fn text(size: f64, color: RGBColor, side: HPos) -> TextStyle<'static>
     font.pos(Pos::new(side, VPos::Center))
 }
 
-/// A chart with room for a title and for [`Axes`].
+/// A chart with space for a title and for [`Axes`].
 pub(crate) fn builder<'a, 'b>(area: &'a Area<'b>) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
     let mut chart = ChartBuilder::on(area);
     chart

@@ -286,9 +286,9 @@ pub struct Published {
 /// points of normalized score.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// The method judged.
+    /// The method compared.
     pub method: String,
-    /// What it is judged against.
+    /// What it is compared with.
     pub anchor: String,
     /// How the intervals were made.
     pub scheme: String,
@@ -328,7 +328,7 @@ pub struct Comparison {
 pub struct Difference {
     /// What the variant is, in the suite's words.
     pub about: String,
-    /// The variant as the method judged, SPAR as what it is judged against.
+    /// The variant as the method compared, SPAR as what it is compared with.
     #[serde(flatten)]
     pub comparison: Comparison,
 }

@@ -1,5 +1,5 @@
 //! Two folders of runs against each other: what changed a method, a setting or a
-//! device, judged on the same tasks, seeds and evaluation episodes.
+//! device, evaluated on the same tasks, seeds and evaluation episodes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

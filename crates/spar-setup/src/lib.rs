@@ -50,7 +50,7 @@ pub struct Setup {
     python: PathBuf,
     mujoco_lib: Option<PathBuf>,
     pinned_platform: bool,
-    told: fn(&str),
+    listener: fn(&str),
 }
 
 impl Setup {
@@ -61,14 +61,14 @@ impl Setup {
             python: "python3".into(),
             mujoco_lib: env::var_os("SPAR_MUJOCO_LIB").map(PathBuf::from),
             pinned_platform: cfg!(all(target_os = "linux", target_arch = "x86_64")),
-            told: |_| {},
+            listener: |_| {},
         }
     }
 
-    /// With a listener, who is told of every part that is fetched.
+    /// With a listener, who hears of every part that is fetched.
     #[must_use]
-    pub fn telling(self, told: fn(&str)) -> Self {
-        Self { told, ..self }
+    pub fn with_listener(self, listener: fn(&str)) -> Self {
+        Self { listener, ..self }
     }
 
     /// Where parts are put.
@@ -154,7 +154,7 @@ impl Setup {
             return self.place(&part.content, &copied);
         }
         let (name, requirement) = (part.name, part.wheel.requirement);
-        (self.told)(&format!("set-up: fetching {name} ({requirement})"));
+        (self.listener)(&format!("set-up: fetching {name} ({requirement})"));
         let unpacked = self.download(&part.wheel, scratch.path())?;
         self.place(&part.content, &unpacked)?;
         drop(lock);

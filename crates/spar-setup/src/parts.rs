@@ -72,6 +72,11 @@ pub const MODELS: Part = Part {
     },
     content: Content::Files(&[
         PinnedFile {
+            member: "gymnasium/envs/mujoco/assets/ant.xml",
+            place: "models/ant.xml",
+            sha256: "cd5f83ef0ea35b0969e65d360c5bacd5b74ccaef6b27e4433b5168c605e3e2be",
+        },
+        PinnedFile {
             member: "gymnasium/envs/mujoco/assets/half_cheetah.xml",
             place: "models/half_cheetah.xml",
             sha256: "11797a5d69e8ac955e89ca6fdd3a0087f1c990094fda401ac51420de1b6c5494",

@@ -56,7 +56,7 @@ fn workspace(content: Option<&str>) -> (TempDir, Setup) {
         python: root.join("python3"),
         mujoco_lib: None,
         pinned_platform: true,
-        told: |_| {},
+        listener: |_| {},
     };
     (dir, setup)
 }
@@ -138,7 +138,7 @@ fn a_wheel_whose_folder_is_another_is_refused_and_leaves_nothing() {
 #[test]
 fn the_program_expects_the_files_that_set_up_pins() {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../spar-env/src");
-    let text: String = ["mujoco/places.rs", "locomotion.rs"]
+    let text: String = ["mujoco/places.rs", "locomotion.rs", "antmaze.rs"]
         .map(|file| fs::read_to_string(sources.join(file)).unwrap())
         .concat();
     for part in [&MUJOCO, &MODELS] {

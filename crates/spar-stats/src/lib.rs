@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_judged_is_an_error_that_says_why() {
+    fn what_has_no_verdict_is_an_error_that_says_why() {
         let plan = Bootstrap::default();
         let pair = Pair {
             method: &[1.0, 2.0],

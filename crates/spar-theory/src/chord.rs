@@ -226,7 +226,7 @@ pub fn chord(sizes: &Sizes, seed: u64) -> Result<Claim, TheoryError> {
                 "{name}, K = {k}: largest d (2 tau - d) / V of {} sets",
                 all().count()
             );
-            findings.push(Finding::value(what, most, &expected).judged(verdict));
+            findings.push(Finding::value(what, most, &expected).with_verdict(verdict));
             if k == COUNTS[0] {
                 let (halved, _) = largest(all(), |set| set.ratio(manifold, kappa / 2.0));
                 controls.push(Control::denied(
@@ -248,7 +248,7 @@ pub fn chord(sizes: &Sizes, seed: u64) -> Result<Claim, TheoryError> {
             let what = format!("{name}, K = {k}: exponent of d in the mean diameter");
             let found = exponent(&what, &levels, seed)?;
             let verdict = within(&found, 1.8, 2.2);
-            findings.push(Finding::estimate(what, &found, "2").judged(verdict));
+            findings.push(Finding::estimate(what, &found, "2").with_verdict(verdict));
             lines.push(Line {
                 name: format!("{name}, K = {k}"),
                 points: levels.means(),
@@ -317,7 +317,7 @@ pub fn literal(sizes: &Sizes, seed: u64) -> Claim {
                 "{name}, K = {k}: largest d / (kappa/8 D^2) of {} sets",
                 all().count()
             );
-            findings.push(Finding::value(what, most, &expected).judged(verdict));
+            findings.push(Finding::value(what, most, &expected).with_verdict(verdict));
             if most > worst.0 {
                 worst = (most, example);
             }
@@ -333,7 +333,9 @@ pub fn literal(sizes: &Sizes, seed: u64) -> Claim {
     );
     let ratio = small.literal_ratio(sphere, sphere.curvature());
     let what = "sphere, K = 3: d / (kappa/8 D^2) of a small equilateral triangle";
-    findings.push(Finding::value(what, ratio, "at most 1; by formula 4/3").judged(bounded(ratio)));
+    findings.push(
+        Finding::value(what, ratio, "at most 1; by formula 4/3").with_verdict(bounded(ratio)),
+    );
     let halved = all_of(controls.iter().map(|(verdict, _)| *verdict));
     let numbers: Vec<String> = controls.into_iter().map(|(_, numbers)| numbers).collect();
     Claim {

@@ -268,7 +268,7 @@ pub fn contraction(sizes: &Sizes, seed: u64) -> Result<Claim, TheoryError> {
             &found.ratio,
             &format!("above 0; by volumes {expected:.3}"),
         )
-        .judged(found.verdict),
+        .with_verdict(found.verdict),
         Finding::estimate(
             "share of searches that succeeded, box",
             &found.success[0],

@@ -223,16 +223,16 @@ pub fn decoder(sizes: &Sizes, seed: u64) -> Result<Claim, TheoryError> {
         at: SPREADS.to_vec(),
         measured,
     };
-    let judge = |what: &str, levels: &Levels| -> Result<(Estimate, Verdict), TheoryError> {
+    let verdict_of = |what: &str, levels: &Levels| -> Result<(Estimate, Verdict), TheoryError> {
         let found = exponent(what, levels, seed)?;
         Ok((found, within(&found, 1.8, 2.2)))
     };
     let normal = at(found.normal);
-    let (slope, verdict) = judge("normal part of the target", &normal)?;
+    let (slope, verdict) = verdict_of("normal part of the target", &normal)?;
     let tangent = at(found.tangent);
     let along = exponent("tangent part of the target", &tangent, seed)?;
     let gradient = at(found.gradient);
-    let (control, denied) = judge("normal part of a gradient step", &gradient)?;
+    let (control, denied) = verdict_of("normal part of a gradient step", &gradient)?;
     let floor = stats(&found.floor, seed)?;
     let target = stats(&found.off[SPREADS.len() - 1], seed)?;
     let share = |levels: &Levels| {
@@ -258,7 +258,8 @@ pub fn decoder(sizes: &Sizes, seed: u64) -> Result<Claim, TheoryError> {
             percentile(&found.thickness, 0.5)
         ),
         findings: vec![
-            Finding::estimate("exponent of the target's normal part", &slope, "2").judged(verdict),
+            Finding::estimate("exponent of the target's normal part", &slope, "2")
+                .with_verdict(verdict),
             Finding::estimate("exponent of the target's tangent part", &along, "1"),
             Finding::value(
                 "normal part in parts of the tangent part, least spread",

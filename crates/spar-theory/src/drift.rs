@@ -252,16 +252,16 @@ pub fn drift(sizes: &Sizes, seed: u64) -> Result<Claim, TheoryError> {
         ] {
             let slack = |order: f64| if order == 1.0 { 0.1 } else { 0.2 };
             let levels = measured.steps(updater, 1.0);
-            let mut judge = |quantity: &str, levels: &Levels, order: f64| {
+            let mut verdict_of = |quantity: &str, levels: &Levels, order: f64| {
                 let what = format!("{words}, {name}: exponent in the {quantity}");
                 let found = exponent(&what, levels, seed)?;
                 let verdict = within(&found, order - slack(order), order + slack(order));
                 let expected = format!("{order:.0}");
-                findings.push(Finding::estimate(what, &found, &expected).judged(verdict));
+                findings.push(Finding::estimate(what, &found, &expected).with_verdict(verdict));
                 Ok::<_, TheoryError>(found)
             };
-            let found = judge(step, &levels, first)?;
-            judge("normal component", &measured.normals(updater), normal)?;
+            let found = verdict_of(step, &levels, first)?;
+            verdict_of("normal component", &measured.normals(updater), normal)?;
             if updater == Updater::Imitation {
                 of_imitation.push(found.value);
             }

@@ -41,7 +41,7 @@ use crate::{Claim, Control, Finding, Sizes, TheoryError, Verdict, toy::Task, toy
 const ROWS: usize = 4000;
 
 /// What an interval of a difference says of an improvement.
-pub fn judge(low: f64, high: f64) -> Verdict {
+pub fn verdict_of(low: f64, high: f64) -> Verdict {
     if low > 0.0 {
         Verdict::Supported
     } else if high <= 0.0 {
@@ -116,10 +116,13 @@ pub fn improvement(
     let mut findings = Vec::new();
     for (task, found) in Task::ALL.iter().zip(&found.tasks) {
         let what = format!("{}: SPAR less its anchor, reward", task.name());
-        findings.push(judged(Finding::estimate(what, found, "above 0"), found));
+        findings.push(with_verdict(
+            Finding::estimate(what, found, "above 0"),
+            found,
+        ));
     }
     let what = "mean of the synthetic tasks";
-    findings.push(judged(
+    findings.push(with_verdict(
         Finding::estimate(what, &found.overall, "above 0"),
         &found.overall,
     ));
@@ -151,8 +154,8 @@ pub fn improvement(
     .concluded())
 }
 
-fn judged(finding: Finding, found: &Estimate) -> Finding {
-    finding.judged(judge(found.interval.low, found.interval.high))
+fn with_verdict(finding: Finding, found: &Estimate) -> Finding {
+    finding.with_verdict(verdict_of(found.interval.low, found.interval.high))
 }
 
 fn words(found: &Estimate) -> String {
@@ -165,7 +168,7 @@ fn words(found: &Estimate) -> String {
 /// The worst verdict of the tasks one by one is what the rule gives.
 fn rule(found: &TaskEstimates) -> Verdict {
     let all = found.tasks.iter().chain([&found.overall]);
-    crate::outcome::all_of(all.map(|e| judge(e.interval.low, e.interval.high)))
+    crate::outcome::all_of(all.map(|e| verdict_of(e.interval.low, e.interval.high)))
 }
 
 fn controls(
@@ -217,14 +220,14 @@ fn of_suite(results: &Results) -> Vec<Finding> {
     let mut findings = Vec::new();
     // Where the report gives no verdict, none follows here either.
     let given = comparison.verdict != Verdict::NotGiven;
-    let judge = |low, high| match given {
-        true => judge(low, high),
+    let verdict_of = |low, high| match given {
+        true => verdict_of(low, high),
         false => Verdict::NotGiven,
     };
     for task in &comparison.tasks {
         let what = format!("{}: SPAR less its anchor, normalized score", task.task);
         let (Some(value), Some(low), Some(high)) = (task.difference, task.low, task.high) else {
-            findings.push(Finding::missing(what, "missing").judged(Verdict::Inconclusive));
+            findings.push(Finding::missing(what, "missing").with_verdict(Verdict::Inconclusive));
             continue;
         };
         let expected = format!("above 0; {} seeds", task.pairs);
@@ -233,7 +236,7 @@ fn of_suite(results: &Results) -> Vec<Finding> {
             low: Some(low),
             high: Some(high),
         };
-        findings.push(bounded(what, found, &expected).judged(judge(low, high)));
+        findings.push(bounded(what, found, &expected).with_verdict(verdict_of(low, high)));
     }
     if let Some(value) = comparison.mean_difference {
         let what = format!("{}: mean of its tasks", results.suite);
@@ -242,7 +245,7 @@ fn of_suite(results: &Results) -> Vec<Finding> {
             low: comparison.low,
             high: comparison.high,
         };
-        findings.push(bounded(what, found, "above 0").judged(comparison.verdict));
+        findings.push(bounded(what, found, "above 0").with_verdict(comparison.verdict));
     }
     findings
 }

@@ -79,7 +79,7 @@ impl Finding {
 
     /// The same, counting for the verdict.
     #[must_use]
-    pub fn judged(mut self, verdict: Verdict) -> Self {
+    pub fn with_verdict(mut self, verdict: Verdict) -> Self {
         self.verdict = Some(verdict);
         self
     }
@@ -183,11 +183,11 @@ pub(crate) fn all_of(verdicts: impl IntoIterator<Item = Verdict>) -> Verdict {
 }
 
 impl Claim {
-    /// The verdict of everything judged among the findings, unless a control was
+    /// The verdict of every finding that has a verdict, unless a control was
     /// not caught: then nothing follows from them.
     pub(crate) fn concluded(mut self) -> Self {
-        let judged = self.findings.iter().filter_map(|finding| finding.verdict);
-        self.verdict = all_of(judged);
+        let verdicts = self.findings.iter().filter_map(|finding| finding.verdict);
+        self.verdict = all_of(verdicts);
         let missed = self.controls.iter().filter(|c| !c.caught).count();
         if missed > 0 {
             self.verdict = Verdict::Inconclusive;
@@ -208,7 +208,7 @@ mod tests {
             rule: String::new(),
             findings: verdicts
                 .iter()
-                .map(|&v| Finding::value("", 0.0, "").judged(v))
+                .map(|&v| Finding::value("", 0.0, "").with_verdict(v))
                 .collect(),
             controls: vec![Control {
                 what: String::new(),

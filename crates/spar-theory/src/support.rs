@@ -229,7 +229,7 @@ pub struct Suite<'a> {
 }
 
 /// What an interval of SPAR's component less its anchor's says, `anchor` the anchor's mean.
-pub fn judge(difference: &Estimate, anchor: f64) -> Verdict {
+pub fn verdict_of(difference: &Estimate, anchor: f64) -> Verdict {
     if difference.interval.high <= MARGIN * anchor {
         Verdict::Supported
     } else if difference.interval.low > 0.0 {
@@ -255,7 +255,7 @@ fn compared(
     let found = paired_difference(&[pairs.collect()], &plan)?.overall;
     let verdict = match spar.len() {
         0 | 1 => Verdict::NotGiven,
-        _ => judge(&found, mean(&anchor.concat())),
+        _ => verdict_of(&found, mean(&anchor.concat())),
     };
     Ok((found, verdict))
 }
@@ -357,8 +357,9 @@ fn synthetic(
     let (spar, anchor) = (all("spar")?, all("bc")?);
     let (difference, verdict) = compared(spar, anchor, seed)?;
     let what = format!("{}: SPAR less its anchor", task.name());
-    findings
-        .push(Finding::estimate(what, &difference, "at most 5% of the anchor's").judged(verdict));
+    findings.push(
+        Finding::estimate(what, &difference, "at most 5% of the anchor's").with_verdict(verdict),
+    );
     let (pushed, denied) = compared(all("pushed")?, anchor, seed)?;
     controls.push(Control::denied(
         "SPAR's actions pushed outwards by 0.5",
@@ -401,7 +402,7 @@ fn on_suite(
         Ok(cloud) => cloud,
         Err(why) => {
             let missing = Finding::missing(task.clone(), &format!("missing: {why}"));
-            findings.push(missing.judged(Verdict::Inconclusive));
+            findings.push(missing.with_verdict(Verdict::Inconclusive));
             return Ok(());
         }
     };
@@ -443,12 +444,12 @@ fn on_suite(
     let what = format!("{task}: SPAR less its anchor");
     if spar.is_empty() {
         let missing = Finding::missing(what, "missing: no seed has both runs");
-        findings.push(missing.judged(Verdict::Inconclusive));
+        findings.push(missing.with_verdict(Verdict::Inconclusive));
         return Ok(());
     }
     let (difference, verdict) = compared(&spar, &anchor, seed)?;
     let expected = "at most 5% of the anchor's";
-    findings.push(Finding::estimate(what, &difference, expected).judged(verdict));
+    findings.push(Finding::estimate(what, &difference, expected).with_verdict(verdict));
     Ok(())
 }
 

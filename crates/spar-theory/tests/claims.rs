@@ -29,15 +29,24 @@ fn rules_say_yes_no_and_nothing() {
         Inconclusive
     );
 
-    assert_eq!(improvement::judge(0.1, 1.0), Supported);
-    assert_eq!(improvement::judge(-1.0, 0.0), NotSupported);
-    assert_eq!(improvement::judge(-0.1, 1.0), Inconclusive);
+    assert_eq!(improvement::verdict_of(0.1, 1.0), Supported);
+    assert_eq!(improvement::verdict_of(-1.0, 0.0), NotSupported);
+    assert_eq!(improvement::verdict_of(-0.1, 1.0), Inconclusive);
 
-    assert_eq!(support::judge(&estimate(-0.1, -0.2, 0.0), 1.0), Supported);
-    assert_eq!(support::judge(&estimate(0.02, 0.01, 0.04), 1.0), Supported);
-    assert_eq!(support::judge(&estimate(0.1, 0.05, 0.2), 1.0), NotSupported);
     assert_eq!(
-        support::judge(&estimate(0.1, -0.05, 0.2), 1.0),
+        support::verdict_of(&estimate(-0.1, -0.2, 0.0), 1.0),
+        Supported
+    );
+    assert_eq!(
+        support::verdict_of(&estimate(0.02, 0.01, 0.04), 1.0),
+        Supported
+    );
+    assert_eq!(
+        support::verdict_of(&estimate(0.1, 0.05, 0.2), 1.0),
+        NotSupported
+    );
+    assert_eq!(
+        support::verdict_of(&estimate(0.1, -0.05, 0.2), 1.0),
         Inconclusive
     );
 }

@@ -15,7 +15,7 @@ pub enum Phase {
     Spar,
     /// Training a baseline.
     Method,
-    /// Judging the last checkpoint.
+    /// Evaluating the last checkpoint.
     Eval,
 }
 

@@ -43,10 +43,10 @@ pub(crate) trait Learner {
         Ok(self.metrics()?.is_finite())
     }
 
-    /// Adds all that training goes on from to `state`.
+    /// Adds all that training resumes from to `state`.
     fn save(&mut self, state: &mut State) -> Result<(), TrainError>;
 
-    /// Takes all that training goes on from from `state`.
+    /// Takes all that training resumes from, out of `state`.
     fn load(&mut self, state: &State) -> Result<(), TrainError>;
 
     /// The policy as trained so far, which sees states that `normalizer` makes.
@@ -68,7 +68,7 @@ pub(crate) trait Backend<'k> {
     /// What a run's spec calls it.
     fn kind(&self) -> DeviceKind;
 
-    /// Goes on from `start`, on batches of `rows` transitions.
+    /// Continues from `start`, on batches of `rows` transitions.
     fn anchor(
         &self,
         start: AnchorTrainer,
@@ -76,7 +76,7 @@ pub(crate) trait Backend<'k> {
         rows: usize,
     ) -> Result<Box<dyn AnchorLearner + 'k>, TrainError>;
 
-    /// Goes on from `start`, on batches of `rows` transitions.
+    /// Continues from `start`, on batches of `rows` transitions.
     fn spar(&self, start: Spar, rows: usize) -> Result<Box<dyn Learner + 'k>, TrainError>;
 }
 

@@ -1,4 +1,4 @@
-//! Training runs that survive: the loop from data to a judged policy, with
+//! Training runs that survive: the loop from data to an evaluated policy, with
 //! metrics, learning curve and checkpoints in one folder.
 //!
 //! A run is a pure function of its [`RunSpec`]: the same spec on the same

@@ -1,7 +1,7 @@
 //! The life of a run: every update of its trainer with log, learning curve and checkpoints,
 //! then the final evaluation.
 
-mod judge;
+mod evaluate;
 mod log;
 
 use std::{
@@ -26,7 +26,7 @@ use crate::{
     spec::{DeviceKind, Method, RunSpec},
     trainer::Trainer,
 };
-use log::Told;
+use log::Reported;
 
 /// Updates between two lines of `metrics.jsonl`.
 const LOG_EVERY: u64 = 500;
@@ -35,7 +35,7 @@ const LOG_EVERY: u64 = 500;
 const REPORT_EVERY: Duration = Duration::from_millis(400);
 
 /// Trains the policy `spec` describes, whose device is the CPU, on `data` in the
-/// folder `out`, going on from its last checkpoint if it has one, judges the last
+/// folder `out`, resuming from its last checkpoint if it has one, evaluates the last
 /// checkpoint and returns the record it also writes to `DONE`.
 ///
 /// # Errors
@@ -52,8 +52,8 @@ pub fn run<'a>(
 /// [`run`] of a spec whose device is CUDA, by `kernels`.
 ///
 /// A loss that is not finite is seen when the losses are next read: at a line of
-/// the log, a checkpoint or a point of the curve. Policies are judged on the CPU,
-/// as everyone who plays the policy file judges them.
+/// the log, a checkpoint or a point of the curve. Policies are evaluated on the CPU,
+/// as everyone who plays the policy file evaluates them.
 ///
 /// # Errors
 /// As [`run`]; and if the device fails.
@@ -161,18 +161,18 @@ fn run_with<'k>(
     session.finish(&trainer.policy()?)
 }
 
-/// A run while it is going on.
+/// A run under way.
 struct Session<'a> {
     spec: &'a RunSpec,
     /// What the policy is compared with where it is not evaluated.
     held: Option<&'a Held>,
     folder: Folder,
     control: Control<'a>,
-    told: Told,
+    reported: Reported,
     /// Seconds spent before this process, and its start.
     spent: f64,
     started: Instant,
-    reported: Instant,
+    reported_at: Instant,
     /// Whether the run was asked to stop: it does after the next update.
     asked: bool,
     /// Whether nobody listens any more.
@@ -187,27 +187,27 @@ impl<'a> Session<'a> {
         control: Control<'a>,
         checkpoint: Option<&State>,
     ) -> Result<Self, TrainError> {
-        let told = match checkpoint {
+        let reported = match checkpoint {
             Some(state) => {
                 let done = state.get_count(spec.method.counter());
-                Told::read(state, done.is_ok_and(|done| done == spec.updates()))?
+                Reported::read(state, done.is_ok_and(|done| done == spec.updates()))?
             }
-            None => Told::default(),
+            None => Reported::default(),
         };
         let mut session = Self {
-            spent: told.wall_s,
-            told,
+            spent: reported.wall_s,
+            reported,
             asked: false,
             orphaned: false,
             started: Instant::now(),
-            reported: Instant::now(),
+            reported_at: Instant::now(),
             spec,
             held,
             folder,
             control,
         };
         if checkpoint.is_some() {
-            session.write_told()?;
+            session.write_reported()?;
         }
         Ok(session)
     }
@@ -234,7 +234,7 @@ impl<'a> Session<'a> {
     }
 
     /// Whether what `update` measured is needed: for the log, or because what it
-    /// led to is about to be kept or judged.
+    /// led to is about to be kept or evaluated.
     fn is_read(&self, update: u64, last: u64) -> bool {
         let config = &self.spec.config;
         let every = [LOG_EVERY, config.checkpoint_every, config.eval_every];
@@ -258,8 +258,8 @@ impl<'a> Session<'a> {
                 false => TrainError::Stopped(update),
             });
         }
-        if self.reported.elapsed() > REPORT_EVERY {
-            self.reported = Instant::now();
+        if self.reported_at.elapsed() > REPORT_EVERY {
+            self.reported_at = Instant::now();
             self.orphaned = self.report(trainer.phase(), update).is_err();
         }
         // The next update is the last then: its losses are read before it is kept.
@@ -268,9 +268,9 @@ impl<'a> Session<'a> {
     }
 
     fn checkpoint(&mut self, mut state: State) -> Result<(), TrainError> {
-        self.told.wall_s = self.wall_s();
-        self.told.save(&mut state)?;
-        self.write_told()?;
+        self.reported.wall_s = self.wall_s();
+        self.reported.save(&mut state)?;
+        self.write_reported()?;
         self.folder.write_checkpoint(state, self.spec)
     }
 

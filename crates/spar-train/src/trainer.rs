@@ -108,7 +108,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Refuses to go on from a stage that moved what was frozen.
+    /// Refuses to resume from a stage that moved what was frozen.
     fn check_frozen(&mut self) -> Result<(), TrainError> {
         let got = self.learner.get().frozen()?;
         match (&self.frozen, got) {
@@ -266,7 +266,7 @@ impl<'k> Trainer<'k> {
         }
     }
 
-    /// All that training goes on from.
+    /// All that training resumes from.
     ///
     /// # Errors
     /// Only if the parameters cannot be read.
@@ -278,7 +278,7 @@ impl<'k> Trainer<'k> {
         Ok(state)
     }
 
-    /// Goes on from `state`, which [`Self::save`] gave for the same method, settings, data
+    /// Resumes from `state`, which [`Self::save`] gave for the same method, settings, data
     /// and seed.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ pub(crate) struct Ended {
 
 /// Prints `error` as one line and returns its exit code. A reader that closed
 /// stdout has what it wanted: no line, and success.
-pub(crate) fn tell(error: &anyhow::Error) -> ExitCode {
+pub(crate) fn print(error: &anyhow::Error) -> ExitCode {
     if error.is::<Closed>() {
         return ExitCode::SUCCESS;
     }
@@ -40,7 +40,7 @@ pub(crate) fn tell(error: &anyhow::Error) -> ExitCode {
 
 /// Prints what clap has to say of the command line: help as it is, an error as
 /// one line like every other, its tips as hints.
-pub(crate) fn tell_unparsed(error: &clap::Error) -> ExitCode {
+pub(crate) fn print_unparsed(error: &clap::Error) -> ExitCode {
     let rendered = error.to_string();
     let mut paragraphs = rendered.split("\n\n");
     match paragraphs.next() {

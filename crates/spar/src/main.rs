@@ -32,9 +32,9 @@ Example:
 
 #[derive(Subcommand)]
 enum Command {
-    /// Train a policy on a data file and judge its last checkpoint
+    /// Train a policy on a data file and evaluate its last checkpoint
     Train(Box<commands::train::Args>),
-    /// Judge a policy file in its environment
+    /// Evaluate a policy file in its environment
     Eval(commands::eval::Args),
     /// Bring in policies of other programs
     #[command(subcommand)]
@@ -65,7 +65,7 @@ const THREADS: &str = "RAYON_NUM_THREADS";
 fn main() -> ExitCode {
     let unset = std::env::var_os(THREADS).is_none_or(|value| value.is_empty());
     let done = if unset { single_threaded() } else { run() };
-    done.unwrap_or_else(|error| failure::tell(&error))
+    done.unwrap_or_else(|error| failure::print(&error))
 }
 
 fn run() -> anyhow::Result<ExitCode> {
@@ -92,7 +92,7 @@ fn run() -> anyhow::Result<ExitCode> {
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return Ok(failure::tell_unparsed(&error)),
+        Err(error) => return Ok(failure::print_unparsed(&error)),
     };
     match cli.command {
         Command::Train(args) => commands::train::run(&args),

@@ -23,7 +23,7 @@ pub enum FetchError {
         /// The operating system's reason.
         source: io::Error,
     },
-    /// The disk has no room for the file.
+    /// The disk has no space for the file.
     #[error("{}: {needed} more bytes are needed for {id}, {free} are free on this disk; free some space or choose another --dir", path.display())]
     Space {
         /// The folder.
@@ -53,7 +53,7 @@ pub enum FetchError {
         id: String,
         /// Each address and what was wrong there.
         tried: String,
-        /// Bytes of the partial download that was kept, to go on from.
+        /// Bytes of the partial download that was kept, to resume from.
         part: u64,
     },
     /// The file with the pins is not what it has to be.
@@ -69,7 +69,7 @@ pub enum FetchError {
 fn kept(part: u64) -> String {
     match part {
         0 => String::new(),
-        bytes => format!(" ({bytes} bytes are kept; the same command goes on from there)"),
+        bytes => format!(" ({bytes} bytes are kept; the same command resumes there)"),
     }
 }
 

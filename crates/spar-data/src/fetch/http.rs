@@ -85,7 +85,7 @@ impl Request<'_> {
         }
         let whole = total.or(self.entry.bytes);
         if let Some(whole) = whole {
-            room(self.entry, part, whole)?;
+            disk_space(self.entry, part, whole)?;
         }
         let fresh = response.status() == StatusCode::OK;
         let tag = validator(&response);
@@ -167,7 +167,7 @@ impl Request<'_> {
         }
     }
 
-    /// Judges the end of a body when `got` bytes are here.
+    /// Checks the end of a body when `got` bytes are here.
     fn ended(&self, end: io::Result<()>, got: u64, whole: Option<u64>) -> Result<(), MirrorError> {
         let reason = match end {
             Ok(()) if whole.is_none_or(|whole| got >= whole) => return Ok(()),
@@ -245,7 +245,7 @@ fn validator(response: &Response<Body>) -> Option<String> {
 
 /// Refuses to start what the disk cannot hold, where the system tells.
 #[cfg(unix)]
-fn room(entry: &Entry, part: &Part, whole: u64) -> Result<(), FetchError> {
+fn disk_space(entry: &Entry, part: &Part, whole: u64) -> Result<(), FetchError> {
     let folder = part.path().parent().unwrap_or(Path::new("."));
     let Ok(disk) = rustix::fs::statvfs(folder) else {
         return Ok(());
@@ -264,6 +264,6 @@ fn room(entry: &Entry, part: &Part, whole: u64) -> Result<(), FetchError> {
 }
 
 #[cfg(not(unix))]
-fn room(_: &Entry, _: &Part, _: u64) -> Result<(), FetchError> {
+fn disk_space(_: &Entry, _: &Part, _: u64) -> Result<(), FetchError> {
     Ok(())
 }

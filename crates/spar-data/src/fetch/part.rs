@@ -12,7 +12,7 @@ use spar_core::{files::open_own, write_atomic};
 use super::error::FetchError;
 
 /// A partial download. Whatever ends the process, what was written stays and is
-/// gone on from.
+/// resumed from.
 pub(super) struct Part {
     path: PathBuf,
     file: File,
@@ -54,7 +54,7 @@ impl Part {
         self.len
     }
 
-    /// From which byte a download from `url` may go on. Bytes of another
+    /// From which byte a download from `url` may resume. Bytes of another
     /// address, or of one that gave no validator, are only built upon where the
     /// whole will be `proven` by a known hash.
     pub(super) fn resumable(&self, url: &str, proven: bool) -> u64 {

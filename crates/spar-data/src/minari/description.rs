@@ -235,7 +235,7 @@ impl Description {
             path: self.path.clone(),
             what,
             got,
-            mend: mend(what),
+            remedy: remedy(what),
         })
     }
 
@@ -273,7 +273,7 @@ fn is_text(file: &hdf5::File, name: &str) -> bool {
 }
 
 /// How a user gets rows of numbers out of another space.
-pub(super) fn mend(what: &str) -> &'static str {
+pub(super) fn remedy(what: &str) -> &'static str {
     match what {
         "actions" => "choose a data set of continuous actions",
         _ => {

@@ -2,7 +2,7 @@
 
 use spar_core::{DatasetIdentity, Origin};
 
-use super::description::{Description, mend};
+use super::description::{Description, remedy};
 use crate::{
     array::Array,
     dataset::{Dataset, Ends},
@@ -320,7 +320,7 @@ pub(crate) fn read(
     Ok(data)
 }
 
-/// Asks for room for `steps`, so that memory stays near the data's size. The
+/// Asks for memory for `steps`, so that memory stays near the data's size. The
 /// number is the description's and may be absurd: what cannot be had is not
 /// missed, and what is not used is never touched.
 fn reserve(data: &mut Dataset, steps: usize) {
@@ -348,6 +348,6 @@ fn refuse_spaces(source: &Source<'_>, key: &str, what: &'static str) -> Result<(
         path: source.path.into(),
         what,
         got,
-        mend: mend(what),
+        remedy: remedy(what),
     })
 }

@@ -116,7 +116,7 @@ unsafe extern "C" fn on_log(message: *const LogMessage) {
     match message.level {
         LOG_WARNING => WARNING.set(Some(text)),
         LOG_ERROR => {
-            eprintln!("error: MuJoCo cannot go on: {text}");
+            eprintln!("error: MuJoCo cannot continue: {text}");
             std::process::exit(1);
         }
         _ => {}
@@ -418,7 +418,7 @@ mod tests {
             let model = Model::parse(library, b"<mujoco/>", Path::new("empty.xml")).unwrap();
             // SAFETY: the model is valid; MuJoCo checks the signature.
             unsafe { (library.mj_stateSize)(model.raw.as_ptr(), 1 << 30) };
-            panic!("MuJoCo went on after an error");
+            panic!("MuJoCo continued after an error");
         }
         let name = "mujoco::binding::tests::an_error_of_mujoco_ends_the_process_with_one_line";
         let output = Command::new(std::env::current_exe().unwrap())
@@ -429,7 +429,7 @@ mod tests {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(
-            said.starts_with("error: MuJoCo cannot go on: ") && said.lines().count() == 1,
+            said.starts_with("error: MuJoCo cannot continue: ") && said.lines().count() == 1,
             "{said}"
         );
     }

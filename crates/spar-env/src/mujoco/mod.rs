@@ -6,6 +6,7 @@ mod places;
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
@@ -43,15 +44,11 @@ pub(crate) fn model(
     Ok(model)
 }
 
-/// The model in the file `name` of gymnasium's, whose bytes hash to `sha256`.
-pub(crate) fn from_file(
-    library: &'static Library,
-    name: &str,
-    sha256: &str,
-) -> Result<Model, EnvError> {
+/// The file `name` of gymnasium's models, whose bytes hash to `sha256`.
+pub(crate) fn model_file(name: &str, sha256: &str) -> Result<(PathBuf, Vec<u8>), EnvError> {
     let path = MODELS.find()?.join(name);
     let (_, xml) = proven("model file", &path, sha256)?;
-    Model::parse(library, &xml, &path)
+    Ok((path, xml))
 }
 
 #[cfg(test)]

@@ -195,7 +195,7 @@ pub unsafe trait Device {
     /// A buffer of `len` values, whatever they are.
     ///
     /// # Errors
-    /// If the device has no room.
+    /// If the device has no memory.
     fn alloc(&self, len: usize) -> Result<Self::Buffer, CudaError>;
 
     /// Number of values in `buffer`.
@@ -251,7 +251,7 @@ pub unsafe trait Device {
     /// A buffer that holds `values`.
     ///
     /// # Errors
-    /// If the device has no room or the copy fails.
+    /// If the device has no memory or the copy fails.
     fn upload(&self, values: &[f32]) -> Result<Self::Buffer, CudaError> {
         let mut buffer = self.alloc(values.len())?;
         self.write(values, &mut buffer)?;

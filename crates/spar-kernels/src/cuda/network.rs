@@ -115,7 +115,7 @@ impl<D: Device> Kernels<D> {
     /// Buffers for what a forward pass of `nets` nets over `rows` rows keeps.
     ///
     /// # Errors
-    /// If the device has no room.
+    /// If the device has no memory.
     pub fn saved(
         &self,
         shape: &MlpShape,
@@ -141,7 +141,7 @@ impl<D: Device> Kernels<D> {
     /// Buffers of a backward pass of `nets` nets over `rows` rows.
     ///
     /// # Errors
-    /// If the device has no room.
+    /// If the device has no memory.
     pub fn gradient_work(
         &self,
         shape: &MlpShape,

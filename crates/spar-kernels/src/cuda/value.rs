@@ -93,7 +93,7 @@ impl<D: Device> Kernels<D> {
     /// `act_dim` numbers for each of `states` states.
     ///
     /// # Errors
-    /// If a size is zero or the device has no room.
+    /// If a size is zero or the device has no memory.
     pub fn imitation_buffers(
         &self,
         states: usize,

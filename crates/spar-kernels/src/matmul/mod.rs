@@ -21,6 +21,8 @@ use tile::{Left, Right};
 
 use crate::isa::Isa;
 
+pub(crate) use crate::buffers::grow;
+
 /// A weight, prepared as the right side of products.
 pub(crate) struct Weight<'a> {
     isa: Isa,
@@ -187,14 +189,6 @@ fn turned(
     for (i, block) in out.chunks_mut(tile::BLOCK * n).enumerate() {
         tile::rows(isa, left.below(i * tile::BLOCK), right, block, add);
     }
-}
-
-/// The first `len` elements of a buffer that only ever grows.
-pub(crate) fn grow<T: Copy + Default>(buffer: &mut Vec<T>, len: usize) -> &mut [T] {
-    if buffer.len() < len {
-        buffer.resize(len, T::default());
-    }
-    &mut buffer[..len]
 }
 
 #[cfg(test)]

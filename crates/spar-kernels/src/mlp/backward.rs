@@ -1,6 +1,11 @@
 //! Gradients of a pass.
 
-use super::{Head, Input, MlpShape, ROWS, Workspace, check, layers};
+use super::{
+    Head, MlpShape,
+    input::Input,
+    layers,
+    passes::{ROWS, Workspace, check},
+};
 use crate::{
     isa::Isa,
     matmul::{Weight, gradient, grow},

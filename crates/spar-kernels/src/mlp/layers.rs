@@ -1,10 +1,10 @@
 //! What stands between the products of a network, a few rows at a time.
 
-use super::shape::{Activation, Head, LayerLayout};
+use super::{
+    shape::{Activation, Head, LayerLayout},
+    sums::{LAYER_NORM_EPS, dot, sum},
+};
 use crate::{scalar, vectorize::vectorized};
-
-/// Added to the variance of a layer normalization, as in PyTorch.
-pub const LAYER_NORM_EPS: f32 = 1e-5;
 
 /// What is added to the rows of a product: one bias to all, or to each state's rows
 /// what the shared columns of the input came to, bias included.
@@ -139,7 +139,7 @@ pub(super) fn tanh_backward(out: &[f32], grad: &mut [f32]) {
 }
 
 /// `max(v, floor)` that lets a NaN through, as PyTorch's ReLU does: with
-/// `f32::max` a diverged network would go on as a silent one.
+/// `f32::max` a diverged network would continue as a silent one.
 #[inline(always)]
 fn not_below(floor: f32, v: f32) -> f32 {
     if v < floor { floor } else { v }
@@ -266,49 +266,4 @@ vectorized! {
             }
         }
     }
-}
-
-/// Independent partial sums: the compiler may not reorder floating-point
-/// additions itself, so a plain sum would not vectorize; and there are enough to
-/// hide the latency of an addition. With 32, compilers make pairs of them.
-const LANES: usize = 64;
-
-#[inline(always)]
-pub(crate) fn sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
-    let mut lanes = [0.0; LANES];
-    let whole = values.chunks_exact(LANES);
-    let rest: f32 = whole.remainder().iter().map(|&v| f(v)).sum();
-    for chunk in whole {
-        for (lane, &v) in lanes.iter_mut().zip(chunk) {
-            *lane += f(v);
-        }
-    }
-    tree(lanes) + rest
-}
-
-#[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0; LANES];
-    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest = a.remainder().iter().zip(b.remainder());
-    let rest: f32 = rest.map(|(a, b)| a * b).sum();
-    for (a, b) in a.zip(b) {
-        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane += a * b;
-        }
-    }
-    tree(lanes) + rest
-}
-
-/// The sum of all lanes, halving.
-#[inline(always)]
-fn tree(mut lanes: [f32; LANES]) -> f32 {
-    let mut half = LANES / 2;
-    while half > 0 {
-        for i in 0..half {
-            lanes[i] += lanes[i + half];
-        }
-        half /= 2;
-    }
-    lanes[0]
 }

@@ -175,6 +175,7 @@ impl MlpShape {
     }
 
     /// Layer `i`, the last being `hidden.len()`.
+    #[cfg(feature = "train")]
     pub(crate) fn layer(&self, i: usize) -> LayerLayout {
         assert!(i <= self.hidden.len(), "layer {i} of {self:?}");
         let mut layers = self.layers();
@@ -192,6 +193,7 @@ impl MlpShape {
         self.layers().map(|l| l.input * l.output).sum()
     }
 
+    #[cfg(feature = "train")]
     pub(crate) fn widest(&self) -> usize {
         let widths = self.hidden.iter().chain([&self.input, &self.output]);
         widths.copied().max().unwrap_or(0)

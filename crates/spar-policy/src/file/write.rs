@@ -22,7 +22,8 @@ use crate::{
 
 impl Policy {
     /// The policy as the bytes of a file that [`Policy::from_bytes`] reads as the same
-    /// policy: the same bytes for the same policy.
+    /// policy. With an [`About`] they are the same for the same policy; without, the two
+    /// metadata entries of a plain network stand in any order.
     ///
     /// # Errors
     /// If it has no place in a file: a network with activations the format has no names

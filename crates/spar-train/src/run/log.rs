@@ -33,7 +33,7 @@ struct Head {
 
 /// What a run has said until now, kept in every checkpoint.
 #[derive(Default)]
-pub(super) struct Told {
+pub(super) struct Reported {
     /// Lines of `metrics.jsonl` after its head.
     pub(super) lines: Vec<String>,
     /// Its last line where that is one only because the run ends there: a longer run
@@ -47,8 +47,8 @@ pub(super) struct Told {
     pub(super) wall_s: f64,
 }
 
-impl Told {
-    /// What `state` holds. `ends` says whether the run that goes on from it ends there.
+impl Reported {
+    /// What `state` holds. `ends` says whether the run that resumes from it ends there.
     pub(super) fn read(state: &State, ends: bool) -> Result<Self, StateError> {
         fn entry<T: DeserializeOwned>(state: &State, name: &str) -> Result<T, StateError> {
             let text = state.metadata.get(name);
@@ -107,28 +107,28 @@ impl Session<'_> {
         };
         let text = serde_json::to_string(&line).map_err(io::Error::from)?;
         if phase == self.spec.method.phase() && !regular {
-            self.told.last_line = Some(text);
+            self.reported.last_line = Some(text);
         } else {
-            self.told.lines.push(text);
+            self.reported.lines.push(text);
         }
         Ok(())
     }
 
     /// Writes `metrics.jsonl` and `eval.csv`; without an environment `validation.csv`, unless
     /// nothing is held out.
-    pub(super) fn write_told(&mut self) -> Result<(), TrainError> {
+    pub(super) fn write_reported(&mut self) -> Result<(), TrainError> {
         let run = self.spec.identity()?.stamp();
         let mut text = serde_json::to_string(&Head { run }).map_err(io::Error::from)?;
         text.push('\n');
-        for line in self.told.lines.iter().chain(&self.told.last_line) {
+        for line in self.reported.lines.iter().chain(&self.reported.last_line) {
             text.push_str(line);
             text.push('\n');
         }
         self.folder.write("metrics.jsonl", text.as_bytes())?;
         match self.held {
-            None => self.folder.write_curve(&self.told.curve),
+            None => self.folder.write_curve(&self.reported.curve),
             Some(held) if held.episodes.is_empty() => Ok(()),
-            Some(_) => self.folder.write_validation(&self.told.validation),
+            Some(_) => self.folder.write_validation(&self.reported.validation),
         }
     }
 

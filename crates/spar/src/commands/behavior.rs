@@ -45,7 +45,7 @@ pub(crate) struct TrainArgs {
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Folder of snapshots, curve and checkpoint; an interrupted training there goes on
+    /// Folder of snapshots, curve and checkpoint; an interrupted training there is resumed
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     #[command(flatten)]

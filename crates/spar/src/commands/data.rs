@@ -22,7 +22,7 @@ pub(crate) enum Command {
     /// compare, as D4RL does; fails beyond the tolerance
     Verify(VerifyArgs),
     /// Download official files into D4RL's cache folder, each proven by its
-    /// sha256; goes on where a download broke off
+    /// sha256; resumes where a download broke off
     Fetch(fetch::FetchArgs),
     /// Convert a D4RL file to a Minari data set, or back
     Convert(convert::Args),

@@ -1,4 +1,4 @@
-//! `spar eval`: a policy file judged in its environment.
+//! `spar eval`: a policy file evaluated in its environment.
 
 use std::{
     num::NonZeroUsize,
@@ -25,7 +25,7 @@ use crate::{
 /// Most candidates of `--best-of`.
 const MOST_BEST_OF: u32 = 100_000;
 
-/// What to judge, and how.
+/// What to evaluate, and how.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Policy: a file `spar train` wrote, its run's folder, or a plain network
@@ -41,7 +41,7 @@ pub(crate) struct Args {
     /// Seed of the episodes
     #[arg(long, default_value_t = super::train::EVAL_SEED)]
     seed: u64,
-    /// Act by the best of K candidates, judged by the policy's critics
+    /// Act by the best of K candidates, valued by the policy's critics
     #[arg(long, value_name = "K", default_value = "1", value_parser = counts(MOST_BEST_OF))]
     best_of: u32,
     /// What computes the actions: cpu, or cuda for the first GPU

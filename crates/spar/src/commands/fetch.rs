@@ -75,7 +75,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 /// What `--json` prints of a file.
 #[derive(Serialize)]
-struct Told<'a> {
+struct FetchedRow<'a> {
     id: &'a str,
     path: &'a Path,
     sha256: &'a str,
@@ -120,7 +120,7 @@ pub(crate) fn run(args: &FetchArgs) -> Result<()> {
             Err(error) => failures.push(anyhow!(error)),
         }
     }
-    tell(&fetched, args.json)?;
+    print(&fetched, args.json)?;
     let last = failures.pop();
     for failure in failures {
         output::say(&format!("error: {failure}"));
@@ -237,12 +237,12 @@ fn word(proof: Proof) -> &'static str {
     }
 }
 
-fn tell(fetched: &[(&str, Fetched)], json: bool) -> Result<()> {
+fn print(fetched: &[(&str, Fetched)], json: bool) -> Result<()> {
     if fetched.is_empty() {
         return Ok(());
     }
     if json {
-        let told = fetched.iter().map(|(id, file)| Told {
+        let rows = fetched.iter().map(|(id, file)| FetchedRow {
             id,
             path: &file.path,
             sha256: &file.sha256,
@@ -250,7 +250,7 @@ fn tell(fetched: &[(&str, Fetched)], json: bool) -> Result<()> {
             proof: word(file.proof),
             downloaded: file.downloaded,
         });
-        return output::json(&told.collect::<Vec<_>>());
+        return output::json(&rows.collect::<Vec<_>>());
     }
     let lines = fetched.iter().map(|(id, file)| {
         format!(

@@ -13,11 +13,11 @@ mod offline;
 mod plot;
 pub(crate) mod policy;
 mod prepare;
+mod progress_line;
 pub(crate) mod protocol;
 pub(crate) mod report;
 pub(crate) mod setup;
 mod stats;
-mod teller;
 pub(crate) mod theory;
 pub(crate) mod train;
 
@@ -85,7 +85,7 @@ fn data_of(path: &Path, env: Option<EnvId>, how: &ReadingArgs) -> Result<Dataset
     Dataset::read_as(path, env, &how.reading())
 }
 
-/// Tells the user on stderr what a file's reader noticed.
+/// Says on stderr what a file's reader noticed.
 fn tell_notes(data: &Dataset) {
     for note in &data.notes {
         output::note(note);

@@ -96,7 +96,7 @@ impl OfflineArgs {
 }
 
 /// Says on stderr what a run without an environment holds out, and what it does without.
-pub(super) fn tell(spec: &RunSpec, data: &Transitions) {
+pub(super) fn describe(spec: &RunSpec, data: &Transitions) {
     let Some(offline) = &spec.offline else {
         return;
     };

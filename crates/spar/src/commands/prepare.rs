@@ -117,7 +117,7 @@ pub(crate) fn prepare(args: &PrepareArgs) -> Result<()> {
         Some((path, identity)) => (path, identity, None),
         None => local(args)?,
     };
-    tell(&path, &identity, effort, args.json)
+    print(&path, &identity, effort, args.json)
 }
 
 /// Generates the data and says what they are.
@@ -129,10 +129,15 @@ pub(crate) fn generate(args: &GenerateArgs) -> Result<()> {
         behavior: &args.behavior,
     };
     let (identity, effort) = recipe.make(&args.out)?;
-    tell(&args.out, &identity, Some(effort), args.json)
+    print(&args.out, &identity, Some(effort), args.json)
 }
 
-fn tell(path: &Path, identity: &DatasetIdentity, effort: Option<Effort>, json: bool) -> Result<()> {
+fn print(
+    path: &Path,
+    identity: &DatasetIdentity,
+    effort: Option<Effort>,
+    json: bool,
+) -> Result<()> {
     if json {
         return output::json(&Prepared {
             path,

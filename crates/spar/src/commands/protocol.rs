@@ -255,7 +255,7 @@ fn method(suite: &Suite, method: Method) -> Result<String> {
         .into_iter()
         .map(|(setting, values)| {
             let mut row = vec![format!("`{setting}`")];
-            row.extend(values.iter().map(told));
+            row.extend(values.iter().map(grouped));
             row
         })
         .collect();
@@ -302,7 +302,7 @@ fn settings(config: &TrainConfig, method: Method) -> Result<BTreeMap<String, Str
 }
 
 fn flatten(path: &str, value: &Value, into: &mut BTreeMap<String, String>) {
-    let told = match value {
+    let text = match value {
         Value::Object(fields) => {
             for (key, value) in fields {
                 let dot = if path.is_empty() { "" } else { "." };
@@ -314,11 +314,11 @@ fn flatten(path: &str, value: &Value, into: &mut BTreeMap<String, String>) {
         Value::Null => "none".to_owned(),
         other => other.to_string().replace(',', ", "),
     };
-    into.insert(path.to_owned(), told);
+    into.insert(path.to_owned(), text);
 }
 
 /// One value, or the commonest and after it the tasks that have others.
-fn told(tasks: &BTreeMap<TaskId, String>) -> String {
+fn grouped(tasks: &BTreeMap<TaskId, String>) -> String {
     let mut by_value: BTreeMap<&String, Vec<String>> = BTreeMap::new();
     for (task, value) in tasks {
         by_value.entry(value).or_default().push(task.to_string());

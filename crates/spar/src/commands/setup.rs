@@ -26,7 +26,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let folder = args.folder.clone().or_else(user_folder);
     let folder = folder
         .context("neither XDG_DATA_HOME nor HOME is set; say with --folder where parts go")?;
-    let setup = Setup::at(folder).telling(output::say);
+    let setup = Setup::at(folder).with_listener(output::say);
     setup.physics()?;
     if args.json {
         return output::json(&json!({ "folder": setup.folder() }));

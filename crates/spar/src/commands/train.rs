@@ -18,7 +18,7 @@ use spar_train::{Control, DeviceKind, Method, Offline, RunSpec, TrainConfig, Tra
 use super::{
     ReadingArgs, dataset,
     offline::{self, OfflineArgs},
-    teller::Teller,
+    progress_line::ProgressLine,
 };
 use crate::{
     failure::{Ended, Usage},
@@ -62,7 +62,7 @@ pub(crate) struct Args {
     /// What computes the updates: cpu, or cuda for the first GPU
     #[arg(long, default_value = "cpu")]
     device: DeviceKind,
-    /// Folder of the run; the same command goes on with an unfinished one
+    /// Folder of the run; the same command resumes an unfinished one
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 
@@ -205,7 +205,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let spec = plan.spec(args, data.identity.clone(), offline)?;
     let transitions = Transitions::new(data, spec.horizon())?;
-    offline::tell(&spec, &transitions);
+    offline::describe(&spec, &transitions);
     if args.calibrate {
         let measured = match &gpu {
             None => spar_train::throughput(&spec, &transitions, CALIBRATION_S)?,
@@ -465,7 +465,7 @@ fn train(
 ) -> Result<RunRecord, TrainError> {
     let commit = provenance::commit();
     let command = provenance::command_line();
-    let mut teller = Teller::new(args.progress.is_some());
+    let mut line = ProgressLine::new(args.progress.is_some());
     let asked = Instant::now();
     loop {
         let control = Control {
@@ -474,7 +474,7 @@ fn train(
             command: command.clone(),
             stop_after: args.stop_after,
             stop: &|| signals.asked().is_some(),
-            report: &mut |progress| teller.tell(progress),
+            report: &mut |progress| line.show(progress),
         };
         let done = match gpu {
             None => spar_train::run(spec, data, &args.out, control),

@@ -42,7 +42,7 @@ pub enum DemoError {
     /// SPAR's usual hyper-parameters cannot be read.
     #[error(transparent)]
     Config(#[from] TrainError),
-    /// SPAR does not go on from where it stood.
+    /// SPAR does not continue from where it stood.
     #[error(transparent)]
     State(#[from] StateError),
     /// A baseline's hyper-parameters do not fit it.

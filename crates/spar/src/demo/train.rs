@@ -31,7 +31,7 @@ pub const EVERY: u64 = 300;
 pub const BATCH: usize = 128;
 /// Widths of the hidden layers of every network.
 pub const HIDDEN: [usize; 2] = [64, 64];
-/// Contexts, evenly spaced on `[-1, 1]`, in which policies are judged; odd, so that
+/// Contexts, evenly spaced on `[-1, 1]`, in which policies are evaluated; odd, so that
 /// the middle one is the context `0` of the picture.
 pub const CONTEXTS: usize = 41;
 /// Sets of K candidates that are drawn for the picture.
@@ -109,14 +109,14 @@ pub struct BaselineCourse {
     pub opinions: Vec<Vec<f64>>,
 }
 
-/// Contexts in which policies are judged.
+/// Contexts in which policies are evaluated.
 fn contexts() -> impl Iterator<Item = f64> {
     (0..CONTEXTS).map(|i| 2.0 * i as f64 / (CONTEXTS - 1) as f64 - 1.0)
 }
 
-/// Judges the policy that writes its actions, `[CONTEXTS, 2]`, for the contexts as
+/// Evaluates the policy that writes its actions, `[CONTEXTS, 2]`, for the contexts as
 /// they are.
-fn judge(update: u64, act: impl FnOnce(&[f32], &mut [f32])) -> Stage {
+fn evaluate(update: u64, act: impl FnOnce(&[f32], &mut [f32])) -> Stage {
     let states: Vec<f32> = contexts().map(|s| s as f32).collect();
     let mut actions = vec![0f32; 2 * CONTEXTS];
     act(&states, &mut actions);
@@ -192,7 +192,7 @@ fn stage_of(update: u64, learner: &dyn Learner, replay: &Replay) -> Result<Stage
     let Actor::Net(net) = learner.actor()? else {
         return Err(DemoError::Actor);
     };
-    Ok(judge(update, |states, actions| {
+    Ok(evaluate(update, |states, actions| {
         let mut states = states.to_vec();
         replay.normalizer().apply(&mut states);
         net.rows(&states, &mut RowWork::default(), actions);
@@ -265,8 +265,8 @@ impl Feed<'_> {
     }
 }
 
-fn judge_policy(update: u64, policy: &SparPolicy) -> Stage {
-    judge(update, |states, actions| {
+fn evaluate_policy(update: u64, policy: &SparPolicy) -> Stage {
+    evaluate(update, |states, actions| {
         // A deterministic policy asks for streams and draws nothing.
         let mut streams = vec![Stream::new(0, "demo/act"); CONTEXTS];
         policy.act(states, &mut streams, actions);
@@ -294,15 +294,15 @@ pub fn spar<const N: usize>(
     let mut init = Stream::new(seed, "anchor/init");
     let anchor = Anchor::new(&config.anchor, 1, 2, &mut init)?;
     let mut trainer = AnchorTrainer::new(anchor, &config.anchor);
-    let mut stages = vec![judge_policy(0, &feed.alone(&trainer.anchor)?)];
+    let mut stages = vec![evaluate_policy(0, &feed.alone(&trainer.anchor)?)];
     for update in 1..=ANCHOR_UPDATES {
         trainer.update(&feed.next()?)?;
         if update.is_multiple_of(EVERY) {
-            stages.push(judge_policy(update, &feed.alone(&trainer.anchor)?));
+            stages.push(evaluate_policy(update, &feed.alone(&trainer.anchor)?));
         }
     }
     let anchor = trainer.freeze();
-    let frozen = judge_policy(ANCHOR_UPDATES, &feed.alone(&anchor)?);
+    let frozen = evaluate_policy(ANCHOR_UPDATES, &feed.alone(&anchor)?);
 
     let fork = ANCHOR_UPDATES + WARMUP;
     let mut fitted = Spar::new(
@@ -362,7 +362,7 @@ fn rectify(
             return Err(DemoError::Diverged { method, update });
         }
         if update.is_multiple_of(EVERY) {
-            let stage = judge_policy(update, &feed.rectified(spar)?);
+            let stage = evaluate_policy(update, &feed.rectified(spar)?);
             found.course.stages.push(stage);
             let seen = candidates(update, spar, &feed.normalizer, seed)?;
             found.candidates.push(seen);
@@ -372,7 +372,7 @@ fn rectify(
 }
 
 /// Candidates and their weights as one update of SPAR has them: the advantages are
-/// divided by their deviation over all judged contexts, of which the picture's is
+/// divided by their deviation over all evaluated contexts, of which the picture's is
 /// there [`SETS`] times, or by the floor that the last batch's own actions set.
 fn candidates(
     update: u64,

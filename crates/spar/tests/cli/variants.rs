@@ -37,7 +37,7 @@ fn run(variant: &str, out: &str, extra: &str) -> String {
     )
 }
 
-/// Trained, judged, and stopped and gone on with to the same bytes.
+/// Trained, judged, and stopped and resumed to the same bytes.
 #[test]
 fn each_ablation_is_a_run_like_any_other() {
     let folder = with_variants();

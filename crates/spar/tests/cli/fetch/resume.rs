@@ -84,7 +84,7 @@ fn a_part_outlives_mirrors_that_do_not_have_the_file() {
     });
     let urls = ["404", "page", "short", "good"].map(|path| server.url(path));
     place.list(&urls[..3], true);
-    let kept = format!("({half} bytes are kept; the same command goes on from there)");
+    let kept = format!("({half} bytes are kept; the same command resumes there)");
     refused(place.fetch(), &[]);
     assert_eq!(place.folder.read(PART), place.data[..half]);
     let failed = place.fetch();

@@ -1,4 +1,4 @@
-//! How a run is judged: points of its learning curve, and its end. The policies
+//! How a run is evaluated: points of its learning curve, and its end. The policies
 //! act on the CPU whatever trained them, so that a run's returns are those its
 //! policy file gives to everyone.
 
@@ -48,8 +48,8 @@ impl Session<'_> {
         let held = self.held.map(|held| held.errors(policy));
         let found = held.transpose()?.flatten();
         if let Some((_, Validation { mse, .. })) = &found {
-            self.told.validation.retain(|p| p.update < update);
-            self.told.validation.push(ValidationPoint {
+            self.reported.validation.retain(|p| p.update < update);
+            self.reported.validation.push(ValidationPoint {
                 update,
                 validation_mse: *mse,
             });
@@ -59,8 +59,8 @@ impl Session<'_> {
 
     fn push_point(&mut self, env: EnvId, update: u64, played: &[Episode]) {
         let mean_return = played.iter().map(|e| e.ret).sum::<f64>() / played.len() as f64;
-        self.told.curve.retain(|p| p.update < update);
-        self.told.curve.push(CurvePoint {
+        self.reported.curve.retain(|p| p.update < update);
+        self.reported.curve.push(CurvePoint {
             update,
             episodes: played.len(),
             mean_return,
@@ -68,7 +68,7 @@ impl Session<'_> {
         });
     }
 
-    /// Judges the policy of the last update and closes the folder.
+    /// Evaluates the policy of the last update and closes the folder.
     pub(super) fn finish(mut self, policy: &Networks) -> Result<RunRecord, TrainError> {
         let spec = self.spec;
         let about = About {
@@ -138,7 +138,7 @@ impl Session<'_> {
             played.extend(spar_eval::rollout_range(env, policy, next, seed)?);
         }
         self.push_point(env, spec.updates(), &played);
-        self.write_told()?;
+        self.write_reported()?;
         self.folder.write_returns(&played)?;
         Ok(played.iter().map(|e| e.ret).collect())
     }
@@ -146,7 +146,7 @@ impl Session<'_> {
     /// Compares the policy with what was held out, and writes it.
     fn compare(&mut self, policy: &Networks) -> Result<Option<Validation>, TrainError> {
         let found = self.validate(self.spec.updates(), policy)?;
-        self.write_told()?;
+        self.write_reported()?;
         let (Some((each, validation)), Some(held)) = (found, self.held) else {
             return Ok(None);
         };

@@ -11,8 +11,8 @@ use spar_train::Progress;
 /// Time between two lines of progress where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Tells how far a run is, to whoever is there.
-pub(super) enum Teller {
+/// Shows how far a run is, to whoever is there.
+pub(super) enum ProgressLine {
     /// A program, on stdout.
     Json,
     /// A person at a terminal, on stderr.
@@ -21,13 +21,13 @@ pub(super) enum Teller {
     Lines(Instant),
 }
 
-impl Teller {
+impl ProgressLine {
     /// For a program if `json` is wanted, else for whoever is at stderr.
     pub(super) fn new(json: bool) -> Self {
         if json {
             Self::Json
         } else if io::stderr().is_terminal() {
-            // Drawn only when told something: a ticking thread would make
+            // Drawn only when there is something new: a ticking thread would make
             // candle's pool spin.
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             let style = "{msg:>6} [{bar:30}] {pos}/{len} updates, {eta} left";
@@ -40,7 +40,7 @@ impl Teller {
         }
     }
 
-    pub(super) fn tell(&mut self, progress: Progress) -> io::Result<()> {
+    pub(super) fn show(&mut self, progress: Progress) -> io::Result<()> {
         let Progress { done, total, phase } = progress;
         match self {
             Self::Json => {

@@ -1,0 +1,126 @@
+//! D4RL's ant reaches D4RL's goals in these environments, and the recipe's file is what
+//! D4RL's generator and relabelling would write. Both need D4RL's policy, which is not in
+//! this repository: where `SPAR_UPSTREAM_DIR` does not name a folder with it, they say so.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use spar_collect::{
+    ant_maze::{Map, behavior, steered},
+    recipe,
+    verify::{Tolerance, verify},
+};
+use spar_core::{Stream, TaskId};
+use spar_data::Dataset;
+
+/// Whether the policy is here.
+fn here() -> bool {
+    let here = std::env::var_os("SPAR_UPSTREAM_DIR").is_some();
+    if !here {
+        eprintln!("skipped: SPAR_UPSTREAM_DIR names no folder with antmaze/ant_hierarch_pol");
+    }
+    here
+}
+
+#[test]
+fn without_the_policy_the_recipe_names_what_is_missing() {
+    if std::env::var_os("SPAR_UPSTREAM_DIR").is_some() {
+        return;
+    }
+    let error = behavior().unwrap_err().to_string();
+    assert!(error.contains("SPAR_UPSTREAM_DIR") && error.contains("ant_hierarch_pol"));
+}
+
+#[test]
+fn a_waypoint_is_the_next_cell_on_the_way() {
+    let task: TaskId = "antmaze-umaze".parse().unwrap();
+    let map = Map::of(task).unwrap();
+    let mut stream = Stream::new(0, "waypoints");
+    // From the start the way to (0, 8) leads right, down and left again.
+    let goal = [0.5, 8.5];
+    for (position, cell) in [
+        ([0.1, 0.1], [4.0, 0.0]),
+        ([4.1, 0.1], [8.0, 0.0]),
+        ([8.1, 0.1], [8.0, 4.0]),
+        ([8.1, 4.1], [8.0, 8.0]),
+        ([8.1, 8.1], [4.0, 8.0]),
+    ] {
+        let [x, y] = map.waypoint(position, goal, &mut stream);
+        let inside = |x: f64, from: f64| (from..from + 1.0).contains(&x);
+        assert!(
+            inside(x, cell[0]) && inside(y, cell[1]),
+            "{position:?}: {x} {y}"
+        );
+    }
+    assert_eq!(map.waypoint([4.1, 8.1], goal, &mut stream), goal);
+    assert_eq!(map.waypoint([0.2, 8.1], goal, &mut stream), goal);
+}
+
+/// The note on these suites measured 16 of 24 in umaze.
+#[test]
+fn d4rl_s_ant_reaches_the_goal_in_half_of_the_episodes() {
+    if !here() {
+        return;
+    }
+    let policy = behavior().unwrap();
+    let task: TaskId = "antmaze-umaze".parse().unwrap();
+    let map = Map::of(task).unwrap();
+    let mut world = spar_env::make(task.env()).unwrap();
+    let [mut resets, mut own, mut noise, mut points] =
+        ["resets", "own", "noise", "points"].map(|name| Stream::new(2, name));
+    let mut reached = 0;
+    for _ in 0..24 {
+        world.reset(&mut resets).unwrap();
+        // Where the goal was drawn is not told: the middle of its square is within reach.
+        let goal = [0.75, 8.75];
+        for _ in 0..task.env().horizon() {
+            let obs = world.obs().to_vec();
+            let waypoint = map.waypoint([obs[0], obs[1]], goal, &mut points);
+            let action = steered(&policy, &obs, waypoint, &mut own, &mut noise);
+            world.step(&action).unwrap();
+            let [dx, dy] = [world.obs()[0] - goal[0], world.obs()[1] - goal[1]];
+            if dx.hypot(dy) <= 0.5 {
+                reached += 1;
+                break;
+            }
+        }
+    }
+    assert!(reached >= 12, "{reached} of 24");
+}
+
+#[test]
+fn a_file_has_the_rewards_of_one_goal_and_rows_that_can_be_stepped() {
+    if !here() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["antmaze-umaze", "antmaze-medium-diverse"] {
+        let task: TaskId = name.parse().unwrap();
+        let made = |seed: u64, file: &str| {
+            let out = folder.path().join(file);
+            recipe::generate(task, 2_500, seed, Path::new("none"), &out, 1).unwrap()
+        };
+        let first = made(1, "one.hdf5");
+        assert_eq!(first.identity.sha256, made(1, "same.hdf5").identity.sha256);
+        assert_ne!(first.identity.sha256, made(2, "other.hdf5").identity.sha256);
+        let data = Dataset::read_for(&folder.path().join("one.hdf5"), task.env()).unwrap();
+        let cuts = data.timeouts.clone().unwrap();
+        let at: Vec<usize> = (0..data.rows()).filter(|row| cuts[*row]).collect();
+        assert_eq!((data.rows(), at), (2_500, vec![1000, 2001]));
+        let goal = &data.metadata["spar_goal"];
+        let goal: Vec<f64> = goal.split(' ').map(|x| x.parse().unwrap()).collect();
+        for row in 0..data.rows() {
+            let near = row + 1 < data.rows() && {
+                let next = data.observation(row + 1);
+                let off = [f64::from(next[0]) - goal[0], f64::from(next[1]) - goal[1]];
+                off[0].hypot(off[1]) <= 0.5
+            };
+            assert_eq!(data.terminals[row], near, "{name}: row {row}");
+            assert_eq!(data.rewards[row], f32::from(u8::from(near)));
+        }
+        let sum: f64 = data.rewards.iter().map(|r| f64::from(*r)).sum();
+        assert_eq!(first.episodes.iter().map(|e| e.ret).sum::<f64>(), sum);
+        let found = verify(&data, task.env(), Some(500), Tolerance::default()).unwrap();
+        assert!(found.ok && found.max_abs_obs < 1e-5, "{found:?}");
+    }
+}
