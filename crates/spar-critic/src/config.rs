@@ -46,7 +46,8 @@ pub struct CriticConfig {
 }
 
 impl Default for CriticConfig {
-    /// IQL's values for MuJoCo (ikostrikov/implicit_q_learning), in-sample.
+    /// IQL's values for MuJoCo (ikostrikov/implicit_q_learning), in-sample; the penalty is
+    /// this project's (docs/results.md).
     fn default() -> Self {
         Self {
             form: CriticForm::Expectile,
@@ -57,7 +58,7 @@ impl Default for CriticConfig {
             tau: 0.005,
             expectile: 0.7,
             deviations: None,
-            penalty: 0.0,
+            penalty: 4.0,
         }
     }
 }
