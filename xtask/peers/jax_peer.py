@@ -137,6 +137,10 @@ def delta(decoder, s, b, z):
     return RECTIFY["rho"] * jnp.tanh(forward(decoder, cat(s, b, z)))
 
 
+def disagreement(nets, x):
+    return jnp.stack([forward(net, x) for net in nets]).std(0)
+
+
 def critic_step(state, batch):
     c = CRITIC
     nets, optims = state
@@ -154,8 +158,11 @@ def critic_step(state, batch):
         nets[name], optims[name] = adam(c["lr"], nets[name], optims[name], grad)
         return loss
 
-    # Before V learns: the floor of the candidates' scale is a share of it.
-    of_data = (upper - forward(nets["critic.value"], batch["obs"])).std()
+    # Before V learns: the floor of the candidates' scale is a share of the first; beyond
+    # the second a candidate loses value.
+    level = disagreement([nets[f"critic.{i}.target"] for i in N], taken)
+    level = jnp.sqrt((level**2).mean())
+    of_data = (upper - forward(nets["critic.value"], batch["obs"])).std(), level
     losses = {"value_loss": learn("critic.value", value_loss)}
     future = batch["not_terminal"] * forward(nets["critic.value"], batch["next_obs"])
     y = batch["rewards"] + c["discount"] * future
@@ -182,7 +189,11 @@ def policy_loss(learned, nets, batch, noise, of_data):
     deltas = delta(decoder, s, b, z)
     fixed = lax.stop_gradient(deltas)
     actions = (b + fixed).clip(-1, 1)
-    q = minimum([nets[f"critic.{i}"] for i in N], cat(s, actions)).reshape(rows, k)
+    of_data, level = of_data
+    critics = [nets[f"critic.{i}"] for i in N]
+    beyond = jax.nn.relu(disagreement(critics, cat(s, actions)) - level)
+    q = minimum(critics, cat(s, actions)) - CRITIC["penalty"] * beyond
+    q = q.reshape(rows, k)
     advantage = q - q.mean(1, keepdims=True)
     sigma = jnp.maximum(jnp.sqrt((advantage**2).mean()), r["scale"] * of_data) + 1e-6
     w = jax.nn.softmax(advantage / (sigma * r["temperature"]), 1)

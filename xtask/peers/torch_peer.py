@@ -124,20 +124,21 @@ class Spar(Contender):
         policy = [self.encoder, self.decoder]
         self.policy_optim = adam(policy, self.r["lr"], True, capturable)
 
-    def minimum(self, nets, x):
-        values = [net(x) for net in nets]
-        least = values[0]
-        for value in values[1:]:
-            least = torch.minimum(least, value)
-        return least
+    def ensemble(self, nets, x):
+        """Least value and standard deviation of each row."""
+        values = torch.stack([net(x) for net in nets])
+        return values.amin(0), values.std(0, correction=0)
 
     def value_loss(self, s, taken):
         with torch.no_grad():
-            upper = self.minimum(self.target, taken)
+            upper, disagreement = self.ensemble(self.target, taken)
+            level = (disagreement**2).mean().sqrt()
         u = upper - self.value(s)
         tau = self.c["expectile"]
-        # The floor of the candidates' scale is a share of the second.
-        return (torch.where(u < 0, 1 - tau, tau) * u**2).mean(), u.detach().std(correction=0)
+        # The floor of the candidates' scale is a share of the second; beyond the third a
+        # candidate loses value.
+        loss = (torch.where(u < 0, 1 - tau, tau) * u**2).mean()
+        return loss, u.detach().std(correction=0), level
 
     def q_loss(self, taken, rewards, next_s, not_terminal):
         with torch.no_grad():
@@ -163,7 +164,9 @@ class Spar(Contender):
         deltas = self.delta(s, b, candidates.clamp(-common.LATENT_CLIP, common.LATENT_CLIP))
         with torch.no_grad():
             actions = (b + deltas).clamp(-1, 1)
-            q = self.minimum(self.q, torch.cat([s, actions], 1)).view(rows, k)
+            of_data, level = of_data
+            least, disagreement = self.ensemble(self.q, torch.cat([s, actions], 1))
+            q = (least - self.c["penalty"] * F.relu(disagreement - level)).view(rows, k)
             advantage = q - q.mean(1, keepdim=True)
             sigma = torch.maximum((advantage**2).mean().sqrt(), r["scale"] * of_data) + 1e-6
             w = torch.softmax(advantage / (sigma * r["temperature"]), 1)
@@ -197,7 +200,7 @@ class Spar(Contender):
         freq = self.r["policy_freq"]
         for i, (s, a, rewards, next_s, not_terminal) in enumerate(self.batches):
             taken = torch.cat([s, a], 1)
-            loss, of_data = value_loss(s, taken)
+            loss, *of_data = value_loss(s, taken)
             self.step(loss, self.value_optim)
             losses["value_loss"].append(loss.detach())
             loss = q_loss(taken, rewards, next_s, not_terminal)

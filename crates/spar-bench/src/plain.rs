@@ -185,11 +185,14 @@ impl PlainSparStep {
         self.decoder.forward(&input)?.tanh()? * self.config.rectify.rho
     }
 
-    /// The critic's losses, and the standard deviation of the data actions' advantages.
-    fn critic_step(&mut self, batch: &Batch) -> Result<[f32; 3]> {
+    /// The critic's losses, the standard deviation of the data actions' advantages, and that
+    /// of the target critics about those actions.
+    fn critic_step(&mut self, batch: &Batch) -> Result<[f32; 4]> {
         let critic = &self.config.critic;
         let taken = Tensor::cat(&[&batch.obs, &batch.actions], 1)?;
-        let upper = minimum(&self.target, &taken)?;
+        let targets = values(&self.target, &taken)?;
+        let upper = targets.min(1)?;
+        let disagreement = deviations(&targets)?.sqr()?.mean_all()?.sqrt()?;
         let u = (upper - self.value.forward(&batch.obs)?.squeeze(1)?)?;
         let value_loss = expectile_loss(&u, critic.expectile)?;
         self.value_optim.backward_step(&value_loss)?;
@@ -205,10 +208,16 @@ impl PlainSparStep {
         let centred = u.broadcast_sub(&u.mean_all()?)?;
         let of_data = centred.sqr()?.mean_all()?.sqrt()?.to_scalar()?;
         let q_loss = q_loss / self.q.len() as f32;
-        Ok([q_loss, value_loss.to_scalar()?, of_data])
+        let disagreement = disagreement.to_scalar()?;
+        Ok([q_loss, value_loss.to_scalar()?, of_data, disagreement])
     }
 
-    fn policy_step(&mut self, batch: &Batch, i: usize, of_data: f32) -> Result<[f32; 3]> {
+    fn policy_step(
+        &mut self,
+        batch: &Batch,
+        i: usize,
+        [of_data, disagreement]: [f32; 2],
+    ) -> Result<[f32; 3]> {
         let r = self.config.rectify.clone();
         let latent = self.config.latent;
         let [posterior, candidates] = &self.noise[i];
@@ -240,7 +249,10 @@ impl PlainSparStep {
         let deltas = self.delta(&s, &b, &candidates.clamp(-2f32, 2f32)?)?;
         let fixed = deltas.detach();
         let actions = (&b + &fixed)?.clamp(-1f32, 1f32)?;
-        let q = minimum(&self.q, &Tensor::cat(&[&s, &actions], 1)?)?.reshape((rows, k))?;
+        let each = values(&self.q, &Tensor::cat(&[&s, &actions], 1)?)?;
+        let beyond = (deviations(&each)? - f64::from(disagreement))?.relu()?;
+        let q = (each.min(1)? - (beyond * f64::from(self.config.critic.penalty))?)?;
+        let q = q.reshape((rows, k))?;
         let fixed = fixed.reshape((rows, k, ()))?;
         let floor = r.scale * f64::from(of_data);
         let target = target(&fixed, &q, r.temperature, floor)?;
@@ -268,24 +280,31 @@ fn target(candidates: &Tensor, q: &Tensor, temperature: f64, floor: f64) -> Resu
     Ok(weighted.sum_keepdim(1)?)
 }
 
-/// `min_i net_i(x)`, `[rows]`, of which no gradient is taken.
-fn minimum(nets: &[Net], x: &Tensor) -> Result<Tensor> {
+/// `net_i(x)`, `[rows, nets]`, of which no gradient is taken.
+fn values(nets: &[Net], x: &Tensor) -> Result<Tensor> {
     let values = nets.iter().map(|net| Ok(net.forward(x)?.detach()));
     let values = values.collect::<Result<Vec<_>>>()?;
-    Ok(Tensor::cat(&values, 1)?.min(1)?)
+    Ok(Tensor::cat(&values, 1)?)
+}
+
+/// Standard deviation of each row's values, `[rows]`.
+fn deviations(values: &Tensor) -> Result<Tensor> {
+    let centred = values.broadcast_sub(&values.mean_keepdim(1)?)?;
+    Ok(centred.sqr()?.mean(1)?.sqrt()?)
 }
 
 impl Contender for PlainSparStep {
     fn step(&mut self, i: usize, mut losses: Option<&mut Losses>) -> Result<()> {
         let batch = self.batches[i].clone();
-        let [q_loss, value_loss, of_data] = self.critic_step(&batch)?;
+        let [q_loss, value_loss, of_data, disagreement] = self.critic_step(&batch)?;
         if let Some(losses) = &mut losses {
             note(losses, "q_loss", q_loss);
             note(losses, "value_loss", value_loss);
         }
         let freq = self.config.rectify.policy_freq.max(1) as usize;
         if self.updates.is_multiple_of(freq) {
-            let [reconstruction, kl, imitation] = self.policy_step(&batch, i / freq, of_data)?;
+            let [reconstruction, kl, imitation] =
+                self.policy_step(&batch, i / freq, [of_data, disagreement])?;
             if let Some(losses) = &mut losses {
                 note(losses, "reconstruction", reconstruction);
                 note(losses, "kl", kl);

@@ -92,7 +92,7 @@ fn names_that_are_not_known() {
     let train = suite_run("short", "spar", "run", "");
     usage(
         &train.replace("pointmass-medium", "pointmass-best"),
-        &["unknown task `pointmass-best`", "hopper-medium-replay"],
+        &["unknown task `pointmass-best`", "pointmass-medium-replay"],
     );
     usage(
         &train.replace("pointmass-medium", "hopper-medium"),

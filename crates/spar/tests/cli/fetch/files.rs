@@ -189,6 +189,6 @@ fn no_file_is_official_but_by_the_built_in_hash() {
     };
     assert_eq!(
         (states("absent"), states("another file"), states("official")),
-        (17, 1, 0)
+        (76, 1, 0)
     );
 }

@@ -164,7 +164,7 @@ fn what_cannot_be_done_here_is_said_in_a_line() {
     for (words, facts) in [
         (
             "hopper-best --dir cache",
-            ["hopper-best", "walker2d-full-replay"],
+            ["hopper-best", "hopper-full-replay"],
         ),
         (
             "walker2d-medium --dir cache",
