@@ -119,8 +119,8 @@ fn names_that_are_not_known() {
         &["required", "--method"],
     );
     usage(
-        "train --dataset data.hdf5 --env ant --method spar --out run",
-        &["unknown environment `ant`", "halfcheetah"],
+        "train --dataset data.hdf5 --env reacher --method spar --out run",
+        &["unknown environment `reacher`", "halfcheetah"],
     );
     usage(
         "train --dataset data.hdf5 --env pointmass --method spar --batch-size 0 --out run",
