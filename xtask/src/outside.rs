@@ -6,6 +6,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::Once,
 };
 
 use toml::{Table, Value};
@@ -14,20 +15,40 @@ fn folder() -> PathBuf {
     crate::root().join("tests/outside")
 }
 
-/// Builds a program of `tests/outside` with `features`, in a target folder of its own, and
-/// runs it.
-fn run(name: &str, features: &[&str], words: &[&Path]) -> Output {
+/// cargo in that folder, offline, from the workspace's own lock file: what is not in it
+/// cannot be had.
+fn cargo(words: &[&str]) -> Command {
+    let lock = folder().join("Cargo.lock");
+    static LOCKED: Once = Once::new();
+    LOCKED.call_once(|| {
+        fs::copy(crate::root().join("Cargo.lock"), lock).unwrap();
+    });
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
-        .args(["run", "--quiet", "--release", "--locked", "--bin", name])
-        .args(["--no-default-features", "--features", &features.join(",")])
-        .arg("--")
         .args(words)
+        .arg("--offline")
         .current_dir(folder())
         .env("CARGO_TARGET_DIR", crate::root().join("target/outside"))
         .env("RAYON_NUM_THREADS", "1");
-    command.output().unwrap()
+    command
+}
+
+/// Builds a program of `tests/outside` with `features`, in a target folder of its own, and
+/// runs it.
+fn run(name: &str, features: &[&str], words: &[&Path]) -> Output {
+    let features = features.join(",");
+    let mut command = cargo(&[
+        "run",
+        "--quiet",
+        "--release",
+        "--bin",
+        name,
+        "--no-default-features",
+        "--features",
+        &features,
+    ]);
+    command.arg("--").args(words).output().unwrap()
 }
 
 fn said(output: &Output) -> String {
@@ -73,14 +94,12 @@ fn spar_is_trained_in_an_environment_from_outside_and_acts() {
 
 #[test]
 fn the_programs_outside_are_built_with_the_workspaces_dependencies() {
+    let resolved = cargo(&["metadata", "--format-version=1"]).output().unwrap();
+    said(&resolved);
     let ours = locked(&crate::root().join("Cargo.lock"));
     let theirs = locked(&folder().join("Cargo.lock"));
     let other: Vec<_> = theirs.difference(&ours).collect();
-    assert!(
-        other.is_empty(),
-        "tests/outside/Cargo.lock has {other:?}; copy Cargo.lock there and run `cargo metadata \
-         --offline` in that folder"
-    );
+    assert!(other.is_empty() && !theirs.is_empty(), "{other:?}");
 }
 
 /// With spar-policy alone: it builds in seconds.
