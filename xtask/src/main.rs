@@ -23,6 +23,8 @@ mod generate;
 mod gpu_check;
 #[cfg(test)]
 mod outside;
+#[cfg(test)]
+mod packages;
 mod plan;
 mod progress;
 mod reproduce;

@@ -13,3 +13,8 @@ pub use config::AnchorConfig;
 pub use device::{DeviceAnchorTrainer, anchor_net};
 pub use model::Anchor;
 pub use update::AnchorTrainer;
+
+// The program of the README is run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

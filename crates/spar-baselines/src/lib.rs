@@ -108,3 +108,8 @@ pub use parts::{Critics, Momentum, Trained, Variable, bellman};
 pub use registry::{Entry, Feed, METHODS, StartError, find};
 pub use replay::Replay;
 pub use settings::{Blend, DataConfig, Hubl, Keep, Rewards, Settings, SettingsError, States};
+
+// The program of the README is run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

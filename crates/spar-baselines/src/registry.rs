@@ -57,6 +57,7 @@ pub struct Feed {
 
 /// Why a method cannot start.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StartError {
     /// Its hyper-parameters cannot be used.
     #[error(transparent)]

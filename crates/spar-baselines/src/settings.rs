@@ -132,6 +132,7 @@ pub enum Blend {
 
 /// Why hyper-parameters cannot be used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SettingsError {
     /// A field is unknown or of another type.
     #[error("method `{method}`: {why}")]

@@ -18,6 +18,7 @@ pub mod verify;
 
 /// Why data could not be made.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CollectError {
     /// The environment failed.
     #[error(transparent)]
@@ -101,3 +102,8 @@ pub enum CollectError {
         step: usize,
     },
 }
+
+// The program of the README is run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

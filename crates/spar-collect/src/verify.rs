@@ -13,6 +13,7 @@ use spar_env::{EnvError, antmaze, maze2d::Reward};
 
 /// Why a file could not be checked at all.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum VerifyError {
     /// The environment's state cannot be set.
     #[error(

@@ -57,3 +57,8 @@ pub use signals::Signals;
 pub use suite::{MethodTable, Preset, Suite};
 pub use task::{Level, TaskId, TaskSpec};
 pub use units::{ActionBounds, BoundsError, Normalizer};
+
+// The program of the README is run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -114,6 +114,7 @@ pub struct FinishedRun {
 
 /// Why a record is not believed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RecordError {
     /// A file could not be read.
     #[error(transparent)]

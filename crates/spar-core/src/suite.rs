@@ -134,6 +134,7 @@ fn yes() -> bool {
 
 /// Why a suite file could not be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SuiteError {
     /// The file could not be read.
     #[error("cannot read suite file {0}")]

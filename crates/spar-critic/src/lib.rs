@@ -19,3 +19,8 @@ pub use device::DeviceCritic;
 pub use loss::expectile_loss;
 pub use model::Critic;
 pub use update::{CriticMetrics, NextActions};
+
+// The program of the README is run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -6,6 +6,7 @@ use spar_core::EnvId;
 
 /// Why a data file was refused or could not be written.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DataError {
     /// There is no such file.
     #[error("{}: no such data file; give the path of an existing D4RL HDF5 file, or the folder or id of a Minari data set", path.display())]

@@ -7,7 +7,8 @@
 //! is lost. [`Transitions`] says what each gives.
 //!
 //! This is the only crate that knows HDF5, and the only one that knows where
-//! files are on the net ([`manifest`], [`fetch`]). What passes through it is checked
+//! files are on the net ([`manifest`], and behind the feature `fetch` their download). What
+//! passes through it is checked
 //! once, at the door: after [`Dataset::read`] every array has the declared
 //! shape and every number is finite, so that no later crate checks again. Which
 //! data a result was made from ([`DatasetIdentity`]) is decided here too, from
@@ -38,6 +39,7 @@ mod d4rl;
 mod dataset;
 mod elements;
 mod error;
+#[cfg(feature = "fetch")]
 pub mod fetch;
 mod flags;
 mod held_out;
@@ -79,3 +81,8 @@ pub use spar_core::{ActionBounds, BoundsError, DatasetIdentity, Normalizer, Orig
 pub use stats::{Coverage, Distribution, Stats, stats};
 pub use transitions::Transitions;
 pub use writer::{META_DATASET, META_ORIGIN, MetaValue, Row, Writer, local_metadata};
+
+// The program of the README is run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -33,6 +33,7 @@ pub struct Entry {
 
 /// Why a manifest file could not be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ManifestError {
     /// It could not be read.
     #[error("cannot read manifest {}: {source}", path.display())]

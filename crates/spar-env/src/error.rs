@@ -7,6 +7,7 @@ use spar_core::EnvId;
 
 /// Why an environment could not be made or stepped.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum EnvError {
     /// A native part is nowhere to be found.
     #[error(

@@ -169,3 +169,8 @@ pub fn check_input(
     }
     Ok(())
 }
+
+// The program of the README is run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

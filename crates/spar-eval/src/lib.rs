@@ -8,3 +8,8 @@
 pub mod rollouts;
 
 pub use rollouts::{Episode, EvalError, rollout, rollout_in_step, rollout_range};
+
+// The program of the README is run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

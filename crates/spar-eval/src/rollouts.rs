@@ -30,6 +30,7 @@ pub struct Episode {
 
 /// Why a rollout could not be finished.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum EvalError {
     /// Making an environment failed.
     #[error(transparent)]

@@ -46,3 +46,8 @@ pub use isa::Isa;
 pub use mlp::{Activation, Head, MlpShape};
 #[cfg(feature = "train")]
 pub use mlp::{Precision, Workspace};
+
+// The program of the README is run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -19,7 +19,7 @@ mod optim;
 mod state;
 
 pub use batch::{Batch, BatchSlices};
-pub use candle_core::{Device, Result, Tensor, Var};
+pub use candle_core::{DType, Device, Error, Result, Tensor, Var};
 pub use ensemble::{EnsembleValues, conservative_value};
 pub use imitation::{deviation, imitation_target, weighted_regression};
 pub use input::Rows;
@@ -43,3 +43,8 @@ pub fn normal(stream: &mut Stream, std: f32, rows: usize, cols: usize) -> Result
     stream.fill_normal(std, &mut values);
     Tensor::from_vec(values, (rows, cols), &Device::Cpu)
 }
+
+// The program of the README is run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

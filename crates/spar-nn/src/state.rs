@@ -48,6 +48,7 @@ pub struct State {
 
 /// Why a state could not be read or does not fit.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StateError {
     /// The file could not be read or written.
     #[error(transparent)]

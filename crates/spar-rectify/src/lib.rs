@@ -17,3 +17,8 @@ pub use loss::fit_loss;
 pub use model::SupportModel;
 pub use spar_policy::{Residual, SparPolicy};
 pub use update::{Spar, SparMetrics};
+
+// The program of the README is run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

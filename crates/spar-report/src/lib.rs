@@ -82,6 +82,7 @@ pub struct ReportRequest {
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReportError {
     /// The suite has no such preset.
     #[error(transparent)]
@@ -360,6 +361,7 @@ impl Report {
 
 /// Why a report is not on disk.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum WriteError {
     /// An output could not be rendered.
     #[error(transparent)]
@@ -383,3 +385,8 @@ fn render(what: &str, why: impl std::fmt::Display) -> ReportError {
         why: why.to_string(),
     }
 }
+
+// The program of the README is run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 /// Why set-up failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SetupError {
     /// The library that the user named is not there.
     #[error(

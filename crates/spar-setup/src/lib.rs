@@ -394,3 +394,8 @@ fn make_executable(_: &Path) -> Step<()> {
 
 #[cfg(test)]
 mod tests;
+
+// The program of the README is run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

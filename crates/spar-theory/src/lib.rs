@@ -42,6 +42,7 @@ pub use spar_report::results::Verdict;
 
 /// Why a claim could not be put to the test.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TheoryError {
     /// Numbers no statistic can be made of.
     #[error(transparent)]
@@ -75,3 +76,8 @@ impl From<spar_data::DataError> for TheoryError {
         Self::Data(Box::new(error))
     }
 }
+
+// The program of the README is run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -6,6 +6,7 @@ use spar_core::Difference;
 
 /// Why a run could not be started, resumed or finished.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TrainError {
     /// A hyper-parameter is missing, unknown or out of range.
     #[error("hyper-parameters: {0}")]

@@ -30,3 +30,8 @@ pub use run::{run, run_on};
 pub use spec::{DeviceKind, Method, RunSpec};
 pub use throughput::{Throughput, throughput, throughput_on};
 pub use trainer::Trainer;
+
+// The program of the README is run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -29,8 +29,6 @@
 //! # }
 //! ```
 
-pub mod demo;
-
 pub use spar_anchor as anchor;
 pub use spar_baselines as baselines;
 pub use spar_collect as collect;
@@ -46,3 +44,8 @@ pub use spar_report as report;
 pub use spar_stats as stats;
 pub use spar_theory as theory;
 pub use spar_train as train;
+
+// The program of the README is run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

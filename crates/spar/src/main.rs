@@ -3,6 +3,7 @@
 
 mod commands;
 mod data_card;
+mod demo;
 mod failure;
 mod output;
 mod provenance;

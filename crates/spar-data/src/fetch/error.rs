@@ -4,6 +4,7 @@ use std::{io, path::PathBuf, time::Duration};
 
 /// Why a file was not fetched.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum FetchError {
     /// The operating system refused.
     #[error("{}: cannot {doing}: {source}", path.display())]
@@ -109,6 +110,7 @@ pub enum Flaw {
 
 /// What was wrong at a mirror.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum MirrorError {
     /// No answer came.
     #[error("no connection: {0}")]

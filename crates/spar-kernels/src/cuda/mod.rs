@@ -88,6 +88,7 @@ impl<D: Device> Kernels<D> {
 
 /// What can go wrong with the CUDA kernels.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CudaError {
     /// There is no driver library.
     #[error("no CUDA driver on this machine")]

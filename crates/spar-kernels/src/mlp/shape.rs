@@ -29,6 +29,7 @@ pub const MOST_PARAMETERS: usize = 1 << 28;
 
 /// Widths no network can be made of.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ShapeError {
     /// A layer has nothing in it.
     #[error("network of widths {0:?}: expected at least 1 everywhere")]

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::demo::{Demo, search};
 use anyhow::Result;
-use spar::demo::{Demo, search};
 use spar_core::write_atomic;
 
 use crate::output;

@@ -8,18 +8,11 @@
 //! `spar-rectify` and `spar-baselines`, with their usual interfaces; [`Demo::picture`]
 //! and [`Demo::film`] draw what happened, whatever that was, and [`Demo::table`] says
 //! it in numbers. Nothing here needs MuJoCo or a data file.
-//!
-//! ```no_run
-//! let demo = spar::demo::Demo::train(0)?;
-//! println!("{}", demo.table());
-//! spar::core::write_atomic("demo.svg".as_ref(), demo.picture().as_bytes())?;
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
 
 mod draw;
-pub mod problem;
-pub mod search;
-pub mod train;
+pub(crate) mod problem;
+pub(crate) mod search;
+pub(crate) mod train;
 
 use comfy_table::{Table, presets};
 use spar_baselines::{SettingsError, StartError};
@@ -27,12 +20,11 @@ use spar_data::DataError;
 use spar_nn::StateError;
 use spar_train::TrainError;
 
-pub use draw::SERIES;
 use train::{BaselineCourse, SparCourse, Stage};
 
 /// Why the demo could not be made. None is the user's doing.
 #[derive(Debug, thiserror::Error)]
-pub enum DemoError {
+pub(crate) enum DemoError {
     /// A tensor could not be made.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
@@ -71,26 +63,26 @@ pub enum DemoError {
 
 /// SPAR's weight of the fit beside self-imitation: of the three that
 /// `suites/mujoco.toml` uses, the only one that keeps the policy on the manifold here.
-pub const W_FIT: f64 = 2.0;
+pub(crate) const W_FIT: f64 = 2.0;
 /// The weight that `suites/mujoco.toml` uses unless it says otherwise.
-pub const USUAL_W_FIT: f64 = 0.5;
+pub(crate) const USUAL_W_FIT: f64 = 0.5;
 /// AWR's settings that differ from the published ones: the best of
 /// [`search`] with seed 0.
-pub const AWR: [(&str, f64); 2] = [("actor_lr", 5e-4), ("temperature", 0.1)];
+pub(crate) const AWR: [(&str, f64); 2] = [("actor_lr", 5e-4), ("temperature", 0.1)];
 
 /// What the demo found.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Demo {
+pub(crate) struct Demo {
     /// Seed of data and methods.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// SPAR with [`W_FIT`], and its anchor.
-    pub spar: SparCourse,
+    pub(crate) spar: SparCourse,
     /// SPAR with [`USUAL_W_FIT`]: the same until self-imitation begins.
-    pub looser: SparCourse,
+    pub(crate) looser: SparCourse,
     /// TD3+BC at its published hyper-parameters but for the widths.
-    pub td3bc: BaselineCourse,
+    pub(crate) td3bc: BaselineCourse,
     /// AWR.
-    pub awr: BaselineCourse,
+    pub(crate) awr: BaselineCourse,
 }
 
 impl Demo {
@@ -99,7 +91,7 @@ impl Demo {
     ///
     /// # Errors
     /// See [`DemoError`].
-    pub fn train(seed: u64) -> Result<Self, DemoError> {
+    pub(crate) fn train(seed: u64) -> Result<Self, DemoError> {
         let data = problem::logged(seed)?;
         let [spar, looser] = train::spar(&data, [W_FIT, USUAL_W_FIT], seed)?;
         Ok(Self {
@@ -112,7 +104,7 @@ impl Demo {
     }
 
     /// The methods by name with their last stages, in the order of the table.
-    pub fn results(&self) -> [(String, &Stage); 5] {
+    pub(crate) fn results(&self) -> [(String, &Stage); 5] {
         let spar = |found: &SparCourse| format!("SPAR, w_fit {}", found.w_fit);
         [
             ("anchor (BC)".to_owned(), &self.spar.anchor),
@@ -124,18 +116,18 @@ impl Demo {
     }
 
     /// The still: SVG, of the end of training.
-    pub fn picture(&self) -> String {
+    pub(crate) fn picture(&self) -> String {
         draw::draw(self, false)
     }
 
     /// The film: the same SVG with SMIL animations, no script, one showing of all
     /// training after the other.
-    pub fn film(&self) -> String {
+    pub(crate) fn film(&self) -> String {
         draw::draw(self, true)
     }
 
     /// The results as text.
-    pub fn table(&self) -> String {
+    pub(crate) fn table(&self) -> String {
         table_of(self.results())
     }
 }

@@ -11,61 +11,56 @@ use spar_core::Stream;
 use spar_data::{DataError, Dataset, Steps, Transitions};
 
 /// A point of the action square `[-1, 1]^2`.
-pub type Point = [f64; 2];
+pub(crate) type Point = [f64; 2];
 
 /// Radius of the arc that logged actions lie on, around the square's middle.
-pub const RADIUS: f64 = 0.7;
+pub(crate) const RADIUS: f64 = 0.7;
 /// Angle of the arc at which most actions were logged, in radians; the context
 /// turns everything further.
-pub const USUAL: f64 = 0.0;
+pub(crate) const USUAL: f64 = 0.0;
 /// Standard deviation of logged angles, radians.
-pub const ANGLE_STD: f64 = 0.4;
+pub(crate) const ANGLE_STD: f64 = 0.4;
 /// No angle was logged further than this from [`USUAL`], radians: where the
 /// manifold ends.
-pub const ANGLE_REACH: f64 = 2.5 * ANGLE_STD;
+pub(crate) const ANGLE_REACH: f64 = 2.5 * ANGLE_STD;
 /// Standard deviation of logged radii: the data's noise across the manifold.
-pub const RADIUS_STD: f64 = 0.01;
+pub(crate) const RADIUS_STD: f64 = 0.01;
 /// Half the width of the ledge: within this distance of the manifold an action is
 /// worth what the distance to the goal says, beyond it nothing. Ten standard
 /// deviations of the noise: no logged action ever fell.
-pub const LEDGE: f64 = 0.1;
+pub(crate) const LEDGE: f64 = 0.1;
 /// Angle of the goal, radians: in the tail of the logged angles.
-pub const GOAL_ANGLE: f64 = 0.9;
+pub(crate) const GOAL_ANGLE: f64 = 0.9;
 /// Distance of the goal from the square's middle: off the ledge.
-pub const GOAL_RADIUS: f64 = 1.0;
+pub(crate) const GOAL_RADIUS: f64 = 1.0;
 /// How much worth is lost per unit of distance from the goal.
-pub const SLOPE: f64 = 0.5;
+pub(crate) const SLOPE: f64 = 0.5;
 /// Radians by which the context `1` turns arc and goal.
-pub const TURN: f64 = 0.5;
+pub(crate) const TURN: f64 = 0.5;
 
 /// Logged episodes.
-pub const ROWS: usize = 4000;
+pub(crate) const ROWS: usize = 4000;
 
 /// The point at `angle` (before the context's turn) and `radius` in context `s`.
-pub fn point(s: f64, angle: f64, radius: f64) -> Point {
+pub(crate) fn point(s: f64, angle: f64, radius: f64) -> Point {
     let (sin, cos) = (angle + TURN * s).sin_cos();
     [radius * cos, radius * sin]
 }
 
 /// Where the value would be greatest if the ledge reached so far.
-pub fn goal(s: f64) -> Point {
+pub(crate) fn goal(s: f64) -> Point {
     point(s, GOAL_ANGLE, GOAL_RADIUS)
 }
 
-/// The best action of the manifold in context `s`: nearest to the goal.
-pub fn best_logged(s: f64) -> Point {
-    point(s, GOAL_ANGLE, RADIUS)
-}
-
 /// Action `a` of context `s`, turned as if the context were `0`.
-pub fn turned_back(s: f64, a: Point) -> Point {
+pub(crate) fn turned_back(s: f64, a: Point) -> Point {
     let [x, y] = point(-s, 0.0, 1.0);
     [a[0] * x - a[1] * y, a[0] * y + a[1] * x]
 }
 
 /// Distance of action `a` from the manifold of context `s`: from the nearest point
 /// of the arc, its ends included.
-pub fn distance(s: f64, a: Point) -> f64 {
+pub(crate) fn distance(s: f64, a: Point) -> f64 {
     let turned = turned_back(s, a);
     let angle = turned[1].atan2(turned[0]);
     let nearest = angle.clamp(USUAL - ANGLE_REACH, USUAL + ANGLE_REACH);
@@ -74,7 +69,7 @@ pub fn distance(s: f64, a: Point) -> f64 {
 
 /// The true worth of action `a` in context `s`: `1 - SLOPE |a - goal|` on the ledge,
 /// zero off it.
-pub fn value(s: f64, a: Point) -> f64 {
+pub(crate) fn value(s: f64, a: Point) -> f64 {
     if distance(s, a) <= LEDGE {
         1.0 - SLOPE * between(a, goal(s))
     } else {
@@ -89,7 +84,7 @@ fn between(a: Point, b: Point) -> f64 {
 /// What the behaviour did, without end: contexts uniform on `[-1, 1]`, angles normal
 /// around [`USUAL`] within the arc, radii normal around [`RADIUS`]. Drawn from the
 /// stream `demo/data` of `seed`.
-pub fn draws(seed: u64) -> impl Iterator<Item = (f64, Point)> {
+pub(crate) fn draws(seed: u64) -> impl Iterator<Item = (f64, Point)> {
     let mut stream = Stream::new(seed, "demo/data");
     std::iter::repeat_with(move || {
         let s = stream.uniform(-1.0, 1.0);
@@ -108,7 +103,7 @@ pub fn draws(seed: u64) -> impl Iterator<Item = (f64, Point)> {
 ///
 /// # Errors
 /// Never in practice: the arrays fit and hold transitions.
-pub fn logged(seed: u64) -> Result<Transitions, DataError> {
+pub(crate) fn logged(seed: u64) -> Result<Transitions, DataError> {
     let (mut contexts, mut actions, mut rewards) = (Vec::new(), Vec::new(), Vec::new());
     // D4RL's layout makes no transition of a file's last row.
     for (s, a) in draws(seed).take(ROWS + 1) {

@@ -7,28 +7,28 @@ use super::{
 };
 
 /// Weights of SPAR's fit beside self-imitation: those of `suites/mujoco.toml`.
-pub const W_FITS: [f64; 3] = [0.1, 0.5, 2.0];
+pub(crate) const W_FITS: [f64; 3] = [0.1, 0.5, 2.0];
 /// TD3+BC's `alpha`; published is the greatest.
-pub const ALPHAS: [f64; 4] = [0.1, 0.3, 1.0, 2.5];
+pub(crate) const ALPHAS: [f64; 4] = [0.1, 0.3, 1.0, 2.5];
 /// AWR's learning rates of the actor; published is the least.
-pub const ACTOR_LRS: [f64; 3] = [5e-5, 5e-4, 5e-3];
+pub(crate) const ACTOR_LRS: [f64; 3] = [5e-5, 5e-4, 5e-3];
 /// AWR's temperatures; published is the greatest.
-pub const TEMPERATURES: [f64; 3] = [1.0, 0.3, 0.1];
+pub(crate) const TEMPERATURES: [f64; 3] = [1.0, 0.3, 0.1];
 
 /// One setting of a method and how its policy did.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Tried {
+pub(crate) struct Tried {
     /// Method and setting, as in `TD3+BC, alpha 2.5`.
-    pub name: String,
+    pub(crate) name: String,
     /// The policy after the last update.
-    pub last: Stage,
+    pub(crate) last: Stage,
 }
 
 /// Every setting of the search on the data and with the streams of `seed`.
 ///
 /// # Errors
 /// As [`super::Demo::train`].
-pub fn search(seed: u64) -> Result<Vec<Tried>, DemoError> {
+pub(crate) fn search(seed: u64) -> Result<Vec<Tried>, DemoError> {
     let data = problem::logged(seed)?;
     let mut tried = Vec::new();
     for found in train::spar(&data, W_FITS, seed)? {
@@ -58,7 +58,7 @@ pub fn search(seed: u64) -> Result<Vec<Tried>, DemoError> {
 }
 
 /// The search as text.
-pub fn table(tried: &[Tried]) -> String {
+pub(crate) fn table(tried: &[Tried]) -> String {
     let rows = tried.iter().map(|tried| (tried.name.clone(), &tried.last));
     super::table_of(rows)
 }

@@ -20,52 +20,52 @@ use super::{
 };
 
 /// Updates of each method; SPAR's begin with those of its anchor.
-pub const UPDATES: u64 = 6000;
+pub(crate) const UPDATES: u64 = 6000;
 /// Updates of SPAR that train its anchor.
-pub const ANCHOR_UPDATES: u64 = 1200;
+pub(crate) const ANCHOR_UPDATES: u64 = 1200;
 /// Further updates of SPAR in which the support model only fits.
-pub const WARMUP: u64 = 2400;
+pub(crate) const WARMUP: u64 = 2400;
 /// Updates from one record to the next.
-pub const EVERY: u64 = 300;
+pub(crate) const EVERY: u64 = 300;
 /// Transitions per update, of every method.
-pub const BATCH: usize = 128;
+pub(crate) const BATCH: usize = 128;
 /// Widths of the hidden layers of every network.
-pub const HIDDEN: [usize; 2] = [64, 64];
+pub(crate) const HIDDEN: [usize; 2] = [64, 64];
 /// Contexts, evenly spaced on `[-1, 1]`, in which policies are evaluated; odd, so that
 /// the middle one is the context `0` of the picture.
-pub const CONTEXTS: usize = 41;
+pub(crate) const CONTEXTS: usize = 41;
 /// Sets of K candidates that are drawn for the picture.
-pub const SETS: usize = 3;
+pub(crate) const SETS: usize = 3;
 /// Points along each side of the grid on which a critic is asked for its opinion.
-pub const GRID: usize = 33;
+pub(crate) const GRID: usize = 33;
 
 /// What a policy does at one stage of its training.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Stage {
+pub(crate) struct Stage {
     /// Updates so far.
-    pub update: u64,
+    pub(crate) update: u64,
     /// Its action in the context `0`.
-    pub action: Point,
+    pub(crate) action: Point,
     /// Mean true value of its actions over all contexts.
-    pub value: f64,
+    pub(crate) value: f64,
     /// Mean distance of its actions from the manifold.
-    pub distance: f64,
+    pub(crate) distance: f64,
     /// Share of the contexts in which its action is off the ledge.
-    pub fallen: f64,
+    pub(crate) fallen: f64,
 }
 
 /// A method's training, stage by stage.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Course {
+pub(crate) struct Course {
     /// Its name in the registry, as in `td3bc`.
-    pub method: &'static str,
+    pub(crate) method: &'static str,
     /// From before the first update to after the last.
-    pub stages: Vec<Stage>,
+    pub(crate) stages: Vec<Stage>,
 }
 
 impl Course {
     /// The policy after the last update.
-    pub fn last(&self) -> &Stage {
+    pub(crate) fn last(&self) -> &Stage {
         // There is one before the first update at least.
         &self.stages[self.stages.len() - 1]
     }
@@ -74,39 +74,39 @@ impl Course {
 /// SPAR's candidates in the context `0` at one stage: [`SETS`] sets of K, one after
 /// the other, of the same latents at every stage.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Candidates {
+pub(crate) struct Candidates {
     /// SPAR's updates so far, its anchor's included.
-    pub update: u64,
+    pub(crate) update: u64,
     /// `clip(b + Delta_k)`.
-    pub actions: Vec<Point>,
+    pub(crate) actions: Vec<Point>,
     /// The weight each has in its set; a set's sum to one.
-    pub weights: Vec<f64>,
+    pub(crate) weights: Vec<f64>,
 }
 
 /// What SPAR's training leaves.
 #[derive(Clone, Debug, PartialEq)]
-pub struct SparCourse {
+pub(crate) struct SparCourse {
     /// The policy; the anchor while that is being trained.
-    pub course: Course,
+    pub(crate) course: Course,
     /// The frozen anchor.
-    pub anchor: Stage,
+    pub(crate) anchor: Stage,
     /// One for each stage since the anchor was frozen.
-    pub candidates: Vec<Candidates>,
+    pub(crate) candidates: Vec<Candidates>,
     /// K.
-    pub k: usize,
+    pub(crate) k: usize,
     /// Weight of the fit beside self-imitation.
-    pub w_fit: f64,
+    pub(crate) w_fit: f64,
 }
 
 /// What a baseline's training leaves.
 #[derive(Clone, Debug, PartialEq)]
-pub struct BaselineCourse {
+pub(crate) struct BaselineCourse {
     /// The policy.
-    pub course: Course,
+    pub(crate) course: Course,
     /// For each stage its first critic's opinion of the action square in the context
     /// `0`, `[GRID, GRID]`, a row for each second component; none where the method has
     /// no critic.
-    pub opinions: Vec<Vec<f64>>,
+    pub(crate) opinions: Vec<Vec<f64>>,
 }
 
 /// Contexts in which policies are evaluated.
@@ -143,7 +143,7 @@ fn evaluate(update: u64, act: impl FnOnce(&[f32], &mut [f32])) -> Stage {
 ///
 /// # Errors
 /// If there is no such method, the settings do not fit it, or it diverges.
-pub fn baseline(
+pub(crate) fn baseline(
     data: &Transitions,
     method: &'static str,
     settings: &Table,
@@ -279,7 +279,7 @@ fn evaluate_policy(update: u64, policy: &SparPolicy) -> Stage {
 ///
 /// # Errors
 /// If its hyper-parameters cannot be read, or it diverges.
-pub fn spar<const N: usize>(
+pub(crate) fn spar<const N: usize>(
     data: &Transitions,
     w_fits: [f64; N],
     seed: u64,

@@ -48,7 +48,7 @@ struct Actor<'a> {
 }
 
 /// Names of the series as the drawing says them.
-pub const SERIES: [&str; 5] = [
+const SERIES: [&str; 5] = [
     "frozen anchor (BC)",
     "SPAR",
     "SPAR, less fit",
