@@ -2,7 +2,7 @@
 
 use candle_core::Result;
 use spar_nn::{Activation, Mlp, RowMlp};
-use spar_policy::LatentActor;
+use spar_policy::{LatentActor, SampledActor};
 
 /// A trained policy: normalized state to action, always clipped to `[-1, 1]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +20,8 @@ pub enum Actor {
     },
     /// What a latent space decodes to.
     Latent(LatentActor),
+    /// What a sampler makes of noise.
+    Sampled(SampledActor),
 }
 
 impl Actor {

@@ -151,6 +151,10 @@ fn act(learner: &dyn Learner, batch: &spar_nn::Batch) -> Vec<f32> {
                 actor.act(s, &mut golden::acting_stream(row), a);
             }
         }
+        Actor::Sampled(actor) => {
+            let mut streams: Vec<_> = (0..ROWS).map(golden::acting_stream).collect();
+            actor.act(&s, &mut streams, &mut actions);
+        }
     }
     actions.iter().map(|a| a.clamp(-1.0, 1.0)).collect()
 }

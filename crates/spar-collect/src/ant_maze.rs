@@ -124,6 +124,7 @@ fn read(path: &Path) -> Result<GaussianPolicy, CollectError> {
         ],
         hidden: Activation::Relu,
         output: Activation::Identity,
+        input_norm: None,
     }))
 }
 

@@ -88,6 +88,7 @@ pub fn read(path: &Path, env: EnvId) -> Result<GaussianPolicy, CollectError> {
         layers,
         hidden: Activation::Relu,
         output: Activation::Identity,
+        input_norm: None,
     });
     let (obs, act) = (policy.obs_dim(), policy.act_dim());
     if !chained || !whole || obs != env.obs_dim() || act != env.act_dim() {

@@ -43,7 +43,7 @@ pub mod value;
 mod vectorize;
 
 pub use isa::Isa;
-pub use mlp::{Activation, Head, MlpShape};
+pub use mlp::{Activation, Head, MlpShape, NormEps, Normalization};
 #[cfg(feature = "train")]
 pub use mlp::{Precision, Workspace};
 

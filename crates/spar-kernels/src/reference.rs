@@ -2,7 +2,7 @@
 //! concern for speed: what they are tested against.
 
 use crate::{
-    mlp::{Activation, Head, LAYER_NORM_EPS, MlpShape},
+    mlp::{Activation, Head, MlpShape, Normalization},
     value::Conservatism,
 };
 
@@ -10,7 +10,14 @@ use crate::{
 /// the result `[rows, output]`.
 pub fn forward(shape: &MlpShape, params: &[f64], x: &[f64]) -> Vec<f64> {
     let mut rows: Vec<Vec<f64>> = x.chunks(shape.input).map(<[f64]>::to_vec).collect();
+    let eps = f64::from(shape.eps.value());
+    if let Some((gain, shift)) = shape.input_norm() {
+        for row in &mut rows {
+            normalize(&params[gain.clone()], &params[shift.clone()], eps, row);
+        }
+    }
     for (i, layer) in shape.layers().enumerate() {
+        let last = i == shape.hidden.len();
         for row in &mut rows {
             let weight = &params[layer.weight.clone()];
             let mut y: Vec<f64> = params[layer.bias.clone()].to_vec();
@@ -19,34 +26,48 @@ pub fn forward(shape: &MlpShape, params: &[f64], x: &[f64]) -> Vec<f64> {
                     .map(|k| row[k] * weight[k * layer.output + j])
                     .sum::<f64>();
             }
-            if let Some((gain, shift)) = &layer.norm {
-                let n = y.len() as f64;
-                let mean = y.iter().sum::<f64>() / n;
-                let var = y.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
-                let std = (var + f64::from(LAYER_NORM_EPS)).sqrt();
-                for (j, v) in y.iter_mut().enumerate() {
-                    *v = params[gain.start + j] * (*v - mean) / std + params[shift.start + j];
+            let norm = |there: Normalization, y: &mut [f64]| {
+                if let Some((gain, shift)) = layer.norm.clone().filter(|_| shape.norm == there) {
+                    normalize(&params[gain], &params[shift], eps, y);
                 }
-            }
-            let last = i == shape.hidden.len();
+            };
+            norm(Normalization::Before, &mut y);
             for v in &mut y {
-                *v = match (last, shape.activation, shape.head) {
-                    (false, Activation::Relu, _) => v.max(0.0),
-                    (false, Activation::Gelu, _) => gelu(*v),
-                    (true, _, Head::Linear) => *v,
-                    (true, _, Head::Tanh) => v.tanh(),
+                *v = match (last, shape.head) {
+                    (false, _) => activate(shape.activation, *v),
+                    (true, Head::Linear) => *v,
+                    (true, Head::Tanh) => v.tanh(),
                 };
             }
+            norm(Normalization::After, &mut y);
             *row = y;
         }
     }
     rows.concat()
 }
 
-/// [`Activation::Gelu`].
-fn gelu(x: f64) -> f64 {
-    let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
-    0.5 * x * (1.0 + inner.tanh())
+/// `gain * (y - mean) / sqrt(var + eps) + shift`, the variance biased.
+fn normalize(gain: &[f64], shift: &[f64], eps: f64, y: &mut [f64]) {
+    let n = y.len() as f64;
+    let mean = y.iter().sum::<f64>() / n;
+    let var = y.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
+    let std = (var + eps).sqrt();
+    for ((v, gain), shift) in y.iter_mut().zip(gain).zip(shift) {
+        *v = gain * (*v - mean) / std + shift;
+    }
+}
+
+/// An activation written as its definition.
+fn activate(activation: Activation, x: f64) -> f64 {
+    match activation {
+        Activation::Relu => x.max(0.0),
+        Activation::Gelu => {
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
+            0.5 * x * (1.0 + inner.tanh())
+        }
+        Activation::Mish => x * x.exp().ln_1p().tanh(),
+        Activation::Silu => x / (1.0 + (-x).exp()),
+    }
 }
 
 /// What an ensemble of critics says of one action, `values` one per critic.

@@ -7,10 +7,7 @@
 //! few rows and columns are computed side by side only because each weight is
 //! then read once for several rows.
 
-use crate::{
-    mlp::{LAYER_NORM_EPS, sum},
-    vectorize::vectorized,
-};
+use crate::{mlp::sum, vectorize::vectorized};
 
 /// `out = x W + bias` for each row of `x`, `[rows, input]`, into `out`,
 /// `[rows, output]`: `weight` is row-major `[input, output]`, `bias` `[output]`.
@@ -46,12 +43,12 @@ pub fn affine(weight: &[f32], bias: &[f32], x: &[f32], out: &mut [f32]) {
 ///
 /// # Panics
 /// If the lengths do not fit.
-pub fn layer_norm(gain: &[f32], shift: &[f32], rows: &mut [f32]) {
+pub fn layer_norm(gain: &[f32], shift: &[f32], eps: f32, rows: &mut [f32]) {
     assert!(
         gain.len() == shift.len() && rows.len().is_multiple_of(gain.len().max(1)),
         "gain and shift of normalized rows"
     );
-    normalize(gain, shift, rows);
+    normalize(gain, shift, eps, rows);
 }
 
 /// Rows computed side by side: more would not hide more of an addition's latency
@@ -70,12 +67,12 @@ vectorized! {
         }
     }
 
-    fn normalize(gain: &[f32], shift: &[f32], rows: &mut [f32]) {
+    fn normalize(gain: &[f32], shift: &[f32], eps: f32, rows: &mut [f32]) {
         for row in rows.chunks_exact_mut(gain.len()) {
             let width = row.len() as f32;
             let mean = sum(row, |v| v) / width;
             let variance = sum(row, |v| (v - mean) * (v - mean)) / width;
-            let inverse = 1.0 / (variance + LAYER_NORM_EPS).sqrt();
+            let inverse = 1.0 / (variance + eps).sqrt();
             for ((y, g), s) in row.iter_mut().zip(gain).zip(shift) {
                 *y = g * ((*y - mean) * inverse) + s;
             }

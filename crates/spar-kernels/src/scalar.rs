@@ -17,6 +17,23 @@ pub fn tanh(x: f32) -> f32 {
 /// `exp(y) - 1` for `-80 < y <= 0`.
 #[inline(always)]
 fn expm1(y: f32) -> f32 {
+    let (power, p) = exp_parts(y);
+    power * p + (power - 1.0)
+}
+
+/// `exp(x)` for `x` in `[-87, 87]`, at the nearer end beyond; NaN stays NaN. The same bits on
+/// every machine, which that of the system is not.
+#[inline(always)]
+pub fn exp(x: f32) -> f32 {
+    // The comparisons this way round keep a NaN.
+    let x = if x > 87.0 { 87.0 } else { x };
+    let (power, p) = exp_parts(if x < -87.0 { -87.0 } else { x });
+    power * p + power
+}
+
+/// `2^n` and `p` with `exp(y) = 2^n (1 + p)`, for `-87 <= y <= 87`.
+#[inline(always)]
+fn exp_parts(y: f32) -> (f32, f32) {
     // y = n ln 2 + r, |r| <= ln 2 / 2; ln 2 in two parts so that r is exact.
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
@@ -32,8 +49,52 @@ fn expm1(y: f32) -> f32 {
     }
     let p = r + r * r * p;
     let bits = shifted.to_bits().wrapping_sub(ROUND.to_bits());
-    let power = f32::from_bits(bits.wrapping_add(127) << 23);
-    power * p + (power - 1.0)
+    (f32::from_bits(bits.wrapping_add(127) << 23), p)
+}
+
+/// `1 / (1 + exp(-x))`.
+#[inline(always)]
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// `x / (1 + exp(-x))`.
+#[inline(always)]
+pub fn silu(x: f32) -> f32 {
+    x * sigmoid(x)
+}
+
+/// The derivative of [`silu`].
+#[inline(always)]
+pub fn silu_slope(x: f32) -> f32 {
+    let s = sigmoid(x);
+    s * (1.0 + x * (1.0 - s))
+}
+
+/// `min(x, 20)`, beyond which [`mish`] is the identity in single precision, `exp` of it and
+/// `n = e (e + 2)`, of which `tanh(log(1 + e)) = n / (n + 2)`.
+#[inline(always)]
+fn mish_parts(x: f32) -> (f32, f32, f32) {
+    let x = if x > 20.0 { 20.0 } else { x };
+    let e = exp(x);
+    (x, e, e * (e + 2.0))
+}
+
+/// `x tanh(log(1 + exp(x)))`.
+#[inline(always)]
+pub fn mish(x: f32) -> f32 {
+    let (_, _, n) = mish_parts(x);
+    x * (n / (n + 2.0))
+}
+
+/// The derivative of [`mish`].
+#[inline(always)]
+pub fn mish_slope(x: f32) -> f32 {
+    let (x, e, n) = mish_parts(x);
+    let t = n / (n + 2.0);
+    // 1 - t^2 = 4 (n + 1) / (n + 2)^2 and n + 1 = (e + 1)^2; times e / (e + 1).
+    let bend = 4.0 * (e / (n + 2.0)) * ((e + 1.0) / (n + 2.0));
+    t + x * bend
 }
 
 const GELU_CUBIC: f32 = 0.044_715;
@@ -84,6 +145,45 @@ mod tests {
             );
         }
         assert!(tanh(f32::NAN).is_nan());
+    }
+
+    /// Beside some values of PyTorch's functions, finite differences of the definitions in
+    /// double precision.
+    #[test]
+    fn mish_and_silu_are_their_definitions_and_slopes_their_differences() {
+        let mish_wide = |x: f64| x * x.exp().ln_1p().tanh();
+        let silu_wide = |x: f64| x / (1.0 + (-x).exp());
+        type Pair = (fn(f32) -> f32, fn(f32) -> f32);
+        let ours: [Pair; 2] = [(mish, mish_slope), (silu, silu_slope)];
+        let wide: [&dyn Fn(f64) -> f64; 2] = [&mish_wide, &silu_wide];
+        for ((f, slope), wide) in ours.into_iter().zip(wide) {
+            for i in -3000..=3000 {
+                let x = f64::from(i) * 0.01;
+                let off = (f64::from(f(x as f32)) - wide(x)).abs();
+                assert!(off < 1e-6 * (1.0 + x.abs()), "{x}: {off}");
+                let want = (wide(x + 1e-5) - wide(x - 1e-5)) / 2e-5;
+                let off = (f64::from(slope(x as f32)) - want).abs();
+                assert!(off < 3e-6, "slope at {x}: {off}");
+            }
+            for large in [50.0, 1e4, 1e30, f32::MAX] {
+                assert_eq!((f(large), slope(large)), (large, 1.0), "{large}");
+            }
+            for large in [50.0, 1e4, 1e30] {
+                let (value, slope) = (f(-large), slope(-large));
+                assert!(value.abs() < 1e-5 && slope.abs() < 1e-5, "{large}");
+            }
+            assert!(f(f32::NAN).is_nan() && slope(f32::NAN).is_nan());
+        }
+        for (x, of_mish, of_silu) in [
+            (-2.0, -0.252_501, -0.238_406),
+            (-1.0, -0.303_401, -0.268_941),
+            (0.5, 0.375_245, 0.311_23),
+            (1.0, 0.865_098, 0.731_059),
+            (2.0, 1.943_959, 1.761_594),
+        ] {
+            let off = (mish(x) - of_mish).abs().max((silu(x) - of_silu).abs());
+            assert!(off < 1e-6, "{x}: {off}");
+        }
     }
 
     #[test]

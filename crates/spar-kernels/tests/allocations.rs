@@ -4,9 +4,9 @@
 
 use spar_core::Stream;
 use spar_kernels::{
-    Activation, Head, Isa, MlpShape, Precision, Workspace,
+    Activation, Head, Isa, MlpShape, Normalization, Precision, Workspace,
     counting::{Counting, allocations},
-    mlp::{self, GradParams},
+    mlp::{self, GradParams, LAYER_NORM_EPS},
     optim::{AdamConfig, adam, polyak},
     rows,
     value::{Conservatism, Imitation, Weighting, conservative, deviation, imitation},
@@ -100,7 +100,7 @@ impl Step {
         let hidden = &mut self.hidden[..rows * layer.output];
         let bias = &params[layer.bias];
         rows::affine(&params[layer.weight], bias, x, hidden);
-        rows::layer_norm(bias, bias, hidden);
+        rows::layer_norm(bias, bias, LAYER_NORM_EPS, hidden);
     }
 }
 
@@ -119,6 +119,14 @@ fn a_steady_step_allocates_nothing() {
                 .unwrap()
                 .with_activation(Activation::Gelu)
                 .with_head(Head::Tanh),
+            300,
+        ),
+        (
+            MlpShape::relu(17, [40, 33], 6)
+                .unwrap()
+                .with_activation(Activation::Mish)
+                .with_normalization(Normalization::After)
+                .with_input_norm(true),
             300,
         ),
         // Rows too far apart to be read where they lie.

@@ -73,6 +73,9 @@ impl Shared {
                 shared.map_or(String::new(), |s| format!(" beside {:?}", s.dims()))
             );
         };
+        if shape.input_norm().is_some() && shared.is_some() {
+            bail!("the input of {shape:?} is normalized as a whole, so that rows share no columns");
+        }
         let values = shared.map(|s| s.detach().contiguous()).transpose()?;
         let repeat = rows.checked_div(states).unwrap_or(1);
         Ok((Self { values, repeat }, rows))

@@ -9,6 +9,7 @@
 //! Nothing here draws a random number except from the stream it is handed, because
 //! candle's generator cannot be seeded on a CPU.
 
+mod activate;
 mod batch;
 pub mod device;
 mod ensemble;
@@ -18,15 +19,16 @@ mod mlp;
 mod optim;
 mod state;
 
+pub use activate::activated;
 pub use batch::{Batch, BatchSlices};
 pub use candle_core::{DType, Device, Error, Result, Tensor, Var};
 pub use ensemble::{EnsembleValues, conservative_value};
 pub use imitation::{deviation, imitation_target, weighted_regression};
 pub use input::Rows;
 pub use mlp::{Mlp, MlpShape, Trace, relu_shape};
-pub use optim::{Adam, AdamConfig};
+pub use optim::{Adam, AdamConfig, clip_gradients};
 pub use spar_kernels::{
-    Head, Precision,
+    Activation as HiddenActivation, Head, NormEps, Normalization, Precision,
     value::{Conservatism, ImitationStats, Weighting, conservative},
 };
 pub use spar_policy::{Activation, Linear, Norm, RowMlp, RowWork};

@@ -36,9 +36,8 @@ pub enum Trace {
     Both,
 }
 
-/// A multi-layer perceptron: hidden layers with ReLU (and optionally layer
-/// normalization), linear output, all parameters in one flat [`Var`] laid out
-/// as [`MlpShape`] says.
+/// A multi-layer perceptron: all parameters in one flat [`Var`] laid out as
+/// [`MlpShape`] says.
 #[derive(Debug)]
 pub struct Mlp {
     shape: Arc<MlpShape>,
@@ -76,6 +75,11 @@ impl Gradient {
         }
     }
 
+    /// The gradient that no step was taken along.
+    pub(crate) fn pending(&mut self) -> Option<&mut [f32]> {
+        self.pending.then_some(&mut self.values)
+    }
+
     /// The gradient, once.
     pub(crate) fn take(&mut self) -> Option<&[f32]> {
         std::mem::take(&mut self.pending).then_some(&self.values)
@@ -91,6 +95,9 @@ impl Mlp {
     /// Only if candle cannot hold the parameters.
     pub fn new(shape: MlpShape, stream: &mut Stream) -> Result<Self> {
         let mut params = vec![0.0; shape.parameters()];
+        if let Some((gain, _)) = shape.input_norm() {
+            params[gain].fill(1.0);
+        }
         for layer in shape.layers() {
             let bound = 1.0 / (layer.input as f32).sqrt();
             stream.fill_uniform(-bound, bound, &mut params[layer.weight]);

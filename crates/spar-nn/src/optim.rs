@@ -110,6 +110,36 @@ impl Adam {
     }
 }
 
+/// Scales the gradients that backward passes have left for `nets` since their last steps
+/// so that, together, they are no longer than `most`; returns how long they were. As
+/// PyTorch's `clip_grad_norm_`: each is multiplied by `most / (norm + 1e-6)`, where that is
+/// below one.
+///
+/// # Errors
+/// If none was left for one of the networks.
+pub fn clip_gradients<'a>(nets: impl IntoIterator<Item = &'a Mlp>, most: f64) -> Result<f64> {
+    let slots: Vec<GradSlot> = nets.into_iter().map(Mlp::grad_slot).collect();
+    let mut sum = 0.0;
+    for slot in &slots {
+        let mut gradient = lock(slot);
+        let Some(values) = gradient.pending() else {
+            bail!("no gradient reached a network whose gradient is clipped");
+        };
+        sum += values.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>();
+    }
+    let norm = sum.sqrt();
+    let factor = most / (norm + 1e-6);
+    // A norm that is not a number goes on into the gradients, where it shows.
+    if factor < 1.0 || factor.is_nan() {
+        for slot in &slots {
+            for g in lock(slot).pending().into_iter().flatten() {
+                *g = (f64::from(*g) * factor) as f32;
+            }
+        }
+    }
+    Ok(norm)
+}
+
 struct AdamOp<'a> {
     config: AdamConfig,
     step: u64,
@@ -127,5 +157,44 @@ impl candle_core::InplaceOp1 for AdamOp<'_> {
         let (m, v) = &mut *self.moments.borrow_mut();
         optim::adam(&self.config, self.step, params, self.grad, m, v);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use candle_core::Device;
+    use spar_core::Stream;
+
+    use super::*;
+    use crate::{Trace, relu_shape};
+
+    #[test]
+    fn gradients_are_clipped_together_and_only_where_they_are_longer() {
+        let net = |name| Mlp::new(relu_shape(2, [], 1).unwrap(), &mut Stream::new(0, name));
+        let (a, b) = (net("a").unwrap(), net("b").unwrap());
+        let x = Tensor::new(&[[3f32, 0.0]], &Device::Cpu).unwrap();
+        let leave = || {
+            // d loss / d params = [3, 0, 1] of both: norm sqrt(20).
+            let [of_a, of_b] = [&a, &b].map(|net| net.forward(&x, Trace::Params).unwrap());
+            let y = of_a + of_b;
+            y.unwrap().sum_all().unwrap().backward().unwrap();
+        };
+        leave();
+        let norm = clip_gradients([&a, &b], 10.0).unwrap();
+        assert!((norm - 20f64.sqrt()).abs() < 1e-6);
+        assert_eq!(a.take_gradient().unwrap(), [3.0, 0.0, 1.0]);
+        let error = clip_gradients([&a, &b], 10.0).unwrap_err().to_string();
+        assert!(error.contains("no gradient reached"), "{error}");
+        b.take_gradient();
+        leave();
+        clip_gradients([&a, &b], 2.0).unwrap();
+        for net in [&a, &b] {
+            let got = net.take_gradient().unwrap();
+            let factor = 2.0 / 20f32.sqrt();
+            for (got, want) in got.iter().zip([3.0 * factor, 0.0, factor]) {
+                assert!((got - want).abs() < 1e-5, "{got}, expected {want}");
+            }
+        }
     }
 }

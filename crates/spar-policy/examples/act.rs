@@ -18,6 +18,7 @@ fn spring() -> Policy {
         }],
         hidden: Activation::Relu,
         output: Activation::Identity,
+        input_norm: None,
     };
     let networks = Networks::Plain(PlainPolicy {
         normalizer: Normalizer::identity(2),

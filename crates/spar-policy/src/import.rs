@@ -161,6 +161,7 @@ pub fn from_bytes(bytes: &[u8], options: &Options) -> Result<(Policy, Imported),
             layers: layers.layers,
             hidden,
             output: last,
+            input_norm: None,
         },
         affine,
     };

@@ -32,6 +32,9 @@
 //! | `critic.deviations` | `[1]` | a candidate's value is the critics' mean less this many standard deviations; absent, their least |
 //! | `action.low`, `action.high` | `[act_dim]` | actions in `[-1, 1]` are scaled to these bounds, the units of the data: of every policy trained without an environment |
 //! | `<layer>.norm.weight`, `.norm.bias` | `[out]` | gain and shift of a LayerNorm (eps 1e-5) between that layer and its activation, where present |
+//! | `<layer>.norm.after`, `.norm.eps` | `[1]` | where present, the LayerNorm follows the activation; its other eps |
+//! | `<network>.norm.weight`, `.norm.bias` | `[in]` | the same of a network's input, where present |
+//! | `<network>.activation` | `[1]` | between its layers, where not ReLU: 2 GELU (tanh form), 3 Mish, 4 SiLU |
 //!
 //! and acts by `clip(b + d, -1, 1)`. Its metadata entry `spar` is a JSON object:
 //! [`About`], with `format`, the version of all this (files without it are of version
@@ -49,10 +52,30 @@
 //! | `latent.candidates`, `latent.clip`, `critic.0.*` | `[1]`, `[1]` | or so many `z ~ N(0, 1)`, clipped, of which the critic chooses |
 //! | `perturbation.layers.<i>.*`, `perturbation.size` | , `[1]` | `a + size tanh(net([s, a]))`, where present |
 //!
-//! and clips. A plain network from elsewhere is read too: `layers.<i>.weight`,
+//! and clips. One that samples its actions (module [`sampled`]) writes one of
+//!
+//! | tensor | shape | meaning |
+//! |---|---|---|
+//! | `chain.layers.<i>.*`, `chain.alphas`, `chain.codes` | , `[T]`, `[T, width]` | the noise in `x` at step `t` is `net([s, x, codes[t]])`; `alphas` are those of the steps, from the last of sampling on |
+//! | `chain.block.<n>.*`, `chain.exit.*` | | of a residual network: `h <- h + block(h)`, then `exit(f(h))`, `f` that of `chain.exit.activation` |
+//! | `chain.clips_start` | `[1]` | where present, 1: the guessed action is clipped, not the sample |
+//! | `flow.layers.<i>.*`, `flow.steps` | , `[1]` | the velocity is `net([s, x, t])`, followed in so many steps |
+//! | `one_step.layers.<i>.*` | | `a = net([s, z])` |
+//!
+//! and with it
+//!
+//! | tensor | shape | meaning |
+//! |---|---|---|
+//! | `sampled.candidates` | `[1]` | how many actions are sampled |
+//! | `critic.<n>.*`, `critic.deviations` | | what values them, as above; without one there is one candidate |
+//! | `sampled.softmax` | `[1]` | where present, one is drawn by `exp(value / this)`; else the greatest is taken |
+//! | `sampled.expectile`, `value.*` | `[1]`, | or one is drawn: weight this where its value is at least `net(s)`, else one less this |
+//!
+//! A plain network from elsewhere is read too: `layers.<i>.weight`,
 //! `layers.<i>.bias`, optional `.norm.*`, `obs_mean` and `obs_std`, `output.scale` and
 //! `output.shift` (`[act_dim]`, what outputs are multiplied by and what is added then),
-//! and metadata `activation` (`relu`, `tanh`, `leaky_relu_0.01`) and `output`
+//! and metadata `activation` (`relu`, `tanh`, `leaky_relu_0.01`, `gelu_tanh`, `mish`,
+//! `silu`) and `output`
 //! (`identity`, `tanh`); its actions are clipped to `[-1, 1]`.
 //!
 //! Values are F32, F64, F16 or BF16, computed with in single precision. These are all
@@ -69,6 +92,7 @@ mod latent;
 mod plain;
 mod policy;
 mod rows;
+pub mod sampled;
 
 pub use about::About;
 pub use anchored::{LATENT_CLIP, Residual, SparPolicy};
@@ -78,6 +102,7 @@ pub use latent::{Latent, LatentActor, LatentPolicy};
 pub use plain::PlainPolicy;
 pub use policy::{Networks, Policy};
 pub use rows::{Activation, Linear, Norm, ParamsError, RowMlp, RowWork};
+pub use sampled::{SampledActor, SampledPolicy};
 pub use spar_core::{ActionBounds, Normalizer, Stream};
 pub use spar_kernels::value::Conservatism;
 

@@ -11,6 +11,7 @@ use crate::{
     file::{Reader, bytes},
     latent::{Latent, LatentActor, LatentPolicy},
     plain::PlainPolicy,
+    sampled::SampledPolicy,
 };
 
 /// The networks of a policy, by how they act together. Their actions lie in `[-1, 1]`.
@@ -23,6 +24,8 @@ pub enum Networks {
     Plain(PlainPolicy),
     /// A decoder and what acts in its latent space.
     Latent(LatentPolicy),
+    /// What makes an action of noise.
+    Sampled(SampledPolicy),
 }
 
 impl Networks {
@@ -31,6 +34,7 @@ impl Networks {
             Self::Spar(policy) => policy,
             Self::Plain(policy) => policy,
             Self::Latent(policy) => policy,
+            Self::Sampled(policy) => policy,
         }
     }
 }
@@ -120,7 +124,7 @@ impl Policy {
         spar_core::Policy::act_dim(&self.networks)
     }
 
-    /// Whether its action is the best of several that are drawn.
+    /// Whether its action is drawn, or the best of several that are.
     pub fn draws(&self) -> bool {
         match &self.networks {
             Networks::Spar(policy) => {
@@ -132,6 +136,7 @@ impl Policy {
                 actor: LatentActor { latent, .. },
                 ..
             }) => matches!(latent, Latent::Best { .. }),
+            Networks::Sampled(_) => true,
         }
     }
 

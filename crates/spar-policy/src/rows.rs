@@ -1,7 +1,10 @@
 //! A network for acting: each row for itself, in a fixed order of summation.
 
+use std::ops::Range;
+
 use spar_kernels::{
-    Head, MlpShape,
+    Head, MlpShape, NormEps, Normalization,
+    mlp::LAYER_NORM_EPS,
     rows::{affine, layer_norm},
     scalar,
 };
@@ -17,6 +20,10 @@ pub enum Activation {
     Tanh,
     /// [`spar_kernels::Activation::Gelu`].
     Gelu,
+    /// [`spar_kernels::Activation::Mish`].
+    Mish,
+    /// [`spar_kernels::Activation::Silu`].
+    Silu,
     /// `x` for positive `x`, `slope * x` below.
     LeakyRelu(f32),
 }
@@ -32,6 +39,8 @@ impl Activation {
                 .for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v }),
             Self::Tanh => values.iter_mut().for_each(|v| *v = scalar::tanh(*v)),
             Self::Gelu => values.iter_mut().for_each(|v| *v = scalar::gelu(*v)),
+            Self::Mish => values.iter_mut().for_each(|v| *v = scalar::mish(*v)),
+            Self::Silu => values.iter_mut().for_each(|v| *v = scalar::silu(*v)),
             Self::LeakyRelu(slope) => {
                 values
                     .iter_mut()
@@ -52,13 +61,34 @@ pub struct Linear {
     pub norm: Option<Norm>,
 }
 
-/// The learned part of a layer normalization.
+/// A layer normalization.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Norm {
     /// `[output]`.
     pub gain: Vec<f32>,
     /// `[output]`.
     pub shift: Vec<f32>,
+    /// Whether it follows the activation, as in Flax's networks of that kind; else it
+    /// stands before.
+    pub after: bool,
+    /// What is added to the variance.
+    pub eps: f32,
+}
+
+impl Norm {
+    /// Of this gain and shift, before the activation, with PyTorch's epsilon.
+    pub fn new(gain: Vec<f32>, shift: Vec<f32>) -> Self {
+        Self {
+            gain,
+            shift,
+            after: false,
+            eps: LAYER_NORM_EPS,
+        }
+    }
+
+    fn apply(&self, rows: &mut [f32]) {
+        layer_norm(&self.gain, &self.shift, self.eps, rows);
+    }
 }
 
 impl Linear {
@@ -88,6 +118,7 @@ pub struct ParamsError {
 pub struct RowWork {
     current: Vec<f32>,
     next: Vec<f32>,
+    entering: Vec<f32>,
 }
 
 /// A plain network whose rows do not know of each other: for rollouts, data
@@ -101,6 +132,8 @@ pub struct RowMlp {
     pub hidden: Activation,
     /// After the last layer.
     pub output: Activation,
+    /// Normalization of the input, if any.
+    pub input_norm: Option<Norm>,
 }
 
 impl RowMlp {
@@ -115,46 +148,69 @@ impl RowMlp {
                 shape: shape.clone(),
             });
         }
+        let norm = |(gain, shift): (Range<usize>, Range<usize>), after| Norm {
+            gain: params[gain].to_vec(),
+            shift: params[shift].to_vec(),
+            after,
+            eps: shape.norm_eps().value(),
+        };
+        let after = shape.normalization() == Normalization::After;
         let layers = shape.layers().map(|l| Linear {
             weight: params[l.weight].to_vec(),
             bias: params[l.bias].to_vec(),
-            norm: l.norm.map(|(gain, shift)| Norm {
-                gain: params[gain].to_vec(),
-                shift: params[shift].to_vec(),
-            }),
+            norm: l.norm.map(|ranges| norm(ranges, after)),
         });
         Ok(Self {
             layers: layers.collect(),
             hidden: match shape.activation() {
                 spar_kernels::Activation::Relu => Activation::Relu,
                 spar_kernels::Activation::Gelu => Activation::Gelu,
+                spar_kernels::Activation::Mish => Activation::Mish,
+                spar_kernels::Activation::Silu => Activation::Silu,
             },
             output: match shape.head() {
                 Head::Linear => Activation::Identity,
                 Head::Tanh => Activation::Tanh,
             },
+            input_norm: shape.input_norm().map(|ranges| norm(ranges, false)),
         })
     }
 
     /// Sizes and flat parameters: the inverse of [`Self::from_params`]. `None`
     /// for a network no [`MlpShape`] describes: with another activation, normalized in
-    /// a part of its hidden layers, or too large.
+    /// a part of its hidden layers or in different ways, or too large.
     pub fn to_params(&self) -> Option<(MlpShape, Vec<f32>)> {
         let (last, hidden) = self.layers.split_last()?;
-        let layer_norm = hidden.first().is_some_and(|layer| layer.norm.is_some());
-        let uniform = hidden
-            .iter()
-            .all(|layer| layer.norm.is_some() == layer_norm);
+        // Whether it follows the activation, of hidden layers that are all alike.
+        let after = |layer: &Linear| layer.norm.as_ref().map(|norm| norm.after);
+        let normalized = hidden.first().and_then(after);
+        let uniform = hidden.iter().all(|layer| after(layer) == normalized);
         if !uniform || last.norm.is_some() {
+            return None;
+        }
+        let norms = hidden.iter().filter_map(|layer| layer.norm.as_ref());
+        let mut norms = norms.chain(&self.input_norm).map(|norm| norm.eps);
+        let eps = norms.next().unwrap_or(LAYER_NORM_EPS);
+        let known = [NormEps::Torch, NormEps::Flax];
+        let eps = known.into_iter().find(|known| known.value() == eps)?;
+        if norms.any(|other| other != eps.value()) {
             return None;
         }
         let widths: Vec<usize> = hidden.iter().map(Linear::output).collect();
         let shape = MlpShape::relu(self.input_dim(), widths, last.output()).ok()?;
         let shape = shape
-            .with_layer_norm(layer_norm)
+            .with_normalization(match normalized {
+                None => Normalization::None,
+                Some(false) => Normalization::Before,
+                Some(true) => Normalization::After,
+            })
+            .with_input_norm(self.input_norm.is_some())
+            .with_norm_eps(eps)
             .with_activation(match self.hidden {
                 Activation::Relu => spar_kernels::Activation::Relu,
                 Activation::Gelu => spar_kernels::Activation::Gelu,
+                Activation::Mish => spar_kernels::Activation::Mish,
+                Activation::Silu => spar_kernels::Activation::Silu,
                 _ => return None,
             })
             .with_head(match self.output {
@@ -163,13 +219,17 @@ impl RowMlp {
                 _ => return None,
             });
         let mut params = Vec::with_capacity(shape.parameters());
-        for layer in &self.layers {
-            params.extend_from_slice(&layer.weight);
-            params.extend_from_slice(&layer.bias);
-            if let Some(Norm { gain, shift }) = &layer.norm {
+        let add_norm = |norm: &Option<Norm>, params: &mut Vec<f32>| {
+            if let Some(Norm { gain, shift, .. }) = norm {
                 params.extend_from_slice(gain);
                 params.extend_from_slice(shift);
             }
+        };
+        add_norm(&self.input_norm, &mut params);
+        for layer in &self.layers {
+            params.extend_from_slice(&layer.weight);
+            params.extend_from_slice(&layer.bias);
+            add_norm(&layer.norm, &mut params);
         }
         Some((shape, params))
     }
@@ -193,7 +253,20 @@ impl RowMlp {
         let rows = out.len() / self.output_dim();
         assert_eq!(out.len(), rows * self.output_dim(), "output rows");
         assert_eq!(x.len(), rows * self.input_dim(), "input rows");
-        let RowWork { current, next } = work;
+        let RowWork {
+            current,
+            next,
+            entering,
+        } = work;
+        let x = match &self.input_norm {
+            None => x,
+            Some(norm) => {
+                entering.clear();
+                entering.extend_from_slice(x);
+                norm.apply(entering);
+                &entering[..]
+            }
+        };
         let last = self.layers.len() - 1;
         for (i, layer) in self.layers.iter().enumerate() {
             let input = if i == 0 { x } else { &current[..] };
@@ -204,10 +277,18 @@ impl RowMlp {
                 &mut next[..]
             };
             affine(&layer.weight, &layer.bias, input, output);
-            if let Some(Norm { gain, shift }) = &layer.norm {
-                layer_norm(gain, shift, output);
+            let activation = if i == last { self.output } else { self.hidden };
+            match &layer.norm {
+                Some(norm) if norm.after => {
+                    activation.apply(output);
+                    norm.apply(output);
+                }
+                Some(norm) => {
+                    norm.apply(output);
+                    activation.apply(output);
+                }
+                None => activation.apply(output),
             }
-            if i == last { self.output } else { self.hidden }.apply(output);
             std::mem::swap(current, next);
         }
         // Each buffer holds the same layers in every pass, and has their size from the first.

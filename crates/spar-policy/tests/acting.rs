@@ -6,12 +6,14 @@ use std::{num::NonZeroUsize, thread};
 
 use spar_core::{DatasetIdentity, Origin, Policy as _};
 use spar_kernels::{
-    Head, MlpShape,
+    Head, MlpShape, NormEps, Normalization,
     counting::{Counting, allocations},
 };
 use spar_policy::{
-    About, ActionBounds, Conservatism, Latent, LatentActor, LatentPolicy, Networks, Normalizer,
-    PlainPolicy, Policy, Residual, RowMlp, SparPolicy, Stream,
+    About, ActionBounds, Activation, Conservatism, Latent, LatentActor, LatentPolicy, Networks,
+    Normalizer, PlainPolicy, Policy, Residual, RowMlp, SampledActor, SampledPolicy, SparPolicy,
+    Stream,
+    sampled::{Clip, NoiseNet, Pick, Residuals, Sampler, Schedule, Worth},
 };
 
 #[global_allocator]
@@ -96,6 +98,91 @@ fn latent(latent: Latent) -> Networks {
     })
 }
 
+/// Policies that sample, of every sampler and every choice.
+fn sampled() -> Vec<(&'static str, Networks)> {
+    let linear = |name: &str, input, output, norm| net(name, input, output, Head::Linear, norm);
+    let critics = || (0..2).map(|i| linear(&format!("q{i}"), OBS + ACT, 1, false));
+    let worth = |by| Worth {
+        critics: critics().collect(),
+        by,
+    };
+    let of_kind = |name: &str, widths: [usize; 2], hidden: &[usize], input_norm| {
+        let shape = MlpShape::relu(widths[0], hidden, widths[1]).unwrap();
+        let shape = shape
+            .with_activation(spar_kernels::Activation::Mish)
+            .with_input_norm(input_norm);
+        // So small that the bounds of actions do not hide what is drawn.
+        let params = draw(name, shape.parameters());
+        let params: Vec<f32> = params.iter().map(|p| 0.3 * p).collect();
+        RowMlp::from_params(&shape, &params).unwrap()
+    };
+    let chain = |clip, residual: bool| Sampler::Chain {
+        net: NoiseNet {
+            codes: draw("codes", 5 * 4),
+            code_dim: 4,
+            entry: if residual {
+                of_kind("entry", [OBS + ACT + 4, 8], &[], false)
+            } else {
+                of_kind("entry", [OBS + ACT + 4, ACT], &[16, 16], false)
+            },
+            residuals: residual.then(|| Residuals {
+                blocks: (0..2)
+                    .map(|i| of_kind(&format!("block{i}"), [8, 8], &[16], true))
+                    .collect(),
+                exit: of_kind("exit", [8, ACT], &[], false),
+            }),
+        },
+        schedule: Schedule::variance_preserving(5),
+        clip,
+    };
+    let flow = Sampler::Flow {
+        net: linear("flow", OBS + ACT + 1, ACT, true),
+        steps: NonZeroUsize::new(10).unwrap(),
+    };
+    let one_step = Sampler::OneStep(linear("one", OBS + ACT, ACT, false));
+    let expectile = Pick::Expectile {
+        worth: worth(Conservatism::Min),
+        value: linear("v", OBS, 1, false),
+        expectile: 0.8,
+    };
+    let softmax = Pick::Softmax {
+        worth: worth(Conservatism::Min),
+        temperature: 0.1,
+    };
+    let mean = Pick::Greatest(worth(Conservatism::MeanMinusStd(0.0)));
+    [
+        ("chain", chain(Clip::Start, false), 1, Pick::First),
+        ("chain, softmax", chain(Clip::Start, false), 50, softmax),
+        (
+            "residual chain, best",
+            chain(Clip::Sample, true),
+            7,
+            mean.clone(),
+        ),
+        (
+            "residual chain, expectile",
+            chain(Clip::Sample, true),
+            33,
+            expectile,
+        ),
+        // More than pass through the networks together.
+        ("flow, best", flow.clone(), 100, mean),
+        ("flow", flow, 1, Pick::First),
+        ("one step", one_step, 1, Pick::First),
+    ]
+    .map(|(name, sampler, candidates, pick)| {
+        let actor = SampledActor {
+            sampler,
+            candidates: NonZeroUsize::new(candidates).unwrap(),
+            pick,
+        };
+        assert_eq!(actor.widths(), Some(OBS), "{name}");
+        let normalizer = normalizer();
+        (name, Networks::Sampled(SampledPolicy { normalizer, actor }))
+    })
+    .into()
+}
+
 /// A policy of every kind there is; `true` for those that draw.
 fn every_kind() -> Vec<(&'static str, Policy, bool)> {
     let fixed = net("fixed", OBS + ACT, ACT, Head::Tanh, false);
@@ -113,7 +200,9 @@ fn every_kind() -> Vec<(&'static str, Policy, bool)> {
     let bounds = ActionBounds::try_from(bounds).unwrap();
     let of = |method: &str, networks| Policy::new(networks, Some(about(method)), None);
     let forty = NonZeroUsize::new(40).unwrap();
-    vec![
+    let sampled = sampled().into_iter();
+    let sampled = sampled.map(|(name, networks)| (name, of("diffusion-ql", networks), true));
+    let mut kinds = vec![
         ("bc", of("bc", spar(None)), false),
         ("spar", of("spar", spar(Some(residual()))), false),
         (
@@ -135,7 +224,9 @@ fn every_kind() -> Vec<(&'static str, Policy, bool)> {
         ),
         ("plas", of("plas", latent(actor)), false),
         ("bcq", of("bcq", latent(best)), true),
-    ]
+    ];
+    kinds.extend(sampled);
+    kinds
 }
 
 fn act(policy: &Policy, obs: &[f32]) -> Vec<f32> {
@@ -227,14 +318,75 @@ fn a_policy_without_a_place_in_a_file_is_refused() {
     let Networks::Plain(mut plain) = plain() else {
         panic!("a plain policy")
     };
-    plain.net.hidden = spar_policy::Activation::Gelu;
+    plain.net.hidden = Activation::LeakyRelu(0.3);
     let policy = Policy::new(Networks::Plain(plain), Some(about("iql")), None);
     let error = policy.to_bytes().unwrap_err().to_string();
     assert!(
-        error.contains("Gelu") && error.starts_with("policy: "),
+        error.contains("LeakyRelu(0.3)") && error.starts_with("policy: "),
         "{error}"
     );
     assert_eq!(policy.networks().act_dim(), ACT);
+}
+
+/// Without its activation, or with a normalization elsewhere, a network would act otherwise.
+#[test]
+fn every_activation_and_normalization_of_a_network_has_a_place_in_a_file() {
+    let obs = draw("obs", OBS);
+    let activations = [
+        spar_kernels::Activation::Relu,
+        spar_kernels::Activation::Gelu,
+        spar_kernels::Activation::Mish,
+        spar_kernels::Activation::Silu,
+    ];
+    let mut seen = Vec::new();
+    for activation in activations {
+        for norm in [
+            Normalization::None,
+            Normalization::Before,
+            Normalization::After,
+        ] {
+            for (input_norm, eps) in [(false, NormEps::Torch), (true, NormEps::Flax)] {
+                let shape = MlpShape::relu(OBS + ACT, [13, 9], ACT).unwrap();
+                let shape = shape
+                    .with_head(Head::Tanh)
+                    .with_activation(activation)
+                    .with_normalization(norm)
+                    .with_input_norm(input_norm)
+                    .with_norm_eps(eps);
+                let net = RowMlp::from_params(&shape, &draw("kind", shape.parameters())).unwrap();
+                // Without a normalization there is no epsilon to keep.
+                if norm != Normalization::None || input_norm {
+                    let (same, params) = net.to_params().unwrap();
+                    assert_eq!(same, shape);
+                    assert_eq!(params, draw("kind", shape.parameters()));
+                }
+                let networks = spar(Some(Residual::fixed(net, 0.4)));
+                let policy = Policy::new(networks, Some(about("rpl")), None);
+                let read = Policy::from_bytes(&policy.to_bytes().unwrap()).unwrap();
+                assert_eq!(read, policy, "{shape:?}");
+                let action = act(&read, &obs);
+                assert!(!seen.contains(&action), "{shape:?} acts as another");
+                seen.push(action);
+            }
+        }
+    }
+    // Of a plain network the metadata say it.
+    for activation in [Activation::Gelu, Activation::Mish, Activation::Silu] {
+        let Networks::Plain(mut plain) = plain() else {
+            panic!("a plain policy")
+        };
+        plain.net.hidden = activation;
+        let policy = Policy::new(Networks::Plain(plain), None, None);
+        let read = Policy::from_bytes(&policy.to_bytes().unwrap()).unwrap();
+        assert_eq!(read, policy, "{activation:?}");
+    }
+    // What no file can say is refused, not left out.
+    let mut odd = net("fixed", OBS + ACT, ACT, Head::Tanh, false);
+    odd.hidden = Activation::Identity;
+    let networks = spar(Some(Residual::fixed(odd, 0.4)));
+    let policy = Policy::new(networks, Some(about("rpl")), None);
+    let error = policy.to_bytes().unwrap_err().to_string();
+    assert!(error.contains("Identity between layers"), "{error}");
 }
 
 #[test]
@@ -248,15 +400,19 @@ fn another_width_of_observations_is_a_panic_that_says_so() {
 #[test]
 fn the_actions_of_every_kind_are_those_of_every_commit() {
     let obs = draw("obs", 20 * OBS);
-    for ((kind, policy, _), want) in every_kind().into_iter().zip(ACTIONS) {
+    let hash = |(kind, policy, _): (&'static str, Policy, bool)| {
         let actions = obs.chunks(OBS).flat_map(|obs| act(&policy, obs));
         let bytes: Vec<u8> = actions.flat_map(f32::to_le_bytes).collect();
-        assert_eq!(&spar_core::sha256_hex(&bytes)[..12], want, "{kind}");
-    }
+        (kind, spar_core::sha256_hex(&bytes)[..12].to_owned())
+    };
+    let got: Vec<_> = every_kind().into_iter().map(hash).collect();
+    let kinds = every_kind().into_iter().map(|(kind, ..)| kind);
+    let want = kinds.zip(ACTIONS.map(str::to_owned));
+    assert_eq!(got, want.collect::<Vec<_>>());
 }
 
 /// Of each kind, the first digits of the SHA-256 of its actions.
-const ACTIONS: [&str; 9] = [
+const ACTIONS: [&str; 16] = [
     "821397a4ee1c",
     "c57ca0a0c539",
     "12e57bf61f92",
@@ -266,4 +422,11 @@ const ACTIONS: [&str; 9] = [
     "41bac9039a87",
     "5541e4a9e4e7",
     "b7f4dcfd8c5c",
+    "54e4af5ffd35",
+    "35aaa1e36740",
+    "085bd2f7270b",
+    "67d8f3d8fff7",
+    "678e535b9cc9",
+    "96e0a6b7dc9e",
+    "113011d9d88d",
 ];

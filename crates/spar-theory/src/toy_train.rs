@@ -198,10 +198,10 @@ fn learn<M: Baseline>(
 fn network(actor: Actor) -> Result<RowMlp, TheoryError> {
     match actor {
         Actor::Net(net) => Ok(net),
-        Actor::Residual { .. } | Actor::Latent(_) => Err(candle_core::Error::Msg(
-            "a baseline of this suite acts by one network".to_owned(),
-        )
-        .into()),
+        Actor::Residual { .. } | Actor::Latent(_) | Actor::Sampled(_) => Err(
+            candle_core::Error::Msg("a baseline of this suite acts by one network".to_owned())
+                .into(),
+        ),
     }
 }
 

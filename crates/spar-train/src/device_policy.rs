@@ -61,6 +61,7 @@ impl<'k, D: Device> DevicePolicy<'k, D> {
                 return Err(refused("scales its network's output"));
             }
             Networks::Plain(policy) => (&policy.normalizer, &policy.net, None),
+            Networks::Sampled(_) => return Err(refused("samples its actions")),
             _ => return Err(refused("acts in a latent space")),
         };
         let net = |net: &RowMlp, scale| -> Result<_, TrainError> {

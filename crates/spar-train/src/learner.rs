@@ -11,7 +11,7 @@ use spar_nn::{
     BatchSlices, State, StateError,
     device::{Device, Kernels},
 };
-use spar_policy::{LatentPolicy, Networks, PlainPolicy, Residual, SparPolicy};
+use spar_policy::{LatentPolicy, Networks, PlainPolicy, Residual, SampledPolicy, SparPolicy};
 use spar_rectify::{Ablation, DeviceSpar, Spar, SparMetrics};
 
 use crate::{error::TrainError, spec::DeviceKind};
@@ -434,6 +434,7 @@ impl Learner for OfRegistry {
                 residual: Some(Residual::fixed(net, rho)),
             }),
             Actor::Latent(actor) => Networks::Latent(LatentPolicy { normalizer, actor }),
+            Actor::Sampled(actor) => Networks::Sampled(SampledPolicy { normalizer, actor }),
         })
     }
 

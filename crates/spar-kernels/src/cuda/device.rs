@@ -4,7 +4,7 @@
 use std::ffi::c_void;
 
 use super::CudaError;
-use crate::{Activation, MlpShape};
+use crate::{Activation, MlpShape, NormEps, Normalization};
 
 /// Threads of a block in every kernel; `THREADS` in `common.cuh`.
 pub const THREADS: usize = 256;
@@ -46,6 +46,26 @@ impl Net {
                 "a network of {layers} layers; the CUDA kernels take {MAX_LAYERS}"
             )));
         }
+        let gelu = match shape.activation {
+            Activation::Relu => 0,
+            Activation::Gelu => 1,
+            other => {
+                return Err(CudaError::Shape(format!(
+                    "a network with {other:?}; the CUDA kernels have ReLU and GELU: train it on \
+                     the CPU"
+                )));
+            }
+        };
+        if shape.input_norm
+            || shape.norm == Normalization::After
+            || (shape.layer_norm() && shape.eps != NormEps::Torch)
+        {
+            return Err(CudaError::Shape(
+                "a network normalized elsewhere than before its activations, or with another \
+                 epsilon than 1e-5; the CUDA kernels have no such: train it on the CPU"
+                    .to_owned(),
+            ));
+        }
         let mut width = [0; MAX_LAYERS + 1];
         let widths = [&shape.input].into_iter().chain(&shape.hidden);
         for (to, &from) in width.iter_mut().zip(widths.chain([&shape.output])) {
@@ -65,11 +85,8 @@ impl Net {
         };
         Ok(Self {
             layers: int("layers", layers)?,
-            layer_norm: shape.layer_norm.into(),
-            gelu: match shape.activation {
-                Activation::Relu => 0,
-                Activation::Gelu => 1,
-            },
+            layer_norm: shape.layer_norm().into(),
+            gelu,
             tanh_head,
             scale,
             width,
@@ -271,4 +288,39 @@ pub(super) fn int(what: &'static str, value: usize) -> Result<i32, CudaError> {
 /// `value` as a grid's extent.
 pub(super) fn extent(value: usize) -> Result<u32, CudaError> {
     Ok(int("blocks of a launch", value)?.unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the kernels would compute as something else.
+    #[test]
+    fn a_network_the_kernels_do_not_know_is_refused() {
+        let shape = || MlpShape::relu(3, [4], 2).expect("a shape");
+        let of = |shape: MlpShape| Net::new(&shape, Head::Linear);
+        assert!(of(shape().with_activation(Activation::Gelu)).is_ok());
+        assert!(of(shape().with_layer_norm(true)).is_ok());
+        // Without a normalization its epsilon is nothing.
+        assert!(of(shape().with_norm_eps(NormEps::Flax)).is_ok());
+        for (shape, why) in [
+            (shape().with_activation(Activation::Mish), "Mish"),
+            (shape().with_activation(Activation::Silu), "Silu"),
+            (
+                shape().with_normalization(Normalization::After),
+                "normalized elsewhere",
+            ),
+            (shape().with_input_norm(true), "normalized elsewhere"),
+            (
+                shape().with_layer_norm(true).with_norm_eps(NormEps::Flax),
+                "another epsilon",
+            ),
+        ] {
+            let error = of(shape).expect_err("refused").to_string();
+            assert!(
+                error.contains(why) && error.contains("train it on the CPU"),
+                "{error}"
+            );
+        }
+    }
 }

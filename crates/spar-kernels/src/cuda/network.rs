@@ -126,7 +126,7 @@ impl<D: Device> Kernels<D> {
         // would read as nothing to keep.
         let alloc = |len: usize| self.device.alloc(len.max(1));
         let hidden = nets * rows * shape.hidden.iter().sum::<usize>();
-        let keeps_before = shape.layer_norm || shape.activation == Activation::Gelu;
+        let keeps_before = shape.layer_norm() || shape.activation == Activation::Gelu;
         let inverse_std = || alloc(nets * rows * shape.hidden.len());
         Ok(Saved {
             shape: shape.clone(),
@@ -134,7 +134,7 @@ impl<D: Device> Kernels<D> {
             rows,
             activation: alloc(hidden)?,
             before: keeps_before.then(|| alloc(hidden)).transpose()?,
-            inverse_std: shape.layer_norm.then(inverse_std).transpose()?,
+            inverse_std: shape.layer_norm().then(inverse_std).transpose()?,
         })
     }
 
@@ -159,7 +159,7 @@ impl<D: Device> Kernels<D> {
         let parts = || self.device.alloc(splits * nets * shape.parameters());
         Ok(GradientWork {
             delta: self.device.alloc(hidden + nets * rows * shape.output)?,
-            masked: shape.layer_norm.then(masked).transpose()?,
+            masked: shape.layer_norm().then(masked).transpose()?,
             splits: (splits > 1).then(parts).transpose()?,
             split_rows,
         })
@@ -271,7 +271,7 @@ impl<D: Device> Kernels<D> {
         if let Some(masked) = &work.masked {
             self.check("work of a backward pass", masked, hidden.max(1))?;
         }
-        if work.masked.is_some() != shape.layer_norm {
+        if work.masked.is_some() != shape.layer_norm() {
             return Err(CudaError::Shape(
                 "work of a backward pass of another kind of network".to_owned(),
             ));

@@ -53,20 +53,25 @@ pub fn backward<'a>(
     grad_params: Option<GradParams<'_>>,
     mut grad_x: Option<&mut [f32]>,
 ) {
-    let x = check(shape, params, x.into(), rows, grad_out);
+    let mut x = check(shape, params, x.into(), rows, grad_out);
     let isa = Isa::detect();
     let depth = shape.hidden.len();
     assert_eq!(work.rows, rows, "rows of the forward pass");
     assert_eq!(work.saved.len(), depth, "layers of the forward pass");
     let Workspace {
         saved,
+        entry,
         out,
         packed,
         states,
         between,
+        entering,
         product,
         ..
     } = work;
+    if shape.input_norm {
+        x.own = &entry.activation[..rows * shape.input];
+    }
     let onto = grad_params.as_ref().is_some_and(|grad| grad.onto);
     let mut grad_params = grad_params.map(|grad| grad.values);
     if let Some(g) = grad_params.as_deref_mut() {
@@ -76,7 +81,22 @@ pub fn backward<'a>(
         }
     }
     packed.resize_with(depth + 1, Vec::new);
-    let lowest = usize::from(grad_x.is_none());
+    // The parameters of the input's normalization lie beyond the first layer's product.
+    let through = grad_x.is_some() || (shape.input_norm && grad_params.is_some());
+    let lowest = usize::from(!through);
+    // Where the gradient of the input goes if it is only passed on the way to those.
+    let own = grow(
+        entering,
+        if through && grad_x.is_none() {
+            rows * x.own_width
+        } else {
+            0
+        },
+    );
+    let mut entering = match &mut grad_x {
+        Some(grad_x) => Some(&mut **grad_x),
+        None => through.then_some(own),
+    };
     for (i, (layer, packed)) in shape.layers().zip(&mut *packed).enumerate().skip(lowest) {
         Weight::pack_transposed(isa, &params[x.weight(i, &layer)], layer.output, packed);
     }
@@ -119,8 +139,16 @@ pub fn backward<'a>(
                 Weight::packed_transposed(isa, weight, layer.output, &packed[i])
             };
             let Some(below) = i.checked_sub(1) else {
-                if let Some(g) = grad_x.as_deref_mut() {
-                    weight().multiply(grad, &mut g[block(x.own_width)], |_, _| {});
+                if let Some(g) = entering.as_deref_mut() {
+                    let g = &mut g[block(x.own_width)];
+                    weight().multiply(grad, g, |_, _| {});
+                    let kept = layers::KeptRows {
+                        normalized: entry.normalized.get(block(x.own_width)).unwrap_or_default(),
+                        inverse_std: entry.inverse_std.get(first..).unwrap_or_default(),
+                        ..layers::KeptRows::default()
+                    };
+                    let grads = grad_params.as_deref_mut();
+                    layers::input_backward(shape, params, g, kept, grads);
                 }
                 break;
             };
@@ -136,7 +164,7 @@ pub fn backward<'a>(
                     inverse_std: saved.inverse_std.get(first..).unwrap_or_default(),
                 };
                 let grads = grad_params.as_deref_mut();
-                layers::hidden_backward(shape.activation, &below, params, rows, kept, grads);
+                layers::hidden_backward(shape, &below, params, rows, kept, grads);
             });
             std::mem::swap(&mut current, &mut next);
         }
@@ -146,6 +174,9 @@ pub fn backward<'a>(
 /// Sets to zero what [`backward`] adds to: all but the weights, of which the first
 /// block of rows writes over what is there.
 fn clear_sums(shape: &MlpShape, rows: usize, grad: &mut [f32]) {
+    if let Some((gain, shift)) = shape.input_norm() {
+        grad[gain.start..shift.end].fill(0.0);
+    }
     for layer in shape.layers() {
         let norm = layer.norm.into_iter();
         let summed = norm.flat_map(|(gain, shift)| [gain, shift]);

@@ -1,8 +1,10 @@
 //! What stands between the products of a network, a few rows at a time.
 
+use std::ops::Range;
+
 use super::{
-    shape::{Activation, Head, LayerLayout},
-    sums::{LAYER_NORM_EPS, dot, sum},
+    shape::{Activation, Head, LayerLayout, MlpShape, Normalization},
+    sums::{dot, sum},
 };
 use crate::{scalar, vectorize::vectorized};
 
@@ -55,8 +57,16 @@ pub(super) struct Kept<'a> {
     pub(super) inverse_std: &'a mut [f32],
 }
 
-/// The same, for reading.
+/// Gain, shift and epsilon of a layer normalization.
 #[derive(Clone, Copy)]
+struct Affine<'a> {
+    gain: &'a [f32],
+    shift: &'a [f32],
+    eps: f32,
+}
+
+/// The same, for reading.
+#[derive(Clone, Copy, Default)]
 pub(super) struct KeptRows<'a> {
     pub(super) activation: &'a [f32],
     pub(super) before: &'a [f32],
@@ -66,33 +76,74 @@ pub(super) struct KeptRows<'a> {
 
 /// Bias, normalization and activation of some `rows` of a hidden layer, in place.
 pub(super) fn hidden(
-    activation: Activation,
+    shape: &MlpShape,
     layer: &LayerLayout,
     params: &[f32],
     bias: Bias<'_>,
     rows: &mut [f32],
     kept: Kept<'_>,
 ) {
-    let norm = layer.norm.clone().map(|(g, s)| (&params[g], &params[s]));
+    let norm = layer.norm.clone().map(|(g, s)| Affine {
+        gain: &params[g],
+        shift: &params[s],
+        eps: shape.eps.value(),
+    });
     let Kept {
         before,
         normalized,
         inverse_std,
     } = kept;
-    // A GELU takes what is left here, a ReLU cuts it off at zero.
-    let floor = match activation {
+    // A ReLU cuts off at zero in the same sweep, the others take what it leaves.
+    let floor = match shape.activation {
         Activation::Relu => 0.0,
-        Activation::Gelu => f32::NEG_INFINITY,
+        _ => f32::NEG_INFINITY,
     };
-    match norm {
+    let (first, after) = match shape.norm {
+        Normalization::After => (None, norm),
+        _ => (norm, None),
+    };
+    match first {
         None => add_bias(bias, floor, rows),
-        Some((gain, shift)) => normalize(bias, gain, shift, floor, rows, normalized, inverse_std),
+        Some(norm) => normalize(Some(bias), norm, floor, rows, normalized, inverse_std),
     }
-    if activation == Activation::Gelu {
-        if !before.is_empty() {
-            before.copy_from_slice(rows);
-        }
-        gelu(rows);
+    if !before.is_empty() {
+        before.copy_from_slice(rows);
+    }
+    if shape.activation != Activation::Relu {
+        activate(shape.activation, rows);
+    }
+    if let Some(norm) = after {
+        let floor = f32::NEG_INFINITY;
+        // What the first normalization left is untouched: there is one of the two.
+        normalize(None, norm, floor, rows, normalized, inverse_std);
+    }
+}
+
+/// The layer normalization of input rows, in place.
+pub(super) fn input(shape: &MlpShape, params: &[f32], rows: &mut [f32], kept: Kept<'_>) {
+    let Some((gain, shift)) = shape.input_norm() else {
+        return;
+    };
+    let norm = Affine {
+        gain: &params[gain],
+        shift: &params[shift],
+        eps: shape.eps.value(),
+    };
+    let floor = f32::NEG_INFINITY;
+    normalize(None, norm, floor, rows, kept.normalized, kept.inverse_std);
+}
+
+/// From the gradient of normalized input rows, in `rows`, to that of the input, in place;
+/// gain and shift gradients are added to `grads`.
+pub(super) fn input_backward(
+    shape: &MlpShape,
+    params: &[f32],
+    rows: &mut [f32],
+    kept: KeptRows<'_>,
+    grads: Option<&mut [f32]>,
+) {
+    if let Some(norm) = shape.input_norm() {
+        affine_backward(&norm, params, rows, kept, grads);
     }
 }
 
@@ -107,27 +158,72 @@ pub(super) fn last(head: Head, bias: Bias<'_>, rows: &mut [f32]) {
 /// From the gradient of a hidden layer's output, in `rows`, to that of its
 /// product, in place; bias, gain and shift gradients are added to `grads`.
 pub(super) fn hidden_backward(
-    activation: Activation,
+    shape: &MlpShape,
     layer: &LayerLayout,
     params: &[f32],
     rows: &mut [f32],
     kept: KeptRows<'_>,
     mut grads: Option<&mut [f32]>,
 ) {
-    match activation {
+    let activation_backward = |rows: &mut [f32]| match shape.activation {
+        // What is kept from before is the ReLU's value already.
+        Activation::Relu if shape.norm == Normalization::After => mask(kept.before, rows),
         Activation::Relu => mask(kept.activation, rows),
-        Activation::Gelu => gelu_backward(kept.before, rows),
-    }
-    if let Some((gain, shift)) = &layer.norm {
-        if let Some(g) = grads.as_deref_mut() {
-            add_columns(rows, &mut g[shift.clone()]);
-            add_columns_of_product(rows, kept.normalized, &mut g[gain.clone()]);
+        smooth => activate_backward(smooth, kept.before, rows),
+    };
+    match &layer.norm {
+        None => activation_backward(rows),
+        Some(norm) if shape.norm == Normalization::After => {
+            affine_backward(norm, params, rows, kept, grads.as_deref_mut());
+            activation_backward(rows);
         }
-        let gain = &params[gain.clone()];
-        normalize_backward(gain, kept.normalized, kept.inverse_std, rows);
+        Some(norm) => {
+            activation_backward(rows);
+            affine_backward(norm, params, rows, kept, grads.as_deref_mut());
+        }
     }
     if let Some(g) = grads {
         add_columns(rows, &mut g[layer.bias.clone()]);
+    }
+}
+
+/// Through gain, shift and normalization, in place.
+fn affine_backward(
+    (gain, shift): &(Range<usize>, Range<usize>),
+    params: &[f32],
+    rows: &mut [f32],
+    kept: KeptRows<'_>,
+    grads: Option<&mut [f32]>,
+) {
+    if let Some(g) = grads {
+        add_columns(rows, &mut g[shift.clone()]);
+        add_columns_of_product(rows, kept.normalized, &mut g[gain.clone()]);
+    }
+    let gain = &params[gain.clone()];
+    normalize_backward(gain, kept.normalized, kept.inverse_std, rows);
+}
+
+/// Applies `activation` to every element, in place.
+pub fn activate(activation: Activation, values: &mut [f32]) {
+    match activation {
+        Activation::Relu => relu(values),
+        Activation::Gelu => gelu(values),
+        Activation::Mish => mish(values),
+        Activation::Silu => silu(values),
+    }
+}
+
+/// `grad <- grad f'(before)`, element by element, of the activation `f`.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn activate_backward(activation: Activation, before: &[f32], grad: &mut [f32]) {
+    assert_eq!(before.len(), grad.len(), "gradient of an activation");
+    match activation {
+        Activation::Relu => mask(before, grad),
+        Activation::Gelu => gelu_backward(before, grad),
+        Activation::Mish => mish_backward(before, grad),
+        Activation::Silu => silu_backward(before, grad),
     }
 }
 
@@ -169,6 +265,30 @@ vectorized! {
         }
     }
 
+    fn relu(values: &mut [f32]) {
+        values.iter_mut().for_each(|v| *v = not_below(0.0, *v));
+    }
+
+    fn mish(values: &mut [f32]) {
+        values.iter_mut().for_each(|v| *v = scalar::mish(*v));
+    }
+
+    fn mish_backward(before: &[f32], grad: &mut [f32]) {
+        for (g, x) in grad.iter_mut().zip(before) {
+            *g *= scalar::mish_slope(*x);
+        }
+    }
+
+    fn silu(values: &mut [f32]) {
+        values.iter_mut().for_each(|v| *v = scalar::silu(*v));
+    }
+
+    fn silu_backward(before: &[f32], grad: &mut [f32]) {
+        for (g, x) in grad.iter_mut().zip(before) {
+            *g *= scalar::silu_slope(*x);
+        }
+    }
+
     fn mask(activation: &[f32], grad: &mut [f32]) {
         for (g, a) in grad.iter_mut().zip(activation) {
             *g = if *a > 0.0 { *g } else { 0.0 };
@@ -178,26 +298,29 @@ vectorized! {
     /// `y <- max(gain * n + shift, floor)` with
     /// `n = (y + b - mean) / sqrt(var + eps)` over each row, as in PyTorch's
     /// `LayerNorm` (biased variance); `n` and the reciprocal root are left in
-    /// `normalized` and `inverse_std` where those are not empty.
+    /// `normalized` and `inverse_std` where those are not empty. Without a bias `b` is
+    /// zero.
     fn normalize(
-        bias: Bias<'_>,
-        gain: &[f32],
-        shift: &[f32],
+        bias: Option<Bias<'_>>,
+        norm: Affine<'_>,
         floor: f32,
         rows: &mut [f32],
         normalized: &mut [f32],
         inverse_std: &mut [f32],
     ) {
-        let width = bias.width;
+        let Affine { gain, shift, eps } = norm;
+        let width = gain.len();
         let mut normalized = normalized.chunks_exact_mut(width);
         let mut inverse_std = inverse_std.iter_mut();
         for (i, row) in rows.chunks_exact_mut(width).enumerate() {
-            for (y, b) in row.iter_mut().zip(bias.row(i)) {
-                *y += b;
+            if let Some(bias) = bias {
+                for (y, b) in row.iter_mut().zip(bias.row(i)) {
+                    *y += b;
+                }
             }
             let mean = sum(row, |v| v) / width as f32;
             let variance = sum(row, |v| (v - mean) * (v - mean)) / width as f32;
-            let inverse = 1.0 / (variance + LAYER_NORM_EPS).sqrt();
+            let inverse = 1.0 / (variance + eps).sqrt();
             let parameters = gain.iter().zip(shift);
             if let (Some(normal), Some(i)) = (normalized.next(), inverse_std.next()) {
                 *i = inverse;

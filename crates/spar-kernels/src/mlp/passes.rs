@@ -1,7 +1,7 @@
 //! The forward passes, and what they keep for the backward one.
 
 use super::{
-    Activation, Head, MlpShape,
+    Head, MlpShape,
     input::{Base, Input, Parts},
     layers::{self, Bias},
 };
@@ -38,6 +38,8 @@ pub(super) const ROWS: usize = 256;
 pub struct Workspace {
     /// Per hidden layer: what [`backward`](super::backward()) needs of the forward pass.
     pub(super) saved: Vec<Saved>,
+    /// The same of the normalization of the input, where there is one.
+    pub(super) entry: Saved,
     /// Output of a forward pass with a tanh head, `[rows, output]`.
     pub(super) out: Vec<f32>,
     /// Rows of the forward pass that filled `saved`.
@@ -56,6 +58,8 @@ pub struct Workspace {
     pub(super) between: [Vec<f32>; 2],
     /// The same in bf16.
     pub(super) between16: [Vec<u32>; 2],
+    /// A normalized input of which nothing is kept, or its gradient where nobody asks for it.
+    pub(super) entering: Vec<f32>,
     pub(super) product: Scratch,
 }
 
@@ -63,7 +67,8 @@ pub struct Workspace {
 pub(super) struct Saved {
     /// Output of the layer, `[rows, width]`.
     pub(super) activation: Vec<f32>,
-    /// What a GELU was applied to, `[rows, width]`.
+    /// What a smooth activation was applied to, or a ReLU left for a normalization,
+    /// `[rows, width]`.
     pub(super) before: Vec<f32>,
     /// Normalized values before gain and shift, `[rows, width]`.
     pub(super) normalized: Vec<f32>,
@@ -90,18 +95,29 @@ pub fn forward<'a>(
     let depth = shape.hidden.len();
     let Workspace {
         saved,
+        entry,
         packed,
         base,
         packed_shared,
         ..
     } = work;
+    let x = if shape.input_norm {
+        let kept = layers::Kept {
+            normalized: grow(&mut entry.normalized, rows * shape.input),
+            inverse_std: grow(&mut entry.inverse_std, rows),
+            ..layers::Kept::default()
+        };
+        normalized_input(shape, params, x, &mut entry.activation, kept)
+    } else {
+        x
+    };
     let base = Base::new(isa, shape, params, x, base, packed_shared);
     pack(isa, shape, params, x, packed);
     saved.resize_with(depth, Saved::default);
     for (saved, layer) in saved.iter_mut().zip(shape.layers()) {
         let values = rows * layer.output;
         grow(&mut saved.activation, values);
-        if shape.activation == Activation::Gelu {
+        if shape.keeps_before() {
             grow(&mut saved.before, values);
         }
         if layer.norm.is_some() {
@@ -143,7 +159,7 @@ pub fn forward<'a>(
                     normalized: normalized.get_mut(values).unwrap_or_default(),
                     inverse_std: inverse_std.get_mut(first..).unwrap_or_default(),
                 };
-                layers::hidden(shape.activation, &layer, params, bias, rows, kept);
+                layers::hidden(shape, &layer, params, bias, rows, kept);
             });
         }
     }
@@ -168,9 +184,43 @@ pub fn forward_only<'a>(
     out: &mut [f32],
 ) {
     let x = check(shape, params, x.into(), rows, out);
+    let mut entering = std::mem::take(&mut work.entering);
+    let x = normalized_input(shape, params, x, &mut entering, layers::Kept::default());
     if precision == Precision::Bf16 && precision.is_present() && !shape.hidden.is_empty() {
-        return forward_bf16(shape, params, x, rows, work, out);
+        forward_bf16(shape, params, x, rows, work, out);
+    } else {
+        forward_single(shape, params, x, rows, work, out);
     }
+    work.entering = entering;
+}
+
+/// The input as the first layer takes it: normalized, where the network does that, into
+/// `buffer`, what a backward pass needs into `kept`.
+fn normalized_input<'a>(
+    shape: &MlpShape,
+    params: &[f32],
+    x: Parts<'a>,
+    buffer: &'a mut Vec<f32>,
+    kept: layers::Kept<'_>,
+) -> Parts<'a> {
+    if !shape.input_norm {
+        return x;
+    }
+    let own = grow(buffer, x.own.len());
+    own.copy_from_slice(x.own);
+    layers::input(shape, params, own, kept);
+    Parts { own, ..x }
+}
+
+/// [`forward_only`] in single precision.
+fn forward_single(
+    shape: &MlpShape,
+    params: &[f32],
+    x: Parts<'_>,
+    rows: usize,
+    work: &mut Workspace,
+    out: &mut [f32],
+) {
     let isa = Isa::detect();
     let depth = shape.hidden.len();
     let Workspace {
@@ -205,7 +255,7 @@ pub fn forward_only<'a>(
             } else {
                 weight.multiply(input, &mut ping[..count * layer.output], |row, rows| {
                     let kept = layers::Kept::default();
-                    layers::hidden(shape.activation, &layer, params, bias(row), rows, kept);
+                    layers::hidden(shape, &layer, params, bias(row), rows, kept);
                 });
                 std::mem::swap(&mut ping, &mut pong);
             }
@@ -262,7 +312,7 @@ fn forward_bf16(
             weight.multiply(input, &mut values[..count * layer.output], |row, rows| {
                 let kept = layers::Kept::default();
                 let bias = base.bias(i, &layer, params, first + row);
-                layers::hidden(shape.activation, &layer, params, bias, rows, kept);
+                layers::hidden(shape, &layer, params, bias, rows, kept);
                 if i + 1 < depth {
                     let count = rows.len() / layer.output;
                     let to = &mut pong[row * width..(row + count) * width];
@@ -300,5 +350,10 @@ pub(super) fn check<'a>(
         "flat parameters of {shape:?}"
     );
     assert_eq!(out.len(), rows * shape.output, "output rows of {shape:?}");
-    x.split(shape, rows)
+    let x = x.split(shape, rows);
+    assert!(
+        x.shared_width == 0 || !shape.input_norm,
+        "shared columns of an input that is normalized, of {shape:?}"
+    );
+    x
 }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::sums::LAYER_NORM_EPS;
+
 /// What follows a hidden layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Activation {
@@ -11,6 +13,42 @@ pub enum Activation {
     /// `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`: JAX's default GELU,
     /// PyTorch's `GELU(approximate="tanh")`.
     Gelu,
+    /// `x tanh(log(1 + exp(x)))` (Misra 2019).
+    Mish,
+    /// `x / (1 + exp(-x))`, also called swish.
+    Silu,
+}
+
+/// Whether hidden layers are normalized, and where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Normalization {
+    /// They are not.
+    #[default]
+    None,
+    /// Before the activation.
+    Before,
+    /// After it.
+    After,
+}
+
+/// What is added to the variance of a layer normalization.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NormEps {
+    /// PyTorch's default, `1e-5`.
+    #[default]
+    Torch,
+    /// Flax's default, `1e-6`.
+    Flax,
+}
+
+impl NormEps {
+    /// The number.
+    pub fn value(self) -> f32 {
+        match self {
+            Self::Torch => LAYER_NORM_EPS,
+            Self::Flax => 1e-6,
+        }
+    }
 }
 
 /// What follows the last layer.
@@ -42,7 +80,8 @@ pub enum ShapeError {
 /// Sizes of a multi-layer perceptron and the layout of its parameters. It cannot be made
 /// wrong: no layer is empty, and its parameters can be counted and held.
 ///
-/// All parameters lie in one flat buffer: for each layer its weight, row-major
+/// All parameters lie in one flat buffer: first, where the input is normalized, that
+/// normalization's gain `[input]` and shift `[input]`; then for each layer its weight, row-major
 /// `[in, out]`, then its bias `[out]`, then, for hidden layers of a normalized
 /// network, the normalization's gain `[out]` and shift `[out]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +89,9 @@ pub struct MlpShape {
     pub(crate) input: usize,
     pub(crate) hidden: Vec<usize>,
     pub(crate) output: usize,
-    pub(crate) layer_norm: bool,
+    pub(crate) input_norm: bool,
+    pub(crate) norm: Normalization,
+    pub(crate) eps: NormEps,
     pub(crate) activation: Activation,
     pub(crate) head: Head,
 }
@@ -91,6 +132,8 @@ impl MlpShape {
             let own = pair[0].checked_add(3)?.checked_mul(pair[1])?;
             count.checked_add(own)
         });
+        // And those of the input's.
+        let count = count.and_then(|count| count.checked_add(input.checked_mul(2)?));
         if count.is_none_or(|count| count > MOST_PARAMETERS) {
             return Err(ShapeError::Large(all));
         }
@@ -98,7 +141,9 @@ impl MlpShape {
             input,
             hidden,
             output,
-            layer_norm: false,
+            input_norm: false,
+            norm: Normalization::None,
+            eps: NormEps::Torch,
             activation: Activation::Relu,
             head: Head::Linear,
         })
@@ -119,9 +164,26 @@ impl MlpShape {
         self.output
     }
 
-    /// Whether hidden layers are normalized before their activation.
+    /// Whether hidden layers are normalized, and where.
+    pub fn normalization(&self) -> Normalization {
+        self.norm
+    }
+
+    /// Whether hidden layers are normalized, wherever.
     pub fn layer_norm(&self) -> bool {
-        self.layer_norm
+        self.norm != Normalization::None
+    }
+
+    /// Where in the flat buffer gain and shift of the input's normalization lie, `[input]`
+    /// each, if it is normalized.
+    pub fn input_norm(&self) -> Option<(Range<usize>, Range<usize>)> {
+        let width = self.input;
+        self.input_norm.then_some((0..width, width..2 * width))
+    }
+
+    /// What is added to the variance of every normalization.
+    pub fn norm_eps(&self) -> NormEps {
+        self.eps
     }
 
     /// What follows a hidden layer.
@@ -134,10 +196,32 @@ impl MlpShape {
         self.head
     }
 
-    /// The same with layer normalization of its hidden layers.
+    /// The same with layer normalization of its hidden layers before their activation.
     #[must_use]
     pub fn with_layer_norm(self, layer_norm: bool) -> Self {
-        Self { layer_norm, ..self }
+        self.with_normalization(match layer_norm {
+            false => Normalization::None,
+            true => Normalization::Before,
+        })
+    }
+
+    /// The same with its hidden layers normalized there.
+    #[must_use]
+    pub fn with_normalization(self, norm: Normalization) -> Self {
+        Self { norm, ..self }
+    }
+
+    /// The same with a layer normalization of its input rows. The rows of such a network
+    /// may not share columns: what is shared would be normalized with what is not.
+    #[must_use]
+    pub fn with_input_norm(self, input_norm: bool) -> Self {
+        Self { input_norm, ..self }
+    }
+
+    /// The same with another number added to the variance of every normalization.
+    #[must_use]
+    pub fn with_norm_eps(self, eps: NormEps) -> Self {
+        Self { eps, ..self }
     }
 
     /// The same with another head.
@@ -154,7 +238,7 @@ impl MlpShape {
 
     /// The layers from input to output.
     pub fn layers(&self) -> impl Iterator<Item = LayerLayout> + use<'_> {
-        let mut offset = 0;
+        let mut offset = self.input_norm().map_or(0, |(_, shift)| shift.end);
         let mut input = self.input;
         let widths = self.hidden.iter().chain([&self.output]);
         widths.enumerate().map(move |(i, &output)| {
@@ -167,7 +251,7 @@ impl MlpShape {
                 output,
                 weight: take(input * output),
                 bias: take(output),
-                norm: (self.layer_norm && i < self.hidden.len())
+                norm: (self.layer_norm() && i < self.hidden.len())
                     .then(|| (take(output), take(output))),
             };
             input = output;
@@ -192,6 +276,13 @@ impl MlpShape {
     /// Multiply-adds of one forward pass over one row.
     pub fn multiply_adds(&self) -> usize {
         self.layers().map(|l| l.input * l.output).sum()
+    }
+
+    /// Whether the values from before the activations are needed for gradients: of a ReLU
+    /// alone what it leaves tells enough.
+    #[cfg(feature = "train")]
+    pub(crate) fn keeps_before(&self) -> bool {
+        self.activation != Activation::Relu || self.norm == Normalization::After
     }
 
     #[cfg(feature = "train")]
@@ -228,7 +319,8 @@ mod tests {
         }
         // What is made can be held, a normalization included.
         let shape = MlpShape::relu(1000, [16_000, 15_000], 1).unwrap();
-        assert!(shape.with_layer_norm(true).parameters() <= MOST_PARAMETERS);
+        let shape = shape.with_layer_norm(true).with_input_norm(true);
+        assert!(shape.parameters() <= MOST_PARAMETERS);
         assert_eq!(MlpShape::relu(3, Vec::new(), 2).unwrap().parameters(), 8);
     }
 }

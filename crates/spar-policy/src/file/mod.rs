@@ -5,6 +5,7 @@ mod names;
 mod open;
 mod parts;
 mod reader;
+mod sampled;
 mod write;
 
 use std::collections::BTreeMap;
@@ -17,10 +18,22 @@ pub(crate) use open::{bytes, not_safetensors};
 pub(crate) use reader::{Reader, floats};
 
 /// Hidden activations of plain networks by their names in metadata.
-const HIDDEN: [(&str, Activation); 3] = [
+const HIDDEN: [(&str, Activation); 6] = [
     ("relu", Activation::Relu),
     ("tanh", Activation::Tanh),
     ("leaky_relu_0.01", Activation::LeakyRelu(0.01)),
+    ("gelu_tanh", Activation::Gelu),
+    ("mish", Activation::Mish),
+    ("silu", Activation::Silu),
+];
+
+/// Hidden activations of the networks of our own policies by their numbers, from one, in
+/// `<network>.activation`.
+const NUMBERED: [Activation; 4] = [
+    Activation::Relu,
+    Activation::Gelu,
+    Activation::Mish,
+    Activation::Silu,
 ];
 
 /// Output activations of plain networks by their names in metadata.

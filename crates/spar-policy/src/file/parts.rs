@@ -10,7 +10,8 @@ use spar_core::{
 use spar_kernels::value::Conservatism;
 
 use super::{
-    ACTIVATION_KEY, CANDIDATES, DEVIATIONS, HIDDEN, HIGH, LOW, OUTPUT, OUTPUT_KEY, SCALE, SHIFT,
+    ACTIVATION_KEY, CANDIDATES, DEVIATIONS, HIDDEN, HIGH, LOW, NUMBERED, OUTPUT, OUTPUT_KEY, SCALE,
+    SHIFT,
     reader::{Range, Reader},
     transpose,
 };
@@ -35,7 +36,9 @@ impl Reader<'_> {
     /// file has some.
     pub(crate) fn contents(&self) -> Result<(Networks, Option<ActionBounds>), PolicyError> {
         let ours = self.about.is_some();
-        let contents = if ours && self.has("decoder.layers.0.weight") {
+        let contents = if ours && self.samples() {
+            Networks::Sampled(self.sampled()?)
+        } else if ours && self.has("decoder.layers.0.weight") {
             Networks::Latent(self.latent()?)
         } else if ours && !self.metadata.contains_key(ACTIVATION_KEY) {
             Networks::Spar(self.spar()?)
@@ -72,7 +75,7 @@ impl Reader<'_> {
         ActionBounds::try_from(bounds).map_err(|e| self.wrong(e.to_string()))
     }
 
-    fn net(
+    pub(super) fn net(
         &self,
         prefix: &str,
         hidden: Activation,
@@ -97,15 +100,36 @@ impl Reader<'_> {
                 norm: self.norm(&format!("{prefix}layers.{}.norm", layers.len()), output)?,
             });
         }
+        let width = layers.first().map_or(0, Linear::input);
+        // A plain network says both in other places, or has neither.
+        let (hidden, input_norm) = match prefix {
+            "" => (hidden, None),
+            _ => (
+                self.activation(prefix, hidden)?,
+                self.norm(&format!("{prefix}norm"), width)?,
+            ),
+        };
         Ok(RowMlp {
             layers,
             hidden,
             output,
+            input_norm,
         })
+    }
+
+    /// What `<prefix>activation` says of hidden layers; `usual`, where it is not there.
+    fn activation(&self, prefix: &str, usual: Activation) -> Result<Activation, PolicyError> {
+        let name = format!("{prefix}activation");
+        if !self.has(&name) {
+            return Ok(usual);
+        }
+        let number = self.scalar(&name, Range::Count(NUMBERED.len() as u16))?;
+        Ok(NUMBERED[number as usize - 1])
     }
 
     /// The layer normalization called `name`, if there is one.
     fn norm(&self, name: &str, width: usize) -> Result<Option<Norm>, PolicyError> {
+        let [after, eps] = ["after", "eps"].map(|part| format!("{name}.{part}"));
         let names = ["weight", "bias"].map(|part| format!("{name}.{part}"));
         if names.iter().all(|name| !self.has(name)) {
             return Ok(None);
@@ -117,13 +141,18 @@ impl Reader<'_> {
             }
             Ok(values)
         });
-        Ok(Some(Norm {
-            gain: gain?,
-            shift: shift?,
-        }))
+        let mut norm = Norm::new(gain?, shift?);
+        if self.has(&after) {
+            self.scalar(&after, Range::Count(1))?;
+            norm.after = true;
+        }
+        if self.has(&eps) {
+            norm.eps = self.scalar(&eps, Range::Positive(1.0))?;
+        }
+        Ok(Some(norm))
     }
 
-    fn conservatism(&self) -> Result<Conservatism, PolicyError> {
+    pub(super) fn conservatism(&self) -> Result<Conservatism, PolicyError> {
         if !self.has(DEVIATIONS) {
             return Ok(Conservatism::Min);
         }
@@ -132,7 +161,7 @@ impl Reader<'_> {
     }
 
     /// `Q_1..Q_N`, none where the file has none.
-    fn critics(&self, input: usize) -> Result<Vec<RowMlp>, PolicyError> {
+    pub(super) fn critics(&self, input: usize) -> Result<Vec<RowMlp>, PolicyError> {
         let mut critics: Vec<RowMlp> = Vec::new();
         loop {
             let prefix = format!("critic.{}.", critics.len());
@@ -152,7 +181,7 @@ impl Reader<'_> {
     }
 
     /// `obs_mean` and `obs_std`, `[obs_dim]` each.
-    fn normalizer(&self, obs_dim: usize) -> Result<Normalizer, PolicyError> {
+    pub(super) fn normalizer(&self, obs_dim: usize) -> Result<Normalizer, PolicyError> {
         let (_, mean) = self.tensor("obs_mean", 1)?;
         let (_, std) = self.tensor("obs_std", 1)?;
         if mean.len() != obs_dim || std.len() != obs_dim || std.iter().any(|std| *std <= 0.0) {

@@ -2,13 +2,13 @@
 
 use safetensors::{Dtype, tensor::TensorView};
 use spar_core::Normalizer;
-use spar_kernels::value::Conservatism;
+use spar_kernels::{mlp::LAYER_NORM_EPS, value::Conservatism};
 
 use super::{
-    ACTIVATION_KEY, CANDIDATES, DEVIATIONS, HIDDEN, HIGH, LOW, METADATA_KEY, OUTPUT, OUTPUT_KEY,
-    SCALE, SHIFT,
+    ACTIVATION_KEY, CANDIDATES, DEVIATIONS, HIDDEN, HIGH, LOW, METADATA_KEY, NUMBERED, OUTPUT,
+    OUTPUT_KEY, SCALE, SHIFT,
     open::{DIGEST_KEY, Entry, FORMAT, FORMAT_KEY, Part},
-    transpose,
+    sampled, transpose,
 };
 use crate::{
     about::About,
@@ -17,7 +17,7 @@ use crate::{
     latent::{Latent, LatentPolicy},
     plain::PlainPolicy,
     policy::{Networks, Policy},
-    rows::RowMlp,
+    rows::{Norm, RowMlp},
 };
 
 impl Policy {
@@ -37,11 +37,17 @@ impl Policy {
                 Tensors::plain(policy)
             }
             Networks::Latent(policy) => latent(policy),
+            Networks::Sampled(policy) => sampled::tensors(policy),
         };
         if let Some(bounds) = self.action_bounds() {
             let (low, high): (Vec<f32>, Vec<f32>) = bounds.components().iter().copied().unzip();
             tensors.row(LOW, &low);
             tensors.row(HIGH, &high);
+        }
+        if let Some(what) = &tensors.without_place {
+            return Err(PolicyError::Content(format!(
+                "{what} has no place in a policy file"
+            )));
         }
         match (self.about(), plain) {
             (Some(about), plain) => tensors.ours(about, plain),
@@ -115,20 +121,26 @@ fn latent(policy: &LatentPolicy) -> Tensors {
     tensors
 }
 
-/// Tensors on their way into a file: name, shape, values.
-struct Tensors(Vec<(String, Vec<usize>, Vec<f32>)>);
+/// Tensors on their way into a file.
+#[derive(Default)]
+pub(super) struct Tensors {
+    /// Name, shape, values.
+    pub(super) all: Vec<(String, Vec<usize>, Vec<f32>)>,
+    /// What the format has no names for, if there was anything.
+    pub(super) without_place: Option<String>,
+}
 
 impl Tensors {
-    fn of(normalizer: &Normalizer) -> Self {
-        let mut tensors = Self(Vec::new());
+    pub(super) fn of(normalizer: &Normalizer) -> Self {
+        let mut tensors = Self::default();
         tensors.row("obs_mean", &normalizer.mean);
         tensors.row("obs_std", &normalizer.std);
         tensors
     }
 
-    fn row(&mut self, name: &str, values: &[f32]) {
+    pub(super) fn row(&mut self, name: &str, values: &[f32]) {
         let shape = vec![values.len()];
-        self.0.push((name.to_owned(), shape, values.to_vec()));
+        self.all.push((name.to_owned(), shape, values.to_vec()));
     }
 
     fn plain(policy: &PlainPolicy) -> Self {
@@ -141,28 +153,52 @@ impl Tensors {
         tensors
     }
 
-    fn scalar(&mut self, name: &str, value: f32) {
-        self.0.push((name.to_owned(), vec![1], vec![value]));
+    pub(super) fn scalar(&mut self, name: &str, value: f32) {
+        self.all.push((name.to_owned(), vec![1], vec![value]));
     }
 
-    fn net(&mut self, prefix: &str, net: &RowMlp) {
+    fn norm(&mut self, name: &str, norm: &Norm) {
+        self.row(&format!("{name}.weight"), &norm.gain);
+        self.row(&format!("{name}.bias"), &norm.shift);
+        if norm.after {
+            self.scalar(&format!("{name}.after"), 1.0);
+        }
+        if norm.eps != LAYER_NORM_EPS {
+            self.scalar(&format!("{name}.eps"), norm.eps);
+        }
+    }
+
+    /// The network `net`, which is of layers with ReLU unless its file says otherwise.
+    pub(super) fn net(&mut self, prefix: &str, net: &RowMlp) {
+        let number = NUMBERED.iter().position(|known| *known == net.hidden);
+        match number {
+            // A plain network's is in the metadata.
+            _ if prefix.is_empty() => {}
+            Some(0) => {}
+            Some(number) => self.scalar(&format!("{prefix}activation"), number as f32 + 1.0),
+            None => self.without_place = Some(format!("{:?} between layers", net.hidden)),
+        }
+        match &net.input_norm {
+            None => {}
+            Some(_) if prefix.is_empty() => {
+                self.without_place = Some("a normalized input of a plain network".to_owned());
+            }
+            Some(norm) => self.norm(&format!("{prefix}norm"), norm),
+        }
         for (i, layer) in net.layers.iter().enumerate() {
             let (input, output) = (layer.input(), layer.output());
             let weight = transpose(&layer.weight, input, output);
             let name = |part: &str| format!("{prefix}layers.{i}.{part}");
-            self.0.push((name("weight"), vec![output, input], weight));
-            self.0
-                .push((name("bias"), vec![output], layer.bias.clone()));
+            self.all.push((name("weight"), vec![output, input], weight));
+            self.row(&name("bias"), &layer.bias);
             if let Some(norm) = &layer.norm {
-                for (part, values) in [("norm.weight", &norm.gain), ("norm.bias", &norm.shift)] {
-                    self.0.push((name(part), vec![output], values.clone()));
-                }
+                self.norm(&name("norm"), norm);
             }
         }
     }
 
     fn raw(self) -> Bytes {
-        let bytes = self.0.into_iter().map(|(name, shape, v)| {
+        let bytes = self.all.into_iter().map(|(name, shape, v)| {
             let bytes = v.iter().flat_map(|x| x.to_le_bytes()).collect();
             (name, shape, bytes)
         });

@@ -248,7 +248,7 @@ impl Stems {
             values.filter(|values| values.len() == width)
         });
         match (gain, shift) {
-            (Some(gain), Some(shift)) => Ok(Norm { gain, shift }),
+            (Some(gain), Some(shift)) => Ok(Norm::new(gain, shift)),
             _ => Err(format!(
                 "`{stem}` normalizes {width} values, expected a weight and a bias of as many"
             )),

@@ -89,6 +89,30 @@ fn every_number_of_a_policy_has_a_range() {
             );
         }
     }
+    for (name, values) in [
+        ("residual.activation", [0.0, 1.5, 5.0, -1.0]),
+        ("critic.1.layers.0.norm.after", [0.0, 2.0, 0.5, -1.0]),
+        ("critic.1.layers.0.norm.eps", [0.0, -1.0, 1.5, 1e30]),
+    ] {
+        for value in values {
+            refused(
+                dir,
+                &of(name, value),
+                &format!("`{name}` is {value}, expected a"),
+            );
+        }
+    }
+    // Of what is not there nothing is said.
+    refused(
+        dir,
+        &of("anchor.layers.0.norm.after", 1.0),
+        "which no reader knows",
+    );
+    refused(
+        dir,
+        &spar().floats("anchor.norm.weight", &[10], &[1.0; 10]),
+        "`anchor.norm.weight` is [10], expected [11]",
+    );
     refused(
         dir,
         &spar().floats("obs_std", &[11], &[-1.0; 11]),

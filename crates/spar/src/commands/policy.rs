@@ -29,8 +29,8 @@ pub(crate) struct ImportArgs {
     /// action's width is known for mean and spread
     #[arg(long)]
     env: Option<EnvId>,
-    /// Activation between layers: relu, tanh or leaky_relu_0.01 [default: what the
-    /// file's metadata say]
+    /// Activation between layers: relu, tanh, leaky_relu_0.01, gelu_tanh, mish or silu
+    /// [default: what the file's metadata say]
     #[arg(long, value_name = "NAME")]
     activation: Option<String>,
     /// What follows the last layer: identity or tanh [default: what the file's metadata

@@ -81,6 +81,7 @@ pub(crate) fn write_behavior(folder: &Path, seed: u64) {
             }],
             hidden: Activation::Relu,
             output: Activation::Identity,
+            input_norm: None,
         })
     };
     let level = |step| Level {
