@@ -13,7 +13,7 @@ use spar_core::EnvId;
 
 use crate::{
     cargo::{Cargo, exit_code},
-    reproduce::program,
+    program,
 };
 
 /// Which policies to train.

@@ -36,7 +36,9 @@ use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use crate::{Usage, cargo::Cargo, reproduce::below};
+use spar_suite::{Usage, below, say};
+
+use crate::cargo::Cargo;
 use baseline::Verdict;
 use measured::Measured;
 use report::Report;
@@ -289,7 +291,7 @@ impl Bench<'_> {
         }
         let Verdict { lines, regressed } = baseline::compare(&kind, &known, &measured);
         for line in lines {
-            crate::say::to_stdout(&line)?;
+            crate::stdout::to_stdout(&line)?;
         }
         Ok(if regressed {
             ExitCode::FAILURE
@@ -339,7 +341,7 @@ impl Bench<'_> {
         let report = Report::new(
             measured, &hello, &timings, agreement, all_cores, missing, versions,
         )?;
-        crate::say::to_stdout(&report)?;
+        crate::stdout::to_stdout(&report)?;
         write_json(out, &report)?;
         Ok(ExitCode::SUCCESS)
     }

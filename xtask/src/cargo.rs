@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+use spar_suite::say;
 
 /// cargo, for the workspace at `root`.
 pub(crate) struct Cargo {

@@ -11,7 +11,7 @@ use clap::Args;
 
 use crate::{
     cargo::{Cargo, exit_code},
-    reproduce::program,
+    program,
 };
 
 /// What to make.

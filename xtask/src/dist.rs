@@ -9,7 +9,9 @@ use std::{
 use anyhow::{Context, Result};
 use spar_core::sha256_file;
 
-use crate::{cargo::Cargo, commit::commit, reproduce::below, setup::checked};
+use spar_suite::{below, say};
+
+use crate::{cargo::Cargo, commit::commit, setup::checked};
 
 /// Builds `spar` with its commit in it and puts it, stripped, into `target/dist`.
 pub(crate) fn run(root: &Path) -> Result<ExitCode> {

@@ -9,10 +9,11 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Args;
+use spar_suite::suite_file;
 
 use crate::{
     cargo::{Cargo, exit_code},
-    reproduce::{program, suite_file},
+    program,
 };
 
 /// What to fetch, and from where.

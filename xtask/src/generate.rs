@@ -17,14 +17,15 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Deserialize;
 use spar_core::{DatasetIdentity, Level, Signals, Suite, TaskId};
 
-use crate::{
+use spar_suite::{
     Usage,
-    cargo::Cargo,
     execute::{self, Job, Outcome},
     plan::Schedule,
     progress::Screen,
-    reproduce::{program, suite_file},
+    say, suite_file,
 };
+
+use crate::{cargo::Cargo, program};
 
 /// Rows of D4RL's `medium` files: `--scale full`.
 const FULL_ROWS: usize = 1_000_000;
@@ -116,7 +117,7 @@ pub(crate) fn generate(
             Err(why) => failures.push(format!("{task}: {why}")),
         }
     }
-    crate::say::to_stdout(&table.trim_fmt())?;
+    crate::stdout::to_stdout(&table.trim_fmt())?;
     say!(
         "{all} rows in {LOCAL}/{rows}, {} at a time, {:.0} s",
         slots,

@@ -13,11 +13,11 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use spar_suite::{below, say};
 
 use crate::{
     cargo::{Cargo, exit_code},
     commit::commit,
-    reproduce::below,
     setup::checked,
 };
 

@@ -6,9 +6,6 @@
 
 #![cfg_attr(not(test), deny(clippy::print_stderr, clippy::print_stdout))]
 
-#[macro_use]
-mod say;
-
 mod behavior;
 mod bench;
 mod cargo;
@@ -17,7 +14,6 @@ mod demo;
 mod dist;
 #[cfg(test)]
 mod documents;
-mod execute;
 mod fetch;
 mod generate;
 mod gpu_check;
@@ -25,15 +21,11 @@ mod gpu_check;
 mod outside;
 #[cfg(test)]
 mod packages;
-mod plan;
-mod progress;
-mod reproduce;
 mod sanitize;
 mod setup;
-mod theory;
+mod stdout;
 #[cfg(test)]
 mod tidy;
-mod train;
 mod venv;
 #[cfg(test)]
 mod weight;
@@ -41,7 +33,6 @@ mod weight;
 use std::{
     env,
     ffi::OsString,
-    fmt,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -49,11 +40,11 @@ use std::{
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use spar_core::printable_lines;
+use spar_suite::{RunnerError, Usage, say};
 
 use crate::{
     cargo::{Cargo, selects_no_package},
     fetch::FetchOptions,
-    reproduce::Options,
     setup::Setup,
 };
 
@@ -92,7 +83,7 @@ enum Command {
     /// this machine has.
     Sanitize,
     /// Make a suite's table: data, training runs, report. Does what is left.
-    Reproduce(Options),
+    Reproduce(spar_suite::Options),
     /// Measure our training steps beside candle's, PyTorch's and JAX's; with
     /// --check, against the committed baseline; with --scaling, side by side and
     /// at other sizes; with --loading, the reading of files beside h5py.
@@ -120,23 +111,14 @@ enum Data {
     Fetch(FetchOptions),
 }
 
-/// A request that makes no sense as given: exit code 2.
-#[derive(Debug)]
-struct Usage(String);
-
-impl fmt::Display for Usage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Usage {}
-
 fn main() -> ExitCode {
     let command = Command::parse_from(verbatim(env::args_os().collect()));
     run(command).unwrap_or_else(|error| {
         say!("error: {}", printable_lines(&format!("{error:#}")));
-        ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+        // A request that makes no sense as given.
+        let usage =
+            error.is::<Usage>() || matches!(error.downcast_ref(), Some(RunnerError::Usage(_)));
+        ExitCode::from(if usage { 2 } else { 1 })
     })
 }
 
@@ -185,7 +167,10 @@ fn run(command: Command) -> Result<ExitCode> {
             Setup::here(root).build_tools()?;
             Ok(Cargo::new(root))
         }),
-        Command::Reproduce(options) => reproduce::reproduce(root, &options, provisioned),
+        Command::Reproduce(options) => {
+            let spar = || program(provisioned).map_err(Into::into);
+            Ok(spar_suite::reproduce(root, &options, spar)?)
+        }
         Command::Bench(options) => bench::bench(root, &options, provisioned),
         Command::GpuCheck(options) => gpu_check::gpu_check(root, &options, provisioned),
         Command::Data(Data::Generate(options)) => generate::generate(root, &options, provisioned),
@@ -229,6 +214,15 @@ fn test_tools(root: &Path, args: &[String]) -> Result<Vec<(&'static str, PathBuf
         )?;
     }
     Ok(tools)
+}
+
+/// The `spar` program: `$SPAR_BIN`, which comes with its own set-up, or the one
+/// built here.
+fn program(provisioned: impl FnOnce() -> Result<Cargo>) -> Result<PathBuf> {
+    match env::var_os("SPAR_BIN") {
+        Some(program) => Ok(std::path::absolute(program)?),
+        None => provisioned()?.build("spar"),
+    }
 }
 
 /// The workspace's root.

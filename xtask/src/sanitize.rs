@@ -17,6 +17,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use spar_suite::say;
 
 use crate::cargo::Cargo;
 

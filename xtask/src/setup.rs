@@ -34,7 +34,7 @@ impl Setup {
         let named = env::var_os("CMAKE").is_some_and(|cmake| Path::new(&cmake) != own);
         let parts = spar_setup::Setup::at(root.join(".spar/native"));
         Self {
-            parts: parts.with_listener(crate::say::to_stderr),
+            parts: parts.with_listener(spar_suite::say::to_stderr),
             has_cmake: named || runs("cmake"),
         }
     }

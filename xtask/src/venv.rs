@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use spar_core::sha256_file;
+use spar_suite::say;
 
 use crate::setup::checked;
 

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use spar_core::{signals::Asked, suite::SuiteError};
+use spar_suite::RunnerError;
 use spar_train::TrainError;
 
 use crate::output::{self, Closed};
@@ -34,6 +35,7 @@ pub(crate) fn print(error: &anyhow::Error) -> ExitCode {
     output::say(&format!("error: {}", line(error)));
     let usage = error.is::<Usage>()
         || matches!(error.downcast_ref(), Some(SuiteError::Preset { .. }))
+        || matches!(error.downcast_ref(), Some(RunnerError::Usage(_)))
         || matches!(error.downcast_ref(), Some(TrainError::Method { .. }));
     ExitCode::from(if usage { 2 } else { 1 })
 }

@@ -42,6 +42,7 @@ pub use spar_policy as policy;
 pub use spar_rectify as rectify;
 pub use spar_report as report;
 pub use spar_stats as stats;
+pub use spar_suite as suite;
 pub use spar_theory as theory;
 pub use spar_train as train;
 

@@ -54,6 +54,9 @@ enum Command {
     Demo(commands::demo::Args),
     /// Make tables and curves of finished runs
     Report(commands::report::Args),
+    /// Make the tables of suites: many runs, side by side
+    #[command(subcommand)]
+    Suite(commands::suite::Command),
     /// Print what the numbers of suites are made of, and how
     Protocol(commands::protocol::Args),
     /// Put the paper's claims to the test
@@ -105,6 +108,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Behavior(command) => commands::behavior::run(&command),
         Command::Demo(args) => commands::demo::run(&args),
         Command::Report(args) => commands::report::run(&args),
+        Command::Suite(command) => return commands::suite::run(&command),
         Command::Protocol(args) => commands::protocol::run(&args),
         Command::Theory(args) => commands::theory::run(&args),
     }

@@ -124,7 +124,7 @@ pub(crate) fn measure(bench: &Bench<'_>, spar: &Path, out: &Path) -> Result<Exit
         readings,
         convert_peak_bytes: convert(spar, &written, scratch.path())?,
     };
-    crate::say::to_stdout(&loading)?;
+    crate::stdout::to_stdout(&loading)?;
     super::write_json(out, &loading)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::{
     COMPARISON, SCALING, TOLERANCE, measured::Measured, plot, report::Report, scaling::Scaling,
 };
+use spar_suite::say;
 
 /// The words.
 const TEMPLATE: &str = include_str!("performance.md");

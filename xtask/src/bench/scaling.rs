@@ -129,7 +129,7 @@ pub(crate) fn measure(bench: &Bench<'_>, spar: &Path, out: &Path) -> Result<Exit
     let memory = memory.map_err(|error| missing.push(format!("memory of a run: {error:#}")));
     let measured = Measured::now(bench.root);
     let scaling = Scaling::new(measured, &hello, turns, &work, &rates, memory.ok(), missing)?;
-    crate::say::to_stdout(&scaling)?;
+    crate::stdout::to_stdout(&scaling)?;
     super::write_json(out, &scaling)?;
     Ok(ExitCode::SUCCESS)
 }

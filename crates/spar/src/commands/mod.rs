@@ -18,6 +18,7 @@ pub(crate) mod protocol;
 pub(crate) mod report;
 pub(crate) mod setup;
 mod stats;
+pub(crate) mod suite;
 pub(crate) mod theory;
 pub(crate) mod train;
 

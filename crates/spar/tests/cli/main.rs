@@ -21,6 +21,7 @@ mod policies;
 mod protocol;
 mod report;
 mod results;
+mod suite;
 mod support;
 mod theory;
 mod train;

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::{
     execute::{Outcome, Watch},
     plan::makespan,
+    say,
 };
 
 /// A line of `spar train --progress json`.
@@ -27,22 +28,22 @@ struct Report {
 
 /// How far one job is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Work {
+pub struct Work {
     /// What the whole job costs.
-    pub(crate) cost: f64,
+    pub cost: f64,
     /// Part of it that is done, 0 to 1.
-    pub(crate) fraction: f64,
+    pub fraction: f64,
     /// Part of it that was done since it was first seen at work: a resumed
     /// job starts at some fraction.
-    pub(crate) gained: f64,
+    pub gained: f64,
     /// Seconds in which that was gained.
-    pub(crate) busy_s: f64,
+    pub busy_s: f64,
 }
 
 /// Seconds until everything is done with `slots` jobs at a time, from the pace
 /// of what was done so far. Before anything was done: by the costs alone if
 /// they are seconds, else unknown.
-pub(crate) fn seconds_left(
+pub fn seconds_left(
     work: &[Work],
     waits_for: &[Option<usize>],
     slots: usize,
@@ -74,7 +75,7 @@ struct Seen {
 }
 
 /// The onlooker that draws.
-pub(crate) struct Screen {
+pub struct Screen {
     names: Vec<String>,
     waits_for: Vec<Option<usize>>,
     slots: usize,
@@ -101,7 +102,7 @@ const STEPS: f64 = 1000.0;
 
 impl Screen {
     /// For jobs of these names and costs; `shows_log` prints their stderr.
-    pub(crate) fn new(
+    pub fn new(
         names: Vec<String>,
         costs: &[f64],
         costs_are_seconds: bool,

@@ -1,33 +1,33 @@
-//! `cargo xtask reproduce`: from a suite file to its table. It spawns `spar`
-//! for the data, one process per training run and one for the report, so that
-//! whatever is killed, the same command does only what is left.
+//! From a suite file to its table. `spar` is spawned for the data, once for each training run
+//! and once for the report, so that whatever is killed, the same command does only what is
+//! left.
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    error::Error,
+    fs,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
     thread,
 };
 
-use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use spar_core::{DatasetIdentity, FolderLock, Signals, Suite, TaskId, partial};
 
 use crate::{
-    Usage,
-    cargo::Cargo,
+    Result, RunnerError, Usage, below,
+    error::io,
     execute::{self, Job, Outcome},
     plan::{Schedule, Selection},
     progress::Screen,
-    theory,
+    say, theory,
 };
 
 /// What to make.
 #[derive(Args, Debug)]
-pub(crate) struct Options {
+pub struct Options {
     #[command(flatten)]
     data: DataOptions,
     /// These methods instead of the table's, as in `bc,td3bc,iql`, or `all` the
@@ -51,14 +51,14 @@ pub(crate) struct Options {
 
 /// Which data to make.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct DataOptions {
+pub struct DataOptions {
     /// Suite, as in `mujoco`, or the path of a suite file; `theory` puts the paper's
     /// claims to the test
     #[arg(long)]
-    pub(crate) suite: String,
+    pub suite: String,
     /// How much of everything: a preset of the suite
     #[arg(long, default_value = "quick")]
-    pub(crate) preset: String,
+    pub preset: String,
     /// Only these tasks, as in `hopper-medium,walker2d-medium`
     #[arg(long, value_delimiter = ',')]
     tasks: Vec<String>,
@@ -117,14 +117,19 @@ pub(crate) struct Session<'a> {
     signals: Signals,
 }
 
-/// Makes the table of a suite.
+/// Makes the table of a suite. Suites are looked for in `root/suites`, data and runs are kept
+/// below `root`, and every `spar` runs there.
 ///
-/// `provisioned` sets up the native parts; it is called once the options are
-/// known to make sense.
-pub(crate) fn reproduce(
+/// `program` provides `spar`; it is called once the options are known to make sense. The exit
+/// code is not 0 if a run failed; it is the signal's where one asked for the end.
+///
+/// # Errors
+/// If the options make no sense, the folder of the runs cannot be used, or `spar` cannot be
+/// had or says nothing of the suite's settings.
+pub fn reproduce(
     root: &Path,
     options: &Options,
-    provisioned: impl FnOnce() -> Result<Cargo>,
+    program: impl FnOnce() -> std::result::Result<PathBuf, Box<dyn Error + Send + Sync>>,
 ) -> Result<ExitCode> {
     let Options {
         data,
@@ -140,21 +145,19 @@ pub(crate) fn reproduce(
                        leave out --methods, --seeds and --device";
             return Err(Usage(why.to_owned()).into());
         }
-        return theory::theory(root, data, runs.as_deref(), out.as_deref(), provisioned);
+        return theory::theory(root, data, runs.as_deref(), out.as_deref(), program);
     }
     if runs.is_some() {
         let why = "--runs is for --suite theory; --out says where runs are made";
         return Err(Usage(why.to_owned()).into());
     }
-    let mut session = Session::new(root, data, methods, seeds, out.as_deref(), provisioned)?;
+    let mut session = Session::new(root, data, methods, seeds, out.as_deref(), program)?;
     session.train_on(*device, data.jobs, out.is_none());
     let out = session.root.join(&session.out);
-    fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
-    let Some(_lock) = FolderLock::take(&out).context("cannot lock the folder of the runs")? else {
-        bail!(
-            "another `cargo xtask reproduce` is at work in {}; wait for it or choose another --out",
-            session.out.display()
-        );
+    fs::create_dir_all(&out).map_err(io(format!("cannot create {}", out.display())))?;
+    let Some(_lock) = FolderLock::take(&out).map_err(io("cannot lock the folder of the runs"))?
+    else {
+        return Err(RunnerError::Busy(session.out));
     };
     partial::remove_left(&out.join("report"));
     let (data, mut failures) = session.data()?;
@@ -195,20 +198,20 @@ impl<'a> Session<'a> {
         methods: &[String],
         seeds: &[u64],
         out: Option<&Path>,
-        provisioned: impl FnOnce() -> Result<Cargo>,
+        program: impl FnOnce() -> std::result::Result<PathBuf, Box<dyn Error + Send + Sync>>,
     ) -> Result<Self> {
         let suite_file = suite_file(root, &options.suite)?;
         let suite = Suite::load(&suite_file)?;
         let selection = Selection::new(&suite, &options.preset, &options.tasks, methods, seeds)?;
         let out = match out {
-            Some(out) => std::path::absolute(out)?,
+            Some(out) => absolute(out)?,
             None => root.join(format!("runs/{}-{}", suite.name, options.preset)),
         };
-        let spar = program(provisioned)?;
+        let spar = program().map_err(RunnerError::Program)?;
         let slots = options
             .jobs
             .or_else(|| thread::available_parallelism().ok());
-        let signals = Signals::listen().context("cannot listen for signals")?;
+        let signals = Signals::listen().map_err(io("cannot listen for signals"))?;
         Ok(Self {
             root,
             data: options.data,
@@ -331,28 +334,22 @@ impl<'a> Session<'a> {
         command.args(["--seeds", &join(seeds.iter().map(u64::to_string).collect())]);
         let status = command
             .status()
-            .with_context(|| format!("cannot start {}", self.spar.display()))?;
+            .map_err(io(format!("cannot start {}", self.spar.display())))?;
         Ok(status.success())
     }
 }
 
-/// The `spar` program: `$SPAR_BIN`, which comes with its own set-up, or the one
-/// built here.
-pub(crate) fn program(provisioned: impl FnOnce() -> Result<Cargo>) -> Result<PathBuf> {
-    match env::var_os("SPAR_BIN") {
-        Some(program) => Ok(std::path::absolute(program)?),
-        None => provisioned()?.build("spar"),
-    }
-}
-
 /// The file of the suite called `name`, or `name` itself if it is a file's.
-pub(crate) fn suite_file(root: &Path, name: &str) -> Result<PathBuf> {
+///
+/// # Errors
+/// [`Usage`] that names those there are.
+pub fn suite_file(root: &Path, name: &str) -> Result<PathBuf> {
     let given = Path::new(name);
     if given
         .extension()
         .is_some_and(|extension| extension == "toml")
     {
-        return Ok(std::path::absolute(given)?);
+        return absolute(given);
     }
     let folder = root.join("suites");
     // Not `with_extension`: a suite's name may hold a dot.
@@ -378,7 +375,7 @@ pub(crate) fn suite_file(root: &Path, name: &str) -> Result<PathBuf> {
     .into())
 }
 
-/// `path` relative to `root` if it lies below it.
-pub(crate) fn below(root: &Path, path: PathBuf) -> PathBuf {
-    path.strip_prefix(root).map(Path::to_owned).unwrap_or(path)
+/// `path` from the root of the file system.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(io(format!("cannot find {}", path.display())))
 }

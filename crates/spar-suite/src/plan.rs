@@ -1,6 +1,6 @@
 //! Decides which runs a suite asks for, in which order they start and which
 //! are done already. Pure functions: what happens to processes is in
-//! `execute`, what is read from disk in `reproduce`.
+//! `execute`, what is read from disk in `session`.
 
 use std::{collections::BTreeMap, fmt::Display};
 
@@ -12,35 +12,36 @@ use crate::Usage;
 
 /// What of a suite is to be made.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Selection {
+pub struct Selection {
     /// Name of the suite.
-    pub(crate) suite: String,
+    pub suite: String,
     /// Name of the preset.
-    pub(crate) preset: String,
+    pub preset: String,
     /// What computes the updates: `cpu` or `cuda`.
-    pub(crate) device: String,
+    pub device: String,
     /// Tasks, in the suite's order.
-    pub(crate) tasks: Vec<TaskId>,
+    pub tasks: Vec<TaskId>,
     /// Methods, in the suite's order.
-    pub(crate) methods: Vec<String>,
+    pub methods: Vec<String>,
     /// Training seeds.
-    pub(crate) seeds: Vec<u64>,
+    pub seeds: Vec<u64>,
     /// Rows of locally generated `medium` data.
-    pub(crate) data_rows: usize,
+    pub data_rows: usize,
     /// Those of the methods whose runs grow out of their anchor's.
-    pub(crate) anchored: Vec<String>,
+    pub anchored: Vec<String>,
     /// Those of the methods that are SPAR with other settings.
-    pub(crate) variants: Vec<String>,
+    pub variants: Vec<String>,
     /// What every run of a task and method is made with, as `spar` says.
-    pub(crate) settings: BTreeMap<(TaskId, String), Settings>,
+    pub settings: BTreeMap<(TaskId, String), Settings>,
 }
 
 /// What `spar protocol --settings` says of the runs of one task and method.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-pub(crate) struct Settings {
-    pub(crate) task: TaskId,
+pub struct Settings {
+    /// The task.
+    pub task: TaskId,
     /// The method, or the variant of SPAR.
-    pub(crate) column: String,
+    pub column: String,
     /// Whether the method grows out of an anchor.
     anchored: bool,
     /// Their `spec.json`, without what differs between them: seed and data.
@@ -54,7 +55,7 @@ impl Selection {
     ///
     /// # Errors
     /// One line listing what there is, for a name that is not there.
-    pub(crate) fn new(
+    pub fn new(
         suite: &Suite,
         preset: &str,
         tasks: &[String],
@@ -118,26 +119,26 @@ fn choose<T: Display + Clone>(
 
 /// One training run.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Run {
+pub struct Run {
     /// What it is trained and evaluated on.
-    pub(crate) task: TaskId,
+    pub task: TaskId,
     /// `bc`, `spar`, or another method of the suite.
-    pub(crate) method: String,
+    pub method: String,
     /// Training seed.
-    pub(crate) seed: u64,
+    pub seed: u64,
     /// Whether it grows out of the run `bc` of its task and seed.
-    pub(crate) anchored: bool,
+    pub anchored: bool,
 }
 
 impl Run {
     /// `hopper-medium/spar/seed-0`: the run's name, and its folder below the
     /// suite's.
-    pub(crate) fn name(&self) -> String {
+    pub fn name(&self) -> String {
         format!("{}/{}/seed-{}", self.task, self.method, self.seed)
     }
 
     /// The run whose policy this one is anchored to.
-    pub(crate) fn anchor(&self) -> Option<Self> {
+    pub fn anchor(&self) -> Option<Self> {
         self.anchored.then(|| Self {
             method: "bc".to_owned(),
             anchored: false,
@@ -147,7 +148,7 @@ impl Run {
 
     /// Every field in which `done` is not what this run would write on data of this hash,
     /// in words; `None` if there is none.
-    pub(crate) fn mismatch(
+    pub fn mismatch(
         &self,
         done: &FinishedRun,
         selection: &Selection,
@@ -177,7 +178,7 @@ impl Run {
 }
 
 /// Every run of the selection, in the table's order.
-pub(crate) fn runs(selection: &Selection) -> Vec<Run> {
+pub fn runs(selection: &Selection) -> Vec<Run> {
     let mut runs = Vec::new();
     for &task in &selection.tasks {
         for method in &selection.methods {
@@ -196,7 +197,7 @@ pub(crate) fn runs(selection: &Selection) -> Vec<Run> {
 
 /// For each run, the index of the run it waits for: its anchor, where that is
 /// among `runs` too.
-pub(crate) fn waits_for(runs: &[Run]) -> Vec<Option<usize>> {
+pub fn waits_for(runs: &[Run]) -> Vec<Option<usize>> {
     runs.iter()
         .map(|run| {
             let anchor = run.anchor()?;
@@ -207,20 +208,20 @@ pub(crate) fn waits_for(runs: &[Run]) -> Vec<Option<usize>> {
 
 /// What `spar train --calibrate` measured on this machine.
 #[derive(Clone, Copy, Debug, serde::Deserialize)]
-pub(crate) struct Calibration {
+pub struct Calibration {
     /// Updates of the method's own networks in one second.
-    pub(crate) updates_per_s: f64,
+    pub updates_per_s: f64,
     /// Updates of the anchor in one second.
-    pub(crate) anchor_updates_per_s: f64,
+    pub anchor_updates_per_s: f64,
     /// Updates of one run, without its anchor's.
-    pub(crate) total_updates: f64,
+    pub total_updates: f64,
     /// Updates of one anchor.
-    pub(crate) anchor_updates: f64,
+    pub anchor_updates: f64,
 }
 
 impl Calibration {
     /// Seconds of training of `run`; `anchored` if its anchor comes ready.
-    pub(crate) fn seconds(&self, run: &Run, anchored: bool) -> f64 {
+    pub fn seconds(&self, run: &Run, anchored: bool) -> f64 {
         let anchor = self.anchor_updates / self.anchor_updates_per_s.max(f64::MIN_POSITIVE);
         let own = self.total_updates / self.updates_per_s.max(f64::MIN_POSITIVE);
         match run.method.as_str() {
@@ -232,14 +233,14 @@ impl Calibration {
 }
 
 /// Costs before anything is measured, in no unit: an anchor is cheap.
-pub(crate) fn guessed_cost(run: &Run) -> f64 {
+pub fn guessed_cost(run: &Run) -> f64 {
     if run.method == "bc" { 1.0 } else { 8.0 }
 }
 
 /// Which job starts next: of those whose predecessor has ended, the one with
 /// the most work behind it, so that nothing long is left for the end.
 #[derive(Debug)]
-pub(crate) struct Schedule {
+pub struct Schedule {
     waits_for: Vec<Option<usize>>,
     /// A job's cost and that of the longest chain waiting for it.
     behind: Vec<f64>,
@@ -250,7 +251,7 @@ pub(crate) struct Schedule {
 impl Schedule {
     /// Jobs by their costs and the job each waits for. A job that waits for
     /// itself, in however many steps, never starts.
-    pub(crate) fn new(costs: &[f64], waits_for: &[Option<usize>]) -> Self {
+    pub fn new(costs: &[f64], waits_for: &[Option<usize>]) -> Self {
         let mut behind = costs.to_vec();
         // A chain is at most as long as there are jobs.
         for _ in 0..costs.len() {
@@ -272,7 +273,7 @@ impl Schedule {
 
     /// The next job to start, which counts as started from now on; `None` if
     /// all have started or wait.
-    pub(crate) fn next(&mut self) -> Option<usize> {
+    pub fn next(&mut self) -> Option<usize> {
         let ready = |job: &usize| {
             !self.started[*job] && self.waits_for[*job].is_none_or(|before| self.ended[before])
         };
@@ -286,14 +287,14 @@ impl Schedule {
     }
 
     /// Says that `job` has ended, well or not: what waits for it may start.
-    pub(crate) fn ended(&mut self, job: usize) {
+    pub fn ended(&mut self, job: usize) {
         self.ended[job] = true;
     }
 }
 
 /// Seconds until `slots` processes side by side have done jobs of these costs:
 /// never less than the longest chain.
-pub(crate) fn makespan(costs: &[f64], waits_for: &[Option<usize>], slots: usize) -> f64 {
+pub fn makespan(costs: &[f64], waits_for: &[Option<usize>], slots: usize) -> f64 {
     let longest = Schedule::new(costs, waits_for)
         .behind
         .iter()

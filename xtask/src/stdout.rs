@@ -1,5 +1,4 @@
-//! Lines to the terminal that never end the program by a panic: a reader that is gone, or
-//! a disk that is full, is no reason to leave runs without their supervisor.
+//! What was asked for, to stdout.
 
 use std::{
     fmt::Display,
@@ -7,18 +6,6 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-
-/// Writes a line to stderr, where somebody may read it.
-macro_rules! say {
-    ($($part:tt)*) => {
-        $crate::say::to_stderr(&format!($($part)*))
-    };
-}
-
-/// Writes `line` to stderr.
-pub(crate) fn to_stderr(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
-}
 
 /// Writes what was asked for, and a line end, to stdout.
 ///

@@ -1,14 +1,17 @@
-//! `cargo xtask reproduce --suite theory`: the paper's claims put to the test, on synthetic
+//! The suite `theory`: the paper's claims put to the test, on synthetic
 //! tasks and on whatever runs of the MuJoCo suite are here. It trains none of those.
 
-use std::{path::Path, process::ExitCode};
-
-use anyhow::{Context, Result};
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use crate::{
-    Usage,
-    cargo::{Cargo, exit_code},
-    reproduce::{DataOptions, Session, below},
+    DataOptions, Result, Usage, below,
+    error::io,
+    say,
+    session::{Session, absolute},
 };
 
 /// What the suite is called: it has no file, since there is nothing to choose.
@@ -24,13 +27,13 @@ pub(crate) fn theory(
     data: &DataOptions,
     runs: Option<&Path>,
     out: Option<&Path>,
-    provisioned: impl FnOnce() -> Result<Cargo>,
+    program: impl FnOnce() -> std::result::Result<PathBuf, Box<dyn Error + Send + Sync>>,
 ) -> Result<ExitCode> {
     let mut data = data.clone();
     RUNS_OF.clone_into(&mut data.suite);
-    let mut session = Session::new(root, &data, &[], &[], runs, provisioned)?;
+    let mut session = Session::new(root, &data, &[], &[], runs, program)?;
     let out = match out {
-        Some(out) => std::path::absolute(out)?,
+        Some(out) => absolute(out)?,
         None => root.join(format!("runs/{SUITE}-{}", data.preset)),
     };
     let there = |name: &str| root.join(&session.out).join(name).is_dir();
@@ -67,10 +70,11 @@ pub(crate) fn theory(
     }
     let status = command
         .status()
-        .with_context(|| format!("cannot start {}", session.spar.display()))?;
+        .map_err(io(format!("cannot start {}", session.spar.display())))?;
     say!(
         "theory.md, theory.json and figures: {}",
         below(root, out).display()
     );
-    Ok(exit_code(status))
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(ExitCode::from(code.unwrap_or(1)))
 }

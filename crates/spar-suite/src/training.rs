@@ -1,4 +1,4 @@
-//! The training step of `cargo xtask reproduce`: which runs are left, what they
+//! The training step of a suite: which runs are left, what they
 //! will cost, and one `spar train` for each.
 
 use std::{
@@ -7,14 +7,16 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result, bail};
 use spar_core::{FinishedRun, TaskId};
 
 use crate::{
+    Result, RunnerError, below,
+    error::io,
     execute::{self, Job, Outcome},
     plan::{self, Calibration, Run, Schedule, Selection, Settings},
     progress::Screen,
-    reproduce::{Prepared, Session, below},
+    say,
+    session::{Prepared, Session},
 };
 
 impl Session<'_> {
@@ -24,7 +26,11 @@ impl Session<'_> {
 
     /// What `run` left: `None` without a record, else whether it counts. One
     /// that does not fit `data`, where given, does not; it says why.
-    fn record(&self, run: &Run, data: Option<&Prepared>) -> Option<Result<(), String>> {
+    fn record(
+        &self,
+        run: &Run,
+        data: Option<&Prepared>,
+    ) -> Option<std::result::Result<(), String>> {
         let folder = self.root.join(self.folder(run));
         let mismatch = match (FinishedRun::read(&folder), data) {
             (Ok(None), _) => return None,
@@ -60,15 +66,18 @@ impl Session<'_> {
         let output = command
             .stdin(Stdio::null())
             .output()
-            .with_context(|| format!("cannot start {}", self.spar.display()))?;
+            .map_err(io(format!("cannot start {}", self.spar.display())))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             let line = said.lines().last().unwrap_or("it said nothing");
-            bail!("`spar protocol --settings`: {}: {line}", output.status);
+            return Err(child(
+                "protocol --settings",
+                format!("{}: {line}", output.status),
+            ));
         }
         for line in String::from_utf8_lossy(&output.stdout).lines() {
             let settings: Settings = serde_json::from_str(line)
-                .with_context(|| format!("`spar protocol --settings` printed `{line}`"))?;
+                .map_err(|e| child("protocol --settings", format!("it printed `{line}`: {e}")))?;
             let key = (settings.task, settings.column.clone());
             self.selection.settings.insert(key, settings);
         }
@@ -195,7 +204,7 @@ impl Session<'_> {
                 Ok(calibration) => drop(measured.insert(method, calibration)),
                 Err(error) => {
                     if !self.stopped() {
-                        say!("warning: no estimate of the time: {error:#}");
+                        say!("warning: no estimate of the time: {error}");
                     }
                     let guess = runs.iter().map(|(run, _)| plan::guessed_cost(run));
                     return (guess.collect(), false);
@@ -246,16 +255,19 @@ impl Session<'_> {
             .arg("--calibrate")
             .stdin(Stdio::null())
             .output()
-            .with_context(|| format!("cannot start {}", self.spar.display()))?;
+            .map_err(io(format!("cannot start {}", self.spar.display())))?;
         let text = String::from_utf8_lossy(&output.stdout);
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             let line = said.lines().last().unwrap_or("it said nothing");
-            bail!("`spar train --calibrate`: {}: {line}", output.status);
+            return Err(child(
+                "train --calibrate",
+                format!("{}: {line}", output.status),
+            ));
         }
         let line = text.lines().last().unwrap_or_default();
         serde_json::from_str(line)
-            .with_context(|| format!("`spar train --calibrate` printed `{line}`"))
+            .map_err(|e| child("train --calibrate", format!("it printed `{line}`: {e}")))
     }
 }
 
@@ -264,4 +276,9 @@ fn anchors<'a>(measured: &'a BTreeMap<&str, Calibration>) -> Option<&'a Calibrat
     let longest =
         |a: &&Calibration, b: &&Calibration| a.anchor_updates.total_cmp(&b.anchor_updates);
     measured.values().max_by(longest)
+}
+
+/// What `spar command` said instead of what it was asked for.
+fn child(command: &'static str, said: String) -> RunnerError {
+    RunnerError::Child { command, said }
 }

@@ -15,18 +15,18 @@ use std::{
 use crate::plan::Schedule;
 
 /// One process to run.
-pub(crate) struct Job<'a> {
+pub struct Job<'a> {
     /// Name in messages.
-    pub(crate) name: String,
+    pub name: String,
     /// Makes the command when the job starts, when its predecessor has ended.
-    pub(crate) command: Box<dyn Fn() -> Command + 'a>,
+    pub command: Box<dyn Fn() -> Command + 'a>,
     /// File its stderr is appended to; without one it is only passed on.
-    pub(crate) log: Option<PathBuf>,
+    pub log: Option<PathBuf>,
 }
 
 /// How a job ended.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// With exit code 0; holds the last line of its stdout.
     Finished(String),
     /// In any other way; says why.
@@ -36,7 +36,7 @@ pub(crate) enum Outcome {
 }
 
 /// Who looks on. Jobs are named by their index.
-pub(crate) trait Watch {
+pub trait Watch {
     /// The job's process starts.
     fn started(&mut self, job: usize);
     /// A line of the job's stdout.
@@ -68,7 +68,7 @@ const GRACE: Duration = Duration::from_secs(60);
 
 /// Runs `jobs`, at most `slots` at a time, in the order of `schedule`, until
 /// all have ended or `stop` says so. One that fails does not stop the others.
-pub(crate) fn run(
+pub fn run(
     jobs: &[Job<'_>],
     mut schedule: Schedule,
     slots: usize,
