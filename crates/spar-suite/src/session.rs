@@ -69,6 +69,10 @@ pub struct DataOptions {
     /// official where a file is present and proven
     #[arg(long, default_value = "auto")]
     data: DataChoice,
+    /// Data of a task, instead of what --data finds: logs of your own, or of a task that
+    /// the suite defines; once for each such task
+    #[arg(long, value_name = "TASK=FILE")]
+    dataset: Vec<String>,
 }
 
 /// What computes the updates of the runs.
@@ -110,6 +114,8 @@ pub(crate) struct Session<'a> {
     pub(crate) suite_file: PathBuf,
     pub(crate) out: PathBuf,
     data: DataChoice,
+    /// Data the user names, of some tasks.
+    given: BTreeMap<TaskId, PathBuf>,
     pub(crate) spar: PathBuf,
     pub(crate) slots: usize,
     /// Training runs side by side.
@@ -215,6 +221,7 @@ impl<'a> Session<'a> {
         Ok(Self {
             root,
             data: options.data,
+            given: given(&options.dataset, &selection.tasks)?,
             selection,
             suite_file: below(root, suite_file),
             out: below(root, out),
@@ -273,12 +280,18 @@ impl<'a> Session<'a> {
         let choice = self.data.to_possible_value();
         let choice = choice.as_ref().map_or("auto", |value| value.get_name());
         let job = |(task, name): (&TaskId, &String)| {
+            let given = self.given.get(task);
             let task = task.to_string();
             let command = {
                 let rows = &rows;
                 move || {
                     let mut command = self.spar(&["data", "prepare", "--task", &task]);
-                    command.args(["--data", choice, "--rows", rows, "--json"]);
+                    command.args(["--rows", rows, "--json"]);
+                    command.arg("--suite").arg(&self.suite_file);
+                    match given {
+                        Some(file) => command.arg("--dataset").arg(file),
+                        None => command.args(["--data", choice]),
+                    };
                     command
                 }
             };
@@ -337,6 +350,28 @@ impl<'a> Session<'a> {
             .map_err(io(format!("cannot start {}", self.spar.display())))?;
         Ok(status.success())
     }
+}
+
+/// The files that `TASK=FILE` names for tasks of the selection.
+fn given(named: &[String], tasks: &[TaskId]) -> Result<BTreeMap<TaskId, PathBuf>> {
+    let mut given = BTreeMap::new();
+    for pair in named {
+        let Some((name, file)) = pair.split_once('=').filter(|(_, file)| !file.is_empty()) else {
+            let why =
+                format!("--dataset `{pair}`; expected TASK=FILE, as in hopper-medium=my.hdf5");
+            return Err(Usage(why).into());
+        };
+        let Some(&task) = tasks.iter().find(|task| task.name() == name) else {
+            let tasks: Vec<&str> = tasks.iter().map(|task| task.name()).collect();
+            let tasks = tasks.join(", ");
+            let why = format!("--dataset names task `{name}`; expected one of: {tasks}");
+            return Err(Usage(why).into());
+        };
+        if given.insert(task, absolute(Path::new(file))?).is_some() {
+            return Err(Usage(format!("--dataset names two files of {name}; give one")).into());
+        }
+    }
+    Ok(given)
 }
 
 /// The file of the suite called `name`, or `name` itself if it is a file's.

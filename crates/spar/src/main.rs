@@ -94,6 +94,7 @@ fn run() -> anyhow::Result<ExitCode> {
         let version = format!("spar {}", provenance::version());
         return output::text(&version).map(|()| ExitCode::SUCCESS);
     }
+    define_tasks(std::env::args_os().skip(1));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return Ok(failure::print_unparsed(&error)),
@@ -113,6 +114,18 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Theory(args) => commands::theory::run(&args),
     }
     .map(|()| ExitCode::SUCCESS)
+}
+
+/// Makes the tasks known that suite files among `words` define, so that the command line may
+/// name them. What is wrong with such a file, the command that reads it says.
+fn define_tasks(words: impl Iterator<Item = std::ffi::OsString>) {
+    for word in words {
+        let word = word.to_string_lossy();
+        let file = word.split_once('=').map_or(&*word, |(_, file)| file);
+        if file.ends_with(".toml") {
+            let _ = spar_core::Suite::load(file.as_ref());
+        }
+    }
 }
 
 /// Starts this program again with one thread.

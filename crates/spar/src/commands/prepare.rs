@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use serde::Serialize;
 use spar_collect::recipe;
-use spar_core::{DatasetIdentity, Origin, TaskId, files::in_file, memory, sha256_file};
+use spar_core::{DatasetIdentity, Origin, Suite, TaskId, files::in_file, memory, sha256_file};
 use spar_data::{Dataset, META_ORIGIN, MetaValue, Reading, manifest};
 
 use super::training_data;
@@ -25,9 +25,15 @@ pub(crate) struct PrepareArgs {
     /// Task
     #[arg(long)]
     task: TaskId,
+    /// Suite file that defines the task, where it is none of D4RL's
+    #[arg(long, value_name = "FILE")]
+    suite: Option<PathBuf>,
     /// Where they may come from
     #[arg(long, default_value = "auto")]
     data: Choice,
+    /// These data, whatever they are: their labels stay theirs
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
+    dataset: Option<PathBuf>,
     /// Scale of local data: rows of `medium`; the other levels follow from it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(10..))]
     rows: u32,
@@ -101,10 +107,17 @@ struct Effort {
 
 /// Finds or generates the data and says where they are.
 pub(crate) fn prepare(args: &PrepareArgs) -> Result<()> {
+    // It was read before the command line was (`main`); here it has to be right.
+    args.suite.as_deref().map(Suite::load).transpose()?;
+    let task = args.task;
+    if let Some(path) = &args.dataset {
+        let data = training_data(path, task.env(), &Reading::default())?;
+        return print(path, &data.identity, None, args.json);
+    }
     let official = match args.data {
         Choice::Local => None,
-        Choice::Official => Some(official(args.task)?),
-        Choice::Auto => match official(args.task) {
+        Choice::Official => Some(official(task)?),
+        Choice::Auto => match official(task) {
             Ok(found) => Some(found),
             Err(Absent::Nowhere(_)) => None,
             Err(why) => {
@@ -115,7 +128,7 @@ pub(crate) fn prepare(args: &PrepareArgs) -> Result<()> {
     };
     let (path, identity, effort) = match official {
         Some((path, identity)) => (path, identity, None),
-        None => local(args)?,
+        None => local(task, args)?,
     };
     print(&path, &identity, effort, args.json)
 }
@@ -226,12 +239,12 @@ fn official(task: TaskId) -> Result<(PathBuf, DatasetIdentity), Absent> {
 }
 
 /// The local file of the task, generated unless a right one is there.
-fn local(args: &PrepareArgs) -> Result<(PathBuf, DatasetIdentity, Option<Effort>)> {
+fn local(task: TaskId, args: &PrepareArgs) -> Result<(PathBuf, DatasetIdentity, Option<Effort>)> {
     let rows = usize::try_from(args.rows)?;
-    let file = format!("{}.hdf5", args.task.local_id());
+    let file = format!("{}.hdf5", task.local_id());
     let path = args.local.join(args.rows.to_string()).join(file);
     let recipe = Recipe {
-        task: args.task,
+        task,
         rows,
         seed: args.seed,
         behavior: &args.behavior,

@@ -34,3 +34,32 @@ fn a_task_without_data_is_a_failure_of_its_own_and_says_so() {
     }
     assert!(!folder.exists("runs/pointmass-medium"));
 }
+
+/// A point mass has no reference returns, so that there is no table; the runs are made.
+#[test]
+fn a_task_of_the_suites_own_is_trained_on_the_file_named_for_it() {
+    let folder = prepared();
+    let suite = String::from_utf8(folder.read("suite.toml")).unwrap();
+    let suite = suite.replace("\"pointmass-medium\", ", "\"rail-logs\", ")
+        + "[define.rail-logs]\nenv = \"pointmass\"\n";
+    fs::write(folder.path("own.toml"), suite).unwrap();
+    let run = "suite run --suite own.toml --preset short --tasks rail-logs --methods bc --out runs";
+    let done = folder.spar(&format!("{run} --dataset rail-logs=data.hdf5"));
+    assert!(done.err.contains("1 runs: 0 are done, 1 to do"), "{done:?}");
+    assert!(folder.exists("runs/rail-logs/bc/seed-0/DONE"), "{done:?}");
+    let done = folder.spar(&format!("{run} --dataset rail-logs=data.hdf5"));
+    assert!(done.err.contains("1 runs: 1 are done, 0 to do"), "{done:?}");
+
+    for (given, fact) in [
+        ("data.hdf5", "expected TASK=FILE"),
+        ("logs=data.hdf5", "expected one of: rail-logs"),
+        (
+            "rail-logs=a --dataset rail-logs=b",
+            "two files of rail-logs",
+        ),
+    ] {
+        folder
+            .spar(&format!("{run} --dataset {given}"))
+            .fails(2, &[fact]);
+    }
+}
