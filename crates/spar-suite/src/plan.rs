@@ -273,7 +273,7 @@ impl Schedule {
 
     /// The next job to start, which counts as started from now on; `None` if
     /// all have started or wait.
-    pub fn next(&mut self) -> Option<usize> {
+    pub fn start_next(&mut self) -> Option<usize> {
         let ready = |job: &usize| {
             !self.started[*job] && self.waits_for[*job].is_none_or(|before| self.ended[before])
         };

@@ -131,21 +131,21 @@ fn what_has_most_behind_it_starts_first() {
     // 0 <- 2 and 1 <- 3; 4 stands alone.
     let waits = [None, None, Some(0), Some(1), None];
     let mut schedule = Schedule::new(&[1.0, 1.0, 5.0, 9.0, 4.0], &waits);
-    assert_eq!(schedule.next(), Some(1));
-    assert_eq!(schedule.next(), Some(0));
-    assert_eq!(schedule.next(), Some(4));
-    assert_eq!(schedule.next(), None, "2 and 3 wait");
+    assert_eq!(schedule.start_next(), Some(1));
+    assert_eq!(schedule.start_next(), Some(0));
+    assert_eq!(schedule.start_next(), Some(4));
+    assert_eq!(schedule.start_next(), None, "2 and 3 wait");
     schedule.ended(0);
-    assert_eq!(schedule.next(), Some(2));
+    assert_eq!(schedule.start_next(), Some(2));
     schedule.ended(1);
-    assert_eq!(schedule.next(), Some(3));
-    assert_eq!(schedule.next(), None);
+    assert_eq!(schedule.start_next(), Some(3));
+    assert_eq!(schedule.start_next(), None);
 }
 
 #[test]
 fn equal_jobs_start_in_order() {
     let mut schedule = Schedule::new(&[1.0; 3], &[None; 3]);
-    let order: Vec<_> = std::iter::from_fn(|| schedule.next()).collect();
+    let order: Vec<_> = std::iter::from_fn(|| schedule.start_next()).collect();
     assert_eq!(order, [0, 1, 2]);
 }
 
@@ -167,7 +167,7 @@ fn every_job_starts_once_after_its_predecessor() {
         let costs: Vec<_> = (0..n).map(|_| draw(5) as f64).collect();
         let mut schedule = Schedule::new(&costs, &waits);
         let mut ended = vec![false; n];
-        while let Some(job) = schedule.next() {
+        while let Some(job) = schedule.start_next() {
             assert!(!ended[job] && waits[job].is_none_or(|before| ended[before]));
             ended[job] = true;
             schedule.ended(job);
