@@ -123,6 +123,8 @@ pub enum Part<'a> {
     Stream(&'a mut Stream),
     /// Numbers computed on the way, of fixed length.
     Values(&'a mut Vec<f32>),
+    /// Numbers drawn at the start, which stay.
+    Fixed(&'a mut Vec<f32>),
 }
 
 /// The parts of a learner by name: what is saved, restored and tested.
@@ -177,6 +179,12 @@ impl<'a> Parts<'a> {
         self.with(name, Part::Stream(stream))
     }
 
+    /// With numbers drawn at the start.
+    #[must_use]
+    pub fn fixed(self, name: &str, values: &'a mut Vec<f32>) -> Self {
+        self.with(name, Part::Fixed(values))
+    }
+
     /// With numbers of fixed length.
     #[must_use]
     pub fn values(self, name: &str, values: &'a mut Vec<f32>) -> Self {
@@ -195,7 +203,7 @@ impl<'a> Parts<'a> {
                 Part::Momentum(trained) => trained.save(name, state)?,
                 Part::Variable(variable) => variable.save(name, state)?,
                 Part::Stream(stream) => state.insert_stream(name, stream),
-                Part::Values(values) => state.insert(name, values.to_vec()),
+                Part::Values(values) | Part::Fixed(values) => state.insert(name, values.to_vec()),
             }
         }
         Ok(())
@@ -213,7 +221,9 @@ impl<'a> Parts<'a> {
                 Part::Momentum(trained) => trained.load(name, state)?,
                 Part::Variable(variable) => variable.load(name, state)?,
                 Part::Stream(stream) => **stream = state.get_stream(name)?,
-                Part::Values(values) => **values = state.get(name, values.len())?,
+                Part::Values(values) | Part::Fixed(values) => {
+                    **values = state.get(name, values.len())?;
+                }
             }
         }
         Ok(())

@@ -93,6 +93,7 @@
 //! program in `tests/scripts/baselines/`; the parity test demands one.
 
 mod actor;
+pub mod diffusion;
 pub mod gaussian;
 mod learner;
 pub mod methods;

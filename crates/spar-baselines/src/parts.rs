@@ -1,11 +1,13 @@
 //! The parts methods are made of: a network with its optimizer, and critics with
 //! their targets.
 
+use std::{borrow::Borrow, f64::consts::PI};
+
 use candle_core::{Result, Tensor, bail};
 use spar_core::Stream;
 use spar_nn::{
     Adam, AdamConfig, Batch, Conservatism, Mlp, MlpShape, RowMlp, Rows, State, StateError, Trace,
-    conservative_value,
+    clip_gradients, conservative_value,
 };
 
 use crate::learner::{Gradients, scalar, var};
@@ -24,8 +26,17 @@ impl Trained {
     /// # Errors
     /// Only if candle cannot hold the parameters.
     pub fn new(shape: MlpShape, lr: f64, seed: u64, name: &str) -> Result<Self> {
+        Self::decayed(shape, lr, 0.0, seed, name)
+    }
+
+    /// The same with AdamW's weight decay.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn decayed(shape: MlpShape, lr: f64, decay: f64, seed: u64, name: &str) -> Result<Self> {
         let net = Mlp::new(shape, &mut Stream::new(seed, &format!("{name}/init")))?;
-        let optim = Adam::new(&net, AdamConfig::new(lr as f32));
+        let config = AdamConfig::new(lr as f32).with_weight_decay(decay as f32);
+        let optim = Adam::new(&net, config);
         Ok(Self { net, optim })
     }
 
@@ -66,6 +77,12 @@ impl Trained {
     }
 }
 
+impl Borrow<Mlp> for Trained {
+    fn borrow(&self) -> &Mlp {
+        &self.net
+    }
+}
+
 /// A trained flat variable that is no network, and its Adam.
 #[derive(Debug)]
 pub struct Variable {
@@ -80,8 +97,17 @@ impl Variable {
     /// # Errors
     /// Only if candle cannot hold it.
     pub fn new(values: Vec<f32>, lr: f64) -> Result<Self> {
+        Self::decayed(values, lr, 0.0)
+    }
+
+    /// The same with AdamW's weight decay.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn decayed(values: Vec<f32>, lr: f64, decay: f64) -> Result<Self> {
         let var = var(values)?;
-        let optim = Adam::of(&var, AdamConfig::new(lr as f32));
+        let config = AdamConfig::new(lr as f32).with_weight_decay(decay as f32);
+        let optim = Adam::of(&var, config);
         Ok(Self { var, optim })
     }
 
@@ -269,6 +295,34 @@ impl Critics {
         Ok(sum)
     }
 
+    /// [`Self::fit`] of critics whose gradients, together, are no longer than `most`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fit_clipped(&mut self, s: &Tensor, a: &Tensor, y: &Tensor, most: f64) -> Result<f32> {
+        let taken = Tensor::cat(&[s, a], 1)?;
+        let (mut sum, mut passes) = (0.0, Vec::new());
+        for q in &self.nets {
+            let error = (q.net.forward(&taken, Trace::Params)?.squeeze(1)? - y)?;
+            let loss = error.sqr()?.mean_all()?;
+            passes.push(loss.backward()?);
+            sum += scalar(&loss)?;
+        }
+        clip_gradients(self.nets.iter().map(|q| &q.net), most)?;
+        for (q, grads) in self.nets.iter_mut().zip(&passes) {
+            q.step(grads)?;
+        }
+        Ok(sum)
+    }
+
+    /// The targets for acting.
+    ///
+    /// # Errors
+    /// Only if candle cannot read the parameters.
+    pub fn target_rows(&self) -> Result<Vec<RowMlp>> {
+        self.targets.iter().map(Mlp::row_mlp).collect()
+    }
+
     /// Critic `i` for acting: `[s, a]` to a value.
     ///
     /// # Errors
@@ -296,6 +350,13 @@ impl Critics {
 /// If the shapes do not fit.
 pub fn bellman(batch: &Batch, discount: f64, next: &Tensor) -> Result<Tensor> {
     &batch.rewards + (next.mul(&batch.not_terminal)? * discount)?
+}
+
+/// A learning rate that falls from `lr` to zero by a cosine in `updates` updates and stays
+/// there, in update `step`, from one.
+pub(crate) fn cosine(lr: f64, step: u64, updates: u64) -> f64 {
+    let done = ((step - 1) as f64 / updates as f64).min(1.0);
+    lr * 0.5 * (1.0 + (PI * done).cos())
 }
 
 /// `net(s, a)` of a network with one output, `[rows * K]`, without any gradient.

@@ -28,6 +28,10 @@ pub const METHODS: &[Entry] = &[
     Entry::of::<methods::awr::Awr>(),
     Entry::of::<methods::hubl::Blended<methods::td3bc::Td3Bc>>(),
     Entry::of::<methods::hubl::Blended<methods::iql::Iql>>(),
+    Entry::of::<methods::bc_diffusion::BcDiffusion>(),
+    Entry::of::<methods::diffusion_ql::DiffusionQl>(),
+    Entry::of::<methods::idql::Idql>(),
+    Entry::of::<methods::srpo::Srpo>(),
 ];
 
 type Starter = fn(&Table, Start) -> Result<Box<dyn Learner>, StartError>;

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use spar_core::limits::{self, MOST_BATCH, MOST_CANDIDATES, MOST_SCALE, MOST_UPDATES, OutOfRange};
+use spar_policy::sampled::MOST_STEPS;
 
 /// The field of every method's batch size.
 const BATCH_SIZE: &str = "data.batch_size";
@@ -232,6 +233,30 @@ pub(crate) fn updates(field: &str, got: u64, least: u64) -> Result<(), SettingsE
 pub(crate) fn candidates(field: &str, got: usize) -> Result<(), SettingsError> {
     let range = 1..=u64::from(MOST_CANDIDATES);
     Ok(limits::count(field, got as u64, range)?)
+}
+
+/// Refuses numbers of steps of a chain that no policy file may ask for.
+pub(crate) fn chain_steps(field: &str, got: usize) -> Result<(), SettingsError> {
+    Ok(limits::count(field, got as u64, 1..=u64::from(MOST_STEPS))?)
+}
+
+/// Refuses numbers of residual blocks that no network is made of.
+pub(crate) fn block_count(field: &str, got: usize) -> Result<(), SettingsError> {
+    Ok(limits::count(field, got as u64, 1..=64)?)
+}
+
+/// Refuses what cannot be cut in two: sines and cosines.
+pub(crate) fn even(field: &'static str, got: usize) -> Result<(), SettingsError> {
+    if got >= 2 && got.is_multiple_of(2) {
+        return Ok(());
+    }
+    Err(OutOfRange::new(field, got, "an even number from 2 on").into())
+}
+
+/// Refuses what is no probability below one.
+pub(crate) fn rate(field: &'static str, got: f64) -> Result<(), SettingsError> {
+    let fits = |x| (0.0..1.0).contains(&x);
+    all(&[(field, got)], fits, "a number from 0 to below 1")
 }
 
 /// Refuses what is not a positive number that an action or a latent may be scaled by:

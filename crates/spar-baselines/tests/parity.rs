@@ -71,6 +71,35 @@ fn two_updates_of_every_method_are_pytorchs() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The authors' average starts at the network of the start, stays there for a thousand
+/// updates, and moves in every fifth then.
+#[test]
+fn the_average_of_diffusion_ql_stays_till_update_1000() {
+    let case = CASES
+        .iter()
+        .find(|case| case.name == "diffusion-ql")
+        .unwrap();
+    let mut learner = case.start_with("average_after = 1000\naverage_every = 5");
+    let sample = case.sample();
+    let mut before = golden::networks(&mut *learner);
+    let mut moved = Vec::new();
+    for update in [1, 6, 996, 999, 1000, 1001, 1002, 1005, 1006, 1007, 1011] {
+        learner.update(update, &sample).unwrap();
+        let now = golden::networks(&mut *learner);
+        let differs = |net: &str| now[net] != before[net];
+        assert!(differs("actor.entry") && differs("actor.time"), "{update}");
+        assert_eq!(
+            differs("actor.average.entry"),
+            differs("actor.average.time")
+        );
+        if differs("actor.average.entry") {
+            moved.push(update);
+        }
+        before = now;
+    }
+    assert_eq!(moved, [1001, 1006, 1011]);
+}
+
 /// The largest relative differences of losses, of parameter changes and of
 /// actions; those above the tolerance are named in `wrong`.
 fn compare(case: &Case, wrong: &mut Vec<String>) -> (f64, f64, f64) {
@@ -182,6 +211,7 @@ fn assert_every_part_learned(case: &Case, learner: &mut dyn Learner, start: &Arr
                     "{what} follows nothing"
                 );
             }
+            Part::Fixed(values) => assert_eq!(**values, start[&name], "{what} is fixed"),
             Part::Stream(_) | Part::Values(_) => {}
         }
     }

@@ -4,7 +4,7 @@
 /// Every method by the name it has on command lines and in files, and by the
 /// literature's. `spar-train` and `spar-baselines` define the methods; this crate cannot
 /// ask them, so a test of `spar` compares the lists.
-pub const METHODS: [(&str, &str); 18] = [
+pub const METHODS: [(&str, &str); 22] = [
     ("spar", "SPAR"),
     ("bc", "BC"),
     ("bc10", "10%BC"),
@@ -23,6 +23,10 @@ pub const METHODS: [(&str, &str); 18] = [
     ("rpl", "RPL"),
     ("hubl-td3bc", "HUBL TD3+BC"),
     ("hubl-iql", "HUBL IQL"),
+    ("bc-diffusion", "BC-Diffusion"),
+    ("diffusion-ql", "Diffusion-QL"),
+    ("idql", "IDQL"),
+    ("srpo", "SRPO"),
 ];
 
 /// Words that mean something else where a name may stand: every method, and no suite.

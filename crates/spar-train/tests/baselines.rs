@@ -59,6 +59,30 @@ const SMALL: &[(&str, &str)] = &[
         "hidden = [32, 32]\nactor_lr = 3e-3\ncritic_lr = 3e-3\ndata.states = 'standardized'\n\
          data.rewards = 'raw'",
     ),
+    (
+        "bc-diffusion",
+        "hidden = [32, 32]\ntime_dim = 8\nlr = 3e-3\ndata.states = 'standardized'",
+    ),
+    (
+        "diffusion-ql",
+        "hidden = [32, 32]\ncritic_hidden = [32, 32]\ntime_dim = 8\nlr = 3e-3\n\
+         critic_lr = 3e-3\ntau = 0.05\naverage_after = 100\naverage_rate = 0.05\n\
+         candidates = 5\ndata.states = 'standardized'",
+    ),
+    (
+        "idql",
+        "hidden = [32, 32]\nwidth = 16\nblocks = 2\ntime_dim = 8\ntime_hidden = 16\n\
+         lr = 3e-3\ncritic_lr = 3e-3\ntau = 0.05\naverage_rate = 0.02\ncandidates = 8\n\
+         data.states = 'standardized'\ndata.rewards = 'raw'",
+    ),
+    // Stopped in all of its phases.
+    (
+        "srpo",
+        "hidden = [32, 32]\npolicy_hidden = [32, 32]\nwidth = 16\nblocks = 2\n\
+         time_dim = 8\ntime_hidden = 16\nbehaviour_lr = 3e-3\nbehaviour_updates = 300\n\
+         critic_updates = 350\ncritic_lr = 3e-3\nlr = 1e-3\ntau = 0.05\nbeta = 0.1\n\
+         subtract_noise = true\ndata.states = 'standardized'\ndata.rewards = 'raw'",
+    ),
 ];
 
 /// PLAS: stopped in both of its phases.

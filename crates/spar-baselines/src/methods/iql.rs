@@ -10,7 +10,7 @@ use crate::{
     actor::Actor,
     gaussian::{Bound, FreeGaussian, log_density},
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
-    parts::{Critics, Trained, bellman},
+    parts::{Critics, Trained, bellman, cosine},
     settings::{
         DataConfig, Rewards, Settings, SettingsError, States, not_negative, positive, unit, updates,
     },
@@ -145,8 +145,7 @@ impl Learner for Iql {
         let mean = self.actor.mean.net.forward(s, Trace::Params)?;
         let log_pi = log_density(a, &mean, &self.actor.log_std()?)?;
         let loss = (&weights * log_pi)?.mean_all()?.neg()?;
-        let done = ((step - 1) as f64 / c.decay_updates as f64).min(1.0);
-        let lr = c.actor_lr * 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
+        let lr = cosine(c.actor_lr, step, c.decay_updates);
         self.actor.mean.set_lr(lr);
         self.actor.log_std.set_lr(lr);
         self.actor.step(&loss.backward()?)?;

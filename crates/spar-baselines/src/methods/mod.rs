@@ -4,13 +4,17 @@
 pub mod awac;
 pub mod awr;
 pub mod bc10;
+pub mod bc_diffusion;
 pub mod bcq;
 pub mod brac;
 pub mod cql;
+pub mod diffusion_ql;
 pub mod hubl;
+pub mod idql;
 pub mod inac;
 pub mod iql;
 pub mod plas;
 pub mod rebrac;
 pub mod rpl;
+pub mod srpo;
 pub mod td3bc;

@@ -10,8 +10,8 @@ pub(crate) struct Case {
     pub(crate) settings: &'static str,
     /// What each stream gives in one update.
     pub(crate) noise: &'static [(&'static str, Draw)],
-    /// Standard normal draws of one action.
-    pub(crate) acting: usize,
+    /// What one action draws, one after the other.
+    pub(crate) acting: &'static [Draw],
     /// What trained variables start about.
     pub(crate) variables: f32,
 }
@@ -23,7 +23,14 @@ pub(crate) enum Draw {
     Normal(f32, usize),
     /// On `[-1, 1)`.
     Uniform(usize),
+    /// So many whole numbers below the first.
+    Index(usize, usize),
+    /// One on `[0, 1)`, in double precision.
+    Unit,
 }
+
+/// Of diffusion chains.
+const STEPS: usize = 5;
 
 pub(crate) const CASES: &[Case] = &[
     Case {
@@ -31,7 +38,7 @@ pub(crate) const CASES: &[Case] = &[
         settings: "hidden = [8, 8]\nactor_lr = 1e-2\ncritic_lr = 1e-2\ntau = 0.05\n\
                    policy_noise = 0.4",
         noise: &[("noise", Draw::Normal(0.4, ROWS * ACT))],
-        acting: 0,
+        acting: &[],
         variables: 0.0,
     },
     Case {
@@ -40,7 +47,7 @@ pub(crate) const CASES: &[Case] = &[
                    decay_updates = 3\ndata.states = 'standardized'\ndata.rewards.range = 10.0\n\
                    weight_max = 5.0",
         noise: &[],
-        acting: 0,
+        acting: &[],
         variables: 0.0,
     },
     Case {
@@ -48,7 +55,7 @@ pub(crate) const CASES: &[Case] = &[
         // The best of four trajectories; without the discount it would be another.
         settings: "hidden = [8, 8]\nlr = 1e-2\ndata.keep = { fraction = 0.3, discount = 0.5 }",
         noise: &[],
-        acting: 0,
+        acting: &[],
         variables: 0.0,
     },
     Case {
@@ -58,7 +65,7 @@ pub(crate) const CASES: &[Case] = &[
             ("next", Draw::Normal(1.0, ROWS * ACT)),
             ("proposal", Draw::Normal(1.0, ROWS * ACT)),
         ],
-        acting: 0,
+        acting: &[],
         variables: 0.0,
     },
     Case {
@@ -66,7 +73,7 @@ pub(crate) const CASES: &[Case] = &[
         settings: "hidden = [8, 8]\nactor_lr = 1e-2\ncritic_lr = 1e-2\ntau = 0.05\n\
                    policy_noise = 0.4\nactor_beta = 0.5\ncritic_beta = 0.7",
         noise: &[("noise", Draw::Normal(0.4, ROWS * ACT))],
-        acting: 0,
+        acting: &[],
         variables: 0.0,
     },
     Case {
@@ -74,7 +81,7 @@ pub(crate) const CASES: &[Case] = &[
         settings: "vae_hidden = [8, 8]\nvae_lr = 1e-2\nvae_updates = 1\nhidden = [8, 8]\nactor_lr = 1e-2\n\
                    critic_lr = 1e-2\ntau = 0.05",
         noise: &[("posterior", Draw::Normal(1.0, ROWS * LATENT))],
-        acting: 0,
+        acting: &[],
         variables: 0.0,
     },
     Case {
@@ -82,7 +89,7 @@ pub(crate) const CASES: &[Case] = &[
         settings: "vae_hidden = [8, 8]\nvae_lr = 1e-2\nvae_updates = 1\nhidden = [8, 8]\nactor_lr = 1e-2\n\
                    critic_lr = 1e-2\ntau = 0.05\nperturbation = 0.3",
         noise: &[("posterior", Draw::Normal(1.0, ROWS * LATENT))],
-        acting: 0,
+        acting: &[],
         variables: 0.0,
     },
     Case {
@@ -94,14 +101,14 @@ pub(crate) const CASES: &[Case] = &[
             ("next", Draw::Normal(1.0, 3 * ROWS * LATENT)),
             ("proposal", Draw::Normal(1.0, ROWS * LATENT)),
         ],
-        acting: 4 * LATENT,
+        acting: &[Draw::Normal(1.0, 4 * LATENT)],
         variables: 0.0,
     },
     Case {
         name: "rpl",
         settings: "hidden = [8, 8]\nlr = 1e-2\ntau = 0.05\nrho = 0.6\nburn_in = 1",
         noise: &[],
-        acting: 0,
+        acting: &[],
         variables: 0.0,
     },
     Case {
@@ -111,7 +118,7 @@ pub(crate) const CASES: &[Case] = &[
             ("own", Draw::Normal(1.0, ROWS * ACT)),
             ("next", Draw::Normal(1.0, ROWS * ACT)),
         ],
-        acting: 0,
+        acting: &[],
         variables: 4.0,
     },
     Case {
@@ -125,7 +132,7 @@ pub(crate) const CASES: &[Case] = &[
             ("pushed_own", Draw::Normal(1.0, 3 * ROWS * ACT)),
             ("pushed_next", Draw::Normal(1.0, 3 * ROWS * ACT)),
         ],
-        acting: 0,
+        acting: &[],
         variables: 0.0,
     },
     Case {
@@ -139,7 +146,7 @@ pub(crate) const CASES: &[Case] = &[
             ("own_divergence", Draw::Normal(1.0, 3 * ROWS * ACT)),
             ("next_divergence", Draw::Normal(1.0, 3 * ROWS * ACT)),
         ],
-        acting: 0,
+        acting: &[],
         variables: 0.0,
     },
     Case {
@@ -153,7 +160,7 @@ pub(crate) const CASES: &[Case] = &[
             ("own_divergence", Draw::Normal(1.0, 3 * ROWS * ACT)),
             ("next_divergence", Draw::Normal(1.0, 3 * ROWS * ACT)),
         ],
-        acting: 0,
+        acting: &[],
         variables: 0.0,
     },
     Case {
@@ -161,7 +168,7 @@ pub(crate) const CASES: &[Case] = &[
         settings: "hidden = [8, 8]\nactor_lr = 1e-3\ncritic_lr = 1e-1\ncritic_steps = 1\n\
                    actor_steps = 1\ndiscount = 0.9\nweight_max = 3.0\ndata.states = 'raw'",
         noise: &[],
-        acting: 0,
+        acting: &[],
         variables: 0.0,
     },
     Case {
@@ -169,7 +176,7 @@ pub(crate) const CASES: &[Case] = &[
         settings: "hidden = [8, 8]\nactor_lr = 1e-2\ncritic_lr = 1e-2\ntau = 0.05\n\
                    policy_noise = 0.4\ndata.hubl = { alpha = 0.7, blend = 'sigmoid' }",
         noise: &[("noise", Draw::Normal(0.4, ROWS * ACT))],
-        acting: 0,
+        acting: &[],
         variables: 0.0,
     },
     Case {
@@ -178,7 +185,64 @@ pub(crate) const CASES: &[Case] = &[
                    decay_updates = 3\ndata.states = 'standardized'\ndata.rewards = 'raw'\nweight_max = 5.0\n\
                    data.hubl = { alpha = 0.7, blend = 'rank' }",
         noise: &[],
-        acting: 0,
+        acting: &[],
+        variables: 0.0,
+    },
+    Case {
+        name: "bc-diffusion",
+        settings: "hidden = [8, 8]\ntime_dim = 4\nlr = 1e-2",
+        noise: &[
+            ("step", Draw::Index(STEPS, ROWS)),
+            ("noise", Draw::Normal(1.0, ROWS * ACT)),
+        ],
+        acting: &[Draw::Normal(1.0, STEPS * ACT)],
+        variables: 0.0,
+    },
+    Case {
+        name: "diffusion-ql",
+        // The average moves in the second update, as the authors' in the thousandth.
+        settings: "hidden = [8, 8]\ncritic_hidden = [8, 8]\ntime_dim = 4\nlr = 1e-2\n\
+                   critic_lr = 1e-2\ntau = 0.05\neta = 0.7\ngrad_norm = 0.4\nbackup_samples = 3\n\
+                   average_after = 1\naverage_every = 1\naverage_rate = 0.05\ncandidates = 4\n\
+                   temperature = 0.5",
+        noise: &[
+            ("next", Draw::Normal(1.0, 3 * STEPS * ROWS * ACT)),
+            ("step", Draw::Index(STEPS, ROWS)),
+            ("noise", Draw::Normal(1.0, ROWS * ACT)),
+            ("proposal", Draw::Normal(1.0, STEPS * ROWS * ACT)),
+            ("coin", Draw::Uniform(1)),
+        ],
+        acting: &[Draw::Normal(1.0, STEPS * 4 * ACT), Draw::Unit],
+        variables: 0.0,
+    },
+    Case {
+        name: "idql",
+        settings: "width = 8\nblocks = 2\ntime_dim = 6\ntime_hidden = 8\ndropout = 0.25\n\
+                   lr = 1e-2\ndecay_updates = 3\nweight_decay = 0.1\naverage_rate = 0.05\n\
+                   hidden = [8, 8]\ncritic_lr = 1e-2\ntau = 0.05\nexpectile = 0.8\n\
+                   candidates = 4\ndata.rewards.range = 10.0",
+        noise: &[
+            ("step", Draw::Index(STEPS, ROWS)),
+            ("noise", Draw::Normal(1.0, ROWS * ACT)),
+            ("dropout", Draw::Uniform(2 * ROWS * 8)),
+        ],
+        acting: &[Draw::Normal(1.0, STEPS * 4 * ACT)],
+        variables: 0.0,
+    },
+    Case {
+        name: "srpo",
+        settings: "width = 8\nblocks = 2\ntime_dim = 6\ntime_hidden = 8\ndropout = 0.25\n\
+                   behaviour_lr = 1e-2\nweight_decay = 0.1\nbehaviour_updates = 1\n\
+                   critic_updates = 1\nhidden = [8, 8]\ncritic_lr = 1e-2\n\
+                   policy_hidden = [8, 8]\nlr = 1e-2\ndecay_updates = 3\ntau = 0.05\n\
+                   expectile = 0.8\nbeta = 0.5\nnormalize_gradient = true\n\
+                   data.rewards.range = 10.0",
+        noise: &[
+            ("time", Draw::Uniform(ROWS)),
+            ("noise", Draw::Normal(1.0, ROWS * ACT)),
+            ("dropout", Draw::Uniform(2 * ROWS * 8)),
+        ],
+        acting: &[],
         variables: 0.0,
     },
 ];

@@ -53,7 +53,14 @@ impl Case {
     /// The method with every network and variable at parameters drawn here: fresh
     /// ones would have targets at their networks.
     pub(crate) fn start(&self) -> Box<dyn Learner> {
+        self.start_with("")
+    }
+
+    /// The same with other hyper-parameters.
+    pub(crate) fn start_with(&self, other: &str) -> Box<dyn Learner> {
         let entry = self.entry();
+        let mut settings = self.settings();
+        settings.extend(toml::from_str::<Table>(other).unwrap());
         let anchor = AnchorConfig {
             hidden: vec![8, 8],
             lr: 1e-2,
@@ -67,7 +74,7 @@ impl Case {
             replay: Arc::new(self.replay()),
             anchor: entry.anchored.then(anchor),
         };
-        let mut learner = entry.start(&self.settings(), start).unwrap();
+        let mut learner = entry.start(&settings, start).unwrap();
         for (name, part) in learner.parts().0 {
             let drawn = |n| draw(&format!("golden/{name}"), 0.5, n);
             match part {
@@ -87,6 +94,7 @@ impl Case {
                     let values = spar_nn::Tensor::from_vec(values, n, device).unwrap();
                     v.var.set(&values).unwrap();
                 }
+                Part::Fixed(values) => *values = drawn(values.len()),
                 Part::Stream(_) | Part::Values(_) => {}
             }
         }
@@ -150,7 +158,8 @@ impl Case {
         }
         let mut act = Vec::new();
         for row in 0..ROWS {
-            act.extend(Draw::Normal(1.0, self.acting).fill(&mut acting_stream(row)));
+            let stream = &mut acting_stream(row);
+            act.extend(self.acting.iter().flat_map(|draw| draw.fill(stream)));
         }
         arrays.insert("noise.act".to_owned(), act);
         for (name, values) in file_arrays() {
@@ -178,13 +187,17 @@ impl Case {
 
 impl Draw {
     fn fill(self, stream: &mut Stream) -> Vec<f32> {
-        let (Self::Normal(_, n) | Self::Uniform(n)) = self;
-        let mut values = vec![0.0; n];
+        let filled = |n: usize, fill: &mut dyn FnMut(&mut [f32])| {
+            let mut values = vec![0.0; n];
+            fill(&mut values);
+            values
+        };
         match self {
-            Self::Normal(std, _) => stream.fill_normal(std, &mut values),
-            Self::Uniform(_) => stream.fill_uniform(-1.0, 1.0, &mut values),
+            Self::Normal(std, n) => filled(n, &mut |v| stream.fill_normal(std, v)),
+            Self::Uniform(n) => filled(n, &mut |v| stream.fill_uniform(-1.0, 1.0, v)),
+            Self::Index(below, n) => (0..n).map(|_| stream.index(below) as f32).collect(),
+            Self::Unit => vec![stream.uniform(0.0, 1.0) as f32],
         }
-        values
     }
 }
 
@@ -202,6 +215,7 @@ pub(crate) fn networks(learner: &mut dyn Learner) -> Arrays {
             Part::Trained(trained) => trained.net.to_params(),
             Part::Momentum(trained) => trained.net.to_params(),
             Part::Variable(variable) => variable.var.to_vec1(),
+            Part::Fixed(values) => Ok(values.to_vec()),
             Part::Stream(_) | Part::Values(_) => return None,
         };
         Some((name, values.unwrap()))

@@ -14,7 +14,8 @@ use crate::{
     error::PolicyError,
     rows::Activation,
     sampled::{
-        Clip, NoiseNet, Pick, Residuals, SampledActor, SampledPolicy, Sampler, Schedule, Worth,
+        Clip, MOST_STEPS, NoiseNet, Pick, Residuals, SampledActor, SampledPolicy, Sampler,
+        Schedule, Worth,
     },
 };
 
@@ -30,9 +31,6 @@ const FLOW_STEPS: &str = "flow.steps";
 const CANDIDATES: &str = "sampled.candidates";
 const SOFTMAX: &str = "sampled.softmax";
 const EXPECTILE: &str = "sampled.expectile";
-
-/// Most steps of a sampler.
-const MOST_STEPS: u16 = 1000;
 
 /// Most passes of a sampler's network over all candidates of one observation.
 const MOST_PASSES: usize = 1 << 17;

@@ -7,6 +7,8 @@
 
 mod net;
 mod schedule;
+#[cfg(test)]
+mod tests;
 
 use std::{cell::RefCell, num::NonZeroUsize};
 
@@ -108,6 +110,9 @@ pub struct Worth {
     /// How their values become one.
     pub by: Conservatism,
 }
+
+/// Most steps of a sampler.
+pub const MOST_STEPS: u16 = 1000;
 
 /// Rows that pass through a network together.
 const ROWS: usize = 64;

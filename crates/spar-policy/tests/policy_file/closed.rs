@@ -146,6 +146,109 @@ fn every_number_of_a_policy_has_a_range() {
 }
 
 #[test]
+fn a_policy_that_samples_is_whole_and_within_its_bounds() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    for sampler in ["chain", "flow", "one step"] {
+        let whole = || sampled(sampler);
+        whole().read(dir).unwrap();
+        let of = |name: &str, value: f32| whole().floats(name, &[1], &[value]);
+        for (name, values) in [
+            ("sampled.candidates", [0.0, 1.5, 10_001.0, 1e30]),
+            ("sampled.softmax", [0.0, -1.0, 101.0, 1e30]),
+        ] {
+            for value in values {
+                refused(
+                    dir,
+                    &of(name, value),
+                    &format!("`{name}` is {value}, expected a"),
+                );
+            }
+        }
+        refused(
+            dir,
+            &of("sampled.expectile", 1.5),
+            "`sampled.expectile` is 1.5",
+        );
+        for name in ["value.layers.0.weight", "sampled.candidates", "obs_mean"] {
+            refused(dir, &whole().without(name), &format!("`{name}`"));
+        }
+        // Without a critic there is nothing to choose by.
+        let blind = whole()
+            .without("critic")
+            .without("value")
+            .without("sampled.expectile");
+        refused(dir, &blind, "do not fit each other");
+        let alone = blind.floats("sampled.candidates", &[1], &[1.0]);
+        alone.read(dir).unwrap();
+        // What would be left out.
+        refused(
+            dir,
+            &alone.clone().floats("value.layers.0.bias", &[4], &[0.0; 4]),
+            "no reader",
+        );
+        refused(dir, &of("sampled.softmax", 1.0), "no reader knows");
+        for stray in ["critic.1.layers.0.bias", "decoder.layers.0.weight"] {
+            let with = whole().floats(stray, &[4], &[0.5; 4]);
+            assert!(with.read(dir).is_err(), "{stray}");
+        }
+        // A critic of other rows than `[s, a]`.
+        let other = whole().floats("critic.0.layers.0.weight", &[4, 13], &[0.0; 52]);
+        refused(dir, &other, "maps 13 values to 1, expected 14 to 1");
+    }
+    let chain = || sampled("chain");
+    for alphas in [
+        vec![],
+        vec![0.0, 0.5, 0.4, 0.2, 0.1],
+        vec![1.0, 0.5, 0.4, 0.2, 0.1],
+        vec![0.8, 0.5, -0.4, 0.2, 0.1],
+        vec![0.8, 0.5, 1e-9, 0.2, 0.1],
+        vec![0.5; 1001],
+    ] {
+        let other = chain().floats("chain.alphas", &[alphas.len()], &alphas);
+        refused(dir, &other, "`chain.alphas` has");
+    }
+    let other = chain().floats("chain.alphas", &[2], &[0.8, 0.5]);
+    refused(
+        dir,
+        &other,
+        "`chain.codes` is [5, 2], expected a row for each of the 2",
+    );
+    // With wider codes fewer columns are left for the state.
+    let other = chain().floats("chain.codes", &[5, 3], &[0.0; 15]);
+    refused(
+        dir,
+        &other,
+        "`critic.0.` maps 14 values to 1, expected 13 to 1",
+    );
+    let other = chain().floats("chain.codes", &[5, 13], &[0.0; 65]);
+    refused(dir, &other, "do not fit each other");
+    refused(
+        dir,
+        &chain().floats("chain.clips_start", &[1], &[0.0]),
+        "`chain.clips_start` is 0",
+    );
+    refused(
+        dir,
+        &chain().without("chain.exit"),
+        "`chain.exit.layers.0.weight`",
+    );
+    let other = chain().floats("chain.exit.layers.0.weight", &[3, 5], &[0.0; 15]);
+    refused(dir, &other, "do not fit each other");
+    let flow = |steps: f32| sampled("flow").floats("flow.steps", &[1], &[steps]);
+    for steps in [0.0, 0.5, 1001.0] {
+        refused(dir, &flow(steps), &format!("`flow.steps` is {steps}"));
+    }
+    // Each in its range, but together hours for an action.
+    let long = flow(1000.0).floats("sampled.candidates", &[1], &[10_000.0]);
+    refused(
+        dir,
+        &long,
+        "expected at most 16777216 values and 131072 passes in all",
+    );
+}
+
+#[test]
 fn a_policy_of_a_newer_format_or_changed_since_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();

@@ -34,12 +34,14 @@ fn a_broken_policy_is_refused_or_acts_the_same() {
     let former = Parts::of_spar().without_digest().to_bytes();
     let draws = latent().to_bytes();
     let foreign = plain("tanh", "identity").0.to_bytes();
-    let each = mutants::count(400).div_ceil(4);
+    let samples = sampled("chain").to_bytes();
+    let each = mutants::count(400).div_ceil(5);
     for (name, whole, proven) in [
         ("ours", ours, true),
         ("former", former, false),
         ("latent", draws, false),
         ("foreign", foreign, false),
+        ("sampled", samples, false),
     ] {
         let want = acts(dir, &whole).unwrap();
         let data = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
@@ -96,6 +98,9 @@ fn any_number_in_any_place_is_read_or_refused() {
         Parts::of_spar().without_digest(),
         latent(),
         plain("relu", "tanh").0,
+        sampled("chain"),
+        sampled("flow"),
+        sampled("one step"),
     ] {
         let mut names: Vec<String> = parts.tensors.keys().cloned().collect();
         names.sort_unstable();

@@ -245,3 +245,42 @@ pub(crate) fn latent() -> Parts {
         .floats("latent.clip", &[1], &[0.5])
         .floats("perturbation.size", &[1], &[0.05])
 }
+
+/// A policy that samples, of the former format: a residual chain of five steps, or a flow,
+/// or one pass.
+pub(crate) fn sampled(sampler: &str) -> Parts {
+    let mut parts = Parts::of_spar().without_digest();
+    parts.tensors.clear();
+    let net = |parts: Parts, name: &str, widths: &[usize]| {
+        let layers = widths.windows(2).enumerate();
+        layers.fold(parts, |parts, (i, pair)| {
+            let (input, output) = (pair[0], pair[1]);
+            let layer = format!("{name}layers.{i}");
+            let values = vec![0.01; input * output];
+            parts
+                .floats(&format!("{layer}.weight"), &[output, input], &values)
+                .floats(&format!("{layer}.bias"), &[output], &vec![0.0; output])
+        })
+    };
+    let parts = match sampler {
+        "chain" => {
+            let parts = net(parts, "chain.", &[11 + 3 + 2, 4]);
+            let parts = net(parts, "chain.block.0.", &[4, 6, 4]);
+            net(parts, "chain.exit.", &[4, 3])
+                .floats("chain.exit.activation", &[1], &[3.0])
+                .floats("chain.block.0.norm.weight", &[4], &[1.0; 4])
+                .floats("chain.block.0.norm.bias", &[4], &[0.5; 4])
+                .floats("chain.alphas", &[5], &[0.8, 0.5, 0.4, 0.2, 0.1])
+                .floats("chain.codes", &[5, 2], &[0.3; 10])
+                .floats("chain.clips_start", &[1], &[1.0])
+        }
+        "flow" => net(parts, "flow.", &[11 + 3 + 1, 4, 3]).floats("flow.steps", &[1], &[10.0]),
+        _ => net(parts, "one_step.", &[11 + 3, 4, 3]),
+    };
+    let parts = net(parts, "critic.0.", &[14, 4, 1]);
+    net(parts, "value.", &[11, 4, 1])
+        .floats("obs_mean", &[11], &[0.0; 11])
+        .floats("obs_std", &[11], &[1.0; 11])
+        .floats("sampled.candidates", &[1], &[20.0])
+        .floats("sampled.expectile", &[1], &[0.7])
+}
