@@ -81,7 +81,9 @@ pub fn run(
     let (say, hear) = channel();
     loop {
         while running.len() < slots && !stop() {
-            let Some(job) = schedule.start_next() else { break };
+            let Some(job) = schedule.start_next() else {
+                break;
+            };
             watch.started(job);
             match start(job, &jobs[job], &say) {
                 Ok(started) => running.push(started),
