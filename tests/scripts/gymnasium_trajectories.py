@@ -4,13 +4,13 @@
     venv/bin/pip install gymnasium==1.4.0 mujoco==3.17.0 numpy==2.4.6 imageio==2.38.1
     venv/bin/python tests/scripts/gymnasium_trajectories.py
 
-writes tests/fixtures/gymnasium/{halfcheetah,hopper,walker2d}.bin from the -v4
+writes tests/fixtures/gymnasium/{halfcheetah,hopper,walker2d,ant}.bin from the -v4
 environments (imageio is only there because gymnasium imports it). Another
 MuJoCo version gives other numbers.
 
 The environments are used unwrapped: no time limit, no stop at a termination.
 Each trajectory is started by mj_resetData and set_state, so that it depends on
-its start state and actions alone.
+its start state and actions alone. The ant's observations lack the 84 zeros that D4RL's data have.
 
 Format, little-endian, no padding:
     8 bytes  b"SPARGYM1"
@@ -31,11 +31,14 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
+from gymnasium.envs.mujoco.ant_v4 import AntEnv
 from gymnasium.envs.mujoco.half_cheetah_v4 import HalfCheetahEnv
 from gymnasium.envs.mujoco.hopper_v4 import HopperEnv
 from gymnasium.envs.mujoco.walker2d_v4 import Walker2dEnv
 
 STEPS = 1000
+# Of the ant, whose observations are wide and whose episodes are soon over.
+ANT_STEPS = 300
 FOLDER = Path(__file__).resolve().parent.parent / "fixtures" / "gymnasium"
 
 
@@ -72,18 +75,27 @@ def main():
         # Falling from above the healthy height; from outside the healthy pitch.
         Walker2dEnv: [{1: 2.4}, {1: 1.5, 2: 1.1, "v2": -6.0, "v4": 20.0}],
         HalfCheetahEnv: [{1: 0.8, 2: 2.5}],
+        # Falling from above the healthy height; under it, below the floor; on its back;
+        # spinning.
+        AntEnv: [{2: 1.4}, {2: 0.15}, {2: 0.9, 3: 0.0, 4: 1.0}, {2: 0.8, "v3": 8.0, "v5": -9.0}],
     }
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for name, make in [("halfcheetah", HalfCheetahEnv), ("hopper", HopperEnv), ("walker2d", Walker2dEnv)]:
+    for name, make in [
+        ("halfcheetah", HalfCheetahEnv),
+        ("hopper", HopperEnv),
+        ("walker2d", Walker2dEnv),
+        ("ant", AntEnv),
+    ]:
         env = make()
+        steps = ANT_STEPS if make is AntEnv else STEPS
         rng = np.random.default_rng(20240)
         nq, nv, nu = env.model.nq, env.model.nv, env.model.nu
 
         def uniform(scale):
-            return rng.uniform(-scale, scale, (STEPS, nu)).astype(np.float32)
+            return rng.uniform(-scale, scale, (steps, nu)).astype(np.float32)
 
         phase = rng.uniform(0, 2 * np.pi, nu)
-        swing = 0.6 * np.sin(0.2 * np.arange(STEPS)[:, None] + phase)
+        swing = 0.6 * np.sin(0.2 * np.arange(steps)[:, None] + phase)
         noise = lambda scale, n: rng.uniform(-scale, scale, n)
         start = lambda p, v: (env.init_qpos + noise(p, nq), env.init_qvel + noise(v, nv))
         runs = [

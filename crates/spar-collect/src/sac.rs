@@ -90,6 +90,19 @@ impl SacConfig {
                 total_steps: 1_400_000,
                 ..usual
             }
+        } else if env.name().starts_with("ant") {
+            // The two ants, gym's and antmaze's: more to move, so more updates and larger
+            // batches; as wide an observation as gym's needs a shorter memory.
+            Self {
+                batch_size: 256,
+                lr: 5e-4,
+                critic_lr: 5e-4,
+                layer_norm: true,
+                late_from: Some(1_600_000),
+                total_steps: 2_000_000,
+                buffer_size: 500_000,
+                ..usual
+            }
         } else {
             usual
         }

@@ -128,7 +128,10 @@ pub struct Verification {
 ///
 /// For each: sets `infos/qpos` and `infos/qvel`, compares the observation with
 /// the row's; steps the row's action; compares reward, terminal flag and the
-/// next observation where the file has it ([`Dataset::observation_after`]).
+/// next observation where the file has it ([`Dataset::observation_after`]). Where the
+/// environment says so ([`spar_env::Physics::lags`]) a row's state is reached by a step
+/// from the row before it, and what differs between episodes is taken from an episode's
+/// first observation.
 ///
 /// # Errors
 /// [`VerifyError`] if the file lacks what is needed or the environment refuses
@@ -145,7 +148,7 @@ pub fn verify(
     let qvel = data.qvel.as_ref().ok_or_else(|| missing("infos/qvel"))?;
     let mut world = spar_env::make(env)?;
     let state = world.physics().ok_or(VerifyError::NoPhysics(env))?;
-    let (nq, nv) = (state.nq(), state.nv());
+    let (nq, nv, lags) = (state.nq(), state.nv(), state.lags());
     for (key, expected, got) in [
         ("observations", env.obs_dim(), data.obs_dim),
         ("actions", env.act_dim(), data.act_dim),
@@ -186,6 +189,9 @@ pub fn verify(
     };
     let (mut at_state, mut after, mut reward) = (Worst::new(), Worst::new(), Worst::new());
     let mut terminal_mismatches = 0;
+    // First row of the episode that the environment was last put into.
+    let mut entered = None;
+    let rows_of = |row: usize| (&qpos[row * nq..][..nq], &qvel[row * nv..][..nv]);
     for i in 0..checked {
         // Widened: on 32-bit machines rows * i may not fit.
         let row = (i as u128 * rows as u128 / checked as u128) as usize;
@@ -194,9 +200,23 @@ pub fn verify(
             row,
             source,
         };
-        let (q, v) = (&qpos[row * nq..][..nq], &qvel[row * nv..][..nv]);
         let state = world.physics_mut().ok_or(VerifyError::NoPhysics(env))?;
+        let first = match lags {
+            true => episodes[episodes.partition_point(|e| e.rows.end <= row)].rows.start,
+            false => row,
+        };
+        if lags && entered != Some(first) {
+            let (q, v) = rows_of(first);
+            let obs: Vec<f64> = data.observation(first).iter().copied().map(f64::from).collect();
+            state.set_observed(q, v, &obs).map_err(refused)?;
+            entered = Some(first);
+        }
+        let before = row.saturating_sub(1).max(first);
+        let (q, v) = rows_of(before);
         state.set_state(q, v).map_err(refused)?;
+        if before < row {
+            world.step(data.action(before)).map_err(refused)?;
+        }
         if !repeats(row) {
             at_state.see(row, data.observation(row), world.obs(), tolerance.obs);
         }

@@ -14,12 +14,11 @@ use std::{fmt::Write, path::Path};
 use spar_core::{EnvId, Stream};
 
 use crate::{
-    Env, EnvError, Physics, Step, check_input,
+    Env, EnvError, Physics, Step,
+    ant::{MODEL_FILE, MODEL_SHA256},
+    check_input,
     mujoco::{self, Library, Model, Simulation},
 };
-
-const MODEL_FILE: &str = "ant.xml";
-const MODEL_SHA256: &str = "cd5f83ef0ea35b0969e65d360c5bacd5b74ccaef6b27e4433b5168c605e3e2be";
 
 /// What makes gymnasium's ant D4RL's, and leaves out what is only seen.
 const EDITS: [(&str, &str); 4] = [
@@ -41,7 +40,10 @@ const FRAME_SKIP: usize = 5;
 const CELL: f64 = 4.0;
 
 /// Distance within which the goal is reached.
-const REACHED: f64 = 0.5;
+pub(crate) const REACHED: f64 = 0.5;
+
+/// Width of an action.
+pub(crate) const ACTIONS: usize = 8;
 
 /// Largest control of a motor: actions are parts of it.
 const MOTOR: f64 = 30.0;
@@ -117,7 +119,8 @@ fn mjcf(ant: &str, map: &str) -> Result<String, String> {
     Ok(xml)
 }
 
-fn model(library: &'static Library, map: &str) -> Result<Model, EnvError> {
+/// The ant's model with the walls of `map`, which may be empty.
+pub(crate) fn model(library: &'static Library, map: &str) -> Result<Model, EnvError> {
     let (path, ant) = mujoco::model_file(MODEL_FILE, MODEL_SHA256)?;
     let refused = |why: String| EnvError::Model {
         path: path.clone(),
@@ -125,7 +128,31 @@ fn model(library: &'static Library, map: &str) -> Result<Model, EnvError> {
     };
     let ant = String::from_utf8(ant).map_err(|e| refused(e.to_string()))?;
     let xml = mjcf(&ant, map).map_err(refused)?;
-    Model::parse(library, xml.as_bytes(), Path::new(&path))
+    Model::parse(library, xml.as_bytes(), &[], Path::new(&path))
+}
+
+/// What turns actions into controls: parts of a motor's range.
+#[derive(Default)]
+pub(crate) struct Motors {
+    ctrl: [f64; ACTIONS],
+}
+
+impl Motors {
+    /// One step of `simulation` under `action`.
+    ///
+    /// # Errors
+    /// As [`Simulation::step`].
+    pub(crate) fn step(
+        &mut self,
+        simulation: &mut Simulation,
+        action: &[f32],
+    ) -> Result<(), String> {
+        for (out, &a) in self.ctrl.iter_mut().zip(action) {
+            let scaled = -MOTOR + (f64::from(a) + 1.0) * 0.5 * (2.0 * MOTOR);
+            *out = scaled.clamp(-MOTOR, MOTOR);
+        }
+        simulation.step(&self.ctrl, FRAME_SKIP)
+    }
 }
 
 /// One ant in its maze, over its own simulation.
@@ -136,7 +163,7 @@ pub(crate) struct AntMaze {
     /// The middle of the goal's cell, `x` and `y`.
     goal_cell: [f64; 2],
     goal: [f64; 2],
-    ctrl: [f64; 8],
+    motors: Motors,
     obs: Vec<f64>,
 }
 
@@ -158,7 +185,7 @@ impl AntMaze {
             rest: simulation.qpos().to_vec(),
             goal_cell,
             goal: goal_cell,
-            ctrl: [0.0; 8],
+            motors: Motors::default(),
             obs: vec![0.0; id.obs_dim()],
             simulation,
         };
@@ -201,12 +228,8 @@ impl Env for AntMaze {
 
     fn step(&mut self, action: &[f32]) -> Result<Step, EnvError> {
         let values = action.iter().map(|&a| f64::from(a));
-        check_input(self.id, "action", values, self.ctrl.len())?;
-        for (out, &a) in self.ctrl.iter_mut().zip(action) {
-            let scaled = -MOTOR + (f64::from(a) + 1.0) * 0.5 * (2.0 * MOTOR);
-            *out = scaled.clamp(-MOTOR, MOTOR);
-        }
-        let stepped = self.simulation.step(&self.ctrl, FRAME_SKIP);
+        check_input(self.id, "action", values, ACTIONS)?;
+        let stepped = self.motors.step(&mut self.simulation, action);
         stepped.map_err(|why| self.unstable(why))?;
         self.observe();
         let [dx, dy] = [self.obs[0] - self.goal[0], self.obs[1] - self.goal[1]];

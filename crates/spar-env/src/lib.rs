@@ -1,5 +1,5 @@
-//! Environments over MuJoCo: HalfCheetah, Hopper and Walker2d with gym v2 semantics, D4RL's
-//! maze2d and antmaze, and any that a program brings along.
+//! Environments over MuJoCo: HalfCheetah, Hopper, Walker2d and Ant with gym v2 semantics,
+//! D4RL's maze2d, antmaze and adroit, and any that a program brings along.
 //!
 //! D4RL's data sets and reference scores are defined by gym's v2 environments,
 //! so a score means something only in environments that agree with them step
@@ -12,9 +12,9 @@
 //! these: runs, evaluations and suites then name it like any other. [`simulated`] lists
 //! what there is.
 //!
-//! MuJoCo is opened at run time: nothing is linked, and everything but the
-//! three locomotion environments works without it. This is the only crate that
-//! knows MuJoCo, and `mujoco/binding.rs` its only file with `unsafe`.
+//! MuJoCo is opened at run time: nothing is linked, and everything but these environments
+//! works without it. This is the only crate that knows MuJoCo, and `mujoco/binding` its only
+//! folder with `unsafe`.
 //!
 //! Both native parts are looked for as follows:
 //!
@@ -37,8 +37,11 @@
 //! # Ok::<(), spar_env::EnvError>(())
 //! ```
 
+mod adroit;
+mod ant;
 pub mod antmaze;
 mod error;
+mod goal_ant;
 mod locomotion;
 pub mod maze2d;
 mod mujoco;
@@ -111,6 +114,24 @@ pub trait Physics {
     /// # Errors
     /// If a slice has the wrong length or a non-finite component.
     fn set_state(&mut self, qpos: &[f64], qvel: &[f64]) -> Result<(), EnvError>;
+
+    /// [`Self::set_state`] of an episode's first row, whose observation was `obs`: what else
+    /// differs between episodes, as where a door stands, is taken from the observation and
+    /// holds until the next reset. Where nothing does, the same as `set_state`.
+    ///
+    /// # Errors
+    /// As [`Self::set_state`], of `obs` too.
+    fn set_observed(&mut self, qpos: &[f64], qvel: &[f64], obs: &[f64]) -> Result<(), EnvError> {
+        let _ = obs;
+        self.set_state(qpos, qvel)
+    }
+
+    /// Whether observations or rewards are also of what MuJoCo computed before the last
+    /// integration of a step: a row of data then follows from the state and action of the row
+    /// before it, and not from its own state alone.
+    fn lags(&self) -> bool {
+        false
+    }
 
     /// Generalized positions, the horizontal one included.
     fn qpos(&self) -> &[f64];

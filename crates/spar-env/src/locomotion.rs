@@ -133,7 +133,7 @@ impl Locomotion {
     pub(crate) fn new(spec: &'static Spec) -> Result<Self, EnvError> {
         let model = mujoco::model(spec.id, |library| {
             let (path, xml) = mujoco::model_file(spec.model_file, spec.model_sha256)?;
-            Model::parse(library, &xml, &path)
+            Model::parse(library, &xml, &[], &path)
         })?;
         let simulation = Simulation::new(model)?;
         let mut env = Self {

@@ -229,7 +229,7 @@ impl PointMaze {
         };
         let model = mujoco::model(id, |library| {
             let xml = maze.mjcf();
-            Model::parse(library, xml.as_bytes(), Path::new(id.name()))
+            Model::parse(library, xml.as_bytes(), &[], Path::new(id.name()))
         })?;
         let mut env = Self {
             id,

@@ -9,8 +9,11 @@ use spar_core::{EnvId, EnvSpec};
 
 use crate::{
     Env, EnvError,
+    adroit::{self, Adroit},
+    ant::{self, Ant},
     antmaze::{self, AntMaze},
-    locomotion,
+    goal_ant::{self, GoalAnt},
+    locomotion::{self, Locomotion},
     maze2d::{self, PointMaze},
     mujoco_version,
     point_mass::PointMass,
@@ -33,36 +36,44 @@ struct Simulation {
     version: Version,
 }
 
+impl Simulation {
+    /// Of one of this crate's over MuJoCo.
+    fn mujoco<E, F>(make: F) -> Self
+    where
+        E: Env + 'static,
+        F: Fn() -> Result<E, EnvError> + Send + Sync + 'static,
+    {
+        Self {
+            make: Arc::new(move || Ok(Box::new(make()?))),
+            version: Version::Mujoco,
+        }
+    }
+}
+
 static SIMULATIONS: LazyLock<RwLock<BTreeMap<EnvId, Simulation>>> = LazyLock::new(|| {
-    let runners = locomotion::ALL.iter().map(|&spec| {
-        let make = move || Ok(Box::new(locomotion::Locomotion::new(spec)?) as Box<dyn Env>);
-        let simulation = Simulation {
-            make: Arc::new(make),
-            version: Version::Mujoco,
-        };
-        (spec.id, simulation)
-    });
-    let mazes = maze2d::all().map(|id| {
-        let make = move || Ok(Box::new(PointMaze::new(id)?) as Box<dyn Env>);
-        let simulation = Simulation {
-            make: Arc::new(make),
-            version: Version::Mujoco,
-        };
-        (id, simulation)
-    });
-    let ants = antmaze::all().map(|id| {
-        let make = move || Ok(Box::new(AntMaze::new(id)?) as Box<dyn Env>);
-        let simulation = Simulation {
-            make: Arc::new(make),
-            version: Version::Mujoco,
-        };
-        (id, simulation)
-    });
+    let mut all = BTreeMap::new();
+    for spec in locomotion::ALL {
+        all.insert(spec.id, Simulation::mujoco(move || Locomotion::new(spec)));
+    }
+    for id in maze2d::all() {
+        all.insert(id, Simulation::mujoco(move || PointMaze::new(id)));
+    }
+    for id in antmaze::all() {
+        all.insert(id, Simulation::mujoco(move || AntMaze::new(id)));
+    }
+    if let Some(id) = ant::id() {
+        all.insert(id, Simulation::mujoco(move || Ant::new(id)));
+    }
+    for id in adroit::all() {
+        all.insert(id, Simulation::mujoco(move || Adroit::new(id)));
+    }
+    if let Some(id) = goal_ant::id() {
+        all.insert(id, Simulation::mujoco(move || GoalAnt::new(id)));
+    }
     let point = Simulation {
         make: Arc::new(|| Ok(Box::new(PointMass::default()))),
         version: Version::Named("none".to_owned()),
     };
-    let mut all: BTreeMap<_, _> = runners.chain(mazes).chain(ants).collect();
     all.insert(EnvId::POINT_MASS, point);
     RwLock::new(all)
 });

@@ -87,7 +87,7 @@ fn an_environment_that_nothing_simulates_says_which_there_are() {
     ] {
         let error = error.to_string();
         assert!(
-            error.contains("halfcheetah, hopper, walker2d, pointmass, antmaze-umaze"),
+            error.contains("halfcheetah, hopper, walker2d, pointmass, ant, antmaze-umaze"),
             "{error}"
         );
         assert!(!error.contains('\n'));

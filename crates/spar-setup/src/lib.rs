@@ -18,6 +18,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod adroit;
 mod error;
 mod parts;
 
@@ -31,6 +32,7 @@ use std::{
 
 use spar_core::{files::data_home, sha256_file, sha256_hex};
 
+pub use adroit::ADROIT;
 pub use error::{CommandError, SetupError};
 pub use parts::{CMAKE, DENY, MODELS, MUJOCO, NVRTC, PTXAS, Part};
 use parts::{Content, Wheel};
@@ -89,7 +91,8 @@ impl Setup {
             Some(_) => {}
             None => self.provide(&MUJOCO)?,
         }
-        self.provide(&MODELS)
+        self.provide(&MODELS)?;
+        self.provide(&ADROIT)
     }
 
     /// Provides `part`, unless it is in place.

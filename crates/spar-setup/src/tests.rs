@@ -138,12 +138,18 @@ fn a_wheel_whose_folder_is_another_is_refused_and_leaves_nothing() {
 #[test]
 fn the_program_expects_the_files_that_set_up_pins() {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../spar-env/src");
-    let text: String = ["mujoco/places.rs", "locomotion.rs", "antmaze.rs"]
+    let files = [
+        "mujoco/places.rs",
+        "locomotion.rs",
+        "ant.rs",
+        "adroit/model.rs",
+    ];
+    let text: String = files
         .map(|file| fs::read_to_string(sources.join(file)).unwrap())
         .concat();
-    for part in [&MUJOCO, &MODELS] {
+    for part in [&MUJOCO, &MODELS, &ADROIT] {
         let Content::Files(files) = &part.content else {
-            unreachable!("both are files");
+            unreachable!("all are files");
         };
         for file in *files {
             assert!(text.contains(file.sha256), "{}", file.place);

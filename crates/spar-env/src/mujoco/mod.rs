@@ -16,7 +16,7 @@ use places::{LIBRARY, MODELS, library_sha256, proven};
 
 use crate::EnvError;
 
-pub(crate) use binding::{Library, Model, Simulation};
+pub(crate) use binding::{Body, Library, Model, Sensor, Simulation};
 
 /// The process's MuJoCo library, opened on first use. A failure is not kept:
 /// the next call tries again.
@@ -139,7 +139,7 @@ mod tests {
     fn a_model_mujoco_refuses_is_an_error_in_its_words() {
         let library = library().unwrap_or_else(|e| panic!("{e}"));
         for xml in ["", "<mujoco><no-such-element/></mujoco>", "a\0b"] {
-            let result = Model::parse(library, xml.as_bytes(), Path::new("bad.xml"));
+            let result = Model::parse(library, xml.as_bytes(), &[], Path::new("bad.xml"));
             let error = result.err().unwrap().to_string();
             assert!(
                 error.starts_with("bad.xml: MuJoCo cannot load this model: ") && error.len() > 45,
