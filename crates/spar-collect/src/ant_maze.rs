@@ -7,40 +7,50 @@
 //! one evaluation goal that is drawn for the file: 1 and true in each row whose *next row*
 //! is within half a metre of it, whatever the ant was steered to.
 //!
-//! **The behaviour policy is third-party data** and not in this repository:
+//! **D4RL's behaviour policy is third-party data** and not in this repository:
 //! `antmaze/ant_hierarch_pol.safetensors` in the folder that `SPAR_UPSTREAM_DIR` names, the
-//! policy of D4RL's `ant_hierarch_pol.pkl`, proven by its sha256.
+//! policy of D4RL's `ant_hierarch_pol.pkl`, proven by its sha256. Where no folder is named, the
+//! ant of `datasets/behavior/antmaze-ant` acts, if it is there; files say who did.
 //!
 //! Unlike D4RL's files these have `infos/qpos` and `infos/qvel` of the state *before* the
 //! step, as those of the other suites: each row can be stepped from its own state.
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    env, fs,
-    path::{Path, PathBuf},
+    fs,
+    path::Path,
 };
 
-use safetensors::{Dtype, SafeTensors};
-use spar_core::{Policy, Stream, TaskId, files::in_file, sha256_hex};
+use spar_core::{EnvId, Policy, Stream, TaskId, files::in_file, sha256_hex};
 use spar_data::{MetaValue, Row, Writer, local_metadata};
 use spar_env::{Env, antmaze};
-use spar_nn::{Activation, Linear, RowMlp};
+use spar_nn::{Activation, RowMlp};
 
 use crate::{
-    CollectError,
+    CollectError, behavior as stored,
+    card::Card,
     facts::{Behavior, End, EpisodeFacts},
     gaussian::GaussianPolicy,
     recipe::{Generated, RECIPE_VERSION},
+    upstream::{Upstream, Weights},
 };
 
 /// Who acts, in the file's metadata and its card.
 const BEHAVIOR: &str = "D4RL's goal-reaching ant";
+const OWN_BEHAVIOR: &str =
+    "goal-reaching ant of this project, spar behavior train --env antmaze-ant";
 
-/// Names the folder of third-party data.
-const UPSTREAM: &str = "SPAR_UPSTREAM_DIR";
+/// Where the ant of this project is trained.
+const OWN: &str = "antmaze-ant";
 
-const POLICY: &str = "antmaze/ant_hierarch_pol.safetensors";
-const POLICY_SHA256: &str = "5d124ab563c88db153012ae619329c9bf8e3c7862659cb4d0627b331c76d6054";
+/// Its policy, by its name in the folder of behaviour policies.
+const OWN_POLICY: &str = "expert";
+
+const POLICY: Upstream = Upstream {
+    file: "antmaze/ant_hierarch_pol.safetensors",
+    sha256: "5d124ab563c88db153012ae619329c9bf8e3c7862659cb4d0627b331c76d6054",
+    instead: ", or train another ant with `cargo xtask data behavior --env antmaze-ant`",
+};
 
 /// Steps counted from zero after which an episode is cut.
 const LAST_STEP: usize = 1000;
@@ -71,61 +81,48 @@ type Cell = (usize, usize);
 /// # Errors
 /// If the variable is not set, the file is missing or is another one.
 pub fn behavior() -> Result<GaussianPolicy, CollectError> {
-    let Some(folder) = env::var_os(UPSTREAM) else {
-        return Err(CollectError::Upstream {
-            variable: UPSTREAM,
-            file: POLICY,
-        });
-    };
-    read(&PathBuf::from(folder).join(POLICY))
-}
-
-fn read(path: &Path) -> Result<GaussianPolicy, CollectError> {
-    let wrong = |why: String| CollectError::Policy {
-        file: path.display().to_string(),
-        why,
-    };
-    let bytes = fs::read(path).map_err(|e| in_file(e, path))?;
-    let got = sha256_hex(&bytes);
-    if got != POLICY_SHA256 {
-        return Err(wrong(format!(
-            "its sha256 is {got}, expected {POLICY_SHA256}"
-        )));
-    }
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| wrong(e.to_string()))?;
-    let values = |name: &str| -> Result<Vec<f32>, CollectError> {
-        let tensor = file.tensor(name).map_err(|e| wrong(e.to_string()))?;
-        if tensor.dtype() != Dtype::F32 {
-            return Err(wrong(format!("`{name}` is no F32")));
-        }
-        let (numbers, _) = tensor.data().as_chunks::<4>();
-        Ok(numbers.iter().map(|b| f32::from_le_bytes(*b)).collect())
-    };
-    // `[out, in]` in the file, one row an output.
-    let linear = |names: &[&str]| -> Result<Linear, CollectError> {
-        let (mut weight, mut bias) = (Vec::new(), Vec::new());
-        for name in names {
-            weight.extend(values(&format!("{name}.weight"))?);
-            bias.extend(values(&format!("{name}.bias"))?);
-        }
-        let (outputs, inputs) = (bias.len(), weight.len() / bias.len().max(1));
-        let columns = (0..inputs).flat_map(|i| (0..outputs).map(move |o| o * inputs + i));
-        Ok(Linear {
-            weight: columns.map(|at| weight[at]).collect(),
-            bias,
-            norm: None,
-        })
-    };
+    let (path, bytes) = POLICY.read()?;
+    let weights = Weights::of(&path, &bytes)?;
     Ok(GaussianPolicy::new(RowMlp {
         layers: vec![
-            linear(&["fc0"])?,
-            linear(&["fc1"])?,
-            linear(&["last_fc", "last_fc_log_std"])?,
+            weights.linear(&["fc0"])?,
+            weights.linear(&["fc1"])?,
+            weights.linear(&["last_fc", "last_fc_log_std"])?,
         ],
         hidden: Activation::Relu,
         output: Activation::Identity,
         input_norm: None,
     }))
+}
+
+/// Who acts.
+struct Actor {
+    name: &'static str,
+    policy: GaussianPolicy,
+    sha256: String,
+}
+
+impl Actor {
+    /// D4RL's ant where a folder of third-party data is named or there is no other, else
+    /// the one below the folder `behavior`.
+    fn chosen(behavior: &Path) -> Result<Self, CollectError> {
+        let own = EnvId::named(OWN).map(|env| {
+            let file = format!("{OWN_POLICY}.safetensors");
+            (env, Card::folder(behavior, env).join(file))
+        });
+        match own {
+            Some((env, path)) if !Upstream::is_named() && path.exists() => Ok(Self {
+                name: OWN_BEHAVIOR,
+                policy: stored::read(&path, env)?,
+                sha256: sha256_hex(&fs::read(&path).map_err(|e| in_file(e, &path))?),
+            }),
+            _ => Ok(Self {
+                name: BEHAVIOR,
+                policy: self::behavior()?,
+                sha256: POLICY.sha256.to_owned(),
+            }),
+        }
+    }
 }
 
 /// The map of an antmaze, as the planner sees it.
@@ -227,13 +224,15 @@ pub(crate) fn metadata(
     task: TaskId,
     rows: usize,
     seed: u64,
+    behavior: &Path,
 ) -> Result<BTreeMap<String, MetaValue>, CollectError> {
+    let Actor { name, sha256, .. } = Actor::chosen(behavior)?;
     let mut metadata = local_metadata(task);
     let mut text = |key: &str, value: String| {
         metadata.insert(key.to_owned(), MetaValue::Text(value));
     };
-    text("algorithm", BEHAVIOR.to_owned());
-    text("spar_policies_sha256", POLICY_SHA256.to_owned());
+    text("algorithm", name.to_owned());
+    text("spar_policies_sha256", sha256);
     text("spar_rows", rows.to_string());
     text("spar_seed", seed.to_string());
     text("spar_recipe", RECIPE_VERSION.to_string());
@@ -258,12 +257,14 @@ pub(crate) fn generate(
     task: TaskId,
     rows: usize,
     seed: u64,
+    behavior: &Path,
     out: &Path,
 ) -> Result<Generated, CollectError> {
     let none = || CollectError::NoRecipe(task);
     let map = Map::of(task).ok_or_else(none)?;
     let evaluated = map.goal().ok_or_else(none)?;
-    let policy = behavior()?;
+    let Actor { name, policy, .. } = Actor::chosen(behavior)?;
+    let metadata = metadata(task, rows, seed, behavior)?;
     let mut run = Run {
         world: spar_env::make(task.env())?,
         goals: goals(task, &map, evaluated),
@@ -276,7 +277,7 @@ pub(crate) fn generate(
         episodes: Vec::new(),
         held: None,
     };
-    let mut writer = Writer::create(out, 29, 8, 15, 14, &metadata(task, rows, seed)?)?;
+    let mut writer = Writer::create(out, 29, 8, 15, 14, &metadata)?;
     let mut written = 0;
     while written < rows {
         let length = (rows - written).min(LAST_STEP + 1);
@@ -285,7 +286,7 @@ pub(crate) fn generate(
     }
     run.release(None, &mut writer)?;
     let identity = writer.finish()?;
-    let behavior = vec![Behavior::of(BEHAVIOR, 0, &run.episodes)];
+    let behavior = vec![Behavior::of(name, 0, &run.episodes)];
     Ok(Generated {
         identity,
         episodes: run.episodes,

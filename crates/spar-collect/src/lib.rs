@@ -2,9 +2,11 @@
 //! project's environments, and D4RL's recipes that roll them out into files of
 //! D4RL's layout, for users who have no official files.
 
+pub mod adroit;
 pub mod ant_maze;
 pub mod behavior;
 pub mod card;
+pub mod demonstrations;
 pub mod facts;
 pub mod gaussian;
 pub mod maze;
@@ -14,6 +16,7 @@ pub mod replay;
 pub mod roll;
 pub mod sac;
 pub mod select;
+pub mod upstream;
 pub mod verify;
 
 /// Why data could not be made.
@@ -64,21 +67,23 @@ pub enum CollectError {
     },
     /// There is no recipe for the data of a task.
     #[error(
-        "{0}: there is no recipe for its data; recipes are for halfcheetah, hopper and walker2d, \
-         from random to expert, and for maze2d and antmaze; fetch the official file, or bring one with \
-         --dataset"
+        "{0}: there is no recipe for its data; recipes are for halfcheetah, hopper, walker2d and \
+         ant, from random to expert, for maze2d and antmaze, and for adroit's experts and door-human; fetch the \
+         official file, or bring one with --dataset"
     )]
     NoRecipe(spar_core::TaskId),
     /// Third-party data that a recipe needs are not here.
     #[error(
         "{file} is needed and is not in this repository: have the variable {variable} name a \
-         folder that holds it"
+         folder that holds it{instead}"
     )]
     Upstream {
         /// Names the folder.
         variable: &'static str,
         /// The file in it.
         file: &'static str,
+        /// What can be done without it, as the end of the sentence.
+        instead: &'static str,
     },
     /// A number of a training is out of range.
     #[error(transparent)]

@@ -15,8 +15,8 @@
 //! machine. Files say so in their metadata, and they are named and labelled local
 //! everywhere.
 //!
-//! Data of maze2d and antmaze have recipes of their own, [`crate::maze`] and
-//! [`crate::ant_maze`].
+//! Data of maze2d, antmaze and adroit have recipes of their own, [`crate::maze`],
+//! [`crate::ant_maze`], [`crate::adroit`] and [`crate::demonstrations`].
 
 use std::{collections::BTreeMap, fs, path::Path, sync::mpsc::sync_channel, thread};
 
@@ -27,8 +27,9 @@ use spar_data::{MetaValue, Row, Writer, local_metadata};
 use spar_env::maze2d::Maze;
 
 use crate::{
-    CollectError, ant_maze,
+    CollectError, adroit, ant_maze,
     card::Card,
+    demonstrations,
     facts::{Behavior, EpisodeFacts},
     maze,
     roll::{Stage, Steps, Tail, play},
@@ -46,9 +47,12 @@ const WAITING: usize = 32;
 /// `medium`: D4RL's proportions. For medium-expert it is the most there can be. `None` if
 /// there is no recipe for the task.
 pub fn rows_of(task: TaskId, rows: usize) -> Option<usize> {
-    let of_maze = maze::rows_of(task, rows).or_else(|| ant_maze::rows_of(task, rows));
-    if of_maze.is_some() {
-        return of_maze;
+    let own = maze::rows_of(task, rows)
+        .or_else(|| ant_maze::rows_of(task, rows))
+        .or_else(|| adroit::rows_of(task, rows))
+        .or_else(|| demonstrations::rows_of(task));
+    if own.is_some() {
+        return own;
     }
     let shares = [(EnvId::HALF_CHEETAH, 202), (EnvId::HOPPER, 402)];
     let share = shares.iter().find(|(env, _)| *env == task.env());
@@ -75,7 +79,13 @@ pub fn metadata(
         return maze::metadata(task, rows, seed);
     }
     if ant_maze::Map::of(task).is_some() {
-        return ant_maze::metadata(task, rows, seed);
+        return ant_maze::metadata(task, rows, seed, behavior);
+    }
+    if adroit::is_expert(task) {
+        return adroit::metadata(task, rows, seed);
+    }
+    if demonstrations::is_replayed(task) {
+        return demonstrations::metadata(task, seed);
     }
     let card = Card::read(behavior, task.env())?;
     let mut metadata = local_metadata(task);
@@ -225,10 +235,17 @@ pub fn generate(
         return maze::generate(task, rows, seed, out);
     }
     if ant_maze::Map::of(task).is_some() {
-        return ant_maze::generate(task, rows, seed, out);
+        return ant_maze::generate(task, rows, seed, behavior, out);
+    }
+    if demonstrations::is_replayed(task) {
+        return demonstrations::generate(task, seed, out);
+    }
+    let metadata = metadata(task, rows, seed, behavior)?;
+    if adroit::is_expert(task) {
+        let stages = adroit::stages(task, rows)?;
+        return roll_out(task, seed, &stages, &metadata, out, threads);
     }
     let card = Card::read(behavior, task.env())?;
-    let metadata = metadata(task, rows, seed, behavior)?;
     let stages = parts(task, rows, &card)?.into_iter().map(|part| {
         Ok(Stage {
             policy: policy(&part.name, task.env(), &card, behavior)?,
@@ -238,12 +255,27 @@ pub fn generate(
         })
     });
     let stages = stages.collect::<Result<Vec<_>, CollectError>>()?;
+    Ok(Generated {
+        policies: Some(card),
+        ..roll_out(task, seed, &stages, &metadata, out, threads)?
+    })
+}
+
+/// Plays `stages` into the file `out`; see [`generate`].
+fn roll_out(
+    task: TaskId,
+    seed: u64,
+    stages: &[Stage],
+    metadata: &BTreeMap<String, MetaValue>,
+    out: &Path,
+    threads: usize,
+) -> Result<Generated, CollectError> {
     let (obs_dim, act_dim) = (task.env().obs_dim(), task.env().act_dim());
     let world = spar_env::make(task.env())?;
     let (nq, nv) = world
         .physics()
         .map_or((0, 0), |state| (state.nq(), state.nv()));
-    let mut writer = Writer::create(out, obs_dim, act_dim, nq, nv, &metadata)?;
+    let mut writer = Writer::create(out, obs_dim, act_dim, nq, nv, metadata)?;
     drop(world);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -252,7 +284,7 @@ pub fn generate(
     let mut episodes = Vec::new();
     thread::scope(|scope| -> Result<(), CollectError> {
         let (send, receive) = sync_channel(WAITING);
-        let (pool, stages) = (&pool, &stages);
+        let pool = &pool;
         let player = scope.spawn(move || pool.install(|| play(task.env(), seed, stages, &send)));
         let written = receive.iter().try_for_each(|steps| {
             episodes.push(EpisodeFacts::of(&steps, task.env().horizon()));
@@ -275,7 +307,7 @@ pub fn generate(
         identity,
         episodes,
         behavior,
-        policies: Some(card),
+        policies: None,
     })
 }
 

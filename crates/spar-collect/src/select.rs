@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use spar_core::{EnvId, files::in_file, write_atomic};
+use spar_core::{EnvId, TaskId, files::in_file, write_atomic};
 use spar_eval::rollout;
 
 use crate::{
@@ -98,7 +98,11 @@ pub fn select(training: &Path, behavior: &Path, threads: usize) -> Result<Card, 
         seed,
         config,
         trained_steps,
-        replay: segments(&curve, medium.step, trained_steps),
+        // Where data of a replay buffer are wanted.
+        replay: match TaskId::of(env, spar_core::Level::MediumReplay) {
+            Some(_) => segments(&curve, medium.step, trained_steps),
+            None => Vec::new(),
+        },
         medium,
         expert,
     };

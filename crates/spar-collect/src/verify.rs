@@ -202,12 +202,21 @@ pub fn verify(
         };
         let state = world.physics_mut().ok_or(VerifyError::NoPhysics(env))?;
         let first = match lags {
-            true => episodes[episodes.partition_point(|e| e.rows.end <= row)].rows.start,
+            true => {
+                episodes[episodes.partition_point(|e| e.rows.end <= row)]
+                    .rows
+                    .start
+            }
             false => row,
         };
         if lags && entered != Some(first) {
             let (q, v) = rows_of(first);
-            let obs: Vec<f64> = data.observation(first).iter().copied().map(f64::from).collect();
+            let obs: Vec<f64> = data
+                .observation(first)
+                .iter()
+                .copied()
+                .map(f64::from)
+                .collect();
             state.set_observed(q, v, &obs).map_err(refused)?;
             entered = Some(first);
         }

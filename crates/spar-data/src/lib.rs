@@ -33,6 +33,7 @@
 
 mod alias;
 mod array;
+mod arrays;
 mod bounds;
 mod convert;
 mod d4rl;
@@ -67,6 +68,7 @@ mod successors;
 mod transitions;
 mod writer;
 
+pub use arrays::arrays;
 pub use bounds::BoundsSource;
 pub use convert::{Conversion, Converted};
 pub use dataset::{Dataset, Ends, Episode, EpisodeEnd, Layout, Steps};

@@ -1,5 +1,5 @@
 //! Environments over MuJoCo: HalfCheetah, Hopper, Walker2d and Ant with gym v2 semantics,
-//! D4RL's maze2d, antmaze and adroit, and any that a program brings along.
+//! D4RL's maze2d, antmaze, adroit and kitchen, and any that a program brings along.
 //!
 //! D4RL's data sets and reference scores are defined by gym's v2 environments,
 //! so a score means something only in environments that agree with them step
@@ -42,6 +42,7 @@ mod ant;
 pub mod antmaze;
 mod error;
 mod goal_ant;
+mod kitchen;
 mod locomotion;
 pub mod maze2d;
 mod mujoco;

@@ -13,6 +13,7 @@ use crate::{
     ant::{self, Ant},
     antmaze::{self, AntMaze},
     goal_ant::{self, GoalAnt},
+    kitchen::{self, Kitchen},
     locomotion::{self, Locomotion},
     maze2d::{self, PointMaze},
     mujoco_version,
@@ -66,6 +67,9 @@ static SIMULATIONS: LazyLock<RwLock<BTreeMap<EnvId, Simulation>>> = LazyLock::ne
     }
     for id in adroit::all() {
         all.insert(id, Simulation::mujoco(move || Adroit::new(id)));
+    }
+    for id in kitchen::all() {
+        all.insert(id, Simulation::mujoco(move || Kitchen::new(id)));
     }
     if let Some(id) = goal_ant::id() {
         all.insert(id, Simulation::mujoco(move || GoalAnt::new(id)));

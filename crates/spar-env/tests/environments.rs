@@ -16,6 +16,10 @@ fn an_environment_starts_at_its_rest_pose_with_the_widths_of_its_id() {
     for id in spar_env::simulated() {
         let env = make(id);
         assert_eq!((env.id(), env.obs().len()), (id, id.obs_dim()));
+        // Its start, which every episode has, is no rest pose.
+        if id.name().starts_with("kitchen") {
+            continue;
+        }
         let mut rest = vec![0.0; env.physics().unwrap().nq()];
         if [EnvId::HOPPER, EnvId::WALKER2D].contains(&id) {
             rest[1] = 1.25;
@@ -29,7 +33,15 @@ fn an_environment_starts_at_its_rest_pose_with_the_widths_of_its_id() {
 }
 
 /// Environments that observe what a reset draws, beside the state.
-const DRAWN: [&str; 5] = ["pen", "door", "hammer", "relocate", "antmaze-ant"];
+const DRAWN: [&str; 7] = [
+    "pen",
+    "door",
+    "hammer",
+    "relocate",
+    "kitchen",
+    "kitchen-mixed",
+    "antmaze-ant",
+];
 
 /// `(mean, variance, largest magnitude)`.
 fn moments(x: &[f64]) -> (f64, f64, f64) {

@@ -83,7 +83,7 @@ fn an_environment_that_nothing_simulates_says_which_there_are() {
     for error in [
         spar_env::make(id).err().unwrap(),
         spar_env::physics_version(id).unwrap_err(),
-        "kitchen".parse::<EnvId>().unwrap().make().err().unwrap(),
+        id.make().err().unwrap(),
     ] {
         let error = error.to_string();
         assert!(

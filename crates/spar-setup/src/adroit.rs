@@ -2,14 +2,17 @@
 
 use crate::parts::{Content, Part, PinnedFile, Wheel};
 
+/// Where both robots' models come from, adroit's and the kitchen's.
+pub(crate) const ROBOTICS: Wheel = Wheel {
+    requirement: "gymnasium-robotics==1.4.2",
+    platform: "any",
+    sha256: "a1743530431cb377e6b3b956d284bc96436fc68bac1648ef205054c178e7dc4b",
+};
+
 /// The models of D4RL's adroit.
 pub const ADROIT: Part = Part {
     name: "the models of adroit's hand",
-    wheel: Wheel {
-        requirement: "gymnasium-robotics==1.4.2",
-        platform: "any",
-        sha256: "a1743530431cb377e6b3b956d284bc96436fc68bac1648ef205054c178e7dc4b",
-    },
+    wheel: ROBOTICS,
     content: Content::Files(&[
         PinnedFile {
             member: "gymnasium_robotics/envs/assets/adroit_hand/adroit_pen.xml",

@@ -20,6 +20,7 @@
 
 mod adroit;
 mod error;
+mod kitchen;
 mod parts;
 
 use std::{
@@ -34,6 +35,7 @@ use spar_core::{files::data_home, sha256_file, sha256_hex};
 
 pub use adroit::ADROIT;
 pub use error::{CommandError, SetupError};
+pub use kitchen::KITCHEN;
 pub use parts::{CMAKE, DENY, MODELS, MUJOCO, NVRTC, PTXAS, Part};
 use parts::{Content, Wheel};
 
@@ -92,7 +94,8 @@ impl Setup {
             None => self.provide(&MUJOCO)?,
         }
         self.provide(&MODELS)?;
-        self.provide(&ADROIT)
+        self.provide(&ADROIT)?;
+        self.provide(&KITCHEN)
     }
 
     /// Provides `part`, unless it is in place.

@@ -143,11 +143,12 @@ fn the_program_expects_the_files_that_set_up_pins() {
         "locomotion.rs",
         "ant.rs",
         "adroit/model.rs",
+        "kitchen/model.rs",
     ];
     let text: String = files
         .map(|file| fs::read_to_string(sources.join(file)).unwrap())
         .concat();
-    for part in [&MUJOCO, &MODELS, &ADROIT] {
+    for part in [&MUJOCO, &MODELS, &ADROIT, &KITCHEN] {
         let Content::Files(files) = &part.content else {
             unreachable!("all are files");
         };

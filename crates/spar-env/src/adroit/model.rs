@@ -80,27 +80,6 @@ pub(super) const RELOCATE: Main = Main {
     ],
 };
 
-/// `xml` without what is only seen and with `edits`, each of which has one place.
-fn edited(xml: &str, edits: &[(&str, &str)]) -> Result<String, String> {
-    let opened = xml.find("<mujoco ").and_then(|at| {
-        let end = xml[at..].find('>')?;
-        Some(at + end + 1)
-    });
-    let Some(opened) = opened else {
-        return Err("it has no <mujoco>".to_owned());
-    };
-    let mut xml = xml.to_owned();
-    xml.insert_str(opened, "<compiler discardvisual=\"true\"/>");
-    for (from, to) in edits {
-        let places = xml.matches(from).count();
-        if places != 1 {
-            return Err(format!("it has `{from}` {places} times, expected once"));
-        }
-        xml = xml.replace(from, to);
-    }
-    Ok(xml)
-}
-
 /// Compiles the model of a task.
 ///
 /// # Errors
@@ -120,7 +99,7 @@ pub(super) fn compile(library: &'static Library, main: &Main) -> Result<Model, E
         why,
     };
     let xml = String::from_utf8(xml).map_err(|e| refused(e.to_string()))?;
-    let xml = edited(&xml, main.edits).map_err(refused)?;
+    let xml = mujoco::edited(&xml, main.edits).map_err(refused)?;
     let shared = SHARED.iter().map(|&(name, sha256)| {
         let (_, bytes) = file(name, sha256)?;
         Ok((name, bytes))

@@ -51,6 +51,30 @@ pub(crate) fn model_file(name: &str, sha256: &str) -> Result<(PathBuf, Vec<u8>),
     Ok((path, xml))
 }
 
+/// `xml` without what is only seen and with `edits`, each of which has one place.
+///
+/// # Errors
+/// In words, if one of them has not.
+pub(crate) fn edited(xml: &str, edits: &[(&str, &str)]) -> Result<String, String> {
+    let opened = xml.find("<mujoco ").and_then(|at| {
+        let end = xml[at..].find('>')?;
+        Some(at + end + 1)
+    });
+    let Some(opened) = opened else {
+        return Err("it has no <mujoco>".to_owned());
+    };
+    let mut xml = xml.to_owned();
+    xml.insert_str(opened, "<compiler discardvisual=\"true\"/>");
+    for (from, to) in edits {
+        let places = xml.matches(from).count();
+        if places != 1 {
+            return Err(format!("it has `{from}` {places} times, expected once"));
+        }
+        xml = xml.replace(from, to);
+    }
+    Ok(xml)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

@@ -116,9 +116,17 @@ pub(crate) fn prepare(args: &PrepareArgs) -> Result<()> {
     }
     let official = match args.data {
         Choice::Local => None,
-        Choice::Official => Some(official(task)?),
+        Choice::Official => Some(official(task).map_err(|why| match why {
+            Absent::Nowhere(why) if recipe::rows_of(task, 10).is_some() => {
+                Absent::Nowhere(format!("{why}; or use --data local"))
+            }
+            other => other,
+        })?),
         Choice::Auto => match official(task) {
             Ok(found) => Some(found),
+            Err(Absent::Nowhere(why)) if recipe::rows_of(task, 10).is_none() => {
+                bail!("{why}; there is no recipe for it");
+            }
             Err(Absent::Nowhere(_)) => None,
             Err(why) => {
                 output::note(&format!("{why}; local data are used instead"));
@@ -206,9 +214,7 @@ enum Absent {
 /// The official file of `task` if it is here and its hash proves it.
 fn official(task: TaskId) -> Result<(PathBuf, DatasetIdentity), Absent> {
     let Some(file) = manifest::official(task) else {
-        return Err(Absent::Nowhere(format!(
-            "D4RL has no data of {task}; use --data local"
-        )));
+        return Err(Absent::Nowhere(format!("D4RL has no data of {task}")));
     };
     let Some(path) = manifest::find(file) else {
         let folders: Vec<_> = manifest::folders()
@@ -216,7 +222,7 @@ fn official(task: TaskId) -> Result<(PathBuf, DatasetIdentity), Absent> {
             .map(|folder| folder.display().to_string())
             .collect();
         return Err(Absent::Nowhere(format!(
-            "no file {}{} in {}; `cargo xtask data fetch {task}` downloads it, or use --data local",
+            "no file {}{} in {}: `cargo xtask data fetch {task}` downloads it",
             file.name,
             file.bytes
                 .map_or_else(String::new, |bytes| format!(" of {bytes} bytes")),

@@ -26,7 +26,7 @@ fn methods_environments_and_tasks_are_listed_wherever_it_is_asked() {
         let row = envs.as_array().unwrap().iter().find(|e| e["name"] == name);
         row.unwrap()["simulated"].as_bool().unwrap()
     };
-    assert!(simulated("hopper") && !simulated("kitchen"));
+    assert!(simulated("hopper") && simulated("kitchen-mixed"));
 
     let tasks = folder.spar("list tasks --json").json();
     let official = |row: &&Value| !row["official_id"].is_null();

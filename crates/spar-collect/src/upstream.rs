@@ -1,0 +1,108 @@
+//! Third-party data that recipes need and this repository does not hold: files in the folder
+//! that a variable names, proven by their sha256.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use safetensors::{Dtype, SafeTensors};
+use spar_core::{files::in_file, sha256_hex};
+use spar_nn::Linear;
+
+use crate::CollectError;
+
+/// Names the folder.
+pub const VARIABLE: &str = "SPAR_UPSTREAM_DIR";
+
+/// One file of the folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Its place in the folder.
+    pub file: &'static str,
+    /// SHA-256 of its bytes.
+    pub sha256: &'static str,
+    /// What can be done without it, as the end of a sentence; empty if nothing can.
+    pub instead: &'static str,
+}
+
+impl Upstream {
+    /// Whether a folder is named.
+    pub fn is_named() -> bool {
+        env::var_os(VARIABLE).is_some()
+    }
+
+    /// The file's path and its bytes.
+    ///
+    /// # Errors
+    /// If no folder is named, or if the file is missing or is another one.
+    pub fn read(&self) -> Result<(PathBuf, Vec<u8>), CollectError> {
+        let Some(folder) = env::var_os(VARIABLE) else {
+            return Err(CollectError::Upstream {
+                variable: VARIABLE,
+                file: self.file,
+                instead: self.instead,
+            });
+        };
+        let path = PathBuf::from(folder).join(self.file);
+        let bytes = fs::read(&path).map_err(|e| in_file(e, &path))?;
+        let got = sha256_hex(&bytes);
+        if got != self.sha256 {
+            return Err(CollectError::Policy {
+                file: path.display().to_string(),
+                why: format!("its sha256 is {got}, expected {}", self.sha256),
+            });
+        }
+        Ok((path, bytes))
+    }
+}
+
+/// The arrays of a policy's file: single precision, `weight` as `[out, in]`.
+pub(crate) struct Weights<'a> {
+    path: &'a Path,
+    file: SafeTensors<'a>,
+}
+
+impl<'a> Weights<'a> {
+    /// Those in `bytes`, which came from `path`.
+    pub(crate) fn of(path: &'a Path, bytes: &'a [u8]) -> Result<Self, CollectError> {
+        match SafeTensors::deserialize(bytes) {
+            Ok(file) => Ok(Self { path, file }),
+            Err(error) => Err(wrong(path, error.to_string())),
+        }
+    }
+
+    /// The array called `name`, flat.
+    pub(crate) fn values(&self, name: &str) -> Result<Vec<f32>, CollectError> {
+        let tensor = self.file.tensor(name);
+        let tensor = tensor.map_err(|e| wrong(self.path, e.to_string()))?;
+        if tensor.dtype() != Dtype::F32 {
+            return Err(wrong(self.path, format!("`{name}` is no F32")));
+        }
+        let (numbers, _) = tensor.data().as_chunks::<4>();
+        Ok(numbers.iter().map(|b| f32::from_le_bytes(*b)).collect())
+    }
+
+    /// The layer whose outputs are those of the layers `names`, side by side.
+    pub(crate) fn linear(&self, names: &[&str]) -> Result<Linear, CollectError> {
+        let (mut weight, mut bias) = (Vec::new(), Vec::new());
+        for name in names {
+            weight.extend(self.values(&format!("{name}.weight"))?);
+            bias.extend(self.values(&format!("{name}.bias"))?);
+        }
+        let (outputs, inputs) = (bias.len(), weight.len() / bias.len().max(1));
+        let columns = (0..inputs).flat_map(|i| (0..outputs).map(move |o| o * inputs + i));
+        Ok(Linear {
+            weight: columns.map(|at| weight[at]).collect(),
+            bias,
+            norm: None,
+        })
+    }
+}
+
+fn wrong(path: &Path, why: String) -> CollectError {
+    CollectError::Policy {
+        file: path.display().to_string(),
+        why,
+    }
+}
