@@ -126,11 +126,15 @@ impl Policy for Expert {
     }
 }
 
+/// Whether `env` is one of the four.
+pub(crate) fn is_simulated(env: EnvId) -> bool {
+    POLICIES.iter().any(|(name, _)| *name == env.name())
+}
+
 /// Whether `task` is one of an expert's data.
 pub(crate) fn is_expert(task: TaskId) -> bool {
     let env = task.env();
-    let known = POLICIES.iter().any(|(name, _)| *name == env.name());
-    known && task.name().strip_prefix(env.name()) == Some("-expert")
+    is_simulated(env) && task.name().strip_prefix(env.name()) == Some("-expert")
 }
 
 /// Rows of the local file of `task` at scale `rows`; `None` if there is no recipe for it.

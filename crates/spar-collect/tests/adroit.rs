@@ -62,7 +62,7 @@ fn demonstrations_of_the_door_earn_here_what_they_did() {
     );
     let data = Dataset::read_for(&out, task.env()).unwrap();
     assert!(data.terminals.iter().all(|terminal| !terminal));
-    let found = verify(&data, task.env(), None, Tolerance::default()).unwrap();
+    let found = verify(&data, task.env(), None, Tolerance::of(task.env())).unwrap();
     assert!(found.ok && found.episodes == 25, "{found:?}");
 }
 
@@ -115,16 +115,12 @@ fn the_recipes_files_are_what_the_environments_do() {
         let env = task.env();
         let data = Dataset::read_for(&out, env).unwrap();
         assert!(data.actions.iter().all(|a| a.abs() <= 1.0));
-        let found = verify(&data, env, None, Tolerance::default()).unwrap();
+        let found = verify(&data, env, None, Tolerance::of(env)).unwrap();
         println!("{found:?}");
         assert!(found.ok && found.checked == rows, "{found:?}");
         let mut spoiled = data.clone();
         spoiled.actions.rotate_left(env.act_dim());
-        assert!(
-            !verify(&spoiled, env, None, Tolerance::default())
-                .unwrap()
-                .ok
-        );
+        assert!(!verify(&spoiled, env, None, Tolerance::of(env)).unwrap().ok);
         let again = folder.path().join("again.hdf5");
         let second = recipe::generate(task, 1000, 3, Path::new("nowhere"), &again, 2).unwrap();
         assert_eq!(made.identity.sha256, second.identity.sha256);

@@ -6,8 +6,9 @@
 use std::path::Path;
 
 use spar_collect::{
-    ant_maze::{Map, behavior, steered},
-    recipe,
+    ant_maze::{self, Map, steered},
+    behavior, recipe,
+    sac::{Sac, SacConfig},
     verify::{Tolerance, verify},
 };
 use spar_core::{Stream, TaskId};
@@ -27,8 +28,51 @@ fn without_the_policy_the_recipe_names_what_is_missing() {
     if std::env::var_os("SPAR_UPSTREAM_DIR").is_some() {
         return;
     }
-    let error = behavior().unwrap_err().to_string();
+    let error = ant_maze::behavior().unwrap_err().to_string();
     assert!(error.contains("SPAR_UPSTREAM_DIR") && error.contains("ant_hierarch_pol"));
+}
+
+/// An ant of our own, where no folder is named: another process has none.
+#[test]
+fn without_a_folder_an_ant_of_our_own_makes_the_data_and_they_say_so() {
+    const FOLDER: &str = "SPAR_TEST_ANT_FOLDER";
+    let task: TaskId = "antmaze-umaze".parse().unwrap();
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        let folder = Path::new(&folder);
+        let out = folder.join("data.hdf5");
+        let made = recipe::generate(task, 1_200, 1, folder, &out, 1).unwrap();
+        let said = &recipe::metadata(task, 1_200, 1, folder).unwrap()["algorithm"];
+        assert!(format!("{said:?}").contains("of this project"), "{said:?}");
+        assert!(made.behavior[0].policy.contains("of this project"));
+        let data = Dataset::read_for(&out, task.env()).unwrap();
+        let found = verify(&data, task.env(), Some(200), Tolerance::default()).unwrap();
+        assert!(found.ok, "{found:?}");
+        // Without it the line says how to come by one.
+        let error = recipe::metadata(task, 1_200, 1, Path::new("nowhere")).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("data behavior --env antmaze-ant"), "{error}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let env = "antmaze-ant".parse().unwrap();
+    let untrained = Sac::new(SacConfig::of(env), env, 3)
+        .unwrap()
+        .policy()
+        .unwrap();
+    std::fs::create_dir(folder.path().join("antmaze-ant")).unwrap();
+    let file = folder.path().join("antmaze-ant/expert.safetensors");
+    behavior::write(&untrained, env, 0, &file).unwrap();
+    let name = "without_a_folder_an_ant_of_our_own_makes_the_data_and_they_say_so";
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", name, "--nocapture"]);
+    child
+        .env(FOLDER, folder.path())
+        .env_remove("SPAR_UPSTREAM_DIR");
+    let output = child.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}{complained}");
+    assert!(said.contains("1 passed"), "{said}");
 }
 
 #[test]
@@ -62,7 +106,7 @@ fn d4rl_s_ant_reaches_the_goal_in_half_of_the_episodes() {
     if !here() {
         return;
     }
-    let policy = behavior().unwrap();
+    let policy = ant_maze::behavior().unwrap();
     let task: TaskId = "antmaze-umaze".parse().unwrap();
     let map = Map::of(task).unwrap();
     let mut world = spar_env::make(task.env()).unwrap();

@@ -53,7 +53,7 @@ fn rollout(id: EnvId, rows: usize) -> Dataset {
 }
 
 fn check(data: &Dataset, id: EnvId) -> Verification {
-    verify(data, id, None, Tolerance::default()).unwrap()
+    verify(data, id, None, Tolerance::of(id)).unwrap()
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn every_environments_rollouts_pass() {
         // Without next observations the next row serves, but for episode ends.
         data.next_observations = None;
         assert!(check(&data, id).ok);
-        let some = verify(&data, id, Some(100), Tolerance::default()).unwrap();
+        let some = verify(&data, id, Some(100), Tolerance::of(id)).unwrap();
         assert!(some.ok && some.checked == 100 && some.rows == 2500);
     }
 }

@@ -78,12 +78,12 @@ pub(crate) struct VerifyArgs {
     /// Check only N rows, evenly spaced
     #[arg(long, value_name = "N")]
     sample: Option<usize>,
-    /// Largest deviation of an observation, relative above 1
-    #[arg(long, value_name = "X", default_value_t = Tolerance::default().obs)]
-    obs_tolerance: f64,
-    /// Largest deviation of a reward, relative above 1
-    #[arg(long, value_name = "X", default_value_t = Tolerance::default().reward)]
-    reward_tolerance: f64,
+    /// Largest deviation of an observation, relative above 1 [default: 1e-4, of adroit 2e-3]
+    #[arg(long, value_name = "X")]
+    obs_tolerance: Option<f64>,
+    /// Largest deviation of a reward, relative above 1 [default: 1e-3]
+    #[arg(long, value_name = "X")]
+    reward_tolerance: Option<f64>,
     /// Rows whose terminal flag may differ
     #[arg(long, value_name = "N", default_value_t = Tolerance::default().terminals)]
     terminal_tolerance: usize,
@@ -158,9 +158,10 @@ fn facts(info: &Info) -> Vec<(&str, String)> {
 }
 
 fn check(args: &VerifyArgs) -> Result<()> {
+    let usual = Tolerance::of(args.env);
     let tolerance = Tolerance {
-        obs: args.obs_tolerance,
-        reward: args.reward_tolerance,
+        obs: args.obs_tolerance.unwrap_or(usual.obs),
+        reward: args.reward_tolerance.unwrap_or(usual.reward),
         terminals: args.terminal_tolerance,
     };
     let data = data_of(&args.file, Some(args.env), &args.reading)?;
