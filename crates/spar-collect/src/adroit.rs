@@ -76,6 +76,7 @@ impl Expert {
         let log_std = weights.values("log_std")?;
         Ok(Self {
             net: RowMlp {
+                input_norm: None,
                 layers: vec![
                     weights.linear(&["fc0"])?,
                     weights.linear(&["fc1"])?,
