@@ -94,6 +94,7 @@
 
 mod actor;
 pub mod diffusion;
+pub mod flow;
 pub mod gaussian;
 mod learner;
 pub mod methods;
@@ -105,7 +106,7 @@ pub mod vae;
 
 pub use actor::Actor;
 pub use learner::{Baseline, Gradients, Learner, Metrics, Part, Parts, Sample, Start, scalar};
-pub use parts::{Critics, Momentum, Trained, Variable, bellman};
+pub use parts::{Aggregate, Critics, Momentum, Trained, Variable, bellman};
 pub use registry::{Entry, Feed, METHODS, StartError, find};
 pub use replay::Replay;
 pub use settings::{Blend, DataConfig, Hubl, Keep, Rewards, Settings, SettingsError, States};

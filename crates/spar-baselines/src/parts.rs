@@ -4,6 +4,7 @@
 use std::{borrow::Borrow, f64::consts::PI};
 
 use candle_core::{Result, Tensor, bail};
+use serde::{Deserialize, Serialize};
 use spar_core::Stream;
 use spar_nn::{
     Adam, AdamConfig, Batch, Conservatism, Mlp, MlpShape, RowMlp, Rows, State, StateError, Trace,
@@ -37,6 +38,17 @@ impl Trained {
         let net = Mlp::new(shape, &mut Stream::new(seed, &format!("{name}/init")))?;
         let config = AdamConfig::new(lr as f32).with_weight_decay(decay as f32);
         let optim = Adam::new(&net, config);
+        Ok(Self { net, optim })
+    }
+
+    /// The same with flax's fan-average initialization: weights uniform within
+    /// `sqrt(6 / (in + out))` of zero, biases zero.
+    ///
+    /// # Errors
+    /// Only if candle cannot hold the parameters.
+    pub fn glorot(shape: MlpShape, lr: f64, seed: u64, name: &str) -> Result<Self> {
+        let net = Mlp::glorot(shape, &mut Stream::new(seed, &format!("{name}/init")))?;
+        let optim = Adam::new(&net, AdamConfig::new(lr as f32));
         Ok(Self { net, optim })
     }
 
@@ -211,8 +223,22 @@ impl Critics {
     /// # Errors
     /// Only if candle cannot hold the parameters.
     pub fn new(shape: &MlpShape, count: usize, lr: f64, seed: u64) -> Result<Self> {
+        let init = |name: &str| Trained::new(shape.clone(), lr, seed, name);
+        Self::each(count, init)
+    }
+
+    /// The same with flax's initialization ([`Trained::glorot`]).
+    ///
+    /// # Errors
+    /// Only if candle cannot hold the parameters.
+    pub fn glorot(shape: &MlpShape, count: usize, lr: f64, seed: u64) -> Result<Self> {
+        let init = |name: &str| Trained::glorot(shape.clone(), lr, seed, name);
+        Self::each(count, init)
+    }
+
+    fn each(count: usize, init: impl Fn(&str) -> Result<Trained>) -> Result<Self> {
         let nets = (0..count)
-            .map(|i| Trained::new(shape.clone(), lr, seed, &format!("critic/{i}")))
+            .map(|i| init(&format!("critic/{i}")))
             .collect::<Result<Vec<_>>>()?;
         let targets = nets
             .iter()
@@ -228,6 +254,17 @@ impl Critics {
     /// If the shapes do not fit.
     pub fn target_min(&self, s: &Tensor, a: &Tensor) -> Result<Tensor> {
         conservative_value(&self.targets, Conservatism::Min, Rows::beside(s, a))
+    }
+
+    /// What `by` makes of `Q'_i(s, a)`, `[rows * K]`, without any gradient.
+    ///
+    /// # Errors
+    /// If the shapes do not fit.
+    pub fn target(&self, s: &Tensor, a: &Tensor, by: Aggregate) -> Result<Tensor> {
+        match by {
+            Aggregate::Min => self.target_min(s, a),
+            Aggregate::Mean => mean(self.targets.iter().map(|net| detached(net, s, a))),
+        }
     }
 
     /// `min_i Q_i(s, a)`, `[rows * K]`, without any gradient.
@@ -271,6 +308,42 @@ impl Critics {
     /// If the shapes do not fit.
     pub fn climb_min(&self, s: &Tensor, a: &Tensor) -> Result<Tensor> {
         least((0..self.nets.len()).map(|i| self.climb(i, s, a)))
+    }
+
+    /// `mean_i Q_i(s, a)`, `[rows * K]`, with a gradient of `a` alone.
+    ///
+    /// # Errors
+    /// If the shapes do not fit.
+    pub fn climb_mean(&self, s: &Tensor, a: &Tensor) -> Result<Tensor> {
+        mean((0..self.nets.len()).map(|i| self.climb(i, s, a)))
+    }
+
+    /// `Q_i(s, a)` of every critic, `[rows * K]` each, with a gradient of their
+    /// parameters alone.
+    ///
+    /// # Errors
+    /// If the shapes do not fit.
+    pub fn values(&self, s: &Tensor, a: &Tensor) -> Result<Vec<Tensor>> {
+        let value = |q: &Trained| q.net.forward(Rows::beside(s, a), Trace::Params)?.squeeze(1);
+        self.nets.iter().map(value).collect()
+    }
+
+    /// `mean (Q_i(s, a) - y)^2` over the batch and the critics, with a gradient of their
+    /// parameters: a term of a loss that is stepped along as a whole.
+    ///
+    /// # Errors
+    /// If the shapes do not fit.
+    pub fn error(&self, s: &Tensor, a: &Tensor, y: &Tensor) -> Result<Tensor> {
+        let values = self.values(s, a)?.into_iter();
+        mean(values.map(|q| (q - y)?.sqr()?.mean_all()))
+    }
+
+    /// One step of every critic along the gradients a backward pass left.
+    ///
+    /// # Errors
+    /// If none reached one of them.
+    pub fn step(&mut self, grads: &Gradients) -> Result<()> {
+        self.nets.iter_mut().try_for_each(|q| q.step(grads))
     }
 
     /// One step of every critic down `mean (Q_i(s, a) - y)^2`; returns the sum.
@@ -323,6 +396,11 @@ impl Critics {
         self.targets.iter().map(Mlp::row_mlp).collect()
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.nets.len()
+    }
+
     /// Critic `i` for acting: `[s, a]` to a value.
     ///
     /// # Errors
@@ -342,6 +420,16 @@ impl Critics {
         let mut pairs = self.targets.iter().zip(&self.nets);
         pairs.try_for_each(|(target, q)| target.track(&q.net, tau as f32))
     }
+}
+
+/// What several critics say together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Aggregate {
+    /// The least of them.
+    Min,
+    /// Their mean.
+    Mean,
 }
 
 /// `y = r + discount (1 - terminal) next`, `[rows]`.
@@ -368,6 +456,12 @@ pub(crate) fn detached(net: &Mlp, s: &Tensor, a: &Tensor) -> Result<Tensor> {
 fn least(values: impl Iterator<Item = Result<Tensor>>) -> Result<Tensor> {
     let least = values.reduce(|least, value| least?.minimum(&value?));
     least.unwrap_or_else(|| bail!("an ensemble of no critics"))
+}
+
+/// The mean of several values, element by element.
+pub(crate) fn mean(values: impl Iterator<Item = Result<Tensor>>) -> Result<Tensor> {
+    let values = values.collect::<Result<Vec<_>>>()?;
+    Tensor::stack(&values, 0)?.mean(0)
 }
 
 /// Each row of `x`, `[rows, width]`, `k` times in turn: `[rows * k, width]`.

@@ -32,6 +32,10 @@ pub const METHODS: &[Entry] = &[
     Entry::of::<methods::diffusion_ql::DiffusionQl>(),
     Entry::of::<methods::idql::Idql>(),
     Entry::of::<methods::srpo::Srpo>(),
+    Entry::of::<methods::bc_flow::BcFlow>(),
+    Entry::of::<methods::fql::Fql>(),
+    Entry::of::<methods::ifql::Ifql>(),
+    Entry::of::<methods::fac::Fac>(),
 ];
 
 type Starter = fn(&Table, Start) -> Result<Box<dyn Learner>, StartError>;

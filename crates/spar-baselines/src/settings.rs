@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use spar_core::limits::{self, MOST_BATCH, MOST_CANDIDATES, MOST_SCALE, MOST_UPDATES, OutOfRange};
-use spar_policy::sampled::MOST_STEPS;
+use spar_policy::sampled::{MOST_PASSES, MOST_STEPS};
 
 /// The field of every method's batch size.
 const BATCH_SIZE: &str = "data.batch_size";
@@ -235,7 +235,7 @@ pub(crate) fn candidates(field: &str, got: usize) -> Result<(), SettingsError> {
     Ok(limits::count(field, got as u64, range)?)
 }
 
-/// Refuses numbers of steps of a chain that no policy file may ask for.
+/// Refuses numbers of steps of a chain, or of a flow, that no policy file may ask for.
 pub(crate) fn chain_steps(field: &str, got: usize) -> Result<(), SettingsError> {
     Ok(limits::count(field, got as u64, 1..=u64::from(MOST_STEPS))?)
 }
@@ -257,6 +257,26 @@ pub(crate) fn even(field: &'static str, got: usize) -> Result<(), SettingsError>
 pub(crate) fn rate(field: &'static str, got: f64) -> Result<(), SettingsError> {
     let fits = |x| (0.0..1.0).contains(&x);
     all(&[(field, got)], fits, "a number from 0 to below 1")
+}
+
+/// Refuses draws and steps, each with its field's name, that together are more passes to
+/// act than a policy file may ask for.
+pub(crate) fn passes(
+    (draws, n): (&str, usize),
+    (steps, of): (&str, usize),
+) -> Result<(), SettingsError> {
+    if (n as u64).saturating_mul(of as u64) <= MOST_PASSES as u64 {
+        return Ok(());
+    }
+    let expected = format!("at most {MOST_PASSES} passes to one action");
+    let fields = format!("{draws}` x `{steps}");
+    Err(OutOfRange::new(&fields, format!("{n} x {of}"), expected).into())
+}
+
+/// Refuses numbers of probes of a divergence beyond those of candidates.
+pub(crate) fn probes(field: &str, got: usize) -> Result<(), SettingsError> {
+    let range = 0..=u64::from(MOST_CANDIDATES);
+    Ok(limits::count(field, got as u64, range)?)
 }
 
 /// Refuses what is not a positive number that an action or a latent may be scaled by:

@@ -299,3 +299,26 @@ fn every_methods_sizes_have_a_range() {
         assert!(tried > 2, "{}", entry.name);
     }
 }
+
+/// Their policy files could not be read again.
+#[test]
+fn more_passes_to_an_action_than_a_policy_may_take_are_refused() {
+    for (name, steps) in [
+        ("ifql", "flow_steps"),
+        ("idql", "steps"),
+        ("diffusion-ql", "steps"),
+    ] {
+        let entry = spar_baselines::find(name).unwrap();
+        let settings = |n: usize| {
+            let text = format!("candidates = 1000\n{steps} = {n}");
+            entry.settings(toml::from_str(&text).unwrap())
+        };
+        assert_eq!(
+            settings(1000).unwrap_err().to_string(),
+            format!(
+                "`candidates` x `{steps}` is 1000 x 1000, expected at most 131072 passes to one action"
+            )
+        );
+        settings(131).unwrap();
+    }
+}

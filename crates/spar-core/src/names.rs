@@ -4,7 +4,7 @@
 /// Every method by the name it has on command lines and in files, and by the
 /// literature's. `spar-train` and `spar-baselines` define the methods; this crate cannot
 /// ask them, so a test of `spar` compares the lists.
-pub const METHODS: [(&str, &str); 22] = [
+pub const METHODS: [(&str, &str); 26] = [
     ("spar", "SPAR"),
     ("bc", "BC"),
     ("bc10", "10%BC"),
@@ -27,6 +27,10 @@ pub const METHODS: [(&str, &str); 22] = [
     ("diffusion-ql", "Diffusion-QL"),
     ("idql", "IDQL"),
     ("srpo", "SRPO"),
+    ("bc-flow", "BC (flow)"),
+    ("fql", "FQL"),
+    ("ifql", "IFQL"),
+    ("fac", "FAC"),
 ];
 
 /// Words that mean something else where a name may stand: every method, and no suite.

@@ -109,6 +109,23 @@ impl Mlp {
         Self::from_params(shape, params)
     }
 
+    /// A network with flax's fan-average initialization: weights uniform on
+    /// `(-sqrt(6/(in+out)), sqrt(6/(in+out)))`, biases zero; gains one, shifts zero.
+    ///
+    /// # Errors
+    /// Only if candle cannot hold the parameters.
+    pub fn glorot(shape: MlpShape, stream: &mut Stream) -> Result<Self> {
+        let mut params = vec![0.0; shape.parameters()];
+        for layer in shape.layers() {
+            let bound = (6.0 / (layer.input + layer.output) as f32).sqrt();
+            stream.fill_uniform(-bound, bound, &mut params[layer.weight]);
+            if let Some((gain, _)) = layer.norm {
+                params[gain].fill(1.0);
+            }
+        }
+        Self::from_params(shape, params)
+    }
+
     /// A network with the given flat parameters.
     ///
     /// # Errors

@@ -83,6 +83,21 @@ const SMALL: &[(&str, &str)] = &[
          critic_updates = 350\ncritic_lr = 3e-3\nlr = 1e-3\ntau = 0.05\nbeta = 0.1\n\
          subtract_noise = true\ndata.states = 'standardized'\ndata.rewards = 'raw'",
     ),
+    ("bc-flow", "hidden = [32, 32]\nlr = 3e-3\nflow_steps = 4"),
+    (
+        "fql",
+        "hidden = [32, 32]\nlr = 3e-3\nflow_steps = 4\nnormalize_value = true\nalpha = 1.0",
+    ),
+    (
+        "ifql",
+        "hidden = [32, 32]\nlr = 3e-3\nflow_steps = 4\ncandidates = 8",
+    ),
+    // Stopped in both of its phases.
+    (
+        "fac",
+        "hidden = [32, 32]\nlr = 3e-3\nflow_steps = 4\nflow_updates = 200\nprobes = 1\n\
+         alpha = 0.1\nlambda = 1.0\ndiscount = 0.99",
+    ),
 ];
 
 /// PLAS: stopped in both of its phases.

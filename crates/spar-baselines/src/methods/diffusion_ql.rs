@@ -21,7 +21,7 @@ use crate::{
     parts::{Critics, Trained, bellman, detached},
     settings::{
         DataConfig, Settings, SettingsError, States, action_units, candidates, chain_steps, even,
-        not_negative, positive, unit, updates,
+        not_negative, passes, positive, unit, updates,
     },
 };
 
@@ -124,6 +124,7 @@ impl Settings for Config {
         chain_steps("steps", self.steps)?;
         even("time_dim", self.time_dim)?;
         candidates("candidates", self.candidates.get())?;
+        passes(("candidates", self.candidates.get()), ("steps", self.steps))?;
         updates("average_every", self.average_every, 1)?;
         updates("average_after", self.average_after, 0)?;
         positive(&[("lr", self.lr), ("critic_lr", self.critic_lr)])?;

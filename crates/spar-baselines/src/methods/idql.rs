@@ -21,7 +21,7 @@ use crate::{
     parts::{Critics, Trained, bellman, cosine},
     settings::{
         DataConfig, Rewards, Settings, SettingsError, States, block_count, candidates, chain_steps,
-        even, not_negative, positive, rate, unit, updates,
+        even, not_negative, passes, positive, rate, unit, updates,
     },
 };
 
@@ -142,6 +142,7 @@ impl Settings for Config {
         block_count("blocks", self.blocks)?;
         even("time_dim", self.time_dim)?;
         candidates("candidates", self.candidates.get())?;
+        passes(("candidates", self.candidates.get()), ("steps", self.steps))?;
         updates("decay_updates", self.decay_updates, 1)?;
         rate("dropout", self.dropout)?;
         positive(&[("lr", self.lr), ("critic_lr", self.critic_lr)])?;

@@ -27,6 +27,8 @@ pub(crate) enum Draw {
     Index(usize, usize),
     /// One on `[0, 1)`, in double precision.
     Unit,
+    /// On `[0, 1)`.
+    Fraction(usize),
 }
 
 /// Of diffusion chains.
@@ -245,4 +247,50 @@ pub(crate) const CASES: &[Case] = &[
         acting: &[],
         variables: 0.0,
     },
+    Case {
+        name: "bc-flow",
+        settings: "hidden = [8, 8]\nlr = 1e-2\nflow_steps = 4",
+        noise: FLOW,
+        acting: &[Draw::Normal(1.0, ACT)],
+        variables: 0.0,
+    },
+    Case {
+        name: "fql",
+        settings: "hidden = [8, 8]\nlr = 1e-2\ntau = 0.05\nflow_steps = 4\nalpha = 0.3",
+        noise: &[
+            FLOW[0],
+            FLOW[1],
+            ("next", Draw::Normal(1.0, ROWS * ACT)),
+            ("proposal", Draw::Normal(1.0, ROWS * ACT)),
+        ],
+        acting: &[Draw::Normal(1.0, ACT)],
+        variables: 0.0,
+    },
+    Case {
+        name: "ifql",
+        settings: "hidden = [8, 8]\nlr = 1e-2\ntau = 0.05\nflow_steps = 4\ncandidates = 5",
+        noise: FLOW,
+        acting: &[Draw::Normal(1.0, 5 * ACT)],
+        variables: 0.0,
+    },
+    Case {
+        name: "fac",
+        settings: "hidden = [8, 8]\nlr = 1e-2\ntau = 0.05\nflow_steps = 4\nflow_updates = 1\n\
+                   alpha = 0.7\nlambda = 0.3",
+        noise: &[
+            FLOW[0],
+            FLOW[1],
+            ("next", Draw::Normal(1.0, ROWS * ACT)),
+            ("pushed", Draw::Normal(1.0, ROWS * ACT)),
+            ("proposal", Draw::Normal(1.0, ROWS * ACT)),
+        ],
+        acting: &[Draw::Normal(1.0, ACT)],
+        variables: 0.0,
+    },
+];
+
+/// What a flow's loss draws.
+const FLOW: &[(&str, Draw)] = &[
+    ("flow.noise", Draw::Normal(1.0, ROWS * ACT)),
+    ("flow.time", Draw::Fraction(ROWS)),
 ];

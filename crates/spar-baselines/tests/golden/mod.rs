@@ -197,6 +197,7 @@ impl Draw {
             Self::Uniform(n) => filled(n, &mut |v| stream.fill_uniform(-1.0, 1.0, v)),
             Self::Index(below, n) => (0..n).map(|_| stream.index(below) as f32).collect(),
             Self::Unit => vec![stream.uniform(0.0, 1.0) as f32],
+            Self::Fraction(n) => filled(n, &mut |v| stream.fill_uniform(0.0, 1.0, v)),
         }
     }
 }

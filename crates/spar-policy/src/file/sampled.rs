@@ -14,8 +14,8 @@ use crate::{
     error::PolicyError,
     rows::Activation,
     sampled::{
-        Clip, MOST_STEPS, NoiseNet, Pick, Residuals, SampledActor, SampledPolicy, Sampler,
-        Schedule, Worth,
+        Clip, MOST_PASSES, MOST_STEPS, NoiseNet, Pick, Residuals, SampledActor, SampledPolicy,
+        Sampler, Schedule, Worth,
     },
 };
 
@@ -31,9 +31,6 @@ const FLOW_STEPS: &str = "flow.steps";
 const CANDIDATES: &str = "sampled.candidates";
 const SOFTMAX: &str = "sampled.softmax";
 const EXPECTILE: &str = "sampled.expectile";
-
-/// Most passes of a sampler's network over all candidates of one observation.
-const MOST_PASSES: usize = 1 << 17;
 
 /// Most values of one observation's candidates.
 const MOST_VALUES: usize = 1 << 24;

@@ -114,6 +114,9 @@ pub struct Worth {
 /// Most steps of a sampler.
 pub const MOST_STEPS: u16 = 1000;
 
+/// Most passes of a sampler's network over all candidates of one observation.
+pub const MOST_PASSES: usize = 1 << 17;
+
 /// Rows that pass through a network together.
 const ROWS: usize = 64;
 
