@@ -213,6 +213,24 @@ fn test_tools(root: &Path, args: &[String]) -> Result<Vec<(&'static str, PathBuf
             found,
         )?;
     }
+    if ["spar-train", "spar-policy", "spar-data", "spar-c"]
+        .into_iter()
+        .any(selected)
+    {
+        let requirements = root.join("tests/scripts/requirements-doors.txt");
+        let all = root.join(".spar/python");
+        let found = venv::python(&all, "doors", &requirements, "400 MB on disk");
+        let found = found.map(|python| vec![("SPAR_DOORS_PYTHON", python)]);
+        let lost = "nothing is read back by tensorboard, onnxruntime and pyarrow";
+        provide("spar-train", lost, found)?;
+    }
+    if selects_no_package(args) || args.iter().any(|arg| arg == "spar") {
+        let requirements = root.join("tests/scripts/requirements-trackers.txt");
+        let all = root.join(".spar/python");
+        let found = venv::python(&all, "trackers", &requirements, "370 MB on disk");
+        let found = found.map(|python| vec![("SPAR_TRACKERS_PYTHON", python)]);
+        provide("spar", "no run is sent to a tracker", found)?;
+    }
     Ok(tools)
 }
 

@@ -26,6 +26,7 @@ pub mod names;
 pub mod partial;
 pub mod policy;
 pub mod printable;
+pub mod protobuf;
 #[cfg(feature = "runs")]
 pub mod record;
 pub mod rng;

@@ -12,14 +12,16 @@ use serde_json::{Map, Value};
 use spar_core::{DatasetIdentity, EnvId};
 
 use crate::{
+    convert_whole,
     d4rl::{D4rl, Identified},
-    dataset::{EpisodeEnd, Layout, Marks, episodes},
+    dataset::{Dataset, EpisodeEnd, Layout, Marks, episodes},
     error::DataError,
     flags::Flagged,
+    groups::Groups,
     joined::Joined,
     minari::{About, Episode, EpisodeRows, Episodes, MinariWriter, refuse_existing},
     named_env,
-    precheck::Scanned,
+    precheck::{Kind, Scanned},
     read::Checked,
     reading::{Asked, Next, Parts, Reading},
     source::Source,
@@ -35,7 +37,8 @@ const NO_HORIZON: usize = usize::MAX;
 pub struct Conversion {
     checked: Checked,
     scanned: Scanned,
-    layout: Layout,
+    /// `None` for what is read whole: archives, text, other programs' HDF5.
+    layout: Option<Layout>,
     env: Option<EnvId>,
     reading: Reading,
 }
@@ -66,11 +69,15 @@ impl Conversion {
     /// As [`Dataset::read`](crate::Dataset::read), as far as no array is concerned.
     pub fn open(path: &Path, env: Option<EnvId>, reading: Reading) -> Result<Self, DataError> {
         let checked = Checked::at(path, &reading)?;
-        if checked.is_npz() {
-            return Err(DataError::NotConverted { path: path.into() });
-        }
         let scanned = checked.scan()?;
-        let layout = checked.open()?.layout;
+        let layout = match checked.kind() {
+            Kind::Hdf5 => {
+                let source = checked.open()?;
+                let layout = source.layout;
+                Groups::of(&source).is_none().then_some(layout)
+            }
+            Kind::Npz | Kind::Csv => None,
+        };
         Ok(Self {
             checked,
             scanned,
@@ -80,8 +87,8 @@ impl Conversion {
         })
     }
 
-    /// How the data are laid out now.
-    pub fn layout(&self) -> Layout {
+    /// How the data are laid out now, if in one of the layouts that are written.
+    pub fn layout(&self) -> Option<Layout> {
         self.layout
     }
 
@@ -91,12 +98,17 @@ impl Conversion {
     /// # Errors
     /// [`DataError::Exists`] if something is at `folder`, [`DataError::BadId`],
     /// [`DataError::SameLayout`] for data of a Minari data set,
+    /// [`DataError::NotConverted`] for data in neither layout,
     /// [`DataError::NoCuts`] for a file without timeouts where no environment is named,
     /// [`DataError::Write`], and what [`Dataset::read`](crate::Dataset::read) refuses.
     pub fn to_minari(self, folder: &Path, id: &str) -> Result<Converted, DataError> {
         let asked = asked(self.env, &self.reading);
+        if self.layout.is_none() {
+            let path = self.checked.path().into();
+            return Err(DataError::NotConverted { path });
+        }
         let source = self.checked.open()?;
-        if self.layout == Layout::Minari {
+        if self.layout == Some(Layout::Minari) {
             let episodes = self.checked.episodes(&source, asked)?;
             return Err(same_layout(
                 episodes.identity(self.scanned.sha256),
@@ -153,9 +165,12 @@ impl Conversion {
     /// data in D4RL's layout, [`DataError::Write`], and what
     /// [`Dataset::read`](crate::Dataset::read) refuses.
     pub fn to_d4rl(self, path: &Path) -> Result<Converted, DataError> {
+        if self.layout.is_none() {
+            return self.whole_to_d4rl(path);
+        }
         let asked = asked(self.env, &self.reading);
         let source = self.checked.open()?;
-        if self.layout == Layout::D4rl {
+        if self.layout == Some(Layout::D4rl) {
             let file = D4rl::open(&source, asked)?;
             return Err(same_layout(
                 file.identify(self.scanned)?.identity,
@@ -180,6 +195,31 @@ impl Conversion {
             left_out: 0,
             repeated: 0,
             notes,
+        })
+    }
+
+    /// [`Self::to_d4rl`] of data in neither layout, which are read whole.
+    fn whole_to_d4rl(self, path: &Path) -> Result<Converted, DataError> {
+        refuse_existing(path)?;
+        let data = Dataset::read_as(self.checked.path(), self.env, &self.reading)?;
+        let tells = data.timeouts.is_some() || data.breaks.is_some();
+        let horizon = match self.env {
+            Some(env) => env.horizon(),
+            None if tells => NO_HORIZON,
+            None => {
+                let id = data.identity.id;
+                return Err(DataError::NoCuts { id });
+            }
+        };
+        let fields = source_fields(&data.identity, &data.metadata);
+        let text = |(key, value): (String, Value)| Some((key, value.as_str()?.into()));
+        let metadata = fields.into_iter().filter_map(text).collect();
+        let written = convert_whole::write(&data, horizon, path, &metadata)?;
+        Ok(Converted {
+            identity: written.identity,
+            left_out: written.left_out,
+            repeated: written.repeated,
+            notes: data.notes,
         })
     }
 }

@@ -263,8 +263,8 @@ pub enum DataError {
         /// Its layout.
         layout: &'static str,
     },
-    /// Only HDF5 files are converted.
-    #[error("{}: NumPy archives are read as they are and not converted; expected an HDF5 file in D4RL's or Minari's layout", path.display())]
+    /// Data of other programs are converted to D4RL's layout alone.
+    #[error("{}: is converted to D4RL's layout only; convert that file to Minari's then", path.display())]
     NotConverted {
         /// The archive.
         path: PathBuf,

@@ -10,7 +10,7 @@ use spar_core::printable;
 use crate::error::DataError;
 
 /// The environment ended the episode in this step.
-const TERMINALS: [&str; 7] = [
+pub(crate) const TERMINALS: [&str; 7] = [
     "terminals",
     "terminations",
     "terminated",

@@ -1,4 +1,4 @@
-//! D4RL and Minari data as validated datasets, transitions, normalizers and
+//! D4RL, Minari and other programs' data as validated datasets, transitions, normalizers and
 //! seeded batches, the writers of both layouts, and conversion between them.
 //!
 //! Both layouts become one [`Dataset`] of flat rows. They differ in what they know
@@ -36,6 +36,8 @@ mod array;
 mod arrays;
 mod bounds;
 mod convert;
+mod convert_whole;
+mod csv_file;
 mod d4rl;
 mod dataset;
 mod elements;
@@ -43,6 +45,7 @@ mod error;
 #[cfg(feature = "fetch")]
 pub mod fetch;
 mod flags;
+mod groups;
 mod held_out;
 mod identity;
 mod info;
@@ -65,6 +68,7 @@ mod sampler;
 mod source;
 mod stats;
 mod successors;
+mod table;
 mod transitions;
 mod writer;
 

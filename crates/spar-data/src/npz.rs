@@ -17,17 +17,15 @@ use libdeflater::{Crc, Decompressor};
 use zip::{CompressionMethod, ZipArchive};
 
 use crate::{
-    d4rl::breaks_in_memory,
     dataset::Dataset,
     error::DataError,
     flags::{FlagNames, FlagSource},
-    identity::identify,
     npy::{Numbers, Wrong},
-    read::{Checked, check_env},
+    read::Checked,
     reading::{Asked, Next, Parts},
     remarks,
     source::{Real, fits_stored},
-    successors::Flags,
+    table::Table,
 };
 
 /// Most bytes between two parts of an archive: a length and checksum of the first.
@@ -55,18 +53,12 @@ pub(crate) fn read(checked: &Checked, asked: Asked<'_>) -> Result<Dataset, DataE
     let reading = asked.reading;
     let observations = archive.observations("observations", &reading.observations)?;
     let (rows, obs_dim, observations) = observations;
-    let finite =
-        |key: &str, values: &[f32], width| remarks::check_finite(archive.path, key, values, width);
-    finite("observations", &observations, obs_dim)?;
     let (act_dim, integers, actions) = {
         let found = archive.numbers("actions")?;
         let width = archive.matrix("actions", &found, Some(rows))?;
         (width, found.integers, found.values::<f32>())
     };
-    check_env(archive.path, asked.env, obs_dim, act_dim)?;
-    finite("actions", &actions, act_dim)?;
     let rewards = archive.column::<f32>("rewards", rows)?;
-    finite("rewards", &rewards, 1)?;
     let flagged = FlagNames::of(&archive, rows).read(&archive)?;
     let first = reading.observations.first();
     let next = first.map(|name| format!("next_observations/{name}"));
@@ -78,17 +70,9 @@ pub(crate) fn read(checked: &Checked, asked: Asked<'_>) -> Result<Dataset, DataE
             let (_, width, next) =
                 archive.observations("next_observations", &reading.observations)?;
             archive.expect_width("next_observations", &next, rows, width, obs_dim)?;
-            finite("next_observations", &next, obs_dim)?;
             Some(next)
         }
     };
-    let flags = Flags {
-        terminals: &flagged.terminals,
-        timeouts: flagged.timeouts.as_deref(),
-    };
-    let breaks = next_observations
-        .as_ref()
-        .map(|next| breaks_in_memory(obs_dim, flags, &observations, next));
     let state = |keys: [&str; 2]| -> Result<Option<Vec<f64>>, DataError> {
         let key = keys.into_iter().find(|key| archive.has(key));
         let Some(key) = key.filter(|_| asked.parts == Parts::Everything) else {
@@ -104,31 +88,19 @@ pub(crate) fn read(checked: &Checked, asked: Asked<'_>) -> Result<Dataset, DataE
         state(["qpos", "infos/qpos"])?,
         state(["qvel", "infos/qvel"])?,
     );
-    let metadata = BTreeMap::new();
-    let (identity, mut notes) = identify(archive.path, checked.scan()?.sha256, rows, &metadata);
-    notes.extend(flagged.notes);
-    let keep = asked.parts == Parts::Everything || reading.next == Next::Recorded;
-    let mut data = Dataset {
+    let table = Table {
         obs_dim,
-        act_dim,
         observations,
+        act_dim,
         actions,
         rewards,
-        terminals: flagged.terminals,
-        timeouts: flagged.timeouts,
-        breaks: breaks.transpose()?,
-        next_observations: next_observations.filter(|_| keep),
-        next: reading.next,
-        ends: None,
+        flagged,
+        next_observations,
         qpos,
         qvel,
-        action_bounds: None,
-        metadata,
-        identity,
-        notes,
+        integers,
     };
-    remarks::add(&mut data, asked.env, integers)?;
-    Ok(data)
+    table.dataset(archive.path, checked.scan()?.sha256, asked)
 }
 
 impl<'a> Archive<'a> {

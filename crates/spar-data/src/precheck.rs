@@ -34,10 +34,13 @@ pub(crate) enum Kind {
     Hdf5,
     /// An archive of NumPy arrays.
     Npz,
+    /// Lines of text, by the file's name.
+    Csv,
 }
 
 /// Checks that `path` is an HDF5 file whose superblock agrees with the file's
-/// length, or an archive that may be NumPy's, and returns which, and that length.
+/// length, an archive that may be NumPy's or a file of text, and returns which, and that
+/// length.
 pub(crate) fn precheck(path: &Path) -> Result<(Kind, u64), DataError> {
     let io = |source: io::Error| match source.kind() {
         ErrorKind::NotFound => DataError::NotFound { path: path.into() },
@@ -62,6 +65,10 @@ pub(crate) fn precheck(path: &Path) -> Result<(Kind, u64), DataError> {
     }
     if head.starts_with(ZIP) {
         return Ok((Kind::Npz, length));
+    }
+    let csv = |extension: &std::ffi::OsStr| extension.eq_ignore_ascii_case("csv");
+    if !head.starts_with(SIGNATURE) && path.extension().is_some_and(csv) {
+        return Ok((Kind::Csv, length));
     }
     let (got, hint) = recognise(&head).unwrap_or((
         "something else (no HDF5 signature)",

@@ -9,9 +9,11 @@ use std::{
 use spar_core::EnvId;
 
 use crate::{
+    csv_file,
     d4rl::D4rl,
     dataset::{Dataset, Layout},
     error::DataError,
+    groups::Groups,
     minari::{self, Description, Episodes},
     npz,
     precheck::{Kind, Scanned, precheck, scan},
@@ -86,22 +88,28 @@ impl Checked {
         &self.path
     }
 
-    /// Whether it is an archive of NumPy's.
-    pub(crate) fn is_npz(&self) -> bool {
-        self.kind == Kind::Npz
+    /// Its kind.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
     }
 }
 
 pub(crate) fn read_file(path: &Path, asked: Asked<'_>) -> Result<Dataset, DataError> {
     let checked = Checked::at(path, asked.reading)?;
-    if checked.is_npz() {
-        return npz::read(&checked, asked);
+    match checked.kind() {
+        Kind::Npz => return npz::read(&checked, asked),
+        Kind::Csv => return csv_file::read(&checked, asked),
+        Kind::Hdf5 => {}
     }
     // Hashing takes as long as reading, so each has a thread.
     thread::scope(|scope| {
         let scan = scope.spawn(|| checked.scan());
         let scanned = || scan.join().unwrap_or_else(|panic| resume_unwind(panic));
         let source = checked.open()?;
+        if let Some(groups) = Groups::of(&source) {
+            let table = groups.read(asked.reading)?;
+            return table.dataset(checked.path(), scanned()?.sha256, asked);
+        }
         match source.layout {
             Layout::D4rl => D4rl::open(&source, asked)?.read(scanned),
             Layout::Minari => minari::read(checked.episodes(&source, asked)?, scanned),

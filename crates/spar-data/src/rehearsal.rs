@@ -21,6 +21,7 @@ use crate::{
     d4rl::D4rl,
     dataset::Layout,
     error::DataError,
+    groups::Groups,
     read::Checked,
     reading::{Asked, Parts, Reading},
 };
@@ -69,6 +70,9 @@ pub fn rehearse(path: &Path, observations: &[String]) -> Result<(), DataError> {
         parts: Parts::Everything,
     };
     let source = checked.open()?;
+    if let Some(groups) = Groups::of(&source) {
+        return groups.read(&reading).map(drop);
+    }
     match source.layout {
         Layout::D4rl => D4rl::open(&source, asked)?.rehearse(),
         Layout::Minari => {

@@ -352,6 +352,23 @@ impl<'a> Source<'a> {
         self.squeezed(key, rows, true)
     }
 
+    /// The flag at `key`: one number, or an array of one.
+    pub(crate) fn flag(&'a self, key: &str) -> Result<bool, DataError> {
+        let one = |shape: &[usize]| matches!(shape, [] | [1] | [1, 1]);
+        let array = self.array(key, true, one, || "[]".to_owned())?;
+        match array.unchecked::<f64>()?[..] {
+            [0.0] => Ok(false),
+            [1.0] => Ok(true),
+            [got, ..] => Err(DataError::Flag {
+                path: self.path.into(),
+                key: key.into(),
+                row: 0,
+                got,
+            }),
+            [] => Err(self.damaged(key, "it has no value".to_owned())),
+        }
+    }
+
     fn squeezed(&'a self, key: &str, rows: usize, flags: bool) -> Result<Array<'a>, DataError> {
         self.array(
             key,

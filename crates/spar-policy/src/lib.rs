@@ -16,7 +16,7 @@
 //! # Ok::<(), spar_policy::PolicyError>(())
 //! ```
 //!
-//! [`import`] reads networks of other programs.
+//! [`import`] reads networks of other programs, [`Policy::to_onnx`] writes a graph for them.
 //!
 //! # The file
 //! A safetensors file.
@@ -89,6 +89,7 @@ mod file;
 mod half;
 pub mod import;
 mod latent;
+pub mod onnx;
 mod plain;
 mod policy;
 mod rows;

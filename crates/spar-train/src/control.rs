@@ -4,6 +4,7 @@
 use std::{io, path::PathBuf};
 
 use serde::Serialize;
+use spar_baselines::Metrics;
 
 /// What a run is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -33,13 +34,17 @@ impl Phase {
 
 /// How far a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Progress {
+pub struct Progress<'a> {
     /// Updates done, of all phases.
     pub done: u64,
     /// Updates in all.
     pub total: u64,
     /// What it is doing.
     pub phase: Phase,
+    /// Updates per second in the last moments; unknown before the first.
+    pub updates_per_s: Option<f64>,
+    /// What the last line of the log says of this phase; empty before the first.
+    pub metrics: &'a Metrics,
 }
 
 /// What surrounds a run without deciding its bits.
@@ -58,5 +63,5 @@ pub struct Control<'a> {
     pub stop: &'a dyn Fn() -> bool,
     /// Told about progress now and then; an error means nobody is left to
     /// listen, and the run stops resumably, with its checkpoint written.
-    pub report: &'a mut dyn FnMut(Progress) -> io::Result<()>,
+    pub report: &'a mut dyn FnMut(Progress<'_>) -> io::Result<()>,
 }

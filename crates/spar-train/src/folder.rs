@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! spec.json              what decides the run
-//! metrics.jsonl          one line per logged update
+//! metrics.jsonl          one line per logged update, as soon as there is one
+//! events.out.tfevents.*  the same for TensorBoard (`sink.rs`)
 //! eval.csv               learning curve
 //! checkpoints/latest.safetensors
 //! policy.safetensors     the last checkpoint's policy
@@ -19,7 +20,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs::{self, File},
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -158,6 +160,10 @@ impl Folder {
         self.write_json("spec.json", spec)
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -175,6 +181,17 @@ impl Folder {
         }
         self.written.insert(name.to_owned(), sha256_hex(bytes));
         Ok(())
+    }
+
+    /// Adds `text` to the file `name`, which [`Self::write`] wrote; false if it is not there.
+    pub(crate) fn append(&self, name: &str, text: &str) -> Result<bool, TrainError> {
+        let path = self.file(name);
+        let file = File::options().append(true).open(&path);
+        match file.and_then(|mut file| file.write_all(text.as_bytes())) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(in_file(e, &path).into()),
+        }
     }
 
     /// Writes `value` as indented JSON.

@@ -16,6 +16,7 @@ mod learner;
 mod offline;
 pub mod policy_file;
 mod run;
+pub mod sink;
 mod spec;
 mod throughput;
 mod trainer;

@@ -3,12 +3,14 @@
 
 mod evaluate;
 mod log;
+mod pace;
 
 use std::{
     path::Path,
     time::{Duration, Instant},
 };
 
+use spar_baselines::Metrics;
 use spar_core::RunRecord;
 use spar_data::Transitions;
 use spar_nn::{
@@ -23,10 +25,12 @@ use crate::{
     folder::{Folder, read_anchor},
     learner::{Backend, Cpu, OnDevice},
     offline::{Held, Prepared},
+    sink::{self, Sink},
     spec::{DeviceKind, Method, RunSpec},
     trainer::Trainer,
 };
 use log::Reported;
+use pace::Pace;
 
 /// Updates between two lines of `metrics.jsonl`.
 const LOG_EVERY: u64 = 500;
@@ -169,6 +173,11 @@ struct Session<'a> {
     folder: Folder,
     control: Control<'a>,
     reported: Reported,
+    /// Where the numbers are shown.
+    sinks: Vec<Box<dyn Sink>>,
+    /// What the last line of the log says.
+    metrics: Metrics,
+    pace: Pace,
     /// Seconds spent before this process, and its start.
     spent: f64,
     started: Instant,
@@ -197,6 +206,9 @@ impl<'a> Session<'a> {
         let mut session = Self {
             spent: reported.wall_s,
             reported,
+            sinks: sink::all(folder.path()),
+            metrics: Metrics::default(),
+            pace: Pace::default(),
             asked: false,
             orphaned: false,
             started: Instant::now(),
@@ -206,9 +218,7 @@ impl<'a> Session<'a> {
             folder,
             control,
         };
-        if checkpoint.is_some() {
-            session.write_reported()?;
-        }
+        session.begin_reporting()?;
         Ok(session)
     }
 
@@ -216,6 +226,8 @@ impl<'a> Session<'a> {
     fn stage(&mut self, trainer: &mut Trainer<'_>) -> Result<(), TrainError> {
         let config = &self.spec.config;
         let (phase, last) = (trainer.phase(), trainer.last_update());
+        self.metrics = Metrics::default();
+        self.pace.begin(phase, trainer.updates());
         while trainer.update()? {
             let update = trainer.updates();
             if trainer.at_hand() || self.is_read(update, last) {
@@ -225,8 +237,10 @@ impl<'a> Session<'a> {
                 self.log(trainer)?;
             }
             if phase == self.spec.method.phase() && update.is_multiple_of(config.eval_every) {
+                let began = Instant::now();
                 let policy = trainer.policy()?;
                 self.curve_point(update, &policy, config.eval_episodes)?;
+                self.pace.leave_out(began.elapsed());
             }
             self.after_update(trainer)?;
         }
@@ -270,7 +284,6 @@ impl<'a> Session<'a> {
     fn checkpoint(&mut self, mut state: State) -> Result<(), TrainError> {
         self.reported.wall_s = self.wall_s();
         self.reported.save(&mut state)?;
-        self.write_reported()?;
         self.folder.write_checkpoint(state, self.spec)
     }
 
@@ -290,6 +303,8 @@ impl<'a> Session<'a> {
             done: before + update,
             total,
             phase,
+            updates_per_s: self.pace.since_shown(update),
+            metrics: &self.metrics,
         };
         (self.control.report)(progress).map_err(|_| TrainError::Orphaned)
     }

@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use spar_core::{signals::Asked, suite::SuiteError};
+use clap::error::{ContextKind, ContextValue};
+use spar_core::{EnvId, TaskId, signals::Asked, suite::SuiteError};
 use spar_suite::RunnerError;
-use spar_train::TrainError;
+use spar_train::{Method, TrainError};
 
 use crate::output::{self, Closed};
 
@@ -22,6 +23,13 @@ pub(crate) struct Ended {
     pub(crate) update: u64,
 }
 
+/// A signal asked for the end of a command that has nothing to save.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: ended", asked.name)]
+pub(crate) struct Interrupted {
+    pub(crate) asked: Asked,
+}
+
 /// Prints `error` as one line and returns its exit code. A reader that closed
 /// stdout has what it wanted: no line, and success.
 pub(crate) fn print(error: &anyhow::Error) -> ExitCode {
@@ -29,6 +37,10 @@ pub(crate) fn print(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(ended) = error.downcast_ref::<Ended>() {
+        output::say(&ended.to_string());
+        return ExitCode::from(ended.asked.exit_code());
+    }
+    if let Some(ended) = error.downcast_ref::<Interrupted>() {
         output::say(&ended.to_string());
         return ExitCode::from(ended.asked.exit_code());
     }
@@ -57,8 +69,49 @@ pub(crate) fn print_unparsed(error: &clap::Error) -> ExitCode {
             output::say(&format!("hint: {}", flat(tip)));
         }
     }
+    if let Some(name) = meant(error) {
+        output::say(&format!("hint: did you mean `{name}`?"));
+    }
     output::say("hint: --help says what there is");
     ExitCode::from(2)
+}
+
+/// The method, environment or task that a name of none is close to.
+fn meant(error: &clap::Error) -> Option<String> {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let (argument, got) = (
+        text(ContextKind::InvalidArg)?,
+        text(ContextKind::InvalidValue)?,
+    );
+    let names: Vec<String> = match argument.split_whitespace().next()? {
+        "--method" => Method::all()
+            .map(|method| method.name().to_owned())
+            .collect(),
+        "--env" => EnvId::all()
+            .iter()
+            .map(|env| env.name().to_owned())
+            .collect(),
+        "--task" => TaskId::all().iter().map(|task| task.to_string()).collect(),
+        _ => return None,
+    };
+    closest(got, names)
+}
+
+/// The one of `names` that is most alike `got`, if any is.
+fn closest(got: &str, names: Vec<String>) -> Option<String> {
+    // What clap asks of its own options.
+    const ALIKE: f64 = 0.7;
+    let got = got.to_lowercase();
+    let alike = names
+        .into_iter()
+        .map(|name| (strsim::jaro(&got, &name), name));
+    let alike = alike.filter(|(alike, _)| *alike > ALIKE);
+    alike
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
 }
 
 /// The error and its causes, each said once, on one line.
@@ -93,6 +146,24 @@ mod tests {
     use anyhow::anyhow;
 
     use super::*;
+
+    #[test]
+    fn a_name_that_is_nearly_one_is_told_which() {
+        let names = || {
+            ["td3bc", "iql", "spar", "hopper"]
+                .map(str::to_owned)
+                .to_vec()
+        };
+        for (got, expected) in [
+            ("sparr", Some("spar")),
+            ("TD3+BC", Some("td3bc")),
+            ("hoper", Some("hopper")),
+            ("walker", None),
+            ("", None),
+        ] {
+            assert_eq!(closest(got, names()).as_deref(), expected, "{got}");
+        }
+    }
 
     #[test]
     fn causes_are_said_once_and_on_one_line() {

@@ -10,7 +10,7 @@ mod provenance;
 
 use std::process::{Command as Process, ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// A training step allocates and frees tensors of a few hundred kilobytes,
 /// which the system's allocator maps and unmaps each time: at half the speed.
@@ -37,6 +37,13 @@ enum Command {
     Train(Box<commands::train::Args>),
     /// Evaluate a policy file in its environment
     Eval(commands::eval::Args),
+    /// Act by a policy: observations in, actions out, over stdin or a Unix socket
+    Act(commands::act::Args),
+    /// Write a policy as an ONNX model
+    Export(commands::export::Args),
+    /// Send the logs of runs to a tracker
+    #[command(subcommand)]
+    Log(commands::log::Command),
     /// Bring in policies of other programs
     #[command(subcommand)]
     Policy(commands::policy::Command),
@@ -61,6 +68,10 @@ enum Command {
     Protocol(commands::protocol::Args),
     /// Put the paper's claims to the test
     Theory(commands::theory::Args),
+    /// Print what a shell completes command lines by
+    Completions(commands::shell::CompletionsArgs),
+    /// Write the manual pages
+    Man(commands::shell::ManArgs),
 }
 
 /// How many threads rayon starts, and with it candle.
@@ -102,6 +113,9 @@ fn run() -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Train(args) => commands::train::run(&args),
         Command::Eval(args) => commands::eval::run(&args),
+        Command::Act(args) => commands::act::run(&args),
+        Command::Export(args) => commands::export::run(&args),
+        Command::Log(command) => commands::log::run(&command),
         Command::Policy(command) => commands::policy::run(&command),
         Command::Data(command) => commands::data::run(&command),
         Command::Setup(args) => commands::setup::run(&args),
@@ -112,6 +126,8 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Suite(command) => return commands::suite::run(&command),
         Command::Protocol(args) => commands::protocol::run(&args),
         Command::Theory(args) => commands::theory::run(&args),
+        Command::Completions(args) => commands::shell::completions(&args, Cli::command()),
+        Command::Man(args) => commands::shell::man(&args, Cli::command()),
     }
     .map(|()| ExitCode::SUCCESS)
 }

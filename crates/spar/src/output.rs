@@ -24,6 +24,15 @@ pub(crate) fn text(text: &str) -> Result<()> {
     }
 }
 
+/// Writes bytes of our own as they are.
+pub(crate) fn bytes(bytes: &[u8]) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Err(Closed.into()),
+        written => written.context("cannot write to standard output"),
+    }
+}
+
 /// Writes `value` as one line of JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<()> {
     let json = serde_json::to_string(value).context("cannot write JSON")?;

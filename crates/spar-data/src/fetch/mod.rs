@@ -275,6 +275,7 @@ impl Fetcher {
                 Ok((Kind::Npz, _)) => {
                     Flaw::Content("it is an archive, expected an HDF5 file".into())
                 }
+                Ok((Kind::Csv, _)) => Flaw::Content("it is text, expected an HDF5 file".into()),
                 Err(error) => Flaw::Content(error.to_string()),
             },
             _ => return Ok(Ok(got)),

@@ -35,7 +35,7 @@ impl Session<'_> {
             }
             None => drop(self.validate(update, policy)?),
         }
-        Ok(())
+        self.write_last_point(false)
     }
 
     /// Adds to the validation curve how `policy` does on what was held out, and returns it,
@@ -121,7 +121,11 @@ impl Session<'_> {
             command: self.control.command.clone(),
             integrity: None,
         };
-        self.folder.write_done(record, spec)
+        let record = self.folder.write_done(record, spec)?;
+        for sink in &mut self.sinks {
+            sink.end(&record)?;
+        }
+        Ok(record)
     }
 
     /// Plays the final evaluation in `env`, writes it and returns its returns.
@@ -138,6 +142,7 @@ impl Session<'_> {
             played.extend(spar_eval::rollout_range(env, policy, next, seed)?);
         }
         self.push_point(env, spec.updates(), &played);
+        self.write_last_point(true)?;
         self.write_reported()?;
         self.folder.write_returns(&played)?;
         Ok(played.iter().map(|e| e.ret).collect())
@@ -146,6 +151,7 @@ impl Session<'_> {
     /// Compares the policy with what was held out, and writes it.
     fn compare(&mut self, policy: &Networks) -> Result<Option<Validation>, TrainError> {
         let found = self.validate(self.spec.updates(), policy)?;
+        self.write_last_point(true)?;
         self.write_reported()?;
         let (Some((each, validation)), Some(held)) = (found, self.held) else {
             return Ok(None);

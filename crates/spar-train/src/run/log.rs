@@ -1,9 +1,10 @@
-//! What a run says of its updates: the lines of `metrics.jsonl`, and the file a
-//! diverged run leaves.
+//! What a run says of its updates: the lines of `metrics.jsonl`, which are there as soon as
+//! they are known, their copies for other programs, and the file a diverged run leaves.
 
-use std::io;
+use std::{collections::BTreeMap, io};
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
 use spar_baselines::Metrics;
 use spar_core::RunStamp;
 use spar_nn::{State, StateError};
@@ -13,8 +14,16 @@ use crate::{
     control::Phase,
     error::TrainError,
     folder::{CurvePoint, ValidationPoint},
+    sink::{self, Point},
     trainer::Trainer,
 };
+
+/// The file of the lines.
+const LOG: &str = "metrics.jsonl";
+
+/// The groups of points of the curves.
+const EVAL: &str = "eval";
+const VALIDATION: &str = "validation";
 
 /// One line of `metrics.jsonl`.
 #[derive(Serialize)]
@@ -31,6 +40,18 @@ struct Head {
     run: RunStamp,
 }
 
+/// When a point was measured, which no file of a run's results says.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Moment {
+    at: f64,
+    updates_per_s: Option<f64>,
+}
+
+/// The name that a point's [`Moment`] is kept under.
+fn moment_of(group: &str, update: u64) -> String {
+    format!("{group}/{update}")
+}
+
 /// What a run has said until now, kept in every checkpoint.
 #[derive(Default)]
 pub(super) struct Reported {
@@ -43,11 +64,61 @@ pub(super) struct Reported {
     pub(super) curve: Vec<CurvePoint>,
     /// Points of the validation curve, where there is no environment.
     pub(super) validation: Vec<ValidationPoint>,
+    /// When each was said, for the sinks.
+    pub(super) moments: BTreeMap<String, Moment>,
     /// Seconds spent.
     pub(super) wall_s: f64,
 }
 
 impl Reported {
+    /// Everything said, as sinks take it, but for the curves' points of the last update,
+    /// which the final evaluation gives. What checkpoints from before there were sinks do
+    /// not say the time of was said at `at`.
+    fn points(&self, last: u64, at: f64) -> Result<Vec<Point>, TrainError> {
+        let lines = self.lines.iter().chain(&self.last_line);
+        let lines = lines.map(|line| self.point_of(line, at));
+        let curve = self.curve.iter().filter(|p| p.update < last);
+        let curve = curve.map(|p| Ok(self.curve_point(p, at)));
+        let validation = self.validation.iter().filter(|p| p.update < last);
+        let validation = validation.map(|p| Ok(self.validation_point(p, at)));
+        lines.chain(curve).chain(validation).collect()
+    }
+
+    fn point(&self, group: &str, update: u64, values: Vec<(String, f64)>, at: f64) -> Point {
+        let moment = self.moments.get(&moment_of(group, update));
+        Point {
+            group: group.to_owned(),
+            update,
+            values,
+            at: moment.map_or(at, |moment| moment.at),
+            updates_per_s: moment.and_then(|moment| moment.updates_per_s),
+        }
+    }
+
+    /// The point that a line of the log is.
+    fn point_of(&self, line: &str, at: f64) -> Result<Point, TrainError> {
+        let mut fields: Map<String, Value> = serde_json::from_str(line).map_err(io::Error::from)?;
+        let group = fields.remove("phase");
+        let update = fields.remove("update").and_then(|update| update.as_u64());
+        let values = fields.iter();
+        let values = values.filter_map(|(name, value)| Some((name.clone(), value.as_f64()?)));
+        let group = group.as_ref().and_then(Value::as_str).unwrap_or_default();
+        Ok(self.point(group, update.unwrap_or_default(), values.collect(), at))
+    }
+
+    fn curve_point(&self, point: &CurvePoint, at: f64) -> Point {
+        let score = point.normalized_score;
+        let score = score.map(|score| ("normalized_score".to_owned(), score));
+        let values = [("mean_return".to_owned(), point.mean_return)];
+        let values = values.into_iter().chain(score).collect();
+        self.point(EVAL, point.update, values, at)
+    }
+
+    fn validation_point(&self, point: &ValidationPoint, at: f64) -> Point {
+        let values = vec![("validation_mse".to_owned(), point.validation_mse)];
+        self.point(VALIDATION, point.update, values, at)
+    }
+
     /// What `state` holds. `ends` says whether the run that resumes from it ends there.
     pub(super) fn read(state: &State, ends: bool) -> Result<Self, StateError> {
         fn entry<T: DeserializeOwned>(state: &State, name: &str) -> Result<T, StateError> {
@@ -68,6 +139,11 @@ impl Reported {
                 true => entry(state, "validation")?,
                 false => Vec::new(),
             },
+            // Checkpoints of earlier versions have none.
+            moments: match state.metadata.contains_key("log.moments") {
+                true => entry(state, "log.moments")?,
+                false => BTreeMap::new(),
+            },
             wall_s: entry(state, "wall_s")?,
         })
     }
@@ -78,6 +154,7 @@ impl Reported {
             ("log", serde_json::to_string(&self.lines)),
             ("log.last", serde_json::to_string(&self.last_line)),
             ("curve", serde_json::to_string(&self.curve)),
+            ("log.moments", serde_json::to_string(&self.moments)),
             ("wall_s", serde_json::to_string(&self.wall_s)),
         ];
         for (name, text) in entries {
@@ -100,23 +177,86 @@ impl Session<'_> {
         if !regular && update != trainer.last_update() {
             return Ok(());
         }
+        let metrics = trainer.metrics()?;
         let line = Line {
             phase,
             update,
-            metrics: trainer.metrics()?,
+            metrics: metrics.clone(),
         };
         let text = serde_json::to_string(&line).map_err(io::Error::from)?;
+        let moment = Moment {
+            at: spar_core::files::unix_time(),
+            updates_per_s: self.pace.since_logged(phase, update),
+        };
+        self.metrics = metrics;
+        self.reported
+            .moments
+            .insert(moment_of(phase.name(), update), moment);
+        let point = self.reported.point_of(&text, moment.at)?;
         if phase == self.spec.method.phase() && !regular {
-            self.reported.last_line = Some(text);
+            self.reported.last_line = Some(text.clone());
         } else {
-            self.reported.lines.push(text);
+            self.reported.lines.push(text.clone());
+        }
+        // The file has every line from the moment it is known; on resuming, those after the
+        // checkpoint are cut.
+        if !self.folder.append(LOG, &format!("{text}\n"))? {
+            self.write_log()?;
+        }
+        self.show(&point)
+    }
+
+    /// Copies a point to every sink.
+    fn show(&mut self, point: &Point) -> Result<(), TrainError> {
+        for sink in &mut self.sinks {
+            sink.point(point)?;
         }
         Ok(())
     }
 
-    /// Writes `metrics.jsonl` and `eval.csv`; without an environment `validation.csv`, unless
-    /// nothing is held out.
+    /// Begins files and sinks with what the run has said up to its checkpoint.
+    pub(super) fn begin_reporting(&mut self) -> Result<(), TrainError> {
+        self.write_reported()?;
+        let at = spar_core::files::unix_time();
+        let spec = serde_json::to_value(self.spec).map_err(io::Error::from)?;
+        let settings = sink::leaves(&spec);
+        let run = sink::About { settings, at };
+        let so_far = self.reported.points(self.spec.updates(), at)?;
+        for sink in &mut self.sinks {
+            sink.begin(&run, &so_far)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the curve after its last point, and shows that: of the last update only once
+    /// it `is_final`, since the final evaluation takes its place.
+    pub(super) fn write_last_point(&mut self, is_final: bool) -> Result<(), TrainError> {
+        let at = spar_core::files::unix_time();
+        let moment = Moment {
+            at,
+            updates_per_s: None,
+        };
+        let last = match (self.reported.curve.last(), self.reported.validation.last()) {
+            (Some(point), _) => self.reported.curve_point(point, at),
+            (None, Some(point)) => self.reported.validation_point(point, at),
+            (None, None) => return Ok(()),
+        };
+        let name = moment_of(&last.group, last.update);
+        self.reported.moments.insert(name, moment);
+        self.write_curves()?;
+        if last.update < self.spec.updates() || is_final {
+            self.show(&Point { at, ..last })?;
+        }
+        Ok(())
+    }
+
+    /// Writes `metrics.jsonl` and the curve.
     pub(super) fn write_reported(&mut self) -> Result<(), TrainError> {
+        self.write_log()?;
+        self.write_curves()
+    }
+
+    fn write_log(&mut self) -> Result<(), TrainError> {
         let run = self.spec.identity()?.stamp();
         let mut text = serde_json::to_string(&Head { run }).map_err(io::Error::from)?;
         text.push('\n');
@@ -124,7 +264,11 @@ impl Session<'_> {
             text.push_str(line);
             text.push('\n');
         }
-        self.folder.write("metrics.jsonl", text.as_bytes())?;
+        self.folder.write(LOG, text.as_bytes())
+    }
+
+    /// Writes `eval.csv`; without an environment `validation.csv`, unless nothing is held out.
+    fn write_curves(&mut self) -> Result<(), TrainError> {
         match self.held {
             None => self.folder.write_curve(&self.reported.curve),
             Some(held) if held.episodes.is_empty() => Ok(()),

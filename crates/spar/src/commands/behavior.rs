@@ -10,6 +10,7 @@ use spar_collect::{
 };
 use spar_core::{EnvId, printable_json};
 
+use super::numbers::whole;
 use crate::output::{self, optional};
 
 /// What to do with behaviour policies.
@@ -56,7 +57,7 @@ pub(crate) struct TrainArgs {
 #[derive(clap::Args)]
 struct Settings {
     /// Environment steps
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     steps: Option<usize>,
     /// Transitions per update
     #[arg(long, value_name = "N")]
@@ -74,10 +75,10 @@ struct Settings {
     #[arg(long, value_name = "BOOL")]
     layer_norm: Option<bool>,
     /// Steps after which the learning rates are a fifth
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     late_from: Option<usize>,
     /// Steps with uniformly random actions before the first update
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     start_steps: Option<usize>,
     /// Environments stepped in turn
     #[arg(long, value_name = "N")]
@@ -86,7 +87,7 @@ struct Settings {
     #[arg(long, value_name = "N")]
     gradient_steps: Option<usize>,
     /// Steps between two snapshots
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>)]
     snapshot_every: Option<usize>,
 }
 

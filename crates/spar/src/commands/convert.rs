@@ -1,4 +1,4 @@
-//! `spar data convert`: from D4RL's layout to Minari's, or back.
+//! `spar data convert`: from D4RL's layout to Minari's, or back, and from other programs'.
 
 use std::path::PathBuf;
 
@@ -14,13 +14,14 @@ use crate::{failure::Usage, output};
 /// What to convert, and into what.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Data file in D4RL's layout, or a Minari data set: its file, folder or id
+    /// Data file in D4RL's layout, or a Minari data set: its file, folder or id; or NumPy's
+    /// .npz, .csv, or HDF5 of robomimic or d3rlpy
     #[arg(value_name = "SRC")]
     source: PathBuf,
     /// File (D4RL) or folder (Minari) to write; nothing may be there
     #[arg(value_name = "DST")]
     destination: PathBuf,
-    /// Layout to write [default: the other one]
+    /// Layout to write [default: Minari of a file in D4RL's layout, else D4RL]
     #[arg(long, value_name = "LAYOUT")]
     to: Option<To>,
     /// Environment: its widths are checked, its action bounds declared, and its
@@ -59,8 +60,8 @@ struct Written {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let source = Conversion::open(&args.source, args.env, args.reading.reading())?;
     let to = args.to.unwrap_or(match source.layout() {
-        Layout::D4rl => To::Minari,
-        Layout::Minari => To::D4rl,
+        Some(Layout::D4rl) => To::Minari,
+        Some(Layout::Minari) | None => To::D4rl,
     });
     let destination = &args.destination;
     let made = match to {

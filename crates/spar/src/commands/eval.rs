@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Most candidates of `--best-of`.
-const MOST_BEST_OF: u32 = 100_000;
+pub(crate) const MOST_BEST_OF: u32 = 100_000;
 
 /// What to evaluate, and how.
 #[derive(clap::Args)]

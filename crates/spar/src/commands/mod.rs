@@ -1,14 +1,18 @@
 //! One file for each command: its options, and how it calls the library.
 
+pub(crate) mod act;
 pub(crate) mod behavior;
 mod convert;
 pub(crate) mod data;
 mod dataset;
 pub(crate) mod demo;
 pub(crate) mod eval;
+pub(crate) mod export;
 mod fetch;
 mod head;
 pub(crate) mod list;
+pub(crate) mod log;
+mod numbers;
 mod offline;
 mod plot;
 pub(crate) mod policy;
@@ -17,6 +21,7 @@ mod progress_line;
 pub(crate) mod protocol;
 pub(crate) mod report;
 pub(crate) mod setup;
+pub(crate) mod shell;
 mod stats;
 pub(crate) mod suite;
 pub(crate) mod theory;
@@ -24,16 +29,12 @@ pub(crate) mod train;
 
 use std::{path::Path, sync::Arc};
 
+use numbers::counts;
 use spar_core::EnvId;
 use spar_data::{DataError, Dataset, Next, Reading};
 use spar_kernels::cuda::{CudaDevice, CudaError, Kernels};
 
 use crate::output;
-
-/// Parses a count from one to `most`, whose range is in the message otherwise.
-fn counts(most: u32) -> clap::builder::RangedI64ValueParser<u32> {
-    clap::value_parser!(u32).range(1..=i64::from(most))
-}
 
 /// The first GPU, with the kernels compiled for it.
 fn cuda() -> anyhow::Result<Kernels<CudaDevice>> {

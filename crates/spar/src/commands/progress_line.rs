@@ -30,7 +30,7 @@ impl ProgressLine {
             // Drawn only when there is something new: a ticking thread would make
             // candle's pool spin.
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            let style = "{msg:>6} [{bar:30}] {pos}/{len} updates, {eta} left";
+            let style = "{prefix:>6} [{bar:20}] {pos}/{len} updates, {eta} left, {wide_msg}";
             if let Ok(style) = ProgressStyle::with_template(style) {
                 bar.set_style(style);
             }
@@ -40,8 +40,10 @@ impl ProgressLine {
         }
     }
 
-    pub(super) fn show(&mut self, progress: Progress) -> io::Result<()> {
-        let Progress { done, total, phase } = progress;
+    pub(super) fn show(&mut self, progress: Progress<'_>) -> io::Result<()> {
+        let Progress {
+            done, total, phase, ..
+        } = progress;
         match self {
             Self::Json => {
                 let mut out = io::stdout().lock();
@@ -51,16 +53,85 @@ impl ProgressLine {
             }
             Self::Bar(bar) => {
                 bar.set_length(total);
-                bar.set_message(phase.name());
+                bar.set_prefix(phase.name());
+                bar.set_message(how(progress));
                 bar.set_position(done);
             }
             Self::Lines(last) if last.elapsed() >= LINE_EVERY => {
                 *last = Instant::now();
                 // Whoever read it is gone; the run is wanted all the same.
-                let _ = writeln!(io::stderr(), "{}: {done} of {total} updates", phase.name());
+                let line = format!("{}: {done} of {total} updates", phase.name());
+                let line = match how(progress) {
+                    how if how.is_empty() => line,
+                    how => format!("{line}, {how}"),
+                };
+                let _ = writeln!(io::stderr(), "{line}");
             }
             Self::Lines(_) => {}
         }
         Ok(())
+    }
+}
+
+/// Most numbers of a line: what does not fit a terminal is cut there.
+const SHOWN: usize = 4;
+
+/// How fast it is, and its losses; other numbers where a method names none so.
+fn how(progress: Progress<'_>) -> String {
+    let rate = progress.updates_per_s;
+    let rate = rate.map(|rate| match rate < 10.0 {
+        true => format!("{rate:.1} updates/s"),
+        false => format!("{rate:.0} updates/s"),
+    });
+    let all = &progress.metrics.0;
+    let losses: Vec<_> = all
+        .iter()
+        .filter(|(name, _)| name.ends_with("loss"))
+        .collect();
+    let shown = if losses.is_empty() {
+        all.iter().collect()
+    } else {
+        losses
+    };
+    let numbers = shown.into_iter().take(SHOWN);
+    let numbers = numbers.map(|(name, value)| format!("{name} {value:.4}"));
+    rate.into_iter()
+        .chain(numbers)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use spar_train::Phase;
+
+    use super::*;
+
+    #[test]
+    fn losses_come_before_other_numbers_and_nothing_is_said_of_what_is_unknown() {
+        let of = |numbers: &[(&'static str, f32)], updates_per_s| {
+            let metrics = numbers.iter().fold(Default::default(), with);
+            how(Progress {
+                done: 1,
+                total: 2,
+                phase: Phase::Spar,
+                updates_per_s,
+                metrics: &metrics,
+            })
+        };
+        assert_eq!(of(&[], None), "");
+        assert_eq!(
+            of(&[("spread", 0.25)], Some(3.21)),
+            "3.2 updates/s, spread 0.2500"
+        );
+        let both = of(&[("spread", 0.25), ("q_loss", 1.5)], Some(812.3));
+        assert_eq!(both, "812 updates/s, q_loss 1.5000");
+    }
+
+    fn with(
+        metrics: spar_baselines::Metrics,
+        (name, value): &(&'static str, f32),
+    ) -> spar_baselines::Metrics {
+        metrics.with(name, *value)
     }
 }

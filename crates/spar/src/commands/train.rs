@@ -17,6 +17,7 @@ use spar_train::{Control, DeviceKind, Method, Offline, RunSpec, TrainConfig, Tra
 
 use super::{
     ReadingArgs, dataset,
+    numbers::{integral, whole},
     offline::{self, OfflineArgs},
     progress_line::ProgressLine,
 };
@@ -98,7 +99,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     anchor: Option<PathBuf>,
     /// Stop, resumably, after N updates of a phase
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     stop_after: Option<u64>,
     /// Print progress on stdout, one JSON object a line
     #[arg(long, value_name = "FORMAT")]
@@ -134,6 +135,11 @@ fn setting(text: &str) -> Result<(String, toml::Value), String> {
         _ => None,
     }
     .unwrap_or_else(|| value.trim().to_owned().into());
+    // `1e5` is a float to TOML, and a count to people.
+    let value = match value.as_float().and_then(integral) {
+        Some(count) if text.contains(['e', 'E']) => toml::Value::Integer(count as i64),
+        _ => value,
+    };
     Ok((key.to_owned(), value))
 }
 
@@ -156,19 +162,19 @@ struct Single {
     #[arg(long, conflicts_with = "suite")]
     env: Option<EnvId>,
     /// Updates of the method
-    #[arg(long, value_name = "N", conflicts_with = "suite")]
+    #[arg(long, value_name = "N", conflicts_with = "suite", value_parser = whole::<u64>)]
     updates: Option<u64>,
     /// Updates of spar's anchor
-    #[arg(long, value_name = "N", conflicts_with = "suite")]
+    #[arg(long, value_name = "N", conflicts_with = "suite", value_parser = whole::<u64>)]
     anchor_updates: Option<u64>,
     /// Updates of fitting before self-imitation begins
-    #[arg(long, value_name = "N", conflicts_with = "suite")]
+    #[arg(long, value_name = "N", conflicts_with = "suite", value_parser = whole::<u64>)]
     warmup: Option<u64>,
     /// Transitions per update
-    #[arg(long, value_name = "N", conflicts_with = "suite")]
+    #[arg(long, value_name = "N", conflicts_with = "suite", value_parser = whole::<usize>)]
     batch_size: Option<usize>,
     /// Updates between two checkpoints
-    #[arg(long, value_name = "N", conflicts_with = "suite")]
+    #[arg(long, value_name = "N", conflicts_with = "suite", value_parser = whole::<u64>)]
     checkpoint_every: Option<u64>,
     /// Episodes of the final evaluation [default: 10]
     #[arg(long, value_name = "N", conflicts_with = "suite", value_parser = super::counts(MOST_EPISODES))]

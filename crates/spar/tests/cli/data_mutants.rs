@@ -42,6 +42,9 @@ fn kinds() -> Vec<Kind> {
         // Every part of an archive has a checksum, and its name twice.
         kind("plain.npz", fixture("plain.npz"), true),
         kind("ogbench.npz", fixture("ogbench.npz"), true),
+        kind("d3rlpy.hdf5", fixture("d3rlpy.hdf5"), false),
+        kind("frame.csv", fixture("frame.csv"), false),
+        kind("logger.csv", fixture("logger.csv"), false),
     ]
 }
 

@@ -81,6 +81,53 @@ fn a_signal_ends_a_run_once_its_checkpoint_is_written() {
     }
 }
 
+/// Each signal once, while the anchor is trained, while SPAR is, and again: the run that is
+/// resumed by the same command has the bits of one that ran through.
+#[test]
+fn signals_change_no_bit_of_the_run_they_interrupt() {
+    let folder = prepared_with(20_000, 1_000_000);
+    let line = suite_run("long", "spar", "run", "--progress json");
+    let mut stream = Stream::new(22, "signals");
+    let mut ended = 0;
+    for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129), ("TERM", 143)] {
+        let mut child = folder
+            .command(&line)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut told = BufReader::new(child.stdout.take().unwrap()).lines();
+        drop(told.next());
+        thread::sleep(Duration::from_millis(stream.index(400) as u64));
+        let sent = Command::new("sh")
+            .args(["-c", &format!("kill -{signal} {}", child.id())])
+            .status();
+        assert!(sent.unwrap().success());
+        drop(told.last());
+        let done = child.wait_with_output().unwrap();
+        let said = String::from_utf8(done.stderr).unwrap();
+        if done.status.code() == Some(0) {
+            // It was faster.
+            break;
+        }
+        assert_eq!(done.status.code(), Some(code), "{said}");
+        assert!(said.contains("the same command resumes it"), "{said}");
+        ended += 1;
+    }
+    assert!(ended > 1);
+    folder.spar(&line).ok();
+    folder.spar(&suite_run("long", "spar", "straight", "")).ok();
+    for name in [
+        "policy.safetensors",
+        "metrics.jsonl",
+        "eval.csv",
+        "returns.csv",
+    ] {
+        let read = |run: &str| folder.read(&format!("{run}/{name}"));
+        assert!(read("run") == read("straight"), "{name}");
+    }
+}
+
 /// Fifty kills, each at a random moment of a run that does little but save: the last
 /// whole checkpoint is there every time, and in the end no bit has changed.
 #[test]

@@ -114,3 +114,58 @@ data["masks"][ROWS // 2 - 1] = 0
 data["terminals"] = timeouts.astype(np.float32)
 np.savez_compressed(FOLDER / "ogbench.npz", **data)
 np.savez(FOLDER / "plain.npz", **arrays())
+
+
+def episodes():
+    """The arrays of each episode, in single precision."""
+    a = arrays()
+    for i in range(2):
+        rows = slice(i * ROWS // 2, (i + 1) * ROWS // 2)
+        yield i, {key: values[rows] for key, values in a.items()}
+
+
+# As robomimic's `convert_*.py` and `dataset_states_to_obs.py` write them (0.3).
+with h5py.File(FOLDER / "robomimic.hdf5", "w") as file:
+    group = file.create_group("data")
+    group.attrs["total"] = ROWS
+    group.attrs["env_args"] = '{"env_name": "Push", "type": 1, "env_kwargs": {}}'
+    for i, a in episodes():
+        demo = group.create_group(f"demo_{i}")
+        demo.attrs["num_samples"] = len(a["rewards"])
+        demo["actions"] = a["actions"].astype(np.float64)
+        demo["rewards"] = a["rewards"].astype(np.float64)
+        demo["dones"] = np.zeros(len(a["rewards"]), np.int64)
+        demo["states"] = a["observations"].astype(np.float64)
+        demo["obs/position"] = a["observations"][:, :1].astype(np.float64)
+        demo["obs/velocity"] = a["observations"][:, 1:].astype(np.float64)
+        demo["obs/camera"] = np.zeros((len(a["rewards"]), 2, 2, 3), np.uint8)
+    file["mask/train"] = np.array([b"demo_0", b"demo_1"])
+
+# As d3rlpy's `ReplayBuffer.dump` writes it (2.1).
+with h5py.File(FOLDER / "d3rlpy.hdf5", "w") as file:
+    file["columns"] = ["observations", "actions", "rewards", "terminated"]
+    file["num_episodes"] = 2
+    for i, a in episodes():
+        file[f"observations_{i}"] = a["observations"]
+        file[f"actions_{i}"] = a["actions"]
+        file[f"rewards_{i}"] = a["rewards"].reshape(-1, 1)
+        file[f"terminated_{i}"] = False
+    file["version"] = "2.1"
+
+# As pandas writes a frame: the shortest text of each number.
+with open(FOLDER / "frame.csv", "w", encoding="utf-8") as file:
+    print("obs_0,obs_1,action,reward,done,truncated,note", file=file)
+    a = arrays()
+    for row in range(ROWS):
+        numbers = [*a["observations"][row], *a["actions"][row], a["rewards"][row]]
+        text = [repr(np.float32(x).item()) for x in numbers]
+        print(*text, bool(a["terminals"][row]), int(a["timeouts"][row]), '"a, b"', sep=",", file=file)
+
+# A data logger's: episodes numbered, nothing flagged, names in another order.
+with open(FOLDER / "logger.csv", "w", encoding="utf-8") as file:
+    print("episode_index;action[0];state.1;state.0;reward", file=file)
+    for i, a in episodes():
+        for row in range(ROWS // 2):
+            (x, v), (force,) = a["observations"][row], a["actions"][row]
+            numbers = [repr(np.float32(n).item()) for n in (force, v, x, a["rewards"][row])]
+            print(i, *numbers, sep=";", file=file)

@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod comforts;
 mod data;
 mod data_mutants;
 mod demo;
+#[cfg(unix)]
+mod doors;
 mod ended;
 mod fetch;
 mod honest_data;
@@ -16,6 +19,7 @@ mod minari;
 mod mutants;
 mod names;
 mod offline;
+mod other_data;
 mod plain_policies;
 mod policies;
 mod protocol;

@@ -32,7 +32,8 @@ impl Folder {
         self.path(name).exists()
     }
 
-    /// Every file below `name`, locks left out, relative and sorted.
+    /// Every file below `name`, locks left out, relative and sorted. An event file, whose
+    /// name holds the time and the process, is named by what does not change.
     pub(crate) fn files(&self, name: &str) -> Vec<String> {
         let mut found = Vec::new();
         let mut folders = vec![self.path(name)];
@@ -43,7 +44,9 @@ impl Folder {
                     folders.push(path);
                 } else if path.file_name().unwrap() != ".lock" {
                     let below = path.strip_prefix(self.0.path()).unwrap();
-                    found.push(below.to_str().unwrap().to_owned());
+                    let name = below.to_str().unwrap();
+                    let (name, _) = name.split_once(".tfevents").unwrap_or((name, ""));
+                    found.push(name.to_owned());
                 }
             }
         }
@@ -222,6 +225,7 @@ pub(crate) fn finished_files(out: &str) -> Vec<String> {
         "DONE",
         "checkpoints/latest.safetensors",
         "eval.csv",
+        "events.out",
         "metrics.jsonl",
         "policy.safetensors",
         "returns.csv",
