@@ -11,8 +11,8 @@ use serde_json::Value;
 use spar_core::{DatasetIdentity, Origin};
 use spar_kernels::{Activation as Kernel, Head, MlpShape};
 use spar_policy::{
-    About, ActionBounds, Activation, Conservatism, Latent, LatentActor, LatentPolicy, Networks, Norm,
-    Normalizer, PlainPolicy, Policy, Residual, RowMlp, SparPolicy, Stream,
+    About, ActionBounds, Activation, Conservatism, Latent, LatentActor, LatentPolicy, Networks,
+    Norm, Normalizer, PlainPolicy, Policy, Residual, RowMlp, SparPolicy, Stream,
 };
 
 const OBS: usize = 11;
@@ -125,7 +125,10 @@ fn graphs() -> Vec<(&'static str, Policy)> {
         .with_activation(Kernel::Gelu)
         .with_layer_norm(true);
     let mut normalized = net_of("normalized", &gelu);
-    let norms = normalized.layers.iter_mut().filter_map(|layer| layer.norm.as_mut());
+    let norms = normalized
+        .layers
+        .iter_mut()
+        .filter_map(|layer| layer.norm.as_mut());
     for norm in norms {
         (norm.after, norm.eps) = (true, 1e-3);
     }
@@ -153,14 +156,8 @@ fn graphs() -> Vec<(&'static str, Policy)> {
             "leaky",
             policy(plain(with(Activation::LeakyRelu(0.01)), None), "iql"),
         ),
-        (
-            "mish",
-            policy(plain(with(Activation::Mish), None), "iql"),
-        ),
-        (
-            "silu",
-            policy(plain(with(Activation::Silu), None), "iql"),
-        ),
+        ("mish", policy(plain(with(Activation::Mish), None), "iql")),
+        ("silu", policy(plain(with(Activation::Silu), None), "iql")),
         ("normalized", policy(plain(normalized, None), "iql")),
         ("gelu", policy(plain(net_of("gelu", &gelu), None), "iql")),
         (
