@@ -266,22 +266,30 @@ sys.path = [place for place in sys.path if place not in ("", ".")]
 os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
 import mlflow
 from wandb.proto import wandb_internal_pb2
-from wandb.sdk.internal.datastore import DataStore
+
+def records(path):
+    # LevelDB's log format: blocks of 32 KB, of pieces with a checksum, a length and a kind.
+    data, at, whole = open(path, "rb").read(), 7, b""
+    while at + 7 <= len(data):
+        left = 32768 - at % 32768
+        if left < 7:
+            at += left
+            continue
+        length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
+        whole += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):
+            yield whole
+            whole = b""
+
 client = mlflow.MlflowClient("file:" + os.path.abspath("mlruns"))
 (experiment,) = [e for e in client.search_experiments() if e.name == "doors"]
 (run,) = client.search_runs([experiment.experiment_id])
 history = {m: [[p.step, p.value] for p in client.get_metric_history(run.info.run_id, m)]
            for m in run.data.metrics}
 found = {"mlflow": {"history": history, "params": run.data.params, "status": run.info.status}}
-store, rows = DataStore(), []
-store.open_for_scan(*glob.glob("wandb/offline-run-*/*.wandb"))
-while True:
-    try:
-        data = store.scan_data()
-    except AssertionError:
-        break
-    if data is None:
-        break
+rows = []
+for data in records(*glob.glob("wandb/offline-run-*/*.wandb")):
     record = wandb_internal_pb2.Record()
     record.ParseFromString(data)
     if record.WhichOneof("record_type") == "history":

@@ -5,7 +5,7 @@ use std::fs;
 
 use crate::{bad_input::fixture, support::Folder};
 
-const TRAIN: &str = "train --method bc --updates 20 --anchor-updates 20 --checkpoint-every 10 \
+const TRAIN: &str = "train --method bc --updates 20 --checkpoint-every 10 \
                      --eval-episodes 1 --env pointmass --out run --dataset";
 
 /// Each file that holds the rows of `sound.hdf5`, and the options it is read with.
