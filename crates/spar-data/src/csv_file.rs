@@ -289,7 +289,8 @@ impl FlagSource for Lines<'_> {
         let counted = self.starts.is_some();
         // With numbers of episodes, a file may have neither.
         let there = |name: &&str| self.column(name).is_some();
-        let unsaid = name == TERMINALS[0] && !TERMINALS.iter().any(|name| self.column(name).is_some());
+        let unsaid =
+            name == TERMINALS[0] && !TERMINALS.iter().any(|name| self.column(name).is_some());
         there(&name) || (counted && (name == ENDS || unsaid))
     }
 

@@ -137,7 +137,7 @@ fn what_is_no_observation_is_refused_by_its_number_and_nothing_is_made_up() {
     for (input, facts) in [
         ("[1,2]", "2 numbers, expected an array of 3 numbers"),
         ("[1,2,null]", "no observation"),
-        ("[1,2,1e300]", "number 2 is inf"),
+        ("[1,2,1e300]", "number out of range"),
         ("{\"obs\":1}", "expected an array of 3 numbers"),
         (huge.as_str(), "a line of more than"),
     ] {

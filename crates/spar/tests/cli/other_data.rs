@@ -148,7 +148,7 @@ fn what_is_wrong_with_a_table_is_said_by_line_and_column() {
     // A name in the last column is not looked at unless it is asked for.
     fs::write(
         folder.path("table.csv"),
-        format!("{head}{row}")
+        format!("{head}{row}{row}")
             .replace("reward", "reward,who")
             .replace(",1,0", ",1,me,0"),
     )
