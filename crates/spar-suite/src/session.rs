@@ -25,6 +25,9 @@ use crate::{
     say, theory,
 };
 
+#[path = "all.rs"]
+mod all;
+
 /// What to make.
 #[derive(Args, Debug)]
 pub struct Options {
@@ -52,8 +55,8 @@ pub struct Options {
 /// Which data to make.
 #[derive(Args, Clone, Debug)]
 pub struct DataOptions {
-    /// Suite, as in `mujoco`, or the path of a suite file; `theory` puts the paper's
-    /// claims to the test
+    /// Suite, as in `mujoco`, or the path of a suite file; `all` is each of D4RL's in turn,
+    /// `theory` puts the paper's claims to the test
     #[arg(long)]
     pub suite: String,
     /// How much of everything: a preset of the suite
@@ -123,7 +126,18 @@ pub(crate) struct Session<'a> {
     signals: Signals,
 }
 
-/// Makes the table of a suite. Suites are looked for in `root/suites`, data and runs are kept
+/// How the making of a table ended.
+enum Ended {
+    /// Every run was made.
+    Whole,
+    /// Some were not.
+    Failures,
+    /// A signal asked for the end.
+    Stopped(ExitCode),
+}
+
+/// Makes the table of a suite, or with `all` one table after another of D4RL's. Suites are
+/// looked for in `root/suites`, data and runs are kept
 /// below `root`, and every `spar` runs there.
 ///
 /// `program` provides `spar`; it is called once the options are known to make sense. The exit
@@ -145,6 +159,9 @@ pub fn reproduce(
         out,
         runs,
     } = options;
+    if data.suite == all::SUITE {
+        return all::tables(root, options, program);
+    }
     if data.suite == theory::SUITE {
         if !methods.is_empty() || !seeds.is_empty() || *device != DeviceChoice::Cpu {
             let why = "the suite `theory` has claims, not methods: \
@@ -153,6 +170,27 @@ pub fn reproduce(
         }
         return theory::theory(root, data, runs.as_deref(), out.as_deref(), program);
     }
+    Ok(match table(root, options, program)? {
+        Ended::Whole => ExitCode::SUCCESS,
+        Ended::Failures => ExitCode::FAILURE,
+        Ended::Stopped(code) => code,
+    })
+}
+
+/// Makes the table of one suite.
+fn table(
+    root: &Path,
+    options: &Options,
+    program: impl FnOnce() -> std::result::Result<PathBuf, Box<dyn Error + Send + Sync>>,
+) -> Result<Ended> {
+    let Options {
+        data,
+        methods,
+        seeds,
+        device,
+        out,
+        runs,
+    } = options;
     if runs.is_some() {
         let why = "--runs is for --suite theory; --out says where runs are made";
         return Err(Usage(why.to_owned()).into());
@@ -168,15 +206,15 @@ pub fn reproduce(
     partial::remove_left(&out.join("report"));
     let (data, mut failures) = session.data()?;
     if session.stopped() {
-        return Ok(session.interrupted());
+        return Ok(Ended::Stopped(session.interrupted()));
     }
     failures.extend(session.train(&data)?);
     if session.stopped() {
-        return Ok(session.interrupted());
+        return Ok(Ended::Stopped(session.interrupted()));
     }
     let reported = session.report()?;
     if session.stopped() {
-        return Ok(session.interrupted());
+        return Ok(Ended::Stopped(session.interrupted()));
     }
     let folder = session.out.join("report");
     say!(
@@ -191,9 +229,9 @@ pub fn reproduce(
         }
     }
     Ok(if failures.is_empty() && reported {
-        ExitCode::SUCCESS
+        Ended::Whole
     } else {
-        ExitCode::FAILURE
+        Ended::Failures
     })
 }
 

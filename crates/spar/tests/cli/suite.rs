@@ -63,3 +63,31 @@ fn a_task_of_the_suites_own_is_trained_on_the_file_named_for_it() {
             .fails(2, &[fact]);
     }
 }
+
+#[test]
+fn all_is_one_table_after_another_of_d4rls() {
+    let folder = prepared();
+    let done = folder.spar("suite run --suite all --preset short");
+    done.fails(2, &["none of the suites mujoco, ant, maze2d"]);
+    fs::create_dir(folder.path("suites")).unwrap();
+    let suite = String::from_utf8(folder.read("suite.toml")).unwrap();
+    for name in ["ant", "kitchen"] {
+        let own = suite.replacen("name = \"", &format!("name = \"{name}-"), 1);
+        fs::write(folder.path(&format!("suites/{name}.toml")), own).unwrap();
+    }
+    let done = folder.spar("suite run --suite all --preset short --tasks hopper-medium");
+    done.fails(2, &["leave out --tasks"]);
+    // The first one's failures do not keep the second from being made.
+    let done = folder.spar("suite run --suite all --preset short --data official");
+    assert_eq!(done.code, Some(1), "{done:?}");
+    let said = |what: &str| done.err.matches(what).count() + done.out.matches(what).count();
+    assert_eq!(
+        (said("suite ant"), said("suite kitchen")),
+        (1, 1),
+        "{done:?}"
+    );
+    assert!(
+        said("D4RL has no data of pointmass-medium") >= 2,
+        "{done:?}"
+    );
+}
