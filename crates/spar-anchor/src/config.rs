@@ -13,6 +13,13 @@ pub struct AnchorConfig {
     pub lr: f32,
     /// Gradient updates before the anchor is frozen.
     pub updates: u64,
+    /// A policy file that is the anchor instead: of this program, or another's network.
+    /// Nothing is cloned then, and nothing above has a meaning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// SHA-256 of that file: what makes it this anchor and not another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 impl Default for AnchorConfig {
@@ -23,6 +30,8 @@ impl Default for AnchorConfig {
             hidden: vec![256, 256],
             lr: 3e-4,
             updates: 20_000,
+            file: None,
+            sha256: None,
         }
     }
 }

@@ -11,6 +11,7 @@ fn config() -> AnchorConfig {
         hidden: vec![16, 16],
         lr: 3e-3,
         updates: 0,
+        ..AnchorConfig::default()
     }
 }
 

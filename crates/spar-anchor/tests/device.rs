@@ -20,6 +20,7 @@ fn config() -> AnchorConfig {
         hidden: vec![24, 17],
         lr: 3e-3,
         updates: 0,
+        ..AnchorConfig::default()
     }
 }
 

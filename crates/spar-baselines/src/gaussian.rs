@@ -43,6 +43,25 @@ pub fn tanh_draw(mean: &Tensor, log_std: &Tensor, noise: &Tensor) -> Result<(Ten
     Ok((u.tanh()?, density))
 }
 
+/// [`tanh_draw`] with the log-density `log N(u) - sum log(1 - a^2 + floor)`, as sources have
+/// it that take `1 - a^2` of a rounded `a`. Here it is `4 e / (1 + e)^2` with
+/// `e = exp(-2 |u|)`, which does not cancel.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn tanh_draw_floored(
+    mean: &Tensor,
+    log_std: &Tensor,
+    noise: &Tensor,
+    floor: f64,
+) -> Result<(Tensor, Tensor)> {
+    let u = (mean + log_std.exp()?.mul(noise)?)?;
+    let e = (u.abs()? * -2.0)?.exp()?;
+    let slope = ((&e * 4.0)? / (e + 1.0)?.sqr()?)?;
+    let density = (log_density(&u, mean, log_std)? - (slope + floor)?.log()?.sum(D::Minus1)?)?;
+    Ok((u.tanh()?, density))
+}
+
 /// The log-density, `[rows]`, that the same policy gives actions `a`, which are
 /// first clipped to `[-limit, limit]`: at one it has none.
 ///

@@ -48,8 +48,13 @@ impl Trained {
     /// Only if candle cannot hold the parameters.
     pub fn glorot(shape: MlpShape, lr: f64, seed: u64, name: &str) -> Result<Self> {
         let net = Mlp::glorot(shape, &mut Stream::new(seed, &format!("{name}/init")))?;
+        Ok(Self::of(net, lr))
+    }
+
+    /// A network as it is.
+    pub fn of(net: Mlp, lr: f64) -> Self {
         let optim = Adam::new(&net, AdamConfig::new(lr as f32));
-        Ok(Self { net, optim })
+        Self { net, optim }
     }
 
     /// One step along the gradient the backward pass of `grads` left.

@@ -46,6 +46,7 @@ impl Replay {
         let (scale, shift) = match feed.data.rewards {
             Rewards::Raw => (1.0, 0.0),
             Rewards::Range(range) => (range_scale(&set, horizon, range), 0.0),
+            Rewards::Largest(largest) => (largest_scale(&transitions, largest), 0.0),
             Rewards::Affine { scale, shift } => (scale as f32, shift as f32),
         };
         let own: Vec<f32> = set.rewards.iter().map(|r| scale * r + shift).collect();
@@ -200,6 +201,17 @@ fn range_scale(set: &Dataset, horizon: usize, range: f64) -> f32 {
     let high = returns.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if high > low {
         (range / (high - low)) as f32
+    } else {
+        1.0
+    }
+}
+
+/// `largest` over the largest reward; one where none is positive.
+fn largest_scale(transitions: &Transitions, largest: f64) -> f32 {
+    let rewards = (0..transitions.len()).map(|i| transitions.reward(i));
+    let most = rewards.fold(0.0, f32::max);
+    if most > 0.0 {
+        (largest / f64::from(most)) as f32
     } else {
         1.0
     }

@@ -88,6 +88,9 @@ pub enum Rewards {
     /// Multiplied by this over the range of the returns of complete episodes (IQL
     /// with 1000 on MuJoCo).
     Range(f64),
+    /// Multiplied by this over the largest reward of the data, if that is positive
+    /// (LAPO with 1).
+    Largest(f64),
     /// `scale r + shift`.
     Affine {
         /// What it is multiplied by.
@@ -158,6 +161,7 @@ impl DataConfig {
         match self.rewards {
             Rewards::Raw => {}
             Rewards::Range(range) => positive(&[("data.rewards.range", range)])?,
+            Rewards::Largest(largest) => positive(&[("data.rewards.largest", largest)])?,
             Rewards::Affine { scale, shift } => {
                 positive(&[("data.rewards.affine.scale", scale)])?;
                 finite("data.rewards.affine.shift", shift)?;

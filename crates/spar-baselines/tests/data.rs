@@ -1,9 +1,9 @@
 //! What a method sees of the data, and what becomes of its settings.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use spar_baselines::{Replay, SettingsError, find};
+use spar_baselines::{Part, Replay, SettingsError, Start, find};
 use spar_core::Stream;
 use spar_data::{Batch, Dataset, Steps, Transitions};
 use toml::Table;
@@ -39,6 +39,60 @@ fn rows(replay: &Replay) -> Vec<usize> {
 #[track_caller]
 fn close(got: f32, want: f64) {
     assert!((f64::from(got) - want).abs() < 1e-5, "{got} {want}");
+}
+
+/// LAPO's rewards reach one at most, those of a file that pays none are as they are.
+#[test]
+fn rewards_are_scaled_by_the_largest() {
+    let scaled = replay("lapo", "data.rewards.largest = 2.0");
+    // The row that pays 10 and is cut gives no transition, two that pay as much do.
+    close(scaled.reward_scale(), 0.2);
+    close(scaled.reward(0), 0.2);
+    let most = (0..scaled.transitions().len()).map(|i| scaled.reward(i));
+    close(most.fold(f32::MIN, f32::max), 2.0);
+    let entry = find("lapo").unwrap();
+    let zero = toml::from_str("data.rewards.largest = 0.0").unwrap();
+    assert!(entry.settings(zero).is_err());
+}
+
+/// The targets of SAC-N's authors are no copies at first, and EDAC's are SAC-N's.
+#[test]
+fn the_targets_of_an_ensemble_are_drawn_by_themselves() {
+    for method in ["sac-n", "edac"] {
+        let settings = "hidden = [8]\ncritics = 3";
+        let entry = find(method).unwrap();
+        let table = entry.settings(toml::from_str(settings).unwrap()).unwrap();
+        let start = Start {
+            obs_dim: 1,
+            act_dim: 1,
+            seed: 3,
+            replay: Arc::new(replay(method, settings)),
+            anchor: None,
+        };
+        let mut learner = entry.start(&table, start).unwrap();
+        let parts = learner.parts().0.into_iter();
+        let nets = parts.filter_map(|(name, part)| match part {
+            Part::Net(net) => Some((name, net.to_params().unwrap())),
+            Part::Trained(trained) => Some((name, trained.net.to_params().unwrap())),
+            _ => None,
+        });
+        let nets: BTreeMap<String, Vec<f32>> = nets.collect();
+        for i in 0..3 {
+            let (net, target) = (
+                &nets[&format!("critic.{i}")],
+                &nets[&format!("critic.{i}.target")],
+            );
+            // All but the hidden biases, which are one number everywhere.
+            let same = net.iter().zip(target).filter(|(a, b)| a == b).count();
+            assert_eq!(same, 8, "{method}, critic {i}");
+            // `[in 2, out 8]` weights, then those biases, then the output layer's.
+            assert!(net[16..24].iter().all(|bias| *bias == 0.1), "{method}");
+            assert!(net[24..].iter().all(|p| p.abs() <= 3e-3), "{method}");
+        }
+    }
+    let eta = toml::from_str("eta = 1.0").unwrap();
+    let error = find("sac-n").unwrap().settings(eta).unwrap_err();
+    assert!(error.to_string().contains("`edac`"), "{error}");
 }
 
 #[test]

@@ -90,6 +90,7 @@ impl Replay {
             Tensor::from_vec(out, (size, width), &Device::Cpu)
         };
         Ok(Batch {
+            base: None,
             obs: rows(&self.obs, self.obs_dim)?,
             actions: rows(&self.actions, self.act_dim)?,
             rewards: rows(&self.rewards, 1)?.squeeze(1)?,

@@ -15,6 +15,17 @@ pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     hash.finalize()
 }
 
+/// SHA-256 of "spar", the little-endian bytes of `values` and `name`.
+pub(crate) fn sha256_of_values(values: &[f32], name: &str) -> [u8; 32] {
+    let mut hash = Hash::new();
+    hash.update(b"spar");
+    for value in values {
+        hash.update(value.to_le_bytes());
+    }
+    hash.update(name.as_bytes());
+    hash.finalize()
+}
+
 /// SHA-256 of `bytes` in lower-case hexadecimal.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&sha256(&[bytes]))

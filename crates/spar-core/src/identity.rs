@@ -43,6 +43,9 @@ const OF_SPAR: [&str; 4] = [
 /// Settings that only an anchor and what grows out of it have a use for.
 const OF_ANCHORED: [&str; 3] = ["config.anchor.", "config.batch_size", "config.reward_range"];
 
+/// What says which policy of a file stands in the anchor's place.
+const ANCHOR_SHA256: &str = "config.anchor.sha256";
+
 /// What a field of a run's settings decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -134,6 +137,9 @@ impl RunIdentity {
             _ if anchored => &[&OF_SPAR],
             _ => &[&OF_SPAR, &OF_ANCHORED],
         };
+        // Of the anchor of a file only which it is, not where it lies nor how one would have
+        // been cloned.
+        let of_file = fields.contains_key(ANCHOR_SHA256);
         // Outside a suite the task is what the data are called.
         let nameless = spec["suite"].as_str() == Some("none");
         fields.retain(|field, _| {
@@ -141,6 +147,7 @@ impl RunIdentity {
                 || nameless && field == "task";
             let mut of_others = of_others.iter().copied().flatten();
             let decides_nothing = is_name
+                || of_file && field.starts_with("config.anchor.") && field != ANCHOR_SHA256
                 || field == "config.checkpoint_every"
                 || of_others.any(|prefix| field.starts_with(prefix));
             !decides_nothing

@@ -4,7 +4,7 @@
 /// Every method by the name it has on command lines and in files, and by the
 /// literature's. `spar-train` and `spar-baselines` define the methods; this crate cannot
 /// ask them, so a test of `spar` compares the lists.
-pub const METHODS: [(&str, &str); 26] = [
+pub const METHODS: [(&str, &str); 29] = [
     ("spar", "SPAR"),
     ("bc", "BC"),
     ("bc10", "10%BC"),
@@ -21,6 +21,9 @@ pub const METHODS: [(&str, &str); 26] = [
     ("awr", "AWR"),
     ("inac", "InAC"),
     ("rpl", "RPL"),
+    ("sac-n", "SAC-N"),
+    ("edac", "EDAC"),
+    ("lapo", "LAPO"),
     ("hubl-td3bc", "HUBL TD3+BC"),
     ("hubl-iql", "HUBL IQL"),
     ("bc-diffusion", "BC-Diffusion"),

@@ -11,7 +11,7 @@ use rand_distr::{Distribution, StandardNormal, StandardUniform};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
 
-use crate::hash::sha256;
+use crate::hash::{sha256, sha256_of_values};
 
 /// A named random stream: xoshiro256++ seeded with
 /// `SHA-256("spar" | seed as 8 little-endian bytes | name)`.
@@ -30,6 +30,15 @@ impl Stream {
         let seed = sha256(&[b"spar", &seed.to_le_bytes(), name.as_bytes()]);
         Self {
             state: Xoshiro256PlusPlus::from_seed(seed),
+        }
+    }
+
+    /// The stream `name` of some numbers, seeded with
+    /// `SHA-256("spar" | values as little-endian bytes | name)`: for draws that are to be
+    /// a function of an observation. Equal bits give equal streams.
+    pub fn of_values(values: &[f32], name: &str) -> Self {
+        Self {
+            state: Xoshiro256PlusPlus::from_seed(sha256_of_values(values, name)),
         }
     }
 
@@ -83,6 +92,15 @@ mod tests {
         assert_eq!(draw(1, "a"), draw(1, "a"));
         assert_ne!(draw(1, "a"), draw(1, "b"));
         assert_ne!(draw(1, "a"), draw(2, "a"));
+    }
+
+    #[test]
+    fn a_stream_of_numbers_is_their_bits_and_its_name() {
+        let draw = |values: &[f32], name: &str| Stream::of_values(values, name).normal();
+        assert_eq!(draw(&[1.0, 2.0], "a"), draw(&[1.0, 2.0], "a"));
+        assert_ne!(draw(&[1.0, 2.0], "a"), draw(&[1.0, 2.0], "b"));
+        assert_ne!(draw(&[1.0, 2.0], "a"), draw(&[2.0, 1.0], "a"));
+        assert_ne!(draw(&[0.0], "a"), draw(&[-0.0], "a"), "other bits");
     }
 
     #[test]

@@ -26,6 +26,15 @@ impl Normalizer {
     /// Mean and standard deviation over `rows`, `[dim]` each, summed in `f64` in two
     /// passes.
     pub fn of_rows<'a>(dim: usize, rows: impl Iterator<Item = &'a [f32]> + Clone) -> Self {
+        Self::of_rows_offset(dim, rows, STD_OFFSET)
+    }
+
+    /// [`Self::of_rows`] with `offset` added to the standard deviation instead of `1e-3`.
+    pub fn of_rows_offset<'a>(
+        dim: usize,
+        rows: impl Iterator<Item = &'a [f32]> + Clone,
+        offset: f64,
+    ) -> Self {
         let mut mean = vec![0f64; dim];
         let mut count = 0u64;
         for row in rows.clone() {
@@ -46,7 +55,7 @@ impl Normalizer {
             mean: mean.iter().map(|&m| m as f32).collect(),
             std: square
                 .iter()
-                .map(|s| ((s / count).sqrt() + STD_OFFSET) as f32)
+                .map(|s| ((s / count).sqrt() + offset) as f32)
                 .collect(),
         }
     }

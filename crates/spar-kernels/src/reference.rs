@@ -46,6 +46,41 @@ pub fn forward(shape: &MlpShape, params: &[f64], x: &[f64]) -> Vec<f64> {
     rows.concat()
 }
 
+/// [`crate::mlp::slope`] written as its definition: the product of the weights of the
+/// units that are on. `x` is `[rows, input]`, as is the result.
+pub fn slope(shape: &MlpShape, params: &[f64], x: &[f64]) -> Vec<f64> {
+    let layers: Vec<_> = shape.layers().collect();
+    let row = |x: &[f64]| {
+        let (mut values, mut kept) = (x.to_vec(), Vec::new());
+        for layer in &layers {
+            let weight = &params[layer.weight.clone()];
+            let sums = (0..layer.output).map(|j| {
+                let terms = values.iter().enumerate();
+                let sum: f64 = terms.map(|(k, v)| v * weight[k * layer.output + j]).sum();
+                sum + params[layer.bias.start + j]
+            });
+            let sums: Vec<f64> = sums.collect();
+            values = sums.iter().map(|v| v.max(0.0)).collect();
+            kept.push(sums);
+        }
+        let mut signal = vec![1.0; shape.output];
+        for (i, layer) in layers.iter().enumerate().rev() {
+            let weight = &params[layer.weight.clone()];
+            if i + 1 < layers.len() {
+                let on = signal.iter_mut().zip(&kept[i]);
+                on.filter(|(_, sum)| **sum <= 0.0)
+                    .for_each(|(u, _)| *u = 0.0);
+            }
+            let back = weight.chunks_exact(layer.output);
+            signal = back
+                .map(|w| w.iter().zip(&signal).map(|(w, u)| w * u).sum())
+                .collect();
+        }
+        signal
+    };
+    x.chunks(shape.input).flat_map(row).collect()
+}
+
 /// `gain * (y - mean) / sqrt(var + eps) + shift`, the variance biased.
 fn normalize(gain: &[f64], shift: &[f64], eps: f64, y: &mut [f64]) {
     let n = y.len() as f64;

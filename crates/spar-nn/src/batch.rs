@@ -16,6 +16,17 @@ pub struct Batch {
     pub next_obs: Tensor,
     /// `1 - terminal`, `[rows]`: zero where nothing may be bootstrapped.
     pub not_terminal: Tensor,
+    /// What a frozen policy from elsewhere does in both states, where one is rectified.
+    pub base: Option<BaseActions>,
+}
+
+/// The actions of a frozen policy in a minibatch's states.
+#[derive(Clone, Debug)]
+pub struct BaseActions {
+    /// In `s`, `[rows, act_dim]`.
+    pub at: Tensor,
+    /// In `s'`, `[rows, act_dim]`.
+    pub next: Tensor,
 }
 
 /// A minibatch as flat row-major slices: what is copied to wherever the update
@@ -73,6 +84,7 @@ impl Batch {
             rewards: vector(rewards)?,
             next_obs: matrix(next_obs)?,
             not_terminal: vector(not_terminal)?,
+            base: None,
         })
     }
 

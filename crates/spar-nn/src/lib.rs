@@ -17,10 +17,11 @@ mod imitation;
 mod input;
 mod mlp;
 mod optim;
+mod slope;
 mod state;
 
 pub use activate::activated;
-pub use batch::{Batch, BatchSlices};
+pub use batch::{BaseActions, Batch, BatchSlices};
 pub use candle_core::{DType, Device, Error, Result, Tensor, Var};
 pub use ensemble::{EnsembleValues, conservative_value};
 pub use imitation::{deviation, imitation_target, weighted_regression};

@@ -12,6 +12,7 @@ use spar_kernels::{
 
 use crate::{
     input::{Rows, Shared},
+    slope::SlopePool,
     state::{State, StateError},
 };
 use spar_core::Stream;
@@ -47,6 +48,7 @@ pub struct Mlp {
     grad: GradSlot,
     /// Workspaces of finished passes, kept for the next.
     pool: Pool,
+    slopes: SlopePool,
 }
 
 type Pool = Arc<Mutex<Vec<Workspace>>>;
@@ -66,7 +68,7 @@ pub(crate) struct Gradient {
 
 impl Gradient {
     /// Where the gradient of a pass goes: onto that of passes since the last step.
-    fn receive(&mut self, len: usize) -> GradParams<'_> {
+    pub(crate) fn receive(&mut self, len: usize) -> GradParams<'_> {
         self.values.resize(len, 0.0);
         if std::mem::replace(&mut self.pending, true) {
             GradParams::onto(&mut self.values)
@@ -144,6 +146,7 @@ impl Mlp {
             precision: Precision::F32,
             grad: GradSlot::default(),
             pool: Pool::default(),
+            slopes: SlopePool::default(),
         })
     }
 
@@ -207,6 +210,11 @@ impl Mlp {
     /// Where the gradient waits.
     pub(crate) fn grad_slot(&self) -> GradSlot {
         Arc::clone(&self.grad)
+    }
+
+    /// Where workspaces of slopes wait for the next.
+    pub(crate) fn slopes(&self) -> &SlopePool {
+        &self.slopes
     }
 
     /// A copy of the flat parameters.

@@ -109,23 +109,13 @@ impl SparPolicy {
         actions: &mut [f32],
         buffers: &mut Buffers,
     ) {
-        let (obs_dim, act_dim) = (self.obs_dim(), self.act_dim());
         let mut s = std::mem::take(&mut buffers.s);
         s.clear();
         s.extend_from_slice(obs);
         self.normalizer.apply(&mut s);
         self.anchor.rows(&s, &mut buffers.work, actions);
-        match &self.residual {
-            None => {}
-            Some(residual) if residual.best_of == NonZeroUsize::MIN => {
-                residual.rectify(&s, actions, act_dim, buffers);
-            }
-            Some(residual) => {
-                let rows = s.chunks_exact(obs_dim).zip(streams);
-                for ((s, stream), action) in rows.zip(actions.chunks_exact_mut(act_dim)) {
-                    residual.choose(s, stream, action, buffers);
-                }
-            }
+        if let Some(residual) = &self.residual {
+            residual.rectify_block(&s, streams, actions, buffers);
         }
         buffers.s = s;
     }
@@ -145,9 +135,58 @@ impl Residual {
         }
     }
 
+    /// Replaces a base's actions, `[rows, act_dim]`, for observations `obs`,
+    /// `[rows, obs_dim]`, in their own units, by those rectified: at `z = 0`, or by the
+    /// best of K latents from the row's stream.
+    pub(crate) fn rectify(
+        &self,
+        normalizer: &Normalizer,
+        obs: &[f32],
+        streams: &mut [Stream],
+        actions: &mut [f32],
+    ) {
+        let (obs_dim, act_dim) = (normalizer.mean.len(), self.decoder.output_dim());
+        let blocks = obs.chunks(BLOCK * obs_dim).zip(streams.chunks_mut(BLOCK));
+        BUFFERS.with_borrow_mut(|buffers| {
+            for ((obs, streams), actions) in blocks.zip(actions.chunks_mut(BLOCK * act_dim)) {
+                let mut s = std::mem::take(&mut buffers.s);
+                s.clear();
+                s.extend_from_slice(obs);
+                normalizer.apply(&mut s);
+                self.rectify_block(&s, streams, actions, buffers);
+                buffers.s = s;
+            }
+        });
+    }
+
+    /// [`Self::rectify`] of at most [`BLOCK`] rows of normalized observations `s`.
+    fn rectify_block(
+        &self,
+        s: &[f32],
+        streams: &mut [Stream],
+        actions: &mut [f32],
+        buffers: &mut Buffers,
+    ) {
+        let act_dim = self.decoder.output_dim();
+        let obs_dim = s.len() / streams.len().max(1);
+        if self.best_of == NonZeroUsize::MIN {
+            return self.rectify_at_zero(s, actions, act_dim, buffers);
+        }
+        let rows = s.chunks_exact(obs_dim).zip(streams);
+        for ((s, stream), action) in rows.zip(actions.chunks_exact_mut(act_dim)) {
+            self.choose(s, stream, action, buffers);
+        }
+    }
+
     /// Replaces the anchor's actions, `[rows, act_dim]`, for normalized
     /// observations `s`, `[rows, obs_dim]`, by those rectified at `z = 0`.
-    fn rectify(&self, s: &[f32], actions: &mut [f32], act_dim: usize, buffers: &mut Buffers) {
+    fn rectify_at_zero(
+        &self,
+        s: &[f32],
+        actions: &mut [f32],
+        act_dim: usize,
+        buffers: &mut Buffers,
+    ) {
         let Buffers { input, work, .. } = buffers;
         let obs_dim = s.len() / (actions.len() / act_dim);
         input.clear();

@@ -1,4 +1,4 @@
-//! Policies that act in the latent space of a decoder: PLAS and BCQ.
+//! Policies that act in the latent space of a decoder: PLAS, BCQ and LAPO.
 
 use std::{cell::RefCell, num::NonZeroUsize};
 
@@ -15,11 +15,14 @@ pub struct LatentPolicy {
     pub actor: LatentActor,
 }
 
-/// A policy in the latent space of a decoder (PLAS, BCQ).
+/// A policy in the latent space of a decoder (PLAS, BCQ, LAPO).
 #[derive(Clone, Debug, PartialEq)]
 pub struct LatentActor {
-    /// `[s, z]` to an action, tanh output.
+    /// `[s, z]` to an action: tanh output, or linear where `affine` follows.
     pub decoder: RowMlp,
+    /// What a linear decoder's output is multiplied by and what is added then, `[act_dim]`
+    /// each: the data's actions were standardized.
+    pub affine: Option<(Vec<f32>, Vec<f32>)>,
     /// Where `z` comes from.
     pub latent: Latent,
     /// `[s, a]` to a change of `a` in `[-1, 1]`, and its largest size, where there
@@ -169,6 +172,13 @@ impl LatentActor {
             actions.resize(rows * act_dim, 0.0);
             beside(s, z, latent_dim, input);
             self.decoder.rows(input, work, actions);
+            if let Some((scale, shift)) = &self.affine {
+                for row in actions.chunks_exact_mut(act_dim) {
+                    for ((a, scale), shift) in row.iter_mut().zip(scale).zip(shift) {
+                        *a = *a * scale + shift;
+                    }
+                }
+            }
             if let Some((net, size)) = &self.perturbation {
                 change.resize(actions.len(), 0.0);
                 beside(s, actions, act_dim, input);

@@ -36,18 +36,22 @@
 //! | `<network>.norm.weight`, `.norm.bias` | `[in]` | the same of a network's input, where present |
 //! | `<network>.activation` | `[1]` | between its layers, where not ReLU: 2 GELU (tanh form), 3 Mish, 4 SiLU |
 //!
-//! and acts by `clip(b + d, -1, 1)`. Its metadata entry `spar` is a JSON object:
+//! and acts by `clip(b + d, -1, 1)`. SPAR around another program's policy, or one that was
+//! trained before, holds that one's whole file instead of an anchor, as the bytes of the
+//! tensor `base` (U8); `b` is that policy's action, by its own normalizer, and where it
+//! draws, from a stream of the observation ([`Policy::base_actions`]). Its metadata entry `spar` is a JSON object:
 //! [`About`], with `format`, the version of all this (files without it are of version
 //! 1, newer ones are refused), and `digest`, a SHA-256 over the rest of the object and
 //! all tensors, which is verified whenever the file is read.
 //!
 //! A method that acts by one network writes a plain one: `layers.<i>.weight`,
 //! `layers.<i>.bias`, `obs_mean`, `obs_std`, with `activation` and `output` inside
-//! `spar`. One that acts in a latent space (`plas`, `bcq`) writes
+//! `spar`. One that acts in a latent space (`plas`, `bcq`, `lapo`) writes
 //!
 //! | tensor | shape | meaning |
 //! |---|---|---|
 //! | `decoder.layers.<i>.*` | | `a = tanh(net([s, z]))`, ReLU between layers |
+//! | `output.scale`, `output.shift` | `[act_dim]` | where present, `a = scale net([s, z]) + shift` instead |
 //! | `latent.layers.<i>.*`, `latent.bound` | , `[1]` | `z = bound tanh(net(s))` |
 //! | `latent.candidates`, `latent.clip`, `critic.0.*` | `[1]`, `[1]` | or so many `z ~ N(0, 1)`, clipped, of which the critic chooses |
 //! | `perturbation.layers.<i>.*`, `perturbation.size` | , `[1]` | `a + size tanh(net([s, a]))`, where present |
@@ -92,6 +96,7 @@ mod latent;
 pub mod onnx;
 mod plain;
 mod policy;
+mod rectified;
 mod rows;
 pub mod sampled;
 
@@ -102,6 +107,7 @@ pub use file::file_of;
 pub use latent::{Latent, LatentActor, LatentPolicy};
 pub use plain::PlainPolicy;
 pub use policy::{Networks, Policy};
+pub use rectified::RectifiedPolicy;
 pub use rows::{Activation, Linear, Norm, ParamsError, RowMlp, RowWork};
 pub use sampled::{SampledActor, SampledPolicy};
 pub use spar_core::{ActionBounds, Normalizer, Stream};

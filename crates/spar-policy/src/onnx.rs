@@ -12,7 +12,7 @@ use std::num::NonZeroUsize;
 use spar_core::{ActionBounds, Normalizer};
 
 use crate::{
-    anchored::SparPolicy,
+    anchored::{Residual, SparPolicy},
     error::PolicyError,
     latent::{Latent, LatentPolicy},
     plain::PlainPolicy,
@@ -38,13 +38,7 @@ impl Policy {
     pub fn to_onnx(&self) -> Result<Vec<u8>, PolicyError> {
         let mut graph = Graph::default();
         let obs = graph.input(INPUT);
-        let action = match self.networks() {
-            Networks::Spar(policy) => self.spar(policy, &mut graph, &obs)?,
-            Networks::Plain(policy) => plain(policy, &mut graph, &obs),
-            Networks::Latent(policy) => self.latent(policy, &mut graph, &obs)?,
-            Networks::Sampled(policy) => return Err(self.draws_from(policy.actor.candidates)),
-        };
-        let action = graph.clip(&action, -1.0, 1.0);
+        let action = self.acted(&mut graph, &obs)?;
         let action = match self.action_bounds() {
             Some(bounds) if !bounds.are_usual() => unscale(bounds, &mut graph, &action),
             _ => action,
@@ -61,6 +55,22 @@ impl Policy {
         Ok(graph.model(self.obs_dim(), self.act_dim(), said))
     }
 
+    /// The action in `[-1, 1]` for the observation `obs`.
+    fn acted(&self, graph: &mut Graph, obs: &Node) -> Result<Node, PolicyError> {
+        let action = match self.networks() {
+            Networks::Spar(policy) => self.spar(policy, graph, obs)?,
+            Networks::Plain(policy) => plain(policy, graph, obs),
+            Networks::Latent(policy) => self.latent(policy, graph, obs)?,
+            Networks::Sampled(policy) => return Err(self.draws_from(policy.actor.candidates)),
+            Networks::Rectified(policy) => {
+                let base = policy.base.acted(graph, obs)?;
+                let s = normalized(&policy.normalizer, graph, obs);
+                self.rectified(&policy.residual, graph, &s, &base)?
+            }
+        };
+        Ok(graph.clip(&action, -1.0, 1.0))
+    }
+
     fn spar(
         &self,
         policy: &SparPolicy,
@@ -69,18 +79,29 @@ impl Policy {
     ) -> Result<Node, PolicyError> {
         let s = normalized(&policy.normalizer, graph, obs);
         let base = network(&policy.anchor, graph, &s);
-        let Some(residual) = &policy.residual else {
-            return Ok(base);
-        };
+        match &policy.residual {
+            None => Ok(base),
+            Some(residual) => self.rectified(residual, graph, &s, &base),
+        }
+    }
+
+    /// `base` and what `residual` adds to it in the normalized state `s`.
+    fn rectified(
+        &self,
+        residual: &Residual,
+        graph: &mut Graph,
+        s: &Node,
+        base: &Node,
+    ) -> Result<Node, PolicyError> {
         if residual.best_of > NonZeroUsize::MIN {
             return Err(self.draws_from(residual.best_of));
         }
-        let state = graph.beside(&s, &base);
+        let state = graph.beside(s, base);
         // The latent is zero: its weights add nothing.
-        let decoder = first_inputs(&residual.decoder, policy.anchor_widths());
+        let decoder = first_inputs(&residual.decoder, self.obs_dim() + self.act_dim());
         let change = network(&decoder, graph, &state);
         let change = graph.scaled(&change, residual.rho);
-        Ok(graph.sum(&base, &change))
+        Ok(graph.sum(base, &change))
     }
 
     fn latent(
@@ -99,6 +120,10 @@ impl Policy {
         let z = graph.scaled(&z, bound);
         let state = graph.beside(&s, &z);
         let action = network(&actor.decoder, graph, &state);
+        let action = match &actor.affine {
+            None => action,
+            Some(affine) => of_units(affine, graph, &action),
+        };
         let Some((net, size)) = &actor.perturbation else {
             return Ok(action);
         };
@@ -122,11 +147,10 @@ impl Policy {
     }
 }
 
-impl SparPolicy {
-    /// Widths of `s` and `b` together.
-    fn anchor_widths(&self) -> usize {
-        self.anchor.input_dim() + self.anchor.output_dim()
-    }
+/// `scale x + shift`, component by component.
+fn of_units((scale, shift): &(Vec<f32>, Vec<f32>), graph: &mut Graph, x: &Node) -> Node {
+    let scaled = graph.with_row("Mul", x, scale);
+    graph.with_row("Add", &scaled, shift)
 }
 
 fn plain(policy: &PlainPolicy, graph: &mut Graph, obs: &Node) -> Node {
@@ -134,10 +158,7 @@ fn plain(policy: &PlainPolicy, graph: &mut Graph, obs: &Node) -> Node {
     let action = network(&policy.net, graph, &s);
     match &policy.affine {
         None => action,
-        Some((scale, shift)) => {
-            let scaled = graph.with_row("Mul", &action, scale);
-            graph.with_row("Add", &scaled, shift)
-        }
+        Some(affine) => of_units(affine, graph, &action),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     file::{Reader, bytes},
     latent::{Latent, LatentActor, LatentPolicy},
     plain::PlainPolicy,
+    rectified::RectifiedPolicy,
     sampled::SampledPolicy,
 };
 
@@ -26,6 +27,8 @@ pub enum Networks {
     Latent(LatentPolicy),
     /// What makes an action of noise.
     Sampled(SampledPolicy),
+    /// Another policy, and what rectifies its action.
+    Rectified(RectifiedPolicy),
 }
 
 impl Networks {
@@ -35,6 +38,7 @@ impl Networks {
             Self::Plain(policy) => policy,
             Self::Latent(policy) => policy,
             Self::Sampled(policy) => policy,
+            Self::Rectified(policy) => policy,
         }
     }
 }
@@ -64,6 +68,9 @@ pub struct Policy {
     draws: Stream,
 }
 
+/// Most policies of which each is the base of the one before.
+pub(crate) const MOST_BASES: usize = 4;
+
 /// The stream of the latents that [`Policy::act`] draws.
 const DRAWS: &str = "policy/act";
 
@@ -84,8 +91,13 @@ impl Policy {
     /// # Errors
     /// As [`Policy::load`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, PolicyError> {
+        Self::from_bytes_within(bytes, MOST_BASES)
+    }
+
+    /// [`Policy::from_bytes`] of a policy that may stand on so many others.
+    pub(crate) fn from_bytes_within(bytes: &[u8], bases: usize) -> Result<Self, PolicyError> {
         let mut reader = Reader::new(bytes)?;
-        let (networks, bounds) = reader.contents()?;
+        let (networks, bounds) = reader.contents(bases)?;
         Ok(Self::new(networks, reader.about.take(), bounds))
     }
 
@@ -131,6 +143,7 @@ impl Policy {
                 let residual = policy.residual.as_ref();
                 residual.is_some_and(|residual| residual.best_of > NonZeroUsize::MIN)
             }
+            Networks::Rectified(policy) => policy.residual.best_of > NonZeroUsize::MIN,
             Networks::Plain(_) => false,
             Networks::Latent(LatentPolicy {
                 actor: LatentActor { latent, .. },
@@ -150,7 +163,12 @@ impl Policy {
             Networks::Spar(SparPolicy {
                 residual: Some(residual),
                 ..
-            }) if !residual.critics.is_empty() => residual.best_of = k,
+            })
+            | Networks::Rectified(RectifiedPolicy { residual, .. })
+                if !residual.critics.is_empty() =>
+            {
+                residual.best_of = k;
+            }
             _ if k == NonZeroUsize::MIN => {}
             _ => {
                 return Err(PolicyError::Content(

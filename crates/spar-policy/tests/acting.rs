@@ -1,5 +1,6 @@
 //! Every kind of policy acts through this crate alone: as its file's, in the units of its
 //! data, by the same bits each time, without asking for memory.
+// long: one policy of every kind there is, each through every rule of acting
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::{num::NonZeroUsize, thread};
@@ -11,8 +12,8 @@ use spar_kernels::{
 };
 use spar_policy::{
     About, ActionBounds, Activation, Conservatism, Latent, LatentActor, LatentPolicy, Networks,
-    Normalizer, PlainPolicy, Policy, Residual, RowMlp, SampledActor, SampledPolicy, SparPolicy,
-    Stream,
+    Normalizer, PlainPolicy, Policy, RectifiedPolicy, Residual, RowMlp, SampledActor,
+    SampledPolicy, SparPolicy, Stream,
     sampled::{Clip, NoiseNet, Pick, Residuals, Sampler, Schedule, Worth},
 };
 
@@ -91,6 +92,7 @@ fn latent(latent: Latent) -> Networks {
     Networks::Latent(LatentPolicy {
         normalizer: normalizer(),
         actor: LatentActor {
+            affine: None,
             decoder: net("decode", OBS + 6, ACT, Head::Tanh, false),
             latent,
             perturbation: Some((net("change", OBS + ACT, ACT, Head::Tanh, false), 0.05)),
@@ -183,6 +185,41 @@ fn sampled() -> Vec<(&'static str, Networks)> {
     .into()
 }
 
+/// A linear decoder of standardized actions, of which some lie beyond the bounds.
+fn lapo() -> Networks {
+    Networks::Latent(LatentPolicy {
+        normalizer: normalizer(),
+        actor: LatentActor {
+            affine: Some((vec![0.5, 2.0, 1.0], vec![0.2; ACT])),
+            decoder: net("decode", OBS + 6, ACT, Head::Linear, false),
+            latent: Latent::Actor {
+                net: net("latent", OBS, 6, Head::Tanh, false),
+                bound: 2.0,
+            },
+            perturbation: None,
+        },
+    })
+}
+
+/// SPAR around `base`, which has a normalizer of its own.
+fn around(base: Policy) -> Networks {
+    Networks::Rectified(RectifiedPolicy {
+        normalizer: Normalizer::identity(OBS),
+        base: Box::new(base),
+        residual: residual(),
+    })
+}
+
+/// The best of a few draws, as a policy of ours.
+fn best_of_draws() -> Policy {
+    let best = Latent::Best {
+        critic: net("q", OBS + ACT, 1, Head::Linear, false),
+        candidates: NonZeroUsize::new(3).unwrap(),
+        clip: 0.5,
+    };
+    Policy::new(latent(best), Some(about("bcq")), None)
+}
+
 /// A policy of every kind there is; `true` for those that draw.
 fn every_kind() -> Vec<(&'static str, Policy, bool)> {
     let fixed = net("fixed", OBS + ACT, ACT, Head::Tanh, false);
@@ -226,6 +263,20 @@ fn every_kind() -> Vec<(&'static str, Policy, bool)> {
         ("bcq", of("bcq", latent(best)), true),
     ];
     kinds.extend(sampled);
+    kinds.extend([
+        ("lapo", of("lapo", lapo()), false),
+        (
+            "around another program's",
+            of("spar", around(Policy::new(plain(), None, None))),
+            false,
+        ),
+        ("around draws", of("spar", around(best_of_draws())), false),
+        (
+            "around one around draws",
+            of("spar", around(of("spar", around(best_of_draws())))),
+            false,
+        ),
+    ]);
     kinds
 }
 
@@ -251,6 +302,88 @@ fn every_kind_is_read_back_as_what_was_written() {
             assert_eq!(act(&read, &obs), act(&policy, &obs), "{kind}");
         }
     }
+}
+
+/// `clip(base + rho Delta([s, base, 0]))`, the base by its own normalizer.
+#[test]
+fn a_base_of_another_normalizer_is_rectified_in_its_own_action() {
+    let base = Policy::new(plain(), None, None);
+    let (obs, residual) = (draw("obs", OBS), residual());
+    let b = act(&base, &obs);
+    let mut change = vec![0.0; ACT];
+    let input = [&obs[..], &b, &[0.0; 6]].concat();
+    let mut work = spar_policy::RowWork::default();
+    residual.decoder.rows(&input, &mut work, &mut change);
+    let want = b.iter().zip(&change);
+    let want: Vec<f32> = want
+        .map(|(b, c)| (b + residual.rho * c).clamp(-1.0, 1.0))
+        .collect();
+    let whole = Policy::new(around(base.clone()), Some(about("spar")), None);
+    assert_eq!(act(&whole, &obs), want);
+    assert_ne!(want, b);
+    let mut of_base = vec![0.0; ACT];
+    base.base_actions(&obs, &mut of_base);
+    assert_eq!(of_base, b);
+}
+
+/// What a base draws is a function of the observation: whatever stream the row has, and
+/// another in another state.
+#[test]
+fn a_base_that_draws_is_a_function_of_the_observation() {
+    let base = best_of_draws();
+    let obs = draw("obs", 40 * OBS);
+    let (mut together, mut alone) = (vec![0.0; 40 * ACT], vec![0.0; 40 * ACT]);
+    base.base_actions(&obs, &mut together);
+    for (obs, action) in obs.chunks(OBS).zip(alone.chunks_mut(ACT)).rev() {
+        base.base_actions(obs, action);
+    }
+    assert_eq!(together, alone);
+    let whole = Policy::new(around(base), Some(about("spar")), None);
+    let by = |seed: u64| {
+        let mut streams: Vec<_> = (0..40).map(|i| Stream::new(seed + i, "eval")).collect();
+        let mut actions = vec![0.0; 40 * ACT];
+        spar_core::Policy::act(&whole, &obs, &mut streams, &mut actions);
+        actions
+    };
+    assert_eq!(by(0), by(100));
+    // In one state twice the same draws, beside it others.
+    let same = [&obs[..OBS], &obs[..OBS], &obs[OBS..2 * OBS]].concat();
+    let mut actions = vec![0.0; 3 * ACT];
+    best_of_draws().base_actions(&same, &mut actions);
+    assert_eq!(actions[..ACT], actions[ACT..2 * ACT]);
+    assert_ne!(actions[..ACT], actions[2 * ACT..]);
+}
+
+/// A file in a file in a file ends somewhere, and a base of other units is no base.
+#[test]
+fn bases_without_end_and_of_other_bounds_are_refused() {
+    let of = |networks| Policy::new(networks, Some(about("spar")), None);
+    let mut policy = Policy::new(plain(), None, None);
+    for bases in 1..=5 {
+        policy = of(around(policy));
+        let read = Policy::from_bytes(&policy.to_bytes().unwrap());
+        match read {
+            Ok(read) => assert!(bases <= 4 && read == policy, "{bases}"),
+            Err(error) => {
+                assert_eq!(bases, 5, "{error}");
+                assert!(
+                    error.to_string().contains("more than 4 policies"),
+                    "{error}"
+                );
+            }
+        }
+    }
+    let bounds = ActionBounds::try_from(vec![(-2.0, 2.0); ACT]).unwrap();
+    let base = Policy::new(plain(), None, None);
+    let other = Policy::new(around(base), Some(about("spar")), Some(bounds));
+    let error = Policy::from_bytes(&other.to_bytes().unwrap()).unwrap_err();
+    assert!(error.to_string().contains("other bounds"), "{error}");
+    let changed = Policy::new(around(best_of_draws()), Some(about("spar")), None);
+    let mut bytes = changed.to_bytes().unwrap();
+    // In the base's values, in the middle of the file.
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    assert!(Policy::from_bytes(&bytes).is_err());
 }
 
 #[test]
@@ -412,7 +545,7 @@ fn the_actions_of_every_kind_are_those_of_every_commit() {
 }
 
 /// Of each kind, the first digits of the SHA-256 of its actions.
-const ACTIONS: [&str; 16] = [
+const ACTIONS: [&str; 20] = [
     "821397a4ee1c",
     "c57ca0a0c539",
     "12e57bf61f92",
@@ -429,4 +562,8 @@ const ACTIONS: [&str; 16] = [
     "678e535b9cc9",
     "96e0a6b7dc9e",
     "113011d9d88d",
+    "aac52eaaf077",
+    "c921fe8ca8d0",
+    "756edcfa491a",
+    "901d71620521",
 ];

@@ -12,7 +12,7 @@ use spar_core::{DatasetIdentity, Origin};
 use spar_kernels::{Activation as Kernel, Head, MlpShape};
 use spar_policy::{
     About, ActionBounds, Activation, Conservatism, Latent, LatentActor, LatentPolicy, Networks,
-    Norm, Normalizer, PlainPolicy, Policy, Residual, RowMlp, SparPolicy, Stream,
+    Norm, Normalizer, PlainPolicy, Policy, RectifiedPolicy, Residual, RowMlp, SparPolicy, Stream,
 };
 
 const OBS: usize = 11;
@@ -101,8 +101,24 @@ fn latent(latent: Latent, perturbed: bool) -> Networks {
         normalizer: normalizer(),
         actor: LatentActor {
             decoder: net("latent decoder", OBS + LATENT, ACT),
+            affine: None,
             latent,
             perturbation: perturbed.then(|| (net("perturbation", OBS + ACT, ACT), 0.05)),
+        },
+    })
+}
+
+/// A linear decoder of standardized actions.
+fn standardized() -> Networks {
+    let shape = shape(OBS + LATENT, ACT).with_head(Head::Linear);
+    let net = net("latent", OBS, LATENT);
+    Networks::Latent(LatentPolicy {
+        normalizer: normalizer(),
+        actor: LatentActor {
+            decoder: net_of("latent decoder", &shape),
+            affine: Some((vec![0.5, 0.7, 0.3], vec![0.1, -0.2, 0.0])),
+            latent: Latent::Actor { net, bound: 2.0 },
+            perturbation: None,
         },
     })
 }
@@ -160,6 +176,17 @@ fn graphs() -> Vec<(&'static str, Policy)> {
         ("silu", policy(plain(with(Activation::Silu), None), "iql")),
         ("normalized", policy(plain(normalized, None), "iql")),
         ("gelu", policy(plain(net_of("gelu", &gelu), None), "iql")),
+        ("lapo", policy(standardized(), "lapo")),
+        ("around", {
+            // A base of another normalizer than the residual's.
+            let base = Policy::new(plain(linear.clone(), Some(affine.clone())), None, None);
+            let around = RectifiedPolicy {
+                normalizer: Normalizer::identity(OBS),
+                base: Box::new(base),
+                residual: residual(1),
+            };
+            policy(Networks::Rectified(around), "spar")
+        }),
         (
             "elsewhere",
             Policy::new(plain(linear, Some(affine)), None, None),

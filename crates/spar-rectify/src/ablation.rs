@@ -4,15 +4,15 @@
 //! question.
 
 use candle_core::{D, Result, Tensor};
-use spar_anchor::Anchor;
 use spar_core::Stream;
 use spar_nn::{
-    Adam, AdamConfig, Head, Mlp, Rows, State, StateError, Trace, imitation_target, relu_shape,
-    weighted_regression,
+    Adam, AdamConfig, Batch, Head, Mlp, Rows, State, StateError, Trace, imitation_target,
+    relu_shape, weighted_regression,
 };
 use spar_policy::LATENT_CLIP;
 
 use crate::{
+    base::Base,
     config::{Ablation, RectifyConfig},
     loss::fit_rows,
     model::{INITIAL_OUTPUT_SCALE, decode_detached},
@@ -48,7 +48,7 @@ impl Ablated {
     /// is what a network of zeros says.
     pub(crate) fn new(
         config: &RectifyConfig,
-        anchor: &Anchor,
+        base: &Base,
         dims: (usize, usize),
         seed: u64,
     ) -> Result<Option<Self>> {
@@ -57,8 +57,8 @@ impl Ablated {
         match config.ablation {
             Ablation::None => return Ok(None),
             Ablation::Global => {
-                let zeros = vec![0.0; anchor.net().to_params()?.len()];
-                anchor.net().set_params(zeros)?;
+                let net = base.cloned()?.net();
+                net.set_params(vec![0.0; net.shape().parameters()])?;
                 return Ok(None);
             }
             Ablation::SeparateHead | Ablation::OwnLatent => {
@@ -72,7 +72,7 @@ impl Ablated {
                     net,
                 });
             }
-            Ablation::TunedAnchor => anchor_optim = Some(Adam::new(anchor.net(), adam)),
+            Ablation::TunedAnchor => anchor_optim = Some(Adam::new(base.cloned()?.net(), adam)),
             Ablation::ValueGradient | Ablation::AdvantageWeighted => {}
         }
         Ok(Some(Self { head, anchor_optim }))
@@ -113,17 +113,16 @@ impl Spar {
     pub(crate) fn learn_otherwise(
         &mut self,
         ablated: &mut Ablated,
-        s: &Tensor,
-        a: &Tensor,
+        batch: &Batch,
         metrics: &mut SparMetrics,
     ) -> Result<()> {
         if let Some(head) = &mut ablated.head {
-            return self.learn_head(head, s, a, metrics);
+            return self.learn_head(head, batch, metrics);
         }
-        let imitates = self.imitates();
-        let b = match &ablated.anchor_optim {
-            Some(_) if imitates => self.anchor.trained_act(s)?,
-            _ => self.anchor.act(s)?,
+        let (s, a, imitates) = (&batch.obs, &batch.actions, self.imitates());
+        let b = match (&ablated.anchor_optim, &self.base) {
+            (Some(_), Base::Cloned(anchor)) if imitates => anchor.trained_act(s)?,
+            _ => self.base.act(batch)?,
         };
         let fit = self.fit(s, &b, a, metrics)?;
         if !imitates {
@@ -205,11 +204,10 @@ impl Spar {
     fn learn_head(
         &mut self,
         head: &mut ResidualHead,
-        s: &Tensor,
-        a: &Tensor,
+        batch: &Batch,
         metrics: &mut SparMetrics,
     ) -> Result<()> {
-        let b = self.anchor.act(s)?;
+        let (s, a, b) = (&batch.obs, &batch.actions, self.base.act(batch)?);
         let imitates = self.imitates();
         if !imitates {
             let fit = self.fit(s, &b, a, metrics)?;

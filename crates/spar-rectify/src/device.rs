@@ -267,7 +267,9 @@ impl<B: std::fmt::Debug> Parts<B> {
     ) -> Result<Self, CudaError> {
         let config = start.config().clone();
         let latent_dim = start.model.latent_dim();
-        let anchor = start.anchor.net().shape();
+        let anchor = start.base.cloned();
+        let anchor = anchor.map_err(|e| CudaError::Shape(e.to_string()))?;
+        let anchor = anchor.net().shape();
         let (obs_dim, act_dim) = (anchor.input(), anchor.output());
         let device = kernels.device();
         let alloc = |width: usize| device.alloc(rows * width);

@@ -4,6 +4,7 @@
 //! reading there. `device.rs` is the same update on a GPU.
 
 mod ablation;
+mod base;
 mod config;
 mod device;
 mod loss;
@@ -11,6 +12,7 @@ mod model;
 mod policy;
 mod update;
 
+pub use base::Base;
 pub use config::{Ablation, RectifyConfig};
 pub use device::DeviceSpar;
 pub use loss::fit_loss;

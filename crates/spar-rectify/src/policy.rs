@@ -9,7 +9,20 @@ use crate::{ablation::Ablated, update::Spar};
 
 impl Spar {
     /// The policy as trained so far, deterministic, for observations that `normalizer`
-    /// normalizes.
+    /// normalizes: the cloned anchor and its residual.
+    ///
+    /// # Errors
+    /// If the base is given, which whoever gave it has; or if candle cannot read the
+    /// parameters.
+    pub fn policy(&self, normalizer: Normalizer) -> Result<SparPolicy> {
+        Ok(SparPolicy {
+            normalizer,
+            anchor: self.base.cloned()?.rows()?,
+            residual: Some(self.residual()?),
+        })
+    }
+
+    /// What rectifies the base's action, as trained so far, deterministic.
     ///
     /// The decoder is the Polyak-averaged one: in an environment that ends episodes the
     /// returns of neighbouring checkpoints differ by more than those of methods, and
@@ -17,10 +30,10 @@ impl Spar {
     ///
     /// # Errors
     /// Only if candle cannot read the parameters.
-    pub fn policy(&self, normalizer: Normalizer) -> Result<SparPolicy> {
+    pub fn residual(&self) -> Result<Residual> {
         let config = self.config();
         let head = self.ablated.as_ref().and_then(Ablated::acting_head);
-        let residual = match head {
+        Ok(match head {
             Some(head) => Residual::fixed(head.row_mlp()?, config.rho as f32),
             None => Residual {
                 decoder: self.decoder_average.row_mlp()?,
@@ -30,11 +43,6 @@ impl Spar {
                 sigma_z: config.sigma_z,
                 best_of: NonZeroUsize::MIN,
             },
-        };
-        Ok(SparPolicy {
-            normalizer,
-            anchor: self.anchor.rows()?,
-            residual: Some(residual),
         })
     }
 }

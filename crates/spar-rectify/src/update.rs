@@ -11,7 +11,6 @@
 
 use candle_core::{Result, Tensor, backprop::GradStore};
 use serde::{Deserialize, Serialize};
-use spar_anchor::Anchor;
 use spar_core::Stream;
 use spar_critic::{Critic, CriticConfig, CriticMetrics};
 use spar_nn::{
@@ -21,6 +20,7 @@ use spar_nn::{
 
 use crate::{
     ablation::Ablated,
+    base::Base,
     config::RectifyConfig,
     loss::fit_loss,
     model::{SupportModel, decode_detached},
@@ -29,8 +29,8 @@ use crate::{
 /// SPAR while it is being trained.
 #[derive(Debug)]
 pub struct Spar {
-    /// The frozen anchor: in no optimizer.
-    pub anchor: Anchor,
+    /// The frozen policy that is rectified: in no optimizer.
+    pub base: Base,
     /// The conservative critic.
     pub critic: Critic,
     /// The residual policy and the model of its support.
@@ -111,20 +111,22 @@ impl SparMetrics {
 }
 
 impl Spar {
-    /// Starts from a trained, now frozen anchor.
+    /// Starts from a trained, now frozen anchor, or from a base that is given.
     ///
     /// # Errors
-    /// Only if candle cannot hold the parameters.
+    /// If candle cannot hold the parameters, or an ablation would change a base that is
+    /// given.
     pub fn new(
         config: RectifyConfig,
         critic: CriticConfig,
-        anchor: Anchor,
+        base: impl Into<Base>,
         obs_dim: usize,
         act_dim: usize,
         seed: u64,
     ) -> Result<Self> {
         let model = SupportModel::new(&config, obs_dim, act_dim, seed)?;
         let adam = AdamConfig::new(config.lr);
+        let base = base.into();
         Ok(Self {
             decoder_average: model.decoder.duplicate()?,
             encoder_optim: Adam::new(&model.encoder, adam),
@@ -132,8 +134,8 @@ impl Spar {
             critic: Critic::new(critic, obs_dim, act_dim, seed)?,
             latents: Stream::new(seed, "rectify/latents"),
             posterior: Stream::new(seed, "rectify/posterior"),
-            ablated: Ablated::new(&config, &anchor, (obs_dim, act_dim), seed)?,
-            anchor,
+            ablated: Ablated::new(&config, &base, (obs_dim, act_dim), seed)?,
+            base,
             model,
             config,
             updates: 0,
@@ -143,7 +145,9 @@ impl Spar {
     /// Chooses the precision of whatever carries no gradient: the anchor, targets
     /// and the values of candidates.
     pub fn set_detached_precision(&mut self, precision: Precision) {
-        self.anchor.set_detached_precision(precision);
+        if let Base::Cloned(anchor) = &mut self.base {
+            anchor.set_detached_precision(precision);
+        }
         self.critic.set_detached_precision(precision);
         self.decoder_average.set_detached_precision(precision);
     }
@@ -154,7 +158,7 @@ impl Spar {
     /// If the batch's shapes do not fit.
     pub fn update(&mut self, batch: &Batch, metrics: &mut SparMetrics) -> Result<()> {
         let Self {
-            anchor,
+            base,
             critic,
             model,
             config,
@@ -162,10 +166,8 @@ impl Spar {
             latents,
             ..
         } = self;
-        let (s, a) = (&batch.obs, &batch.actions);
-
         metrics.critic = critic.update(batch, &mut |next_s| {
-            let b = anchor.act(next_s)?;
+            let b = base.act_next(batch)?;
             let z = model.draw_latents(latents, config.sigma_z, next_s.dim(0)?)?;
             let residual = decode_detached(decoder_average, config.rho, next_s, &b, &z)?;
             (b + residual)?.clamp(-1f32, 1f32)
@@ -173,9 +175,9 @@ impl Spar {
 
         if self.updates.is_multiple_of(config.policy_freq) {
             match self.ablated.take() {
-                None => self.learn(s, a, metrics)?,
+                None => self.learn(batch, metrics)?,
                 Some(mut ablated) => {
-                    let done = self.learn_otherwise(&mut ablated, s, a, metrics);
+                    let done = self.learn_otherwise(&mut ablated, batch, metrics);
                     self.ablated = Some(ablated);
                     done?;
                 }
@@ -191,8 +193,8 @@ impl Spar {
 
     /// The policy's step: `lambda L_lsi + w_fit L_fit` after a warm-up of `L_fit`
     /// alone.
-    fn learn(&mut self, s: &Tensor, a: &Tensor, metrics: &mut SparMetrics) -> Result<()> {
-        let b = self.anchor.act(s)?;
+    fn learn(&mut self, batch: &Batch, metrics: &mut SparMetrics) -> Result<()> {
+        let (s, a, b) = (&batch.obs, &batch.actions, self.base.act(batch)?);
         let fit = self.fit(s, &b, a, metrics)?;
         let loss = if self.imitates() {
             let imitation = self.self_imitation(s, &b, metrics)?;
@@ -297,7 +299,9 @@ impl Spar {
     /// # Errors
     /// Only if candle cannot read the parameters.
     pub fn save(&self, state: &mut State) -> Result<()> {
-        self.anchor.net().save("anchor", state)?;
+        if let Base::Cloned(anchor) = &self.base {
+            anchor.net().save("anchor", state)?;
+        }
         self.critic.save(state)?;
         self.model.encoder.save("rectify.encoder", state)?;
         self.model.decoder.save("rectify.decoder", state)?;
@@ -319,7 +323,9 @@ impl Spar {
     /// # Errors
     /// If one is absent or of another size.
     pub fn load(&mut self, state: &State) -> std::result::Result<(), StateError> {
-        self.anchor.net().load("anchor", state)?;
+        if let Base::Cloned(anchor) = &self.base {
+            anchor.net().load("anchor", state)?;
+        }
         self.critic.load(state)?;
         self.model.encoder.load("rectify.encoder", state)?;
         self.model.decoder.load("rectify.decoder", state)?;

@@ -116,7 +116,10 @@ fn a_separate_head_acts() {
         .unwrap()
         .with_head(Head::Tanh);
     let head = spar_nn::Mlp::from_params(shape, params(&state, "rectify.head_average")).unwrap();
-    let (head, anchor) = (head.row_mlp().unwrap(), spar.anchor.rows().unwrap());
+    let (head, anchor) = (
+        head.row_mlp().unwrap(),
+        spar.base.cloned().unwrap().rows().unwrap(),
+    );
     let policy = spar.policy(Normalizer::identity(OBS)).unwrap();
     let obs = [0.3, -0.2, 0.7];
     let mut action = [0.0; ACT];
@@ -137,7 +140,7 @@ fn a_separate_head_acts() {
 fn a_value_gradient_climbs_the_critics() {
     let mut spar = with(Ablation::ValueGradient, 0, 0.0);
     let s = normal(&mut Stream::new(1, "states"), 1.0, 64, OBS).unwrap();
-    let b = spar.anchor.act(&s).unwrap();
+    let b = spar.base.cloned().unwrap().act(&s).unwrap();
     let z = spar
         .model
         .draw_latents(&mut Stream::new(1, "z"), 1.0, 64)

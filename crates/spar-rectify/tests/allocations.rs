@@ -23,6 +23,7 @@ fn spar() -> Spar {
         hidden: hidden.clone(),
         lr: 3e-4,
         updates: 0,
+        ..AnchorConfig::default()
     };
     let critic = CriticConfig {
         form: CriticForm::Expectile,

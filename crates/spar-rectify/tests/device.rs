@@ -58,6 +58,7 @@ fn spar(form: CriticForm, w_fit: f64) -> Spar {
         hidden: vec![16],
         lr: 1e-3,
         updates: 0,
+        ..AnchorConfig::default()
     };
     let anchor = Anchor::new(&anchor, OBS, ACT, &mut Stream::new(1, "anchor")).unwrap();
     let mut spar = Spar::new(config, critic, anchor, OBS, ACT, 4).unwrap();

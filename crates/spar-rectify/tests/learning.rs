@@ -59,6 +59,7 @@ fn spar_beats_its_anchor_on_mixed_behaviour() {
         hidden: hidden.clone(),
         lr: 1e-3,
         updates: 1500,
+        ..AnchorConfig::default()
     };
     let anchor = Anchor::new(&config, 1, 1, &mut Stream::new(1, "anchor")).unwrap();
     let (mut trainer, mut batches) = (AnchorTrainer::new(anchor, &config), Stream::new(1, "data"));

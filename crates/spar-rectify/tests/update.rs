@@ -38,7 +38,10 @@ fn one_update_moves_every_trained_tensor_and_no_frozen_one() {
                 ..rectify()
             };
             let mut spar = spar_of(form, config, 1);
-            let (before, frozen) = (saved(&spar), spar.anchor.fingerprint().unwrap());
+            let (before, frozen) = (
+                saved(&spar),
+                spar.base.cloned().unwrap().fingerprint().unwrap(),
+            );
             update(&mut spar, 1);
             let after = saved(&spar);
             let case = format!("{form:?}, warm-up {warmup}");
@@ -49,7 +52,11 @@ fn one_update_moves_every_trained_tensor_and_no_frozen_one() {
                 assert_eq!(moved(&before, &after, "critic.value"), Some(true), "{case}");
             }
             assert_eq!(moved(&before, &after, "anchor"), Some(false), "{case}");
-            assert_eq!(spar.anchor.fingerprint().unwrap(), frozen, "{case}");
+            assert_eq!(
+                spar.base.cloned().unwrap().fingerprint().unwrap(),
+                frozen,
+                "{case}"
+            );
             averaged(&before, &after, "critic.0.target", "critic.0", 0.05);
             averaged(&before, &after, "critic.1.target", "critic.1", 0.05);
             averaged(
@@ -149,7 +156,7 @@ fn a_critic_without_opinion_only_contracts_the_candidates() {
 fn the_policy_starts_at_the_anchor() {
     let spar = spar_of(CriticForm::Expectile, rectify(), 1);
     let s = normal(&mut Stream::new(1, "s"), 1.0, 200, OBS).unwrap();
-    let b = spar.anchor.act(&s).unwrap();
+    let b = spar.base.cloned().unwrap().act(&s).unwrap();
     let z = spar
         .model
         .draw_latents(&mut Stream::new(1, "z"), 1.0, 200)
@@ -206,7 +213,7 @@ fn rows_act_as_anchor_plus_residual_at_the_latents_centre() {
     let s = s
         .broadcast_div(&Tensor::new(std, obs.device()).unwrap())
         .unwrap();
-    let b = spar.anchor.act(&s).unwrap();
+    let b = spar.base.cloned().unwrap().act(&s).unwrap();
     let z = Tensor::zeros((100, 2 * ACT), obs.dtype(), obs.device()).unwrap();
     // The average acts, so it is what the model has to be compared with.
     state.insert("rectify.decoder", params(&state, "rectify.decoder_average"));
@@ -292,7 +299,7 @@ fn rows_best_at_a_drawn_latent(k: usize) -> usize {
         }
         let z = Tensor::from_vec(z, (k, 2 * ACT), s.device()).unwrap();
         let s = s.narrow(0, i, 1).unwrap().repeat((k, 1)).unwrap();
-        let b = spar.anchor.act(&s).unwrap();
+        let b = spar.base.cloned().unwrap().act(&s).unwrap();
         let delta = spar.model.decode(&s, &b, &z, Trace::Params).unwrap();
         let a = (b + delta).unwrap().clamp(-1f32, 1f32).unwrap();
         let values = spar.critic.conservative_value(&s, &a).unwrap();
@@ -320,7 +327,7 @@ fn no_gradient_of_the_policys_loss_reaches_what_it_is_fed() {
     let spar = spar_of(CriticForm::Expectile, rectify(), 1);
     let b = batch(1);
     let s = Var::from_tensor(&b.obs).unwrap();
-    let anchor = spar.anchor.act(&s).unwrap();
+    let anchor = spar.base.cloned().unwrap().act(&s).unwrap();
     let z = spar
         .model
         .draw_latents(&mut Stream::new(1, "z"), 1.0, ROWS)

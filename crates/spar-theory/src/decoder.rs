@@ -141,7 +141,7 @@ fn measure(sizes: &Sizes, seed: u64, into: &mut Found) -> Result<(), TheoryError
         .map(|_| stream.uniform(-1.0, 1.0) as f32)
         .collect();
     let s = Tensor::from_vec(s, (rows, 1), &Device::Cpu)?;
-    let b = spar.anchor.act(&s)?;
+    let b = spar.base.cloned()?.act(&s)?;
     let z = normal(&mut stream, BASES, rows, model.latent_dim())?;
     let splits: Vec<Split> = jacobians(model, &s, &b, &z)?
         .iter()

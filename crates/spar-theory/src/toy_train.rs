@@ -64,6 +64,7 @@ fn train(
         hidden: hidden.clone(),
         lr: LR,
         updates: updates / 2,
+        ..AnchorConfig::default()
     };
     let mut init = Stream::new(seed, "theory/toy/anchor");
     let mut batches = Stream::new(seed, "theory/toy/sampler");

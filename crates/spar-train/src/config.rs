@@ -1,16 +1,16 @@
 //! Hyper-parameters of a run.
 
 use serde::{Deserialize, Serialize};
-use spar_anchor::{Anchor, AnchorConfig};
+use spar_anchor::AnchorConfig;
 use spar_baselines::{DataConfig, Feed, Hubl, Rewards, States};
 use spar_core::limits::{
     self, MOST_BATCH, MOST_CANDIDATES, MOST_CRITICS, MOST_EPISODES, MOST_SCALE, MOST_UPDATES,
     OutOfRange,
 };
 use spar_critic::{CriticConfig, CriticForm};
-use spar_rectify::{RectifyConfig, Spar};
+use spar_rectify::{Ablation, Base, RectifyConfig, Spar};
 
-use crate::{error::TrainError, spec::Method};
+use crate::{error::TrainError, given, spec::Method};
 
 /// Everything that decides how a policy is trained, given data and a seed: the
 /// `[train]` table of a suite file.
@@ -194,6 +194,16 @@ impl TrainConfig {
         Self::for_method(table, method)
     }
 
+    /// The same, with what tells the file of [`AnchorConfig::file`], if there is one, from
+    /// any other: a run's spec has it.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is another than was recorded.
+    pub fn pinned(mut self) -> Result<Self, TrainError> {
+        given::pin(&mut self.anchor)?;
+        Ok(self)
+    }
+
     /// SPAR at its start from a frozen anchor, for states and actions of widths
     /// `dims`.
     ///
@@ -201,12 +211,12 @@ impl TrainConfig {
     /// Only if candle cannot hold the parameters.
     pub(crate) fn spar(
         &self,
-        anchor: Anchor,
+        base: impl Into<Base>,
         dims: (usize, usize),
         seed: u64,
     ) -> Result<Spar, TrainError> {
         let (rectify, critic) = (self.rectify.clone(), self.critic.clone());
-        let mut spar = Spar::new(rectify, critic, anchor, dims.0, dims.1, seed)?;
+        let mut spar = Spar::new(rectify, critic, base, dims.0, dims.1, seed)?;
         spar.set_detached_precision(self.detached_precision.into());
         Ok(spar)
     }
@@ -277,6 +287,19 @@ impl TrainConfig {
             }
         }
         self.feed().data.check().map_err(setting)?;
+        if self.anchor.sha256.is_some() && self.anchor.file.is_none() {
+            let expected = "`anchor.file` beside it, the policy it is of";
+            return wrong("anchor.sha256", &"given", expected);
+        }
+        let tunes = matches!(rectify.ablation, Ablation::Global | Ablation::TunedAnchor);
+        if self.anchor.file.is_some() && tunes {
+            let expected = "one that leaves the policy of `anchor.file` as it is";
+            return wrong(
+                "rectify.ablation",
+                &format!("{:?}", rectify.ablation),
+                expected,
+            );
+        }
         let units = [
             ("critic.discount", critic.discount),
             ("critic.tau", f64::from(critic.tau)),

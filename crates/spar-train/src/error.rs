@@ -119,6 +119,14 @@ pub enum TrainError {
         /// What does not fit.
         why: String,
     },
+    /// The policy that is to be the anchor cannot be.
+    #[error("anchor policy {}: {why}", file.display())]
+    AnchorFile {
+        /// Its file.
+        file: PathBuf,
+        /// What does not fit.
+        why: String,
+    },
     /// A file is not what it should be.
     #[error("{file}: {why}")]
     File {

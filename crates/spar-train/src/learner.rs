@@ -1,23 +1,25 @@
 //! What is trained, behind one interface: the anchor, SPAR or a baseline, computed in candle
 //! on the CPU or by the kernels of a device. Whatever trains asks for nothing else.
 
-use std::{io, sync::Arc};
+use std::io;
 
 use spar_anchor::{Anchor, AnchorConfig, AnchorTrainer, DeviceAnchorTrainer};
-use spar_baselines::{Entry, Metrics, Part, Replay, Sample, Start};
-use spar_core::sha256_hex;
+use spar_baselines::Metrics;
 use spar_data::{Batch, Normalizer};
 use spar_nn::{
     BatchSlices, State, StateError,
     device::{Device, Kernels},
 };
-use spar_policy::{LatentPolicy, Networks, PlainPolicy, Residual, SampledPolicy, SparPolicy};
-use spar_rectify::{Ablation, DeviceSpar, Spar, SparMetrics};
+use spar_policy::{Networks, RectifiedPolicy, SparPolicy};
+use spar_rectify::{Ablation, Base, DeviceSpar, Spar, SparMetrics};
 
-use crate::{error::TrainError, spec::DeviceKind};
+use crate::{error::TrainError, given::Given, spec::DeviceKind};
 
 /// The checkpoint's entry that holds what SPAR's last update measured.
 const METRICS: &str = "metrics";
+
+/// SPAR around a policy of a file, in messages.
+pub(crate) const AROUND: &str = "spar with `anchor.file`";
 
 /// Something that learns from one minibatch at a time.
 pub(crate) trait Learner {
@@ -52,6 +54,11 @@ pub(crate) trait Learner {
     /// The policy as trained so far, which sees states that `normalizer` makes.
     fn policy(&mut self, normalizer: &Normalizer) -> Result<Networks, TrainError>;
 
+    /// The policy it is around, where that is no anchor of its own.
+    fn given(&self) -> Option<&Given> {
+        None
+    }
+
     /// SHA-256 of the parameters that training must not move: those of a frozen anchor.
     /// `None` where there are none.
     fn frozen(&mut self) -> Result<Option<String>, TrainError>;
@@ -78,6 +85,9 @@ pub(crate) trait Backend<'k> {
 
     /// Continues from `start`, on batches of `rows` transitions.
     fn spar(&self, start: Spar, rows: usize) -> Result<Box<dyn Learner + 'k>, TrainError>;
+
+    /// Continues from `start`, around the policy that is given.
+    fn spar_around(&self, start: Spar, given: Given) -> Result<Box<dyn Learner + 'k>, TrainError>;
 }
 
 /// candle on the CPU: the definition.
@@ -94,6 +104,8 @@ struct CpuAnchor {
 struct CpuSpar {
     spar: Spar,
     metrics: SparMetrics,
+    /// The policy it is around, where that is no anchor of its own.
+    given: Option<Given>,
 }
 
 /// A learner on a device, and the same on the CPU, for what is done there: the
@@ -118,8 +130,19 @@ impl<'k> Backend<'k> for Cpu {
     }
 
     fn spar(&self, spar: Spar, _rows: usize) -> Result<Box<dyn Learner + 'k>, TrainError> {
-        let metrics = SparMetrics::default();
-        Ok(Box::new(CpuSpar { spar, metrics }))
+        Ok(Box::new(CpuSpar {
+            spar,
+            metrics: SparMetrics::default(),
+            given: None,
+        }))
+    }
+
+    fn spar_around(&self, spar: Spar, given: Given) -> Result<Box<dyn Learner + 'k>, TrainError> {
+        Ok(Box::new(CpuSpar {
+            spar,
+            metrics: SparMetrics::default(),
+            given: Some(given),
+        }))
     }
 }
 
@@ -141,6 +164,14 @@ impl<'k, D: Device> Backend<'k> for OnDevice<'k, D> {
     fn spar(&self, cpu: Spar, rows: usize) -> Result<Box<dyn Learner + 'k>, TrainError> {
         let learner = DeviceSpar::new(self.0, &cpu, rows)?;
         Ok(Box::new(Mirrored { learner, cpu }))
+    }
+
+    fn spar_around(
+        &self,
+        _start: Spar,
+        _given: Given,
+    ) -> Result<Box<dyn Learner + 'k>, TrainError> {
+        Err(TrainError::CpuOnly(AROUND))
     }
 }
 
@@ -256,9 +287,9 @@ fn policy_of_spar(spar: &Spar, normalizer: &Normalizer) -> Result<Networks, Trai
 
 /// That of the anchor, unless an ablation trains it too.
 fn frozen_of_spar(spar: &Spar) -> Result<Option<String>, TrainError> {
-    match spar.config().ablation {
-        Ablation::TunedAnchor => Ok(None),
-        _ => Ok(Some(spar.anchor.fingerprint()?)),
+    match (&spar.base, spar.config().ablation) {
+        (Base::Given, _) | (_, Ablation::TunedAnchor) => Ok(None),
+        (Base::Cloned(anchor), _) => Ok(Some(anchor.fingerprint()?)),
     }
 }
 
@@ -279,9 +310,11 @@ impl Learner for CpuSpar {
         &mut self,
         _step: u64,
         batch: &Batch,
-        _index: &mut Vec<usize>,
+        index: &mut Vec<usize>,
     ) -> Result<(), TrainError> {
-        let batch = spar_nn::Batch::of(&batch_slices(batch))?;
+        let mut batch = spar_nn::Batch::of(&batch_slices(batch))?;
+        let given = self.given.as_ref();
+        batch.base = given.map(|given| given.gather(index)).transpose()?;
         Ok(self.spar.update(&batch, &mut self.metrics)?)
     }
 
@@ -304,7 +337,18 @@ impl Learner for CpuSpar {
     }
 
     fn policy(&mut self, normalizer: &Normalizer) -> Result<Networks, TrainError> {
-        policy_of_spar(&self.spar, normalizer)
+        match &self.given {
+            None => policy_of_spar(&self.spar, normalizer),
+            Some(given) => Ok(Networks::Rectified(RectifiedPolicy {
+                normalizer: normalizer.clone(),
+                base: Box::new(given.policy().clone()),
+                residual: self.spar.residual()?,
+            })),
+        }
+    }
+
+    fn given(&self) -> Option<&Given> {
+        self.given.as_ref()
     }
 
     fn frozen(&mut self) -> Result<Option<String>, TrainError> {
@@ -355,101 +399,6 @@ impl<D: Device> Learner for Mirrored<DeviceSpar<'_, D>, Spar> {
 
     fn frozen(&mut self) -> Result<Option<String>, TrainError> {
         frozen_of_spar(self.read_back()?)
-    }
-}
-
-/// A method of `spar-baselines`, on the CPU.
-pub(crate) struct OfRegistry {
-    learner: Box<dyn spar_baselines::Learner>,
-    metrics: Metrics,
-}
-
-impl OfRegistry {
-    /// The method before its first update.
-    pub(crate) fn start(
-        entry: &Entry,
-        settings: &toml::Table,
-        (replay, anchor): (&Arc<Replay>, Option<Anchor>),
-        seed: u64,
-    ) -> Result<Self, TrainError> {
-        let data = replay.transitions();
-        let start = Start {
-            obs_dim: data.obs_dim(),
-            act_dim: data.act_dim(),
-            seed,
-            replay: Arc::clone(replay),
-            anchor,
-        };
-        Ok(Self {
-            learner: entry.start(settings, start)?,
-            metrics: Metrics::default(),
-        })
-    }
-}
-
-impl Learner for OfRegistry {
-    fn update(
-        &mut self,
-        step: u64,
-        batch: &Batch,
-        index: &mut Vec<usize>,
-    ) -> Result<(), TrainError> {
-        let sample = Sample {
-            batch: spar_nn::Batch::of(&batch_slices(batch))?,
-            index: std::mem::take(index),
-        };
-        self.metrics = self.learner.update(step, &sample)?;
-        *index = sample.index;
-        Ok(())
-    }
-
-    fn metrics(&mut self) -> Result<Metrics, TrainError> {
-        Ok(self.metrics.clone())
-    }
-
-    fn is_finite(&mut self) -> Result<bool, TrainError> {
-        Ok(self.metrics.is_finite())
-    }
-
-    fn save(&mut self, state: &mut State) -> Result<(), TrainError> {
-        Ok(self.learner.parts().save(state)?)
-    }
-
-    fn load(&mut self, state: &State) -> Result<(), TrainError> {
-        Ok(self.learner.parts().load(state)?)
-    }
-
-    fn policy(&mut self, normalizer: &Normalizer) -> Result<Networks, TrainError> {
-        use spar_baselines::Actor;
-        let normalizer = normalizer.clone();
-        Ok(match self.learner.actor()? {
-            Actor::Net(net) => Networks::Plain(PlainPolicy {
-                normalizer,
-                net,
-                affine: None,
-            }),
-            Actor::Residual { anchor, net, rho } => Networks::Spar(SparPolicy {
-                normalizer,
-                anchor,
-                residual: Some(Residual::fixed(net, rho)),
-            }),
-            Actor::Latent(actor) => Networks::Latent(LatentPolicy { normalizer, actor }),
-            Actor::Sampled(actor) => Networks::Sampled(SampledPolicy { normalizer, actor }),
-        })
-    }
-
-    fn frozen(&mut self) -> Result<Option<String>, TrainError> {
-        let parts = self.learner.parts();
-        let anchor = parts.0.iter().find_map(|(name, part)| match part {
-            Part::Net(net) if name == "anchor" => Some(net),
-            _ => None,
-        });
-        let Some(anchor) = anchor else {
-            return Ok(None);
-        };
-        let params = anchor.to_params()?;
-        let bytes: Vec<u8> = params.iter().flat_map(|p| p.to_le_bytes()).collect();
-        Ok(Some(sha256_hex(&bytes)))
     }
 }
 

@@ -23,7 +23,8 @@ use crate::{
     control::{Control, Phase, Progress},
     error::TrainError,
     folder::{Folder, read_anchor},
-    learner::{Backend, Cpu, OnDevice},
+    given,
+    learner::{AROUND, Backend, Cpu, OnDevice},
     offline::{Held, Prepared},
     sink::{self, Sink},
     spec::{DeviceKind, Method, RunSpec},
@@ -93,6 +94,17 @@ pub(crate) fn check(kind: DeviceKind, spec: &RunSpec) -> Result<(), TrainError> 
         }
         spec.settings()?;
     }
+    let anchor = &spec.config.anchor;
+    given::check_method(anchor, spec.method)?;
+    let around = spec.method == Method::Spar && anchor.file.is_some();
+    if around && spec.device != DeviceKind::Cpu {
+        return Err(TrainError::CpuOnly(AROUND));
+    }
+    if around && anchor.sha256.is_none() {
+        let why = "`anchor.sha256` is missing beside `anchor.file`: a spec says which policy it \
+                   is; `TrainConfig::pinned` finds it";
+        return Err(TrainError::Config(why.to_owned()));
+    }
     if spec.device != kind {
         return Err(TrainError::Config(format!(
             "`device` is {}, but the updates would be computed on {}",
@@ -146,6 +158,14 @@ fn run_with<'k>(
     folder.begin(spec, checkpoint.as_ref())?;
     let config = spec.config.clone();
     let mut trainer = Trainer::start(backend, spec.method, config, data, spec.seed)?;
+    if let Some(given) = trainer.given() {
+        let bounds = spec.offline.as_ref().map(|offline| &offline.action_bounds);
+        given.check_bounds(&spec.config.anchor, bounds)?;
+        if control.anchor.is_some() {
+            let why = "there is an anchor run, and `anchor.file` is the anchor: give one of them";
+            return Err(TrainError::Config(why.to_owned()));
+        }
+    }
     let own = |state: &State| state.get_count(spec.method.counter()).is_ok();
     match (&checkpoint, &control.anchor) {
         (Some(state), _) if own(state) => trainer.load(state)?,
@@ -289,10 +309,9 @@ impl<'a> Session<'a> {
 
     fn report(&mut self, phase: Phase, update: u64) -> Result<(), TrainError> {
         let config = &self.spec.config;
-        let anchor = if self.control.anchor.is_some() || !self.spec.method.anchored() {
-            0
-        } else {
-            config.anchor.updates
+        let anchor = match self.control.anchor {
+            Some(_) => 0,
+            None => self.spec.anchor_updates(),
         };
         let (before, total) = match (self.spec.method, phase) {
             (Method::Bc, _) => (0, anchor),

@@ -188,6 +188,17 @@ impl RunSpec {
         }
     }
 
+    /// Updates of the anchor that is trained first; none where there is none, or where a
+    /// file has it.
+    pub fn anchor_updates(&self) -> u64 {
+        let trained = self.method.anchored() && self.config.anchor.file.is_none();
+        if trained {
+            self.config.anchor.updates
+        } else {
+            0
+        }
+    }
+
     /// The settings of the baseline this is a run of.
     ///
     /// # Errors

@@ -69,7 +69,9 @@ fn throughput_with<'k>(
     let data = prepared.as_ref().map_or(data, |p| &p.training);
     let start = |method, config| Trainer::start(backend(), method, config, data, spec.seed);
     let config = &spec.config;
-    let anchor_updates_per_s = rate(start(Method::Bc, config.clone())?, seconds / 3.0, |i| i)?;
+    let mut cloned = config.clone();
+    (cloned.anchor.file, cloned.anchor.sha256) = (None, None);
+    let anchor_updates_per_s = rate(start(Method::Bc, cloned)?, seconds / 3.0, |i| i)?;
     // Of a method's own updates; any anchor will do.
     let own = |change: &dyn Fn(&mut TrainConfig)| {
         let mut config = config.clone();
@@ -107,11 +109,7 @@ fn throughput_with<'k>(
         updates_per_s,
         anchor_updates_per_s,
         total_updates: updates,
-        anchor_updates: if spec.method.anchored() {
-            config.anchor.updates
-        } else {
-            0
-        },
+        anchor_updates: spec.anchor_updates(),
     })
 }
 

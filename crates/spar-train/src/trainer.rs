@@ -15,12 +15,15 @@ use spar_nn::{
     device::{Device, Kernels},
 };
 use spar_policy::{About, Networks};
+use spar_rectify::Base;
 
 use crate::{
     config::{TrainConfig, setting},
     control::Phase,
     error::TrainError,
-    learner::{AnchorLearner, Backend, Cpu, Learner, OfRegistry, OnDevice},
+    given::{self, Given},
+    learner::{AnchorLearner, Backend, Cpu, Learner, OnDevice},
+    registry_learner::OfRegistry,
     spec::Method,
 };
 
@@ -162,7 +165,7 @@ impl<'k> Trainer<'k> {
         seed: u64,
     ) -> Result<Self, TrainError> {
         config.check()?;
-        let anchor = untrained(&config, data, seed)?;
+        given::check_method(&config.anchor, method)?;
         let start = Start {
             backend: &*backend,
             method,
@@ -170,8 +173,14 @@ impl<'k> Trainer<'k> {
             data,
             seed,
         };
-        let stage = if method.anchored() {
-            start.anchor(anchor)?
+        let given = match method {
+            Method::Spar => Given::of(&config.anchor, data)?,
+            _ => None,
+        };
+        let stage = if let Some(given) = given {
+            start.around(given)?
+        } else if method.anchored() {
+            start.anchor(untrained(&config, data, seed)?)?
         } else {
             start.own(None)?
         };
@@ -299,6 +308,11 @@ impl<'k> Trainer<'k> {
         Ok(())
     }
 
+    /// The policy that this one is around, where that is no anchor of its own.
+    pub(crate) fn given(&mut self) -> Option<&Given> {
+        self.stage.learner.get().given()
+    }
+
     /// Takes the place of the anchor's stage: `state` holds the parameters of one that was
     /// trained with the same settings.
     pub(crate) fn take_anchor(&mut self, state: &State) -> Result<(), TrainError> {
@@ -390,6 +404,25 @@ impl<'k> Start<'_, 'k> {
         )
     }
 
+    /// SPAR around a policy that is given.
+    fn around(&self, given: Given) -> Result<Stage<'k>, TrainError> {
+        let dims = (self.data.obs_dim(), self.data.act_dim());
+        let spar = self.config.spar(Base::Given, dims, self.seed)?;
+        let learner = self.backend.spar_around(spar, given)?;
+        self.spar(learner)
+    }
+
+    fn spar(&self, learner: Box<dyn Learner + 'k>) -> Result<Stage<'k>, TrainError> {
+        let config = self.config;
+        self.stage(
+            Learning::Own(learner),
+            self.method.phase(),
+            self.replay(&config.feed())?,
+            (config.batch_size, config.updates),
+            "spar/sampler",
+        )
+    }
+
     fn own(&self, anchor: Option<Anchor>) -> Result<Stage<'k>, TrainError> {
         let (method, config) = (self.method, self.config);
         if let Method::Baseline(entry) = method {
@@ -418,13 +451,7 @@ impl<'k> Start<'_, 'k> {
         let dims = (self.data.obs_dim(), self.data.act_dim());
         let start = config.spar(anchor, dims, self.seed)?;
         let learner = self.backend.spar(start, config.batch_size)?;
-        self.stage(
-            Learning::Own(learner),
-            method.phase(),
-            self.replay(&config.feed())?,
-            (config.batch_size, config.updates),
-            "spar/sampler",
-        )
+        self.spar(learner)
     }
 
     fn replay(&self, feed: &Feed) -> Result<Arc<Replay>, TrainError> {

@@ -50,6 +50,12 @@ const SMALL: &[(&str, &str)] = &[
         "awr",
         "hidden = [32, 32]\nactor_lr = 3e-3\ncritic_steps = 50\nactor_steps = 100",
     ),
+    ("sac-n", ENSEMBLE),
+    ("edac", ENSEMBLE),
+    (
+        "lapo",
+        "hidden = [32, 32]\nlr = 2e-3\ntau = 0.05\ndata.rewards = 'raw'",
+    ),
     (
         "hubl-td3bc",
         "hidden = [32, 32]\nactor_lr = 3e-3\ncritic_lr = 3e-3",
@@ -103,6 +109,10 @@ const SMALL: &[(&str, &str)] = &[
 /// PLAS: stopped in both of its phases.
 const LATENT: &str = "hidden = [32, 32]\nvae_hidden = [32, 32]\nvae_lr = 3e-3\n\
                       vae_updates = 200\nactor_lr = 3e-4\ncritic_lr = 3e-3\ntau = 0.05";
+
+/// A small ensemble, which sees a few steps ahead.
+const ENSEMBLE: &str = "hidden = [32, 32]\ncritics = 10\nactor_lr = 3e-3\ncritic_lr = 3e-3\n\
+                        tau = 0.05\ndiscount = 0.9\ndata.states = 'standardized'";
 
 /// BRAC: stopped in all of its phases.
 const BRAC: &str = "hidden = [32, 32]\ncritic_hidden = [32, 32]\nbehaviour_lr = 3e-3\n\

@@ -187,6 +187,7 @@ impl Learner for Bcq {
         let perturbation = self.perturbation.net.row_mlp()?;
         Ok(Actor::Latent(LatentActor {
             decoder: self.vae.rows()?,
+            affine: None,
             latent: Latent::Best {
                 critic: self.critics.rows(0)?,
                 candidates: self.config.candidates,

@@ -231,6 +231,7 @@ impl<const P: bool> Learner for Plas<P> {
         let perturbation = perturbation.map(|(net, _)| net.net.row_mlp());
         Ok(Actor::Latent(LatentActor {
             decoder: self.vae.rows()?,
+            affine: None,
             latent: Latent::Actor {
                 net: self.actor.net.row_mlp()?,
                 bound: self.config.latent_bound as f32,

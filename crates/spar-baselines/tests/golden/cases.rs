@@ -174,6 +174,40 @@ pub(crate) const CASES: &[Case] = &[
         variables: 0.0,
     },
     Case {
+        name: "sac-n",
+        settings: "hidden = [8, 8]\ncritics = 4\nactor_lr = 1e-2\ncritic_lr = 1e-2\ntau = 0.05",
+        noise: &[
+            ("own", Draw::Normal(1.0, ROWS * ACT)),
+            ("next", Draw::Normal(1.0, ROWS * ACT)),
+        ],
+        acting: &[],
+        variables: 0.0,
+    },
+    Case {
+        name: "edac",
+        // Targets of the greatest value: SAC-N's case has the usual ones.
+        settings: "hidden = [8, 8]\ncritics = 3\nactor_lr = 1e-2\ncritic_lr = 1e-2\ntau = 0.05\n\
+                   eta = 2.0\nmax_q_backup = true",
+        noise: &[
+            ("own", Draw::Normal(1.0, ROWS * ACT)),
+            ("next", Draw::Normal(1.0, 10 * ROWS * ACT)),
+        ],
+        acting: &[],
+        variables: 0.0,
+    },
+    Case {
+        name: "lapo",
+        // Noise that is cut off, and bounds that the value's targets meet.
+        settings: "hidden = [8, 8]\nlr = 1e-2\ntau = 0.05\ndiscount = 0.7\nmin_weight = 0.8\n\
+                   latent_noise = 0.3\nnoise_clip = 0.4",
+        noise: &[
+            ("posterior", Draw::Normal(1.0, ROWS * LATENT)),
+            ("latent", Draw::Normal(0.3, ROWS * LATENT)),
+        ],
+        acting: &[],
+        variables: 0.0,
+    },
+    Case {
         name: "hubl-td3bc",
         settings: "hidden = [8, 8]\nactor_lr = 1e-2\ncritic_lr = 1e-2\ntau = 0.05\n\
                    policy_noise = 0.4\ndata.hubl = { alpha = 0.7, blend = 'sigmoid' }",

@@ -65,6 +65,7 @@ impl Case {
             hidden: vec![8, 8],
             lr: 1e-2,
             updates: 1,
+            ..AnchorConfig::default()
         };
         let anchor = || Anchor::new(&anchor, OBS, ACT, &mut Stream::new(SEED, "init")).unwrap();
         let start = Start {

@@ -31,6 +31,14 @@ impl<'a> GradParams<'a> {
     pub fn onto(values: &'a mut [f32]) -> Self {
         Self { values, onto: true }
     }
+
+    /// All values, zero where a gradient is not to be added to what is there.
+    pub(super) fn whole(self) -> &'a mut [f32] {
+        if !self.onto {
+            self.values.fill(0.0);
+        }
+        self.values
+    }
 }
 
 /// Gradients of a scalar loss, given `grad_out = d loss / d out`,

@@ -289,7 +289,8 @@ vectorized! {
         }
     }
 
-    fn mask(activation: &[f32], grad: &mut [f32]) {
+    /// Sets to zero what a ReLU has cut off.
+    pub(super) fn mask(activation: &[f32], grad: &mut [f32]) {
         for (g, a) in grad.iter_mut().zip(activation) {
             *g = if *a > 0.0 { *g } else { 0.0 };
         }

@@ -18,6 +18,8 @@ mod layers;
 #[cfg(feature = "train")]
 mod passes;
 mod shape;
+#[cfg(feature = "train")]
+mod slope;
 mod sums;
 
 #[cfg(feature = "train")]
@@ -31,5 +33,7 @@ pub use passes::{Precision, Workspace, forward, forward_only};
 pub use shape::{
     Activation, Head, LayerLayout, MOST_PARAMETERS, MlpShape, NormEps, Normalization, ShapeError,
 };
+#[cfg(feature = "train")]
+pub use slope::{SlopeWork, slope, slope_backward};
 pub use sums::LAYER_NORM_EPS;
 pub(crate) use sums::sum;

@@ -61,6 +61,9 @@ const CANDIDATES: &str = "latent.candidates";
 pub(crate) const SCALE: &str = "output.scale";
 pub(crate) const SHIFT: &str = "output.shift";
 
+/// The file of the policy that is rectified.
+const BASE: &str = "base";
+
 /// The bounds of actions of a policy without an environment.
 const LOW: &str = "action.low";
 const HIGH: &str = "action.high";

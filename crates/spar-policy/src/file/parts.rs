@@ -10,8 +10,8 @@ use spar_core::{
 use spar_kernels::value::Conservatism;
 
 use super::{
-    ACTIVATION_KEY, CANDIDATES, DEVIATIONS, HIDDEN, HIGH, LOW, NUMBERED, OUTPUT, OUTPUT_KEY, SCALE,
-    SHIFT,
+    ACTIVATION_KEY, BASE, CANDIDATES, DEVIATIONS, HIDDEN, HIGH, LOW, NUMBERED, OUTPUT, OUTPUT_KEY,
+    SCALE, SHIFT,
     reader::{Range, Reader},
     transpose,
 };
@@ -21,7 +21,8 @@ use crate::{
     error::PolicyError,
     latent::{Latent, LatentActor, LatentPolicy},
     plain::PlainPolicy,
-    policy::Networks,
+    policy::{MOST_BASES, Networks, Policy as AnyPolicy},
+    rectified::RectifiedPolicy,
     rows::{Activation, Linear, Norm, RowMlp},
 };
 
@@ -34,9 +35,15 @@ const MOST_LATENTS: usize = 1 << 24;
 impl Reader<'_> {
     /// The policy, of which every tensor was read, and the bounds of its actions where the
     /// file has some.
-    pub(crate) fn contents(&self) -> Result<(Networks, Option<ActionBounds>), PolicyError> {
+    /// It may stand on `bases` others.
+    pub(crate) fn contents(
+        &self,
+        bases: usize,
+    ) -> Result<(Networks, Option<ActionBounds>), PolicyError> {
         let ours = self.about.is_some();
-        let contents = if ours && self.samples() {
+        let contents = if ours && self.has(BASE) {
+            Networks::Rectified(self.rectified(bases)?)
+        } else if ours && self.samples() {
             Networks::Sampled(self.sampled()?)
         } else if ours && self.has("decoder.layers.0.weight") {
             Networks::Latent(self.latent()?)
@@ -49,6 +56,12 @@ impl Reader<'_> {
             true => Some(self.action_bounds(contents.act_dim())?),
             false => None,
         };
+        let scaled = |bounds: Option<&ActionBounds>| bounds.filter(|b| !b.are_usual()).cloned();
+        if let Networks::Rectified(policy) = &contents
+            && scaled(policy.base.action_bounds()) != scaled(bounds.as_ref())
+        {
+            return Err(self.wrong(format!("`{BASE}` acts within other bounds than the file's")));
+        }
         self.finish()?;
         // A policy that lost them would act in units that are not its data's.
         if bounds.is_none() && self.about.as_ref().is_some_and(|a| a.env.is_none()) {
@@ -216,23 +229,8 @@ impl Reader<'_> {
         // A file that lost its residual must not pass for its anchor.
         let of_spar = |about: &About| about.method == SPAR;
         let rectified = self.about.as_ref().is_some_and(of_spar) || self.has_any("residual.");
-        let residual = if rectified {
-            let decoder = self.net("residual.", Activation::Relu, Activation::Tanh)?;
-            let least = anchor.input_dim() + anchor.output_dim();
-            if decoder.input_dim() < least || decoder.output_dim() != anchor.output_dim() {
-                return Err(self.wrong("the residual does not fit the anchor".to_owned()));
-            }
-            Some(Residual {
-                decoder,
-                rho: self.scalar("residual.rho", Range::Positive(MOST_SCALE))?,
-                critics: self.critics(least)?,
-                conservatism: self.conservatism()?,
-                sigma_z: self.scalar("residual.sigma_z", Range::NotNegative(MOST_SCALE))?,
-                best_of: NonZeroUsize::MIN,
-            })
-        } else {
-            None
-        };
+        let widths = (anchor.input_dim(), anchor.output_dim());
+        let residual = rectified.then(|| self.residual(widths)).transpose()?;
         Ok(SparPolicy {
             normalizer,
             anchor,
@@ -240,10 +238,53 @@ impl Reader<'_> {
         })
     }
 
+    /// What rectifies actions of width `act_dim` for observations of width `obs_dim`.
+    fn residual(&self, (obs_dim, act_dim): (usize, usize)) -> Result<Residual, PolicyError> {
+        let decoder = self.net("residual.", Activation::Relu, Activation::Tanh)?;
+        let least = obs_dim + act_dim;
+        if decoder.input_dim() < least || decoder.output_dim() != act_dim {
+            return Err(self.wrong("the residual does not fit the anchor".to_owned()));
+        }
+        Ok(Residual {
+            decoder,
+            rho: self.scalar("residual.rho", Range::Positive(MOST_SCALE))?,
+            critics: self.critics(least)?,
+            conservatism: self.conservatism()?,
+            sigma_z: self.scalar("residual.sigma_z", Range::NotNegative(MOST_SCALE))?,
+            best_of: NonZeroUsize::MIN,
+        })
+    }
+
+    /// Another policy that is rectified; it may stand on one less than `bases` others.
+    fn rectified(&self, bases: usize) -> Result<RectifiedPolicy, PolicyError> {
+        let Some(bases) = bases.checked_sub(1) else {
+            let why =
+                format!("stands on more than {MOST_BASES} policies, each the next one's base");
+            return Err(self.wrong(why));
+        };
+        let base = AnyPolicy::from_bytes_within(self.inner_file(BASE)?, bases);
+        let base = base.map_err(|e| match e {
+            PolicyError::Content(why) => self.wrong(format!("`{BASE}`: {why}")),
+            other => other,
+        })?;
+        let widths = (base.obs_dim(), base.act_dim());
+        Ok(RectifiedPolicy {
+            normalizer: self.normalizer(widths.0)?,
+            residual: self.residual(widths)?,
+            base: Box::new(base),
+        })
+    }
+
     /// A policy in a decoder's latent space.
     fn latent(&self) -> Result<LatentPolicy, PolicyError> {
         let net = |prefix, output| self.net(prefix, Activation::Relu, output);
-        let decoder = net("decoder.", Activation::Tanh)?;
+        let affine = self.has(SCALE) || self.has(SHIFT);
+        let output = match affine {
+            true => Activation::Identity,
+            false => Activation::Tanh,
+        };
+        let decoder = net("decoder.", output)?;
+        let affine = affine.then(|| self.output_affine(decoder.output_dim()));
         let latent = if self.has("latent.layers.0.weight") {
             Latent::Actor {
                 net: net("latent.", Activation::Tanh)?,
@@ -269,6 +310,7 @@ impl Reader<'_> {
         };
         let actor = LatentActor {
             decoder,
+            affine: affine.transpose()?,
             latent,
             perturbation,
         };

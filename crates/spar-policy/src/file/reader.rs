@@ -121,6 +121,18 @@ impl<'a> Reader<'a> {
         Ok((shape, values))
     }
 
+    /// The bytes of tensor `name`, a file in this one.
+    pub(super) fn inner_file(&self, name: &str) -> Result<&[u8], PolicyError> {
+        let view = self.file.tensor(name).map_err(|_| self.missing(name))?;
+        self.read.borrow_mut().insert(name.to_owned());
+        match (view.dtype(), view.shape()) {
+            (Dtype::U8, [_]) => Ok(view.data()),
+            (dtype, shape) => Err(self.wrong(format!(
+                "`{name}` is {dtype:?} {shape:?}, expected U8 of rank 1"
+            ))),
+        }
+    }
+
     /// The one value of tensor `name`, which has to lie in `range`.
     pub(super) fn scalar(&self, name: &str, range: Range) -> Result<f32, PolicyError> {
         let value = match self.tensor(name, 1)? {

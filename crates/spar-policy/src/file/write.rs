@@ -1,18 +1,20 @@
 //! Writing policy files.
 
+use std::collections::BTreeMap;
+
 use safetensors::{Dtype, tensor::TensorView};
 use spar_core::Normalizer;
 use spar_kernels::{mlp::LAYER_NORM_EPS, value::Conservatism};
 
 use super::{
-    ACTIVATION_KEY, CANDIDATES, DEVIATIONS, HIDDEN, HIGH, LOW, METADATA_KEY, NUMBERED, OUTPUT,
-    OUTPUT_KEY, SCALE, SHIFT,
+    ACTIVATION_KEY, BASE, CANDIDATES, DEVIATIONS, HIDDEN, HIGH, LOW, METADATA_KEY, NUMBERED,
+    OUTPUT, OUTPUT_KEY, SCALE, SHIFT,
     open::{DIGEST_KEY, Entry, FORMAT, FORMAT_KEY, Part},
     sampled, transpose,
 };
 use crate::{
     about::About,
-    anchored::SparPolicy,
+    anchored::{Residual, SparPolicy},
     error::PolicyError,
     latent::{Latent, LatentPolicy},
     plain::PlainPolicy,
@@ -22,14 +24,13 @@ use crate::{
 
 impl Policy {
     /// The policy as the bytes of a file that [`Policy::from_bytes`] reads as the same
-    /// policy. With an [`About`] they are the same for the same policy; without, the two
-    /// metadata entries of a plain network stand in any order.
+    /// policy. They are the same for the same policy.
     ///
     /// # Errors
     /// If it has no place in a file: a network with activations the format has no names
     /// for, or anything but a plain network without an [`About`].
     pub fn to_bytes(&self) -> Result<Vec<u8>, PolicyError> {
-        let mut plain = None;
+        let (mut plain, mut base) = (None, None);
         let mut tensors = match self.networks() {
             Networks::Spar(policy) => spar(policy),
             Networks::Plain(policy) => {
@@ -38,6 +39,12 @@ impl Policy {
             }
             Networks::Latent(policy) => latent(policy),
             Networks::Sampled(policy) => sampled::tensors(policy),
+            Networks::Rectified(policy) => {
+                base = Some(policy.base.to_bytes()?);
+                let mut tensors = Tensors::of(&policy.normalizer);
+                tensors.residual(&policy.residual);
+                tensors
+            }
         };
         if let Some(bounds) = self.action_bounds() {
             let (low, high): (Vec<f32>, Vec<f32>) = bounds.components().iter().copied().unzip();
@@ -50,9 +57,11 @@ impl Policy {
             )));
         }
         match (self.about(), plain) {
-            (Some(about), plain) => tensors.ours(about, plain),
+            (Some(about), plain) => tensors.ours(about, plain, base),
             // What other programs' files hold.
-            (None, Some(plain)) if self.action_bounds().is_none() => tensors.raw().file(plain),
+            (None, Some(plain)) if self.action_bounds().is_none() => {
+                in_order(&tensors.raw().file(plain)?)
+            }
             (None, _) => Err(PolicyError::Content(
                 "nothing is said of it, as only of a plain network without bounds of actions; \
                  give an `About`"
@@ -69,17 +78,25 @@ fn spar(policy: &SparPolicy) -> Tensors {
     let mut tensors = Tensors::of(&policy.normalizer);
     tensors.net("anchor.", &policy.anchor);
     if let Some(residual) = &policy.residual {
-        tensors.net("residual.", &residual.decoder);
-        for (i, critic) in residual.critics.iter().enumerate() {
-            tensors.net(&format!("critic.{i}."), critic);
-        }
-        tensors.scalar("residual.rho", residual.rho);
-        tensors.scalar("residual.sigma_z", residual.sigma_z);
-        if let Conservatism::MeanMinusStd(deviations) = residual.conservatism {
-            tensors.scalar(DEVIATIONS, deviations);
-        }
+        tensors.residual(residual);
     }
     tensors
+}
+
+/// A safetensors file with the entries of its header in the order of their names, where
+/// safetensors keeps several of the metadata in a hash map's.
+fn in_order(file: &[u8]) -> Result<Vec<u8>, PolicyError> {
+    let wrong = |why: String| PolicyError::Content(why);
+    let (length, rest) = file.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
+    let length = u64::from_le_bytes(*length) as usize;
+    let (header, values) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+    let header: BTreeMap<String, serde_json::Value> =
+        serde_json::from_slice(header).map_err(|e| wrong(e.to_string()))?;
+    let mut header = serde_json::to_string(&header).map_err(|e| wrong(e.to_string()))?;
+    // Values begin at a multiple of eight bytes, as safetensors pads it.
+    header.extend(std::iter::repeat_n(' ', header.len().wrapping_neg() % 8));
+    let length = (header.len() as u64).to_le_bytes();
+    Ok([&length, header.as_bytes(), values].concat())
 }
 
 /// The names of a plain network's activation and output, by their keys.
@@ -99,6 +116,10 @@ fn activations_of(policy: &PlainPolicy) -> Result<Entries<'static>, PolicyError>
 fn latent(policy: &LatentPolicy) -> Tensors {
     let mut tensors = Tensors::of(&policy.normalizer);
     tensors.net("decoder.", &policy.actor.decoder);
+    if let Some((scale, shift)) = &policy.actor.affine {
+        tensors.row(SCALE, scale);
+        tensors.row(SHIFT, shift);
+    }
     match &policy.actor.latent {
         Latent::Actor { net, bound } => {
             tensors.net("latent.", net);
@@ -197,16 +218,33 @@ impl Tensors {
         }
     }
 
+    fn residual(&mut self, residual: &Residual) {
+        self.net("residual.", &residual.decoder);
+        for (i, critic) in residual.critics.iter().enumerate() {
+            self.net(&format!("critic.{i}."), critic);
+        }
+        self.scalar("residual.rho", residual.rho);
+        self.scalar("residual.sigma_z", residual.sigma_z);
+        if let Conservatism::MeanMinusStd(deviations) = residual.conservatism {
+            self.scalar(DEVIATIONS, deviations);
+        }
+    }
+
     fn raw(self) -> Bytes {
         let bytes = self.all.into_iter().map(|(name, shape, v)| {
             let bytes = v.iter().flat_map(|x| x.to_le_bytes()).collect();
-            (name, shape, bytes)
+            (name, Dtype::F32, shape, bytes)
         });
         Bytes(bytes.collect())
     }
 
-    /// The bytes of a file of ours.
-    fn ours(self, about: &About, plain: Option<Entries<'_>>) -> Result<Vec<u8>, PolicyError> {
+    /// The bytes of a file of ours, which may hold that of its `base`.
+    fn ours(
+        self,
+        about: &About,
+        plain: Option<Entries<'_>>,
+        base: Option<Vec<u8>>,
+    ) -> Result<Vec<u8>, PolicyError> {
         let entry = Entry {
             format: FORMAT,
             about: about.clone(),
@@ -214,10 +252,14 @@ impl Tensors {
                 entries.map(|(_, name)| Some(name.to_owned()))
             }),
         };
-        let bytes = self.raw();
-        let parts = bytes.0.iter().map(|(name, shape, data)| Part {
+        let mut bytes = self.raw();
+        if let Some(base) = base {
+            let shape = vec![base.len()];
+            bytes.0.push((BASE.to_owned(), Dtype::U8, shape, base));
+        }
+        let parts = bytes.0.iter().map(|(name, dtype, shape, data)| Part {
             name,
-            dtype: Dtype::F32,
+            dtype: *dtype,
             shape,
             data,
         });
@@ -235,13 +277,13 @@ impl Tensors {
 }
 
 /// The same as they lie in a file.
-struct Bytes(Vec<(String, Vec<usize>, Vec<u8>)>);
+struct Bytes(Vec<(String, Dtype, Vec<usize>, Vec<u8>)>);
 
 impl Bytes {
     fn file<const N: usize>(&self, metadata: [(&str, &str); N]) -> Result<Vec<u8>, PolicyError> {
         let wrong = |e: safetensors::SafeTensorError| PolicyError::Content(e.to_string());
-        let views = self.0.iter().map(|(name, shape, data)| {
-            TensorView::new(Dtype::F32, shape.clone(), data).map(|view| (name.as_str(), view))
+        let views = self.0.iter().map(|(name, dtype, shape, data)| {
+            TensorView::new(*dtype, shape.clone(), data).map(|view| (name.as_str(), view))
         });
         let views = views.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
         let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned()));

@@ -5,7 +5,7 @@ use spar_anchor::{Anchor, AnchorConfig};
 use spar_core::Stream;
 use spar_critic::{CriticConfig, CriticForm};
 use spar_nn::{Batch, MlpShape, State};
-use spar_rectify::{Ablation, RectifyConfig, Spar, SparMetrics};
+use spar_rectify::{Ablation, Base, RectifyConfig, Spar, SparMetrics};
 
 pub(crate) const OBS: usize = 3;
 pub(crate) const ACT: usize = 2;
@@ -31,12 +31,21 @@ pub(crate) fn rectify() -> RectifyConfig {
     }
 }
 
-pub(crate) fn spar_of(form: CriticForm, rectify: RectifyConfig, seed: u64) -> Spar {
+pub(crate) fn anchor(seed: u64) -> Anchor {
     let anchor = AnchorConfig {
         hidden: HIDDEN.into(),
         lr: 1e-3,
         updates: 0,
+        ..AnchorConfig::default()
     };
+    Anchor::new(&anchor, OBS, ACT, &mut Stream::new(seed, "anchor")).unwrap()
+}
+
+pub(crate) fn spar_of(form: CriticForm, rectify: RectifyConfig, seed: u64) -> Spar {
+    spar_on(anchor(seed).into(), form, rectify, seed)
+}
+
+pub(crate) fn spar_on(base: Base, form: CriticForm, rectify: RectifyConfig, seed: u64) -> Spar {
     let critic = CriticConfig {
         form,
         hidden: HIDDEN.into(),
@@ -48,8 +57,7 @@ pub(crate) fn spar_of(form: CriticForm, rectify: RectifyConfig, seed: u64) -> Sp
         deviations: None,
         penalty: 1.5,
     };
-    let anchor = Anchor::new(&anchor, OBS, ACT, &mut Stream::new(seed, "anchor")).unwrap();
-    Spar::new(rectify, critic, anchor, OBS, ACT, seed).unwrap()
+    Spar::new(rectify, critic, base, OBS, ACT, seed).unwrap()
 }
 
 pub(crate) fn batch(seed: u64) -> Batch {

@@ -33,6 +33,7 @@ pub(crate) fn anchor_config() -> AnchorConfig {
         hidden: vec![8, 8],
         lr: 1e-2,
         updates: 1,
+        ..AnchorConfig::default()
     }
 }
 

@@ -105,11 +105,7 @@ impl Session<'_> {
             } else {
                 spec.config.updates
             },
-            anchor_updates: if spec.method.anchored() {
-                spec.config.anchor.updates
-            } else {
-                0
-            },
+            anchor_updates: spec.anchor_updates(),
             wall_s: self.wall_s(),
             commit: self.control.commit.clone(),
             mujoco_version: match spec.env {

@@ -20,6 +20,7 @@ mod prepare;
 mod progress_line;
 pub(crate) mod protocol;
 pub(crate) mod report;
+mod setting;
 pub(crate) mod setup;
 pub(crate) mod shell;
 mod stats;

@@ -17,9 +17,10 @@ use spar_train::{Control, DeviceKind, Method, Offline, RunSpec, TrainConfig, Tra
 
 use super::{
     ReadingArgs, dataset,
-    numbers::{integral, whole},
+    numbers::whole,
     offline::{self, OfflineArgs},
     progress_line::ProgressLine,
+    setting::setting,
 };
 use crate::{
     failure::{Ended, Usage},
@@ -98,6 +99,10 @@ pub(crate) struct Args {
     /// Finished bc run of the same data, seed and settings, to be the anchor
     #[arg(long, value_name = "DIR")]
     anchor: Option<PathBuf>,
+    /// Policy to be spar's frozen anchor, whatever trained it: a policy file, a run's folder,
+    /// or a plain network of another program
+    #[arg(long, value_name = "FILE", conflicts_with = "anchor")]
+    anchor_policy: Option<PathBuf>,
     /// Stop, resumably, after N updates of a phase
     #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     stop_after: Option<u64>,
@@ -111,36 +116,6 @@ pub(crate) struct Args {
     /// environment the validation error
     #[arg(long)]
     json: bool,
-}
-
-/// `key=value`; what is no TOML value is text.
-fn setting(text: &str) -> Result<(String, toml::Value), String> {
-    let Some((key, value)) = text.split_once('=') else {
-        return Err("expected a name and a value, as in critic.expectile=0.9".to_owned());
-    };
-    let key = key.trim();
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if !key
-        .split('.')
-        .all(|part| !part.is_empty() && part.chars().all(plain))
-    {
-        return Err(format!(
-            "`{}` is no name of a setting; expected one as in critic.expectile",
-            key.escape_debug()
-        ));
-    }
-    let parsed: Result<toml::Table, _> = toml::from_str(&format!("value = {value}"));
-    let value = match parsed {
-        Ok(mut table) if table.len() == 1 => table.remove("value"),
-        _ => None,
-    }
-    .unwrap_or_else(|| value.trim().to_owned().into());
-    // `1e5` is a float to TOML, and a count to people.
-    let value = match value.as_float().and_then(integral) {
-        Some(count) if text.contains(['e', 'E']) => toml::Value::Integer(count as i64),
-        _ => value,
-    };
-    Ok((key.to_owned(), value))
 }
 
 const EXAMPLES: &str = "\
@@ -271,8 +246,23 @@ impl Plan {
             _ => Self::single(args, env),
         }?;
         let config = plan.config.with(args.method, &args.set);
+        let mut config = config.map_err(|e| Usage(format!("--set: {e}")))?;
+        if let Some(file) = &args.anchor_policy {
+            if args.method != Method::Spar {
+                let why = "--anchor-policy is spar's anchor; give --method spar, or leave it out";
+                return Err(Usage(why.to_owned()).into());
+            }
+            let Some(file) = file.to_str() else {
+                let why = format!("--anchor-policy {}: not UTF-8", file.display());
+                return Err(Usage(why).into());
+            };
+            (config.anchor.file, config.anchor.sha256) = (Some(file.to_owned()), None);
+        }
         Ok(Self {
-            config: config.map_err(|e| Usage(format!("--set: {e}")))?,
+            config: match args.method {
+                Method::Spar => config.pinned()?,
+                _ => config,
+            },
             ..plan
         })
     }

@@ -387,7 +387,7 @@ fn candidates(
     normalizer.apply(&mut states);
     let rows = states.len();
     let s = Tensor::from_vec(states, (rows, 1), &Device::Cpu)?;
-    let b = spar.anchor.act(&s)?;
+    let b = spar.base.cloned()?.act(&s)?;
     // Anew at each stage, so that a candidate can be followed from one to the next.
     let mut stream = Stream::new(seed, "demo/latents");
     let z = spar

@@ -1,0 +1,433 @@
+//! SAC-N and EDAC (An, Moon, Kim and Song 2021, "Uncertainty-Based Offline
+//! Reinforcement Learning with Diversified Q-Ensemble"): soft actor-critic under the
+//! least of many critics, so that the policy stays where all of them know the values;
+//! EDAC needs fewer of them, since it spreads their gradients in the action. EDAC with
+//! `eta` zero is SAC-N.
+
+use std::marker::PhantomData;
+
+use candle_core::{Result, Tensor};
+use serde::{Deserialize, Serialize};
+use spar_core::{
+    Stream,
+    limits::{self, MOST_CRITICS, OutOfRange},
+};
+use spar_nn::{Mlp, MlpShape, Rows, Trace, normal, relu_shape};
+
+use crate::{
+    actor::Actor,
+    gaussian::{Bound, halves, tanh_draw_floored},
+    learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
+    parts::{Critics, Trained, Variable, bellman, detached, repeat_rows},
+    settings::{DataConfig, Settings, SettingsError, States, not_negative, positive, unit},
+};
+
+/// Bounds of the policy's log standard deviation (`tanh_gaussian_policy.py`).
+const LOG_STD: Bound = Bound::Clamp(-5.0, 2.0);
+
+/// What is added to `1 - a^2` before its logarithm.
+const FLOOR: f64 = 1e-6;
+
+/// What every bias but the last layer's starts at.
+const BIAS: f32 = 0.1;
+
+/// Bounds of the last layer's uniform initialization: of critics and of the policy.
+const LAST: (f32, f32) = (3e-3, 1e-3);
+
+/// Actions drawn in each next state if the greatest value counts.
+const MAX_Q_ACTIONS: usize = 10;
+
+/// What is added to the length of a gradient that is divided by it, and to its square, so
+/// that a gradient of nothing has a slope.
+const LENGTH: (f64, f64) = (1e-10, 1e-30);
+
+/// Which of the two a method is.
+pub trait Kind: Clone + std::fmt::Debug + PartialEq + 'static {
+    /// The name on command lines, in suites and in tables.
+    const NAME: &'static str;
+    /// The name in the literature.
+    const TITLE: &'static str;
+    /// Whether the critics' gradients are spread.
+    const DIVERSE: bool;
+}
+
+/// Not spread.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Plain {}
+
+/// Spread.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Diverse {}
+
+impl Kind for Plain {
+    const NAME: &'static str = "sac-n";
+    const TITLE: &'static str = "SAC-N";
+    const DIVERSE: bool = false;
+}
+
+impl Kind for Diverse {
+    const NAME: &'static str = "edac";
+    const TITLE: &'static str = "EDAC";
+    const DIVERSE: bool = true;
+}
+
+/// Hyper-parameters of SAC-N and of EDAC.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, bound = "K: Kind")]
+pub struct Config<K> {
+    /// How the data reach it.
+    pub data: DataConfig,
+    /// Widths of the hidden layers of policy and critics.
+    pub hidden: Vec<usize>,
+    /// Critics, `N`.
+    pub critics: usize,
+    /// Weight of the diversity of their gradients; zero for SAC-N.
+    pub eta: f64,
+    /// Adam's learning rate of policy and temperature.
+    pub actor_lr: f64,
+    /// Adam's learning rate of the critics.
+    pub critic_lr: f64,
+    /// Discount of future rewards.
+    pub discount: f64,
+    /// Rate of the targets' Polyak averaging.
+    pub tau: f64,
+    /// Whether targets are the greatest value of ten actions of the policy, by the
+    /// critics themselves and without entropy, instead of one's by the target critics.
+    pub max_q_backup: bool,
+    #[serde(skip)]
+    kind: PhantomData<K>,
+}
+
+impl<K: Kind> Default for Config<K> {
+    /// The authors' for halfcheetah, which most of walker2d shares.
+    fn default() -> Self {
+        Self {
+            data: DataConfig {
+                states: States::Raw,
+                ..DataConfig::default()
+            },
+            hidden: vec![256, 256, 256],
+            critics: 10,
+            eta: if K::DIVERSE { 1.0 } else { 0.0 },
+            actor_lr: 3e-4,
+            critic_lr: 3e-4,
+            discount: 0.99,
+            tau: 0.005,
+            max_q_backup: false,
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<K: Kind> Settings for Config<K> {
+    fn data(&self) -> &DataConfig {
+        &self.data
+    }
+
+    fn data_mut(&mut self) -> &mut DataConfig {
+        &mut self.data
+    }
+
+    fn discount(&self) -> Option<f64> {
+        Some(self.discount)
+    }
+
+    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
+        vec![("hidden", &*self.hidden)]
+    }
+
+    fn draws(&self) -> Option<(&'static str, usize)> {
+        self.max_q_backup.then_some(("max_q_backup", MAX_Q_ACTIONS))
+    }
+
+    fn check(&self) -> std::result::Result<(), SettingsError> {
+        limits::count("critics", self.critics as u64, 2..=MOST_CRITICS)?;
+        positive(&[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
+        unit(&[("discount", self.discount), ("tau", self.tau)])?;
+        if !K::DIVERSE && self.eta != 0.0 {
+            let expected = "0: SAC-N with another is `edac`";
+            return Err(OutOfRange::new("eta", self.eta, expected).into());
+        }
+        not_negative(&[("eta", self.eta)])
+    }
+}
+
+/// SAC-N or EDAC while it is being trained.
+#[derive(Debug)]
+pub struct Sac<K> {
+    config: Config<K>,
+    act_dim: usize,
+    actor: Trained,
+    log_temperature: Variable,
+    critics: Critics,
+    own: Stream,
+    next: Stream,
+}
+
+/// SAC-N.
+pub type SacN = Sac<Plain>;
+
+/// EDAC.
+pub type Edac = Sac<Diverse>;
+
+impl<K: Kind> Baseline for Sac<K> {
+    const NAME: &'static str = K::NAME;
+    const TITLE: &'static str = K::TITLE;
+    type Config = Config<K>;
+
+    fn new(config: Config<K>, start: Start) -> Result<Self> {
+        let (obs_dim, act_dim, seed) = (start.obs_dim, start.act_dim, start.seed);
+        let shape = |input, output| relu_shape(input, config.hidden.clone(), output);
+        let drawn = |shape, scale, last, name: &str| {
+            drawn(
+                shape,
+                scale,
+                last,
+                &mut Stream::new(seed, &format!("{name}/init")),
+            )
+        };
+        let actor = drawn(shape(obs_dim, 2 * act_dim)?, Fan::Out, LAST.1, "actor")?;
+        // The targets are no copies, but networks of their own at first.
+        let critic = |i: usize, kind: &str| {
+            let name = format!("critic/{i}{kind}");
+            drawn(shape(obs_dim + act_dim, 1)?, Fan::In, LAST.0, &name)
+        };
+        let nets = (0..config.critics).map(|i| Ok(Trained::of(critic(i, "")?, config.critic_lr)));
+        let targets = (0..config.critics).map(|i| critic(i, "/target"));
+        Ok(Self {
+            critics: Critics {
+                nets: nets.collect::<Result<_>>()?,
+                targets: targets.collect::<Result<_>>()?,
+            },
+            actor: Trained::of(actor, config.actor_lr),
+            log_temperature: Variable::new(vec![0.0], config.actor_lr)?,
+            own: Stream::new(seed, &format!("{}/own", Self::NAME)),
+            next: Stream::new(seed, &format!("{}/next", Self::NAME)),
+            act_dim,
+            config,
+        })
+    }
+}
+
+/// Whose width bounds a hidden layer's uniform initialization.
+#[derive(Clone, Copy)]
+enum Fan {
+    In,
+    /// The authors' policy takes the wrong side of its weights.
+    Out,
+}
+
+/// A network with the authors' initialization: hidden weights uniform within one over the
+/// root of a width, hidden biases [`BIAS`], the last layer uniform within `last`.
+fn drawn(shape: MlpShape, fan: Fan, last: f32, stream: &mut Stream) -> Result<Mlp> {
+    let mut params = vec![0.0; shape.parameters()];
+    let depth = shape.hidden().len();
+    for (i, layer) in shape.layers().enumerate() {
+        if i == depth {
+            stream.fill_uniform(-last, last, &mut params[layer.weight]);
+            stream.fill_uniform(-last, last, &mut params[layer.bias]);
+            continue;
+        }
+        let width = match fan {
+            Fan::In => layer.input,
+            Fan::Out => layer.output,
+        };
+        let bound = 1.0 / (width as f32).sqrt();
+        stream.fill_uniform(-bound, bound, &mut params[layer.weight]);
+        params[layer.bias].fill(BIAS);
+    }
+    Mlp::from_params(shape, params)
+}
+
+/// `1 / (N - 1) mean_b sum_{i != j} <g_i, g_j>` of the critics' unit gradients
+/// `g_i = dQ_i/da / |dQ_i/da|` at the actions `a`: how much they agree, between `-N / (N - 1)`
+/// and `N`.
+fn agreement(critics: &Critics, s: &Tensor, a: &Tensor) -> Result<Tensor> {
+    let unit = |q: &Trained| {
+        let slope = q.net.slope(Rows::beside(s, a))?;
+        let length = (slope.sqr()?.sum_keepdim(1)? + LENGTH.1)?.sqrt()?;
+        slope.broadcast_div(&(length + LENGTH.0)?)
+    };
+    let units = critics.nets.iter().map(unit).collect::<Result<Vec<_>>>()?;
+    let units = Tensor::stack(&units, 0)?;
+    let pairs = (units.sum(0)?.sqr()?.sum(1)? - units.sqr()?.sum((0, 2))?)?;
+    pairs.mean_all()? / (critics.nets.len() as f64 - 1.0)
+}
+
+impl<K: Kind> Sac<K> {
+    /// The policy's draws and their log-densities from its output `head` and `noise`.
+    fn draw(head: &Tensor, noise: &Tensor) -> Result<(Tensor, Tensor)> {
+        let (mean, log_std) = halves(head, LOG_STD, 0.0)?;
+        tanh_draw_floored(&mean, &log_std, noise, FLOOR)
+    }
+
+    /// What targets bootstrap from, `[rows]`.
+    fn next_value(&mut self, next_s: &Tensor, temperature: f64) -> Result<Tensor> {
+        let rows = next_s.dim(0)?;
+        let k = if self.config.max_q_backup {
+            MAX_Q_ACTIONS
+        } else {
+            1
+        };
+        let noise = normal(&mut self.next, 1.0, rows * k, self.act_dim)?;
+        let head = self.actor.net.forward_detached(next_s)?;
+        let (next, log_pi) = Self::draw(&repeat_rows(&head, k)?, &noise)?;
+        if !self.config.max_q_backup {
+            return self.critics.target_min(next_s, &next)? - (log_pi * temperature)?;
+        }
+        let greatest = |q: &Trained| detached(&q.net, next_s, &next)?.reshape((rows, k))?.max(1);
+        let values = self.critics.nets.iter().map(greatest);
+        Tensor::stack(&values.collect::<Result<Vec<_>>>()?, 0)?.min(0)
+    }
+
+    /// One step of policy and temperature: `mean(t log pi(a~|s) - min_i Q_i(s, a~))` and
+    /// `-log t (mean log pi(a~|s) - act_dim)`; the loss, and the policy's entropy.
+    fn improve(&mut self, s: &Tensor, temperature: f64) -> Result<(f32, f32)> {
+        let noise = normal(&mut self.own, 1.0, s.dim(0)?, self.act_dim)?;
+        let head = self.actor.net.forward(s, Trace::Params)?;
+        let (proposed, log_pi) = Self::draw(&head, &noise)?;
+        let loss = (&log_pi * temperature)? - self.critics.climb_min(s, &proposed)?;
+        let actor_loss = self.actor.descend(&loss?.mean_all()?)?;
+        let log_pi = scalar(&log_pi.detach().mean_all()?)?;
+        let gap = f64::from(log_pi) - self.act_dim as f64;
+        let loss = (self.log_temperature.var.as_tensor() * -gap)?.sum_all()?;
+        self.log_temperature.step(&loss.backward()?)?;
+        Ok((actor_loss, -log_pi))
+    }
+}
+
+impl<K: Kind> Learner for Sac<K> {
+    /// Policy, temperature and critics step from where all stood before: the policy down
+    /// `mean(t log pi(a~|s) - min_i Q_i(s, a~))`, the critics down
+    /// `sum_i mean (Q_i(s, a) - y)^2 + eta agreement` with
+    /// `y = r + discount (1 - d) (min_i Q'_i(s', a') - t log pi(a'|s'))`; then the
+    /// targets.
+    fn update(&mut self, _step: u64, sample: &Sample) -> Result<Metrics> {
+        let batch = &sample.batch;
+        let (s, a) = (&batch.obs, &batch.actions);
+        let log_temperature = self.log_temperature.var.as_tensor();
+        let temperature = f64::from(log_temperature.exp()?.to_vec1::<f32>()?[0]);
+
+        let next = self.next_value(&batch.next_obs, temperature)?;
+        let y = bellman(batch, self.config.discount, &next)?;
+        let (actor_loss, entropy) = self.improve(s, temperature)?;
+
+        let error = |q: &Trained| {
+            let value = q.net.forward(Rows::beside(s, a), Trace::Params)?;
+            (value.squeeze(1)? - &y)?.sqr()?.mean_all()
+        };
+        let errors = self.critics.nets.iter().map(error);
+        let errors = Tensor::stack(&errors.collect::<Result<Vec<_>>>()?, 0)?.sum_all()?;
+        let mut metrics = Metrics::default()
+            .with("target_mean", scalar(&y.mean_all()?)?)
+            .with("critic_loss", scalar(&errors)?)
+            .with("actor_loss", actor_loss)
+            .with("entropy", entropy)
+            .with("temperature", temperature as f32);
+        let mut loss = errors;
+        if self.config.eta > 0.0 {
+            let agreement = agreement(&self.critics, s, a)?;
+            metrics = metrics.with("agreement", scalar(&agreement)?);
+            loss = (loss + (agreement * self.config.eta)?)?;
+        }
+        let grads = loss.backward()?;
+        for q in &mut self.critics.nets {
+            q.step(&grads)?;
+        }
+        self.critics.track(self.config.tau)?;
+        Ok(metrics)
+    }
+
+    fn parts(&mut self) -> Parts<'_> {
+        Parts::default()
+            .trained("actor", &mut self.actor)
+            .variable("log_temperature", &mut self.log_temperature)
+            .critics(&mut self.critics)
+            .stream("own", &mut self.own)
+            .stream("next", &mut self.next)
+    }
+
+    fn actor(&self) -> Result<Actor> {
+        Actor::tanh_mean(&self.actor.net)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn net(name: &str) -> Mlp {
+        let shape = relu_shape(5, [6, 7], 1).unwrap();
+        drawn(shape, Fan::In, 0.5, &mut Stream::new(3, name)).unwrap()
+    }
+
+    fn rows(name: &str, width: usize) -> Tensor {
+        normal(&mut Stream::new(4, name), 1.0, 9, width).unwrap()
+    }
+
+    fn critics(nets: [Mlp; 2]) -> Critics {
+        Critics {
+            nets: nets.map(|net| Trained::of(net, 1e-3)).into(),
+            targets: Vec::new(),
+        }
+    }
+
+    /// Two critics that agree are worth two, two that climb opposite ways minus two: each
+    /// pair counts twice.
+    #[test]
+    fn the_agreement_of_equal_and_of_opposite_gradients_is_known() {
+        let (s, a) = (rows("s", 3), rows("a", 2));
+        for (sign, want) in [(1.0, 2.0), (-1.0, -2.0)] {
+            let other = net("q");
+            other.scale_output_layer(sign).unwrap();
+            let got = agreement(&critics([net("q"), other]), &s, &a).unwrap();
+            let got = scalar(&got).unwrap();
+            assert!((got - want).abs() < 1e-5, "{got} {want}");
+        }
+    }
+
+    /// A critic that is the same everywhere has no direction: the agreement and its
+    /// gradient are zero, and not no number.
+    #[test]
+    fn a_critic_without_a_slope_has_an_agreement_and_a_gradient() {
+        let (s, a) = (rows("s", 3), rows("a", 2));
+        let flat = net("q");
+        flat.scale_output_layer(0.0).unwrap();
+        let critics = critics([net("q"), flat]);
+        let agreement = agreement(&critics, &s, &a).unwrap();
+        assert!(scalar(&agreement).unwrap().abs() < 1e-6);
+        agreement.backward().unwrap();
+        for q in &critics.nets {
+            let grad = q.net.take_gradient().unwrap();
+            assert!(grad.iter().all(|g| g.is_finite()));
+        }
+    }
+
+    /// The gradient of the agreement by central differences of its value.
+    #[test]
+    fn the_gradient_of_the_agreement_is_that_of_finite_differences() {
+        let (s, a) = (rows("s", 3), rows("a", 2));
+        let critics = critics([net("q"), net("p")]);
+        agreement(&critics, &s, &a).unwrap().backward().unwrap();
+        for q in &critics.nets {
+            let grad = q.net.take_gradient().unwrap();
+            let params = q.net.to_params().unwrap();
+            let size = grad.iter().fold(0f32, |most, g| most.max(g.abs()));
+            assert!(size > 1e-3, "nothing to compare");
+            let h = 1e-3;
+            for i in 0..params.len() {
+                let at = |by: f32| {
+                    let mut moved = params.clone();
+                    moved[i] += by;
+                    q.net.set_params(moved).unwrap();
+                    f64::from(scalar(&agreement(&critics, &s, &a).unwrap()).unwrap())
+                };
+                let want = (at(h) - at(-h)) / f64::from(2.0 * h);
+                q.net.set_params(params.clone()).unwrap();
+                let off = (f64::from(grad[i]) - want).abs();
+                assert!(off < 1e-2 * f64::from(size), "at {i}: {} {want}", grad[i]);
+            }
+        }
+    }
+}
