@@ -4,7 +4,7 @@
 //! a program that people already watch runs with. It never decides anything: a run has the
 //! same bits with any sinks.
 //!
-//! A new one is a file beside `tensorboard.rs` and a line in [`all`].
+//! A new one is a file beside `tensorboard.rs` and a line in `all`.
 
 mod event_file;
 mod tensorboard;
