@@ -138,11 +138,11 @@ fn sixteen_methods_with_gaps_are_shown_whole() {
     let [gone, spar, bc, devices] = &remarks[..] else {
         panic!("{remarks:?}");
     };
-    let gap = "hopper-medium-replay edac seed 3, 4 (not started)";
+    let gap = "hopper-medium-replay EDAC seed 3, 4 (not started)";
     assert!(gone.starts_with("12 of 720 runs missing: ") && gone.contains(gap));
     assert!(spar.contains("far above the 1.0 to 20.0 expected of quick runs on local data"));
     assert!(bc.contains("walker2d-medium BC: ") && bc.contains("far below the 70.0 to 90.0"));
-    assert!(devices.contains("hopper-medium-replay (fql cpu, cuda; the others cpu)"));
+    assert!(devices.contains("hopper-medium-replay (FQL cpu, cuda; the others cpu)"));
     assert_eq!(texts(&html, "td.flag").len(), 2);
     // 14 methods are complete: 91 pairs, and 14 rows of the matrix.
     assert_eq!(all(&html, "#comparison tbody tr").len(), 91);
