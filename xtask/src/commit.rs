@@ -6,7 +6,10 @@ use std::{path::Path, process::Command};
 /// `None` outside a checkout.
 pub(crate) fn commit(root: &Path) -> Option<String> {
     let git = |words: &[&str]| {
-        let output = Command::new("git").args(words).current_dir(root).output();
+        let mut command = Command::new("git");
+        // Else `status` takes the checkout's lock, and leaves it behind where it is killed.
+        command.arg("--no-optional-locks").args(words);
+        let output = command.current_dir(root).output();
         let output = output.ok().filter(|output| output.status.success())?;
         Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
     };

@@ -45,7 +45,10 @@ fn commit_of_checkout() -> Option<String> {
 }
 
 fn git(folder: &Path, words: &[&str]) -> Option<String> {
+    // `status` would take the checkout's lock to write its index anew, and leave it behind
+    // where the signal that ends a run reaches it too.
     let output = Command::new("git")
+        .arg("--no-optional-locks")
         .arg("-C")
         .arg(folder)
         .args(words)
