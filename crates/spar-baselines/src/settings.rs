@@ -38,6 +38,43 @@ pub trait Settings: Clone + Default + Serialize + DeserializeOwned {
     fn check(&self) -> Result<(), SettingsError>;
 }
 
+/// Writes the accessors of [`Settings`] for a struct with a field `data`: with `discount`
+/// where it has a field of that name; `layers` are its fields of hidden layers' widths,
+/// `widths` those of a single width.
+macro_rules! accessors {
+    (@common layers: [$($layers:ident),*] $(, widths: [$($width:ident),*])?) => {
+        fn data(&self) -> &$crate::settings::DataConfig {
+            &self.data
+        }
+
+        fn data_mut(&mut self) -> &mut $crate::settings::DataConfig {
+            &mut self.data
+        }
+
+        fn hidden(&self) -> Vec<(&'static str, &[usize])> {
+            vec![
+                $((stringify!($layers), &*self.$layers),)*
+                $($((stringify!($width), std::slice::from_ref(&self.$width)),)*)?
+            ]
+        }
+    };
+    (discount, $($widths:tt)+) => {
+        fn discount(&self) -> Option<f64> {
+            Some(self.discount)
+        }
+
+        $crate::settings::accessors!(@common $($widths)+);
+    };
+    ($($widths:tt)+) => {
+        fn discount(&self) -> Option<f64> {
+            None
+        }
+
+        $crate::settings::accessors!(@common $($widths)+);
+    };
+}
+pub(crate) use accessors;
+
 /// How the data reach a method: a part of every method's hyper-parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

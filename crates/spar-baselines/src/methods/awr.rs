@@ -16,7 +16,9 @@ use crate::{
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
     parts::Momentum,
     replay::Replay,
-    settings::{DataConfig, Settings, SettingsError, not_negative, positive, unit, updates},
+    settings::{
+        DataConfig, Settings, SettingsError, accessors, not_negative, positive, unit, updates,
+    },
 };
 
 /// Added to the deviation of advantages.
@@ -83,21 +85,7 @@ impl Default for Config {
 }
 
 impl Settings for Config {
-    fn data(&self) -> &DataConfig {
-        &self.data
-    }
-
-    fn data_mut(&mut self) -> &mut DataConfig {
-        &mut self.data
-    }
-
-    fn discount(&self) -> Option<f64> {
-        Some(self.discount)
-    }
-
-    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
-        vec![("hidden", &*self.hidden)]
-    }
+    accessors!(discount, layers: [hidden]);
 
     fn check(&self) -> std::result::Result<(), SettingsError> {
         updates("critic_steps", self.critic_steps, 1)?;

@@ -10,7 +10,7 @@ use crate::{
     actor::Actor,
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start},
     parts::Trained,
-    settings::{DataConfig, Keep, Settings, SettingsError, positive},
+    settings::{DataConfig, Keep, Settings, SettingsError, accessors, positive},
 };
 
 /// Hyper-parameters of 10%BC.
@@ -43,21 +43,7 @@ impl Default for Config {
 }
 
 impl Settings for Config {
-    fn data(&self) -> &DataConfig {
-        &self.data
-    }
-
-    fn data_mut(&mut self) -> &mut DataConfig {
-        &mut self.data
-    }
-
-    fn discount(&self) -> Option<f64> {
-        None
-    }
-
-    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
-        vec![("hidden", &*self.hidden)]
-    }
+    accessors!(layers: [hidden]);
 
     fn check(&self) -> std::result::Result<(), SettingsError> {
         positive(&[("lr", self.lr)])

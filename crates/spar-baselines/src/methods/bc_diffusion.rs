@@ -18,7 +18,9 @@ use crate::{
     diffusion::{Body, CodeKind, Noise, NoiseShape, at_steps, draw_steps, noise_error},
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
     parts::Trained,
-    settings::{DataConfig, Settings, SettingsError, States, chain_steps, even, positive},
+    settings::{
+        DataConfig, Settings, SettingsError, States, accessors, chain_steps, even, positive,
+    },
 };
 
 /// Hyper-parameters of the diffusion clone.
@@ -54,24 +56,7 @@ impl Default for Config {
 }
 
 impl Settings for Config {
-    fn data(&self) -> &DataConfig {
-        &self.data
-    }
-
-    fn data_mut(&mut self) -> &mut DataConfig {
-        &mut self.data
-    }
-
-    fn discount(&self) -> Option<f64> {
-        None
-    }
-
-    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
-        vec![
-            ("hidden", &*self.hidden),
-            ("time_dim", std::slice::from_ref(&self.time_dim)),
-        ]
-    }
+    accessors!(layers: [hidden], widths: [time_dim]);
 
     fn check(&self) -> std::result::Result<(), SettingsError> {
         chain_steps("steps", self.steps)?;

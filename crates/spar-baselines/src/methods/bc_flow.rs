@@ -10,7 +10,7 @@ use crate::{
     actor::Actor,
     flow::{Flow, FlowConfig, data_actions},
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
-    settings::{DataConfig, Settings, SettingsError, States, chain_steps, positive},
+    settings::{DataConfig, Settings, SettingsError, States, accessors, chain_steps, positive},
 };
 
 /// Hyper-parameters of cloning by a flow.
@@ -43,21 +43,7 @@ impl Default for Config {
 }
 
 impl Settings for Config {
-    fn data(&self) -> &DataConfig {
-        &self.data
-    }
-
-    fn data_mut(&mut self) -> &mut DataConfig {
-        &mut self.data
-    }
-
-    fn discount(&self) -> Option<f64> {
-        None
-    }
-
-    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
-        vec![("hidden", &*self.hidden)]
-    }
+    accessors!(layers: [hidden]);
 
     fn check(&self) -> std::result::Result<(), SettingsError> {
         chain_steps("flow_steps", self.flow_steps.get())?;

@@ -12,7 +12,7 @@ use crate::{
     gaussian::{Bound, halves, tanh_density, tanh_draw},
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
     parts::{Critics, Trained, bellman, repeat_rows},
-    settings::{DataConfig, Settings, SettingsError, States, positive, unit, updates},
+    settings::{DataConfig, Settings, SettingsError, States, accessors, positive, unit, updates},
 };
 
 /// Bounds of a policy's log standard deviation (`networks.py`).
@@ -77,24 +77,7 @@ impl Default for Config {
 }
 
 impl Settings for Config {
-    fn data(&self) -> &DataConfig {
-        &self.data
-    }
-
-    fn data_mut(&mut self) -> &mut DataConfig {
-        &mut self.data
-    }
-
-    fn discount(&self) -> Option<f64> {
-        Some(self.discount)
-    }
-
-    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
-        vec![
-            ("hidden", &*self.hidden),
-            ("critic_hidden", &*self.critic_hidden),
-        ]
-    }
+    accessors!(discount, layers: [hidden, critic_hidden]);
 
     fn draws(&self) -> Option<(&'static str, usize)> {
         Some(("samples", self.samples))

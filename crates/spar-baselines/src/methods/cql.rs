@@ -13,7 +13,7 @@ use crate::{
     gaussian::{Bound, halves, tanh_density, tanh_draw},
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
     parts::{Critics, Trained, Variable, bellman, repeat_rows},
-    settings::{DataConfig, Settings, SettingsError, positive, unit, updates},
+    settings::{DataConfig, Settings, SettingsError, accessors, positive, unit, updates},
 };
 
 /// Bounds of the policy's log standard deviation, and what is added to it (CORL; it
@@ -66,21 +66,7 @@ impl Default for Config {
 }
 
 impl Settings for Config {
-    fn data(&self) -> &DataConfig {
-        &self.data
-    }
-
-    fn data_mut(&mut self) -> &mut DataConfig {
-        &mut self.data
-    }
-
-    fn discount(&self) -> Option<f64> {
-        Some(self.discount)
-    }
-
-    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
-        vec![("hidden", &*self.hidden)]
-    }
+    accessors!(discount, layers: [hidden]);
 
     fn draws(&self) -> Option<(&'static str, usize)> {
         Some(("actions", self.actions))

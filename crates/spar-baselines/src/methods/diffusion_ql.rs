@@ -20,8 +20,8 @@ use crate::{
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
     parts::{Critics, Trained, bellman, detached},
     settings::{
-        DataConfig, Settings, SettingsError, States, action_units, candidates, chain_steps, even,
-        not_negative, passes, positive, unit, updates,
+        DataConfig, Settings, SettingsError, States, accessors, action_units, candidates,
+        chain_steps, even, not_negative, passes, positive, unit, updates,
     },
 };
 
@@ -96,25 +96,7 @@ impl Default for Config {
 }
 
 impl Settings for Config {
-    fn data(&self) -> &DataConfig {
-        &self.data
-    }
-
-    fn data_mut(&mut self) -> &mut DataConfig {
-        &mut self.data
-    }
-
-    fn discount(&self) -> Option<f64> {
-        Some(self.discount)
-    }
-
-    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
-        vec![
-            ("hidden", &*self.hidden),
-            ("critic_hidden", &*self.critic_hidden),
-            ("time_dim", std::slice::from_ref(&self.time_dim)),
-        ]
-    }
+    accessors!(discount, layers: [hidden, critic_hidden], widths: [time_dim]);
 
     fn draws(&self) -> Option<(&'static str, usize)> {
         Some(("backup_samples", self.backup_samples))

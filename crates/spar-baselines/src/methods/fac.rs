@@ -16,8 +16,8 @@ use crate::{
     parts::{Aggregate, Critics, bellman, mean},
     replay::Replay,
     settings::{
-        DataConfig, Settings, SettingsError, States, chain_steps, not_negative, positive, probes,
-        unit, updates,
+        DataConfig, Settings, SettingsError, States, accessors, chain_steps, not_negative,
+        positive, probes, unit, updates,
     },
 };
 
@@ -111,21 +111,7 @@ impl Default for Config {
 }
 
 impl Settings for Config {
-    fn data(&self) -> &DataConfig {
-        &self.data
-    }
-
-    fn data_mut(&mut self) -> &mut DataConfig {
-        &mut self.data
-    }
-
-    fn discount(&self) -> Option<f64> {
-        Some(self.discount)
-    }
-
-    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
-        vec![("hidden", &*self.hidden)]
-    }
+    accessors!(discount, layers: [hidden]);
 
     fn check(&self) -> std::result::Result<(), SettingsError> {
         updates("flow_updates", self.flow_updates, 1)?;

@@ -15,7 +15,8 @@ use crate::{
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
     parts::{Aggregate, Critics, bellman},
     settings::{
-        DataConfig, Settings, SettingsError, States, chain_steps, not_negative, positive, unit,
+        DataConfig, Settings, SettingsError, States, accessors, chain_steps, not_negative,
+        positive, unit,
     },
 };
 
@@ -66,21 +67,7 @@ impl Default for Config {
 }
 
 impl Settings for Config {
-    fn data(&self) -> &DataConfig {
-        &self.data
-    }
-
-    fn data_mut(&mut self) -> &mut DataConfig {
-        &mut self.data
-    }
-
-    fn discount(&self) -> Option<f64> {
-        Some(self.discount)
-    }
-
-    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
-        vec![("hidden", &*self.hidden)]
-    }
+    accessors!(discount, layers: [hidden]);
 
     fn check(&self) -> std::result::Result<(), SettingsError> {
         chain_steps("flow_steps", self.flow_steps.get())?;

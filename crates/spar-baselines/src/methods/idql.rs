@@ -20,8 +20,8 @@ use crate::{
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
     parts::{Critics, Trained, bellman, cosine},
     settings::{
-        DataConfig, Rewards, Settings, SettingsError, States, block_count, candidates, chain_steps,
-        even, not_negative, passes, positive, rate, unit, updates,
+        DataConfig, Rewards, Settings, SettingsError, States, accessors, block_count, candidates,
+        chain_steps, even, not_negative, passes, positive, rate, unit, updates,
     },
 };
 
@@ -116,26 +116,7 @@ impl Default for Config {
 }
 
 impl Settings for Config {
-    fn data(&self) -> &DataConfig {
-        &self.data
-    }
-
-    fn data_mut(&mut self) -> &mut DataConfig {
-        &mut self.data
-    }
-
-    fn discount(&self) -> Option<f64> {
-        Some(self.discount)
-    }
-
-    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
-        vec![
-            ("hidden", &*self.hidden),
-            ("width", std::slice::from_ref(&self.width)),
-            ("time_dim", std::slice::from_ref(&self.time_dim)),
-            ("time_hidden", std::slice::from_ref(&self.time_hidden)),
-        ]
-    }
+    accessors!(discount, layers: [hidden], widths: [width, time_dim, time_hidden]);
 
     fn check(&self) -> std::result::Result<(), SettingsError> {
         chain_steps("steps", self.steps)?;

@@ -14,8 +14,8 @@ use crate::{
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
     parts::{Critics, Trained, bellman},
     settings::{
-        DataConfig, Settings, SettingsError, States, candidates, chain_steps, passes, positive,
-        unit,
+        DataConfig, Settings, SettingsError, States, accessors, candidates, chain_steps, passes,
+        positive, unit,
     },
 };
 
@@ -61,21 +61,7 @@ impl Default for Config {
 }
 
 impl Settings for Config {
-    fn data(&self) -> &DataConfig {
-        &self.data
-    }
-
-    fn data_mut(&mut self) -> &mut DataConfig {
-        &mut self.data
-    }
-
-    fn discount(&self) -> Option<f64> {
-        Some(self.discount)
-    }
-
-    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
-        vec![("hidden", &*self.hidden)]
-    }
+    accessors!(discount, layers: [hidden]);
 
     fn check(&self) -> std::result::Result<(), SettingsError> {
         chain_steps("flow_steps", self.flow_steps.get())?;

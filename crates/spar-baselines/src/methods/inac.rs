@@ -12,7 +12,7 @@ use crate::{
     gaussian::{Bound, FreeGaussian, log_density},
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
     parts::{Critics, Trained, bellman},
-    settings::{DataConfig, Settings, SettingsError, States, positive, unit},
+    settings::{DataConfig, Settings, SettingsError, States, accessors, positive, unit},
 };
 
 /// Bounds of a policy's log standard deviation.
@@ -58,21 +58,7 @@ impl Default for Config {
 }
 
 impl Settings for Config {
-    fn data(&self) -> &DataConfig {
-        &self.data
-    }
-
-    fn data_mut(&mut self) -> &mut DataConfig {
-        &mut self.data
-    }
-
-    fn discount(&self) -> Option<f64> {
-        Some(self.discount)
-    }
-
-    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
-        vec![("hidden", &*self.hidden)]
-    }
+    accessors!(discount, layers: [hidden]);
 
     fn check(&self) -> std::result::Result<(), SettingsError> {
         positive(&[("lr", self.lr), ("temperature", self.temperature)])?;

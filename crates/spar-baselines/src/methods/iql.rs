@@ -12,7 +12,8 @@ use crate::{
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
     parts::{Critics, Trained, bellman, cosine},
     settings::{
-        DataConfig, Rewards, Settings, SettingsError, States, not_negative, positive, unit, updates,
+        DataConfig, Rewards, Settings, SettingsError, States, accessors, not_negative, positive,
+        unit, updates,
     },
 };
 
@@ -68,21 +69,7 @@ impl Default for Config {
 }
 
 impl Settings for Config {
-    fn data(&self) -> &DataConfig {
-        &self.data
-    }
-
-    fn data_mut(&mut self) -> &mut DataConfig {
-        &mut self.data
-    }
-
-    fn discount(&self) -> Option<f64> {
-        Some(self.discount)
-    }
-
-    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
-        vec![("hidden", &*self.hidden)]
-    }
+    accessors!(discount, layers: [hidden]);
 
     fn check(&self) -> std::result::Result<(), SettingsError> {
         updates("decay_updates", self.decay_updates, 1)?;

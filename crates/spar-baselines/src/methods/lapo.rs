@@ -14,8 +14,8 @@ use crate::{
     parts::{Critics, Trained, bellman},
     replay::Replay,
     settings::{
-        DataConfig, Rewards, Settings, SettingsError, action_units, finite, not_negative, positive,
-        share, unit,
+        DataConfig, Rewards, Settings, SettingsError, accessors, action_units, finite,
+        not_negative, positive, share, unit,
     },
     vae::Vae,
 };
@@ -81,21 +81,7 @@ impl Default for Config {
 }
 
 impl Settings for Config {
-    fn data(&self) -> &DataConfig {
-        &self.data
-    }
-
-    fn data_mut(&mut self) -> &mut DataConfig {
-        &mut self.data
-    }
-
-    fn discount(&self) -> Option<f64> {
-        Some(self.discount)
-    }
-
-    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
-        vec![("hidden", &*self.hidden)]
-    }
+    accessors!(discount, layers: [hidden]);
 
     fn check(&self) -> std::result::Result<(), SettingsError> {
         positive(&[("lr", self.lr)])?;

@@ -13,7 +13,8 @@ use crate::{
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
     parts::{Critics, Trained, bellman},
     settings::{
-        DataConfig, Settings, SettingsError, States, action_units, positive, share, unit, updates,
+        DataConfig, Settings, SettingsError, States, accessors, action_units, positive, share,
+        unit, updates,
     },
     vae::{Vae, perturbed, perturbed_detached},
 };
@@ -74,21 +75,7 @@ impl Default for Config {
 }
 
 impl Settings for Config {
-    fn data(&self) -> &DataConfig {
-        &self.data
-    }
-
-    fn data_mut(&mut self) -> &mut DataConfig {
-        &mut self.data
-    }
-
-    fn discount(&self) -> Option<f64> {
-        Some(self.discount)
-    }
-
-    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
-        vec![("hidden", &*self.hidden), ("vae_hidden", &*self.vae_hidden)]
-    }
+    accessors!(discount, layers: [hidden, vae_hidden]);
 
     fn check(&self) -> std::result::Result<(), SettingsError> {
         updates("vae_updates", self.vae_updates, 1)?;

@@ -18,7 +18,8 @@ use crate::{
     parts::{Critics, Trained, bellman},
     replay::Replay,
     settings::{
-        DataConfig, Settings, SettingsError, States, not_negative, positive, unit, updates,
+        DataConfig, Settings, SettingsError, States, accessors, not_negative, positive, unit,
+        updates,
     },
 };
 
@@ -79,21 +80,7 @@ impl Default for Config {
 }
 
 impl Settings for Config {
-    fn data(&self) -> &DataConfig {
-        &self.data
-    }
-
-    fn data_mut(&mut self) -> &mut DataConfig {
-        &mut self.data
-    }
-
-    fn discount(&self) -> Option<f64> {
-        Some(self.discount)
-    }
-
-    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
-        vec![("hidden", &*self.hidden)]
-    }
+    accessors!(discount, layers: [hidden]);
 
     fn check(&self) -> std::result::Result<(), SettingsError> {
         updates("policy_freq", self.policy_freq, 1)?;

@@ -15,7 +15,8 @@ use crate::{
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
     parts::{Critics, Trained, bellman},
     settings::{
-        DataConfig, Settings, SettingsError, action_units, not_negative, positive, unit, updates,
+        DataConfig, Settings, SettingsError, accessors, action_units, not_negative, positive, unit,
+        updates,
     },
 };
 
@@ -60,21 +61,7 @@ impl Default for Config {
 }
 
 impl Settings for Config {
-    fn data(&self) -> &DataConfig {
-        &self.data
-    }
-
-    fn data_mut(&mut self) -> &mut DataConfig {
-        &mut self.data
-    }
-
-    fn discount(&self) -> Option<f64> {
-        Some(self.discount)
-    }
-
-    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
-        vec![("hidden", &*self.hidden)]
-    }
+    accessors!(discount, layers: [hidden]);
 
     fn check(&self) -> std::result::Result<(), SettingsError> {
         updates("burn_in", self.burn_in, 0)?;

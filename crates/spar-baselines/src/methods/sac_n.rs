@@ -19,7 +19,9 @@ use crate::{
     gaussian::{Bound, halves, tanh_draw_floored},
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
     parts::{Critics, Trained, Variable, bellman, detached, repeat_rows},
-    settings::{DataConfig, Settings, SettingsError, States, not_negative, positive, unit},
+    settings::{
+        DataConfig, Settings, SettingsError, States, accessors, not_negative, positive, unit,
+    },
 };
 
 /// Bounds of the policy's log standard deviation (`tanh_gaussian_policy.py`).
@@ -120,21 +122,7 @@ impl<K: Kind> Default for Config<K> {
 }
 
 impl<K: Kind> Settings for Config<K> {
-    fn data(&self) -> &DataConfig {
-        &self.data
-    }
-
-    fn data_mut(&mut self) -> &mut DataConfig {
-        &mut self.data
-    }
-
-    fn discount(&self) -> Option<f64> {
-        Some(self.discount)
-    }
-
-    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
-        vec![("hidden", &*self.hidden)]
-    }
+    accessors!(discount, layers: [hidden]);
 
     fn draws(&self) -> Option<(&'static str, usize)> {
         self.max_q_backup.then_some(("max_q_backup", MAX_Q_ACTIONS))

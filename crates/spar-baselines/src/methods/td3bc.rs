@@ -10,7 +10,9 @@ use crate::{
     actor::Actor,
     learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
     parts::{Critics, Trained, bellman},
-    settings::{DataConfig, Settings, SettingsError, not_negative, positive, unit, updates},
+    settings::{
+        DataConfig, Settings, SettingsError, accessors, not_negative, positive, unit, updates,
+    },
 };
 
 /// Hyper-parameters of TD3+BC.
@@ -58,21 +60,7 @@ impl Default for Config {
 }
 
 impl Settings for Config {
-    fn data(&self) -> &DataConfig {
-        &self.data
-    }
-
-    fn data_mut(&mut self) -> &mut DataConfig {
-        &mut self.data
-    }
-
-    fn discount(&self) -> Option<f64> {
-        Some(self.discount)
-    }
-
-    fn hidden(&self) -> Vec<(&'static str, &[usize])> {
-        vec![("hidden", &*self.hidden)]
-    }
+    accessors!(discount, layers: [hidden]);
 
     fn check(&self) -> std::result::Result<(), SettingsError> {
         updates("policy_freq", self.policy_freq, 1)?;
