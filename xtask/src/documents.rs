@@ -82,6 +82,69 @@ fn links_lead_somewhere() {
 }
 
 #[test]
+fn the_summary_of_the_site_lists_every_page() {
+    let all = pages();
+    let summary = all
+        .iter()
+        .find(|page| page.path == "docs/SUMMARY.md")
+        .unwrap();
+    let listed: Vec<&str> = links(&summary.text).collect();
+    let missing = all
+        .iter()
+        .filter_map(|page| page.path.strip_prefix("docs/"))
+        .filter(|page| *page != "SUMMARY.md" && !page.contains('/') && !listed.contains(page));
+    assert_none(
+        missing.map(str::to_owned).collect(),
+        "every page of docs has its line in docs/SUMMARY.md",
+    );
+}
+
+/// The site's pages lie elsewhere than the tree's, and the methods' are put together.
+#[test]
+fn links_of_the_site_lead_to_its_pages() {
+    let site = crate::site::pages(crate::root()).unwrap();
+    for (name, _) in spar_core::names::METHODS {
+        let page = &site[&format!("methods/{name}.md")];
+        let text = std::str::from_utf8(page).unwrap();
+        assert!(
+            text.contains("## What it logs") && text.len() > 500,
+            "{text}"
+        );
+    }
+    let listed = std::str::from_utf8(&site["SUMMARY.md"]).unwrap();
+    let listed: Vec<&str> = links(listed).collect();
+    let mut broken = Vec::new();
+    for (name, bytes) in site.iter().filter(|(name, _)| name.ends_with(".md")) {
+        // What the summary does not list, mdBook leaves out.
+        if name != "SUMMARY.md" && !listed.contains(&name.as_str()) {
+            broken.push(format!("SUMMARY.md: no line of {name}"));
+        }
+        let text = std::str::from_utf8(bytes).unwrap();
+        let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+        for target in links(text) {
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let path = match file {
+                "" => name.clone(),
+                file => crate::site::normal(&format!("{folder}/{file}")),
+            };
+            let found = site.get(&path).is_some_and(|page| {
+                anchor.is_empty()
+                    || anchors(&String::from_utf8_lossy(page))
+                        .iter()
+                        .any(|a| a == anchor)
+            });
+            if !found {
+                broken.push(format!("{name}: {target}"));
+            }
+        }
+    }
+    assert_none(
+        broken,
+        "links of the site lead to pages and headings that it has",
+    );
+}
+
+#[test]
 fn the_proofs_that_fidelity_names_are_there() {
     let code: Vec<Source> = rust().collect();
     let page = pages()

@@ -23,6 +23,7 @@ mod outside;
 mod packages;
 mod sanitize;
 mod setup;
+mod site;
 mod stdout;
 #[cfg(test)]
 mod tidy;
@@ -92,6 +93,9 @@ enum Command {
     /// times, beside JAX and PyTorch; with --pack, only make the folder that does it, for
     /// a machine without Rust. Over a stand-in where there is no GPU.
     GpuCheck(gpu_check::Options),
+    /// Make the site: the documents as a book, a page for each method, the crates'
+    /// documentation; every link is followed.
+    Site(site::Options),
     /// Only data: a suite's, official files, or behaviour policies.
     #[command(subcommand)]
     Data(Data),
@@ -170,6 +174,13 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Reproduce(options) => {
             let spar = || program(provisioned).map_err(Into::into);
             Ok(spar_suite::reproduce(root, &options, spar)?)
+        }
+        Command::Site(options) => {
+            if !options.only_pages() {
+                // The crates' documentation compiles what HDF5 is built by.
+                Setup::here(root).build_tools()?;
+            }
+            site::site(root, &options).map(|()| ExitCode::SUCCESS)
         }
         Command::Bench(options) => bench::bench(root, &options, provisioned),
         Command::GpuCheck(options) => gpu_check::gpu_check(root, &options, provisioned),

@@ -233,6 +233,16 @@ impl RunIdentity {
         sha256_hex(format!("spar settings 1\n{lines}").as_bytes())
     }
 
+    /// SHA-256 over everything that decides the run, its names, seed, data and length too: two
+    /// runs have the same exactly where nothing differs of [`Scope::Whole`].
+    pub fn sha256(&self) -> String {
+        let lines = self.fields.iter();
+        let lines: String = lines
+            .map(|(field, value)| format!("{field}={value}\n"))
+            .collect();
+        sha256_hex(format!("spar run 1\n{lines}").as_bytes())
+    }
+
     /// The identity in short.
     pub fn stamp(&self) -> RunStamp {
         RunStamp {

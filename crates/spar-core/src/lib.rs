@@ -48,7 +48,7 @@ pub use id::{DatasetIdentity, NotRegistered, Origin, UnknownName};
 pub use identity::{Difference, RunIdentity, RunStamp, Scope};
 pub use located::in_file;
 pub use policy::Policy;
-pub use printable::{printable, printable_json, printable_lines};
+pub use printable::{printable, printable_json, printable_lines, shell_word};
 #[cfg(feature = "runs")]
 pub use record::{FinishedRun, RecordError, RunRecord, Validation};
 pub use rng::Stream;

@@ -90,6 +90,15 @@ fn is_active(c: char) -> bool {
             | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
 }
 
+/// `word` as a POSIX shell reads it back: as it is where that is safe, else in single quotes.
+pub fn shell_word(word: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,=:+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return Cow::Borrowed(word);
+    }
+    Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -126,5 +135,16 @@ mod tests {
         assert!(!shown.chars().any(is_active), "{shown}");
         let back: [String; 1] = serde_json::from_str(&shown).unwrap();
         assert_eq!(back, [foreign]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn words_survive_a_shell() {
+        for word in ["a b", "", "it's", "$HOME", "plain-1.hdf5", "*", "\\"] {
+            let output = std::process::Command::new("sh")
+                .args(["-c", &format!("printf %s {}", shell_word(word))])
+                .output();
+            assert_eq!(output.map(|o| o.stdout).ok(), Some(word.into()));
+        }
     }
 }

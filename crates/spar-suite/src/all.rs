@@ -42,6 +42,7 @@ pub(super) fn tables(
             },
             methods: options.methods.clone(),
             seeds: options.seeds.clone(),
+            engine: options.engine.clone(),
             out: None,
             runs: None,
             ..*options

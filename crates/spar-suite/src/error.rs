@@ -35,6 +35,37 @@ pub enum RunnerError {
         /// Its exit status and last line.
         said: String,
     },
+    /// A command of Slurm's failed.
+    #[error("`{program}`: {said}")]
+    Slurm {
+        /// The command.
+        program: &'static str,
+        /// Its exit status and last line, or why it could not be started.
+        said: String,
+    },
+    /// A plan cannot be used.
+    #[error("{}: {why}", file.display())]
+    Plan {
+        /// The plan.
+        file: PathBuf,
+        /// What is wrong with it, and what to do.
+        why: String,
+    },
+    /// A run of a plan cannot be made yet.
+    #[error(
+        "{run} waits for its anchor {anchor}, which is not done: `spar suite job --plan {} \
+         --index {index}` makes it", plan.display()
+    )]
+    Waits {
+        /// The run.
+        run: String,
+        /// Its anchor.
+        anchor: String,
+        /// The anchor's number in the plan.
+        index: usize,
+        /// The plan.
+        plan: PathBuf,
+    },
     /// Another process is at it.
     #[error(
         "another process makes a table in {}; wait for it or choose another --out",

@@ -9,8 +9,10 @@
 //!
 //! No tensor library, no HDF5, no simulator: what computes is the `spar` that is spawned.
 
+pub mod cluster;
 mod error;
 pub mod execute;
+mod places;
 pub mod plan;
 pub mod progress;
 pub mod say;
@@ -18,8 +20,10 @@ mod session;
 mod theory;
 mod training;
 
+pub use cluster::{EngineOptions, JobOptions, NOT_YET, job};
 pub use error::{Result, RunnerError, Usage};
-pub use session::{DataOptions, Options, reproduce, suite_file};
+pub use places::suite_file;
+pub use session::{DataOptions, Options, reproduce};
 
 /// `path` relative to `root` if it lies below it: commands that a run records then hold in
 /// every clone.

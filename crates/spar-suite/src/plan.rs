@@ -165,7 +165,8 @@ impl Run {
         (!differing.is_empty()).then(|| differing.join("; "))
     }
 
-    fn identity(&self, selection: &Selection, sha256: &str) -> Option<RunIdentity> {
+    /// What decides this run on data of this hash, as far as the selection's settings say.
+    pub(crate) fn identity(&self, selection: &Selection, sha256: &str) -> Option<RunIdentity> {
         let key = (self.task, self.method.clone());
         let settings = selection.settings.get(&key)?;
         let mut spec = settings.spec.clone();
@@ -198,11 +199,14 @@ pub fn runs(selection: &Selection) -> Vec<Run> {
 /// For each run, the index of the run it waits for: its anchor, where that is
 /// among `runs` too.
 pub fn waits_for(runs: &[Run]) -> Vec<Option<usize>> {
+    let cell = |run: &Run| (run.task, run.seed);
+    let anchors = runs
+        .iter()
+        .enumerate()
+        .filter(|(_, run)| run.method == "bc");
+    let anchors: BTreeMap<_, _> = anchors.map(|(place, run)| (cell(run), place)).collect();
     runs.iter()
-        .map(|run| {
-            let anchor = run.anchor()?;
-            runs.iter().position(|other| *other == anchor)
-        })
+        .map(|run| anchors.get(&cell(&run.anchor()?)).copied())
         .collect()
 }
 
@@ -253,13 +257,19 @@ impl Schedule {
     /// itself, in however many steps, never starts.
     pub fn new(costs: &[f64], waits_for: &[Option<usize>]) -> Self {
         let mut behind = costs.to_vec();
-        // A chain is at most as long as there are jobs.
+        // A chain is at most as long as there are jobs; most are of two.
+        let mut grew = true;
         for _ in 0..costs.len() {
+            if !std::mem::take(&mut grew) {
+                break;
+            }
             for (job, before) in waits_for.iter().enumerate() {
                 if let Some(before) = *before
                     && before != job
                 {
-                    behind[before] = behind[before].max(costs[before] + behind[job]);
+                    let chain = costs[before] + behind[job];
+                    grew |= chain > behind[before];
+                    behind[before] = behind[before].max(chain);
                 }
             }
         }

@@ -14,12 +14,14 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
-use spar_core::{DatasetIdentity, FolderLock, Signals, Suite, TaskId, partial};
+use spar_core::{FolderLock, Signals, Suite, TaskId, partial};
 
 use crate::{
     Result, RunnerError, Usage, below,
+    cluster::{Cluster, EngineOptions},
     error::io,
     execute::{self, Job, Outcome},
+    places::{absolute, given, suite_file},
     plan::{Schedule, Selection},
     progress::Screen,
     say, theory,
@@ -50,6 +52,9 @@ pub struct Options {
     /// [default: runs/mujoco-PRESET]
     #[arg(long)]
     runs: Option<PathBuf>,
+    // Last: its heading stands over all that follow.
+    #[command(flatten)]
+    engine: EngineOptions,
 }
 
 /// Which data to make.
@@ -103,9 +108,8 @@ enum DataChoice {
 pub(crate) struct Prepared {
     /// Where the file is.
     pub(crate) path: PathBuf,
-    /// What it is.
-    #[serde(flatten)]
-    pub(crate) identity: DatasetIdentity,
+    /// Its hash: the bytes decide which data they are.
+    pub(crate) sha256: String,
 }
 
 /// Everything the steps share.
@@ -156,9 +160,11 @@ pub fn reproduce(
         methods,
         seeds,
         device,
+        engine,
         out,
         runs,
     } = options;
+    engine.check()?;
     if data.suite == all::SUITE {
         return all::tables(root, options, program);
     }
@@ -166,6 +172,11 @@ pub fn reproduce(
         if !methods.is_empty() || !seeds.is_empty() || *device != DeviceChoice::Cpu {
             let why = "the suite `theory` has claims, not methods: \
                        leave out --methods, --seeds and --device";
+            return Err(Usage(why.to_owned()).into());
+        }
+        if engine.cluster().is_some() {
+            let why =
+                "the suite `theory` takes minutes and has no runs to submit: leave out --engine";
             return Err(Usage(why.to_owned()).into());
         }
         return theory::theory(root, data, runs.as_deref(), out.as_deref(), program);
@@ -188,6 +199,7 @@ fn table(
         methods,
         seeds,
         device,
+        engine,
         out,
         runs,
     } = options;
@@ -197,6 +209,7 @@ fn table(
     }
     let mut session = Session::new(root, data, methods, seeds, out.as_deref(), program)?;
     session.train_on(*device, data.jobs, out.is_none());
+    let cluster = engine.cluster().map(Cluster::here).transpose()?;
     let out = session.root.join(&session.out);
     fs::create_dir_all(&out).map_err(io(format!("cannot create {}", out.display())))?;
     let Some(_lock) = FolderLock::take(&out).map_err(io("cannot lock the folder of the runs"))?
@@ -207,6 +220,13 @@ fn table(
     let (data, mut failures) = session.data()?;
     if session.stopped() {
         return Ok(Ended::Stopped(session.interrupted()));
+    }
+    if let Some(cluster) = cluster {
+        failures.extend(session.hand_over(&cluster, &data)?);
+        return Ok(match () {
+            () if session.stopped() => Ended::Stopped(session.interrupted()),
+            () => session.told(&failures),
+        });
     }
     failures.extend(session.train(&data)?);
     if session.stopped() {
@@ -222,17 +242,8 @@ fn table(
         folder.display(),
         session.out.display()
     );
-    if !failures.is_empty() {
-        say!("{} failed:", failures.len());
-        for failure in &failures {
-            say!("  {failure}");
-        }
-    }
-    Ok(if failures.is_empty() && reported {
-        Ended::Whole
-    } else {
-        Ended::Failures
-    })
+    let ended = session.told(&failures);
+    Ok(if reported { ended } else { Ended::Failures })
 }
 
 impl<'a> Session<'a> {
@@ -270,6 +281,29 @@ impl<'a> Session<'a> {
         })
     }
 
+    /// What one run of a plan needs: `suite_file` and `out` are as the plan has them.
+    pub(crate) fn of_run(
+        root: &'a Path,
+        selection: Selection,
+        suite_file: PathBuf,
+        out: PathBuf,
+        spar: PathBuf,
+    ) -> Result<Self> {
+        let signals = Signals::listen().map_err(io("cannot listen for signals"))?;
+        Ok(Self {
+            root,
+            selection,
+            suite_file,
+            out,
+            data: DataChoice::Auto,
+            given: BTreeMap::new(),
+            spar,
+            slots: 1,
+            train_slots: 1,
+            signals,
+        })
+    }
+
     /// Has runs trained on `device`, `jobs` at a time where the user says so. Runs
     /// of another device are other runs: where the user names no folder, a GPU's
     /// have their own.
@@ -285,8 +319,25 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Says what failed.
+    fn told(&self, failures: &[String]) -> Ended {
+        if failures.is_empty() {
+            return Ended::Whole;
+        }
+        say!("{} failed:", failures.len());
+        for failure in failures {
+            say!("  {failure}");
+        }
+        Ended::Failures
+    }
+
     pub(crate) fn stopped(&self) -> bool {
         self.signals.asked().is_some()
+    }
+
+    /// The signal that asked for the end, if one did.
+    pub(crate) fn asked(&self) -> Option<spar_core::signals::Asked> {
+        self.signals.asked()
     }
 
     pub(crate) fn interrupted(&self) -> ExitCode {
@@ -365,6 +416,15 @@ impl<'a> Session<'a> {
 
     /// Writes the report and prints the table; whether it succeeded.
     fn report(&self) -> Result<bool> {
+        let status = self
+            .report_command()
+            .status()
+            .map_err(io(format!("cannot start {}", self.spar.display())))?;
+        Ok(status.success())
+    }
+
+    /// `spar report` of everything that was selected.
+    pub(crate) fn report_command(&self) -> Command {
         let join = |words: Vec<String>| words.join(",");
         let Selection {
             preset,
@@ -383,72 +443,6 @@ impl<'a> Session<'a> {
         ]);
         command.args(["--methods", &methods.join(",")]);
         command.args(["--seeds", &join(seeds.iter().map(u64::to_string).collect())]);
-        let status = command
-            .status()
-            .map_err(io(format!("cannot start {}", self.spar.display())))?;
-        Ok(status.success())
+        command
     }
-}
-
-/// The files that `TASK=FILE` names for tasks of the selection.
-fn given(named: &[String], tasks: &[TaskId]) -> Result<BTreeMap<TaskId, PathBuf>> {
-    let mut given = BTreeMap::new();
-    for pair in named {
-        let Some((name, file)) = pair.split_once('=').filter(|(_, file)| !file.is_empty()) else {
-            let why =
-                format!("--dataset `{pair}`; expected TASK=FILE, as in hopper-medium=my.hdf5");
-            return Err(Usage(why).into());
-        };
-        let Some(&task) = tasks.iter().find(|task| task.name() == name) else {
-            let tasks: Vec<&str> = tasks.iter().map(|task| task.name()).collect();
-            let tasks = tasks.join(", ");
-            let why = format!("--dataset names task `{name}`; expected one of: {tasks}");
-            return Err(Usage(why).into());
-        };
-        if given.insert(task, absolute(Path::new(file))?).is_some() {
-            return Err(Usage(format!("--dataset names two files of {name}; give one")).into());
-        }
-    }
-    Ok(given)
-}
-
-/// The file of the suite called `name`, or `name` itself if it is a file's.
-///
-/// # Errors
-/// [`Usage`] that names those there are.
-pub fn suite_file(root: &Path, name: &str) -> Result<PathBuf> {
-    let given = Path::new(name);
-    if given
-        .extension()
-        .is_some_and(|extension| extension == "toml")
-    {
-        return absolute(given);
-    }
-    let folder = root.join("suites");
-    // Not `with_extension`: a suite's name may hold a dot.
-    let file = folder.join(format!("{name}.toml"));
-    if file.is_file() {
-        return Ok(file);
-    }
-    let mut known: Vec<_> = fs::read_dir(&folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            name.strip_suffix(".toml").map(str::to_owned)
-        })
-        .collect();
-    known.push(theory::SUITE.to_owned());
-    known.sort();
-    Err(Usage(format!(
-        "unknown suite `{name}`; expected one of: {}",
-        known.join(", ")
-    ))
-    .into())
-}
-
-/// `path` from the root of the file system.
-pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).map_err(io(format!("cannot find {}", path.display())))
 }

@@ -8,10 +8,7 @@ use std::{
 };
 
 use crate::{
-    DataOptions, Result, Usage, below,
-    error::io,
-    say,
-    session::{Session, absolute},
+    DataOptions, Result, Usage, below, error::io, places::absolute, say, session::Session,
 };
 
 /// What the suite is called: it has no file, since there is nothing to choose.

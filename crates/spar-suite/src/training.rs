@@ -19,14 +19,33 @@ use crate::{
     session::{Prepared, Session},
 };
 
+/// What is left of a selection.
+pub(crate) struct Left<'d> {
+    /// The runs to make, each with its data.
+    pub(crate) runs: Vec<(Run, &'d Prepared)>,
+    /// For each, the place of its anchor among them, where that is to be made too.
+    pub(crate) waits_for: Vec<Option<usize>>,
+    /// In words, runs that cannot be made.
+    pub(crate) failures: Vec<String>,
+}
+
+/// What the runs that are left cost.
+pub(crate) struct Costs {
+    /// Of each: in seconds where they were measured, else in no unit.
+    pub(crate) each: Vec<f64>,
+    /// Updates a second of each method, in words, where they were measured.
+    pub(crate) rates: Option<String>,
+}
+
 impl Session<'_> {
-    fn folder(&self, run: &Run) -> PathBuf {
+    /// The folder of `run`, as its command names it.
+    pub(crate) fn folder(&self, run: &Run) -> PathBuf {
         self.out.join(run.name())
     }
 
     /// What `run` left: `None` without a record, else whether it counts. One
     /// that does not fit `data`, where given, does not; it says why.
-    fn record(
+    pub(crate) fn record(
         &self,
         run: &Run,
         data: Option<&Prepared>,
@@ -36,9 +55,7 @@ impl Session<'_> {
             (Ok(None), _) => return None,
             (Err(error), _) => return Some(Err(error.to_string())),
             (Ok(Some(_)), None) => None,
-            (Ok(Some(done)), Some(data)) => {
-                run.mismatch(&done, &self.selection, &data.identity.sha256)
-            }
+            (Ok(Some(done)), Some(data)) => run.mismatch(&done, &self.selection, &data.sha256),
         };
         Some(mismatch.map_or(Ok(()), |why| {
             Err(format!(
@@ -50,7 +67,7 @@ impl Session<'_> {
 
     /// Asks `spar` what every run is made with: all of its settings, the defaults among
     /// them, which only the trainer knows.
-    fn settle(&mut self) -> Result<()> {
+    pub(crate) fn settle(&mut self) -> Result<()> {
         let Selection {
             preset,
             device,
@@ -84,7 +101,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn is_done(&self, run: &Run, data: &Prepared) -> bool {
+    /// Whether `run` is finished, on `data` and with the settings of now.
+    pub(crate) fn is_done(&self, run: &Run, data: &Prepared) -> bool {
         matches!(self.record(run, Some(data)), Some(Ok(())))
     }
 
@@ -105,6 +123,7 @@ impl Session<'_> {
             command.args(["--device", &self.selection.device]);
         }
         command.arg("--dataset").arg(&data.path);
+        command.args(["--expect-sha256", &data.sha256]);
         command.arg("--out").arg(self.folder(run));
         if let Some(anchor) = run.anchor().filter(|anchor| self.is_done(anchor, data)) {
             command.arg("--anchor").arg(self.folder(&anchor));
@@ -112,8 +131,8 @@ impl Session<'_> {
         command
     }
 
-    /// Does every run that is left; returns the failures.
-    pub(crate) fn train(&mut self, data: &BTreeMap<TaskId, Prepared>) -> Result<Vec<String>> {
+    /// The runs that are left, of those with data, and what is to be said of the others.
+    pub(crate) fn left<'d>(&mut self, data: &'d BTreeMap<TaskId, Prepared>) -> Result<Left<'d>> {
         self.settle()?;
         let all = plan::runs(&self.selection);
         let total = all.len();
@@ -131,70 +150,104 @@ impl Session<'_> {
         let (ready, lacking): (Vec<_>, Vec<_>) = left
             .into_iter()
             .partition(|run| data.contains_key(&run.task));
-        let mut failures: Vec<_> = lacking
-            .iter()
-            .map(|run| format!("{}: it has no data", run.name()))
-            .collect();
         say!(
             "{total} runs: {} are done, {} to do",
             total - ready.len() - lacking.len(),
             ready.len()
         );
-        if ready.is_empty() {
-            return Ok(failures);
-        }
         let runs: Vec<(Run, &Prepared)> = ready
             .into_iter()
             .filter_map(|run| data.get(&run.task).map(|data| (run, data)))
             .collect();
         let plain: Vec<Run> = runs.iter().map(|(run, _)| run.clone()).collect();
-        let waits_for = plan::waits_for(&plain);
-        let (costs, measured) = self.costs(&runs, &waits_for);
+        Ok(Left {
+            waits_for: plan::waits_for(&plain),
+            runs,
+            failures: lacking
+                .iter()
+                .map(|run| format!("{}: it has no data", run.name()))
+                .collect(),
+        })
+    }
+
+    /// Does every run that is left; returns the failures.
+    pub(crate) fn train(&mut self, data: &BTreeMap<TaskId, Prepared>) -> Result<Vec<String>> {
+        let left = self.left(data)?;
+        let Left {
+            runs, waits_for, ..
+        } = &left;
+        let mut failures = left.failures.clone();
+        if runs.is_empty() {
+            return Ok(failures);
+        }
+        let costs = self.costs(&left);
+        if let Some(rates) = &costs.rates {
+            let seconds = plan::makespan(&costs.each, waits_for, self.train_slots);
+            say!(
+                "estimate: {} for {} runs, {} at a time ({rates}; evaluations are left out, and \
+                 runs side by side may slow each other)",
+                in_words(seconds),
+                runs.len(),
+                self.train_slots
+            );
+        }
         if self.stopped() {
             return Ok(failures);
         }
-        let jobs: Vec<_> = runs
-            .iter()
-            .map(|(run, data)| Job {
-                name: run.name(),
-                command: Box::new(|| {
-                    let mut command = self.train_command(run, data);
-                    command.args(["--progress", "json"]);
-                    command
-                }),
-                log: Some(self.root.join(self.folder(run)).join("log.txt")),
-            })
-            .collect();
-        let names = plain.iter().map(Run::name).collect();
-        let mut screen = Screen::new(names, &costs, measured, &waits_for, self.train_slots, false);
-        let schedule = Schedule::new(&costs, &waits_for);
-        let outcomes = execute::run(
-            &jobs,
-            schedule,
-            self.train_slots,
-            &|| self.stopped(),
-            &mut screen,
-        );
+        let jobs: Vec<_> = runs.iter().map(|(run, data)| self.job(run, data)).collect();
+        let names = runs.iter().map(|(run, _)| run.name()).collect();
+        let measured = costs.rates.is_some();
+        let slots = self.train_slots;
+        let mut screen = Screen::new(names, &costs.each, measured, waits_for, slots, false);
+        let schedule = Schedule::new(&costs.each, waits_for);
+        let outcomes = execute::run(&jobs, schedule, slots, &|| self.stopped(), &mut screen);
         for (job, outcome) in jobs.iter().zip(outcomes) {
             if let Outcome::Failed(why) = outcome {
-                let log = job
-                    .log
-                    .as_deref()
-                    .map(|log| below(self.root, log.to_owned()));
-                let log = log.unwrap_or_default();
-                failures.push(format!("{}: {why} (log: {})", job.name, log.display()));
+                failures.push(self.failure(job, &why));
             }
         }
         Ok(failures)
     }
 
-    /// What each run costs, in seconds if a short measurement succeeds, and
-    /// whether it did. Says how long the whole will take.
-    fn costs(&self, runs: &[(Run, &Prepared)], waits_for: &[Option<usize>]) -> (Vec<f64>, bool) {
+    /// The process that trains `run`.
+    pub(crate) fn job<'j>(&'j self, run: &'j Run, data: &'j Prepared) -> Job<'j> {
+        Job {
+            name: run.name(),
+            command: Box::new(|| {
+                let mut command = self.train_command(run, data);
+                command.args(["--progress", "json"]);
+                command
+            }),
+            log: Some(self.root.join(self.folder(run)).join("log.txt")),
+        }
+    }
+
+    /// That `job` failed, and where to read on.
+    pub(crate) fn failure(&self, job: &Job<'_>, why: &str) -> String {
+        let log = job.log.clone().unwrap_or_default();
+        format!(
+            "{}: {why} (log: {})",
+            job.name,
+            below(self.root, log).display()
+        )
+    }
+
+    /// What each run costs, in seconds if a short measurement succeeds.
+    pub(crate) fn costs(&self, left: &Left<'_>) -> Costs {
+        let Left {
+            runs, waits_for, ..
+        } = left;
         // One measurement a method, on its first run; an anchor's rate comes with
         // every other's.
         let mut measured: BTreeMap<&str, Calibration> = BTreeMap::new();
         let only_anchors = runs.iter().all(|(run, _)| run.method == "bc");
+        let guess = || Costs {
+            each: runs
+                .iter()
+                .map(|(run, _)| plan::guessed_cost(run))
+                .collect(),
+            rates: None,
+        };
         for (run, data) in runs {
             let method = run.method.as_str();
             if measured.contains_key(method) || (method == "bc" && !only_anchors) {
@@ -206,32 +259,21 @@ impl Session<'_> {
                     if !self.stopped() {
                         say!("warning: no estimate of the time: {error}");
                     }
-                    let guess = runs.iter().map(|(run, _)| plan::guessed_cost(run));
-                    return (guess.collect(), false);
+                    return guess();
                 }
             }
         }
         let Some(anchors) = anchors(&measured) else {
-            return (Vec::new(), false);
+            return guess();
         };
-        let costs: Vec<f64> = runs
-            .iter()
-            .zip(waits_for)
-            .map(|((run, data), before)| {
-                let anchored = before.is_some()
-                    || run
-                        .anchor()
-                        .is_some_and(|anchor| self.is_done(&anchor, data));
-                let calibration = measured.get(run.method.as_str()).unwrap_or(anchors);
-                calibration.seconds(run, anchored)
-            })
-            .collect();
-        let hours = plan::makespan(&costs, waits_for, self.train_slots) / 3600.0;
-        let time = if hours < 2.0 {
-            format!("{:.0} minutes", (60.0 * hours).ceil())
-        } else {
-            format!("{hours:.1} hours")
-        };
+        let each = runs.iter().zip(waits_for).map(|((run, data), before)| {
+            let anchored = before.is_some()
+                || run
+                    .anchor()
+                    .is_some_and(|anchor| self.is_done(&anchor, data));
+            let calibration = measured.get(run.method.as_str()).unwrap_or(anchors);
+            calibration.seconds(run, anchored)
+        });
         let rates: Vec<String> = measured
             .iter()
             .map(|(method, c)| match *method {
@@ -239,14 +281,13 @@ impl Session<'_> {
                 method => format!("{method} {:.0}", c.updates_per_s),
             })
             .collect();
-        say!(
-            "estimate: {time} for {} runs, {} at a time (updates/s measured for a moment: {}; \
-             evaluations are left out, and runs side by side may slow each other)",
-            runs.len(),
-            self.train_slots,
-            rates.join(", ")
-        );
-        (costs, true)
+        Costs {
+            each: each.collect(),
+            rates: Some(format!(
+                "updates/s measured for a moment: {}",
+                rates.join(", ")
+            )),
+        }
     }
 
     fn calibrate(&self, run: &Run, data: &Prepared) -> Result<Calibration> {
@@ -268,6 +309,16 @@ impl Session<'_> {
         let line = text.lines().last().unwrap_or_default();
         serde_json::from_str(line)
             .map_err(|e| child("train --calibrate", format!("it printed `{line}`: {e}")))
+    }
+}
+
+/// A time, as a user plans with it.
+pub(crate) fn in_words(seconds: f64) -> String {
+    let hours = seconds / 3600.0;
+    if hours < 2.0 {
+        format!("{:.0} minutes", (60.0 * hours).ceil())
+    } else {
+        format!("{hours:.1} hours")
     }
 }
 

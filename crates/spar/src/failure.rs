@@ -45,6 +45,9 @@ pub(crate) fn print(error: &anyhow::Error) -> ExitCode {
         return ExitCode::from(ended.asked.exit_code());
     }
     output::say(&format!("error: {}", line(error)));
+    if matches!(error.downcast_ref(), Some(RunnerError::Waits { .. })) {
+        return ExitCode::from(spar_suite::NOT_YET);
+    }
     let usage = error.is::<Usage>()
         || matches!(error.downcast_ref(), Some(SuiteError::Preset { .. }))
         || matches!(error.downcast_ref(), Some(RunnerError::Usage(_)))

@@ -2,6 +2,8 @@
 
 use std::{env, path::Path, process::Command};
 
+use spar_core::shell_word;
+
 /// The commit a release was built from: `cargo xtask dist` names it when it builds one.
 const BUILT: Option<&str> = option_env!("SPAR_BUILD_COMMIT");
 
@@ -61,32 +63,9 @@ fn git(folder: &Path, words: &[&str]) -> Option<String> {
 /// The command line of this process as it could be typed again.
 pub(crate) fn command_line() -> String {
     let words = env::args_os().skip(1);
-    let words = words.map(|word| quoted(&word.to_string_lossy()));
+    let words = words.map(|word| shell_word(&word.to_string_lossy()).into_owned());
     std::iter::once("spar".to_owned())
         .chain(words)
         .collect::<Vec<_>>()
         .join(" ")
-}
-
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,=:+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_survive_a_shell() {
-        for word in ["a b", "", "it's", "$HOME", "plain-1.hdf5", "*", "\\"] {
-            let output = Command::new("sh")
-                .args(["-c", &format!("printf %s {}", quoted(word))])
-                .output();
-            assert_eq!(output.map(|o| o.stdout).ok(), Some(word.into()));
-        }
-    }
 }

@@ -74,7 +74,8 @@ impl Baseline for BcFlow {
 }
 
 impl Learner for BcFlow {
-    /// [`Flow::loss`] of the data's actions.
+    /// `mean (v(s, x_t, t) - (a - x_0))^2` with `x_t = (1 - t) x_0 + t a`, a normal `x_0` and a
+    /// uniform `t` a row: [`Flow::loss`] of the data's actions.
     fn update(&mut self, _step: u64, sample: &Sample) -> Result<Metrics> {
         let batch = &sample.batch;
         let loss = self.flow.loss(&batch.obs, &data_actions(&batch.actions)?)?;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod foreign;
+mod many;
 mod outputs;
 mod page;
 mod refusals;

@@ -175,8 +175,34 @@ impl Runs {
         runs
     }
 
+    /// Twenty tasks and twenty-five methods, every run finished, of ten episodes each.
+    pub(crate) fn many(seeds: u64) -> Self {
+        let known = TaskId::all().into_iter();
+        let known = known.filter(|task| task.env().reference_returns().is_some());
+        let tasks: Vec<TaskId> = known.take(20).collect();
+        let names: Vec<&str> = tasks.iter().map(|task| task.name()).collect();
+        let methods = spar_core::names::METHODS;
+        let methods: Vec<&str> = methods.iter().take(25).map(|(name, _)| *name).collect();
+        let seeds: Vec<u64> = (0..seeds).collect();
+        let runs = Self::of(&names, &methods, &seeds);
+        for (row, &task) in tasks.iter().enumerate() {
+            let mut stream = Stream::new(row as u64, "levels");
+            for method in &methods {
+                let level = stream.uniform(900.0, 1300.0);
+                for &seed in &seeds {
+                    runs.finish_of(10, task, method, seed, level + 70.0 * stream.normal());
+                }
+            }
+        }
+        runs
+    }
+
     fn finish(&self, task: TaskId, method: &str, seed: u64, level: f64) {
-        let returns: Vec<f64> = (0..4)
+        self.finish_of(4, task, method, seed, level);
+    }
+
+    fn finish_of(&self, episodes: i32, task: TaskId, method: &str, seed: u64, level: f64) {
+        let returns: Vec<f64> = (0..episodes)
             .map(|e| level + 10.0 * f64::from((e * e) % 5) + 60.0 * seed as f64 * level / 1400.0)
             .collect();
         let record = RunRecord {

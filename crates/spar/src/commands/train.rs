@@ -55,6 +55,9 @@ pub(crate) struct Args {
     /// of D4RL's data, as in hopper-medium-v2, that `spar data fetch` has fetched
     #[arg(long, value_name = "FILE")]
     dataset: PathBuf,
+    /// Refuse data of another SHA-256 than this
+    #[arg(long, value_name = "HEX", value_parser = dataset::sha256)]
+    expect_sha256: Option<String>,
     /// spar, bc: its frozen anchor alone, or a baseline, as in td3bc
     #[arg(long)]
     method: Method,
@@ -180,6 +183,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         DeviceKind::Cuda => Some(super::cuda()?),
     };
     let data = super::training_data(&found.path, plan.env, &args.reading.reading())?;
+    dataset::check(&found.path, &data.identity, args.expect_sha256.as_deref())?;
     let offline = match plan.env {
         Some(_) => None,
         None => Some(args.single.offline.of(&data)?),

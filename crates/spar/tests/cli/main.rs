@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+#[cfg(unix)]
+mod cluster;
 mod comforts;
 mod data;
 mod data_mutants;
