@@ -283,7 +283,7 @@ const LAYERS: &[&[&str]] = &[
     ],
     &["spar-policy"],
     &["spar-nn", "spar-eval"],
-    &["spar-anchor", "spar-critic"],
+    &["spar-anchor", "spar-critic", "spar-ope"],
     &["spar-rectify", "spar-baselines", "spar-collect"],
     &["spar-train"],
     &["spar"],
@@ -349,7 +349,7 @@ fn dependency_arrows_run_one_way() {
     };
     assert_none(
         dependencies_where(backwards),
-        "core <- {data, kernels, env, stats} <- policy <- {nn, eval} <- {anchor, critic} <- {rectify, baselines, collect} <- train <- spar",
+        "core <- {data, kernels, env, stats} <- policy <- {nn, eval} <- {anchor, critic, ope} <- {rectify, baselines, collect} <- train <- spar",
     );
 }
 
@@ -453,6 +453,7 @@ fn algorithms_do_no_io() {
         "spar-rectify",
         "spar-baselines",
         "spar-theory",
+        "spar-ope",
     ];
     let io = ["std::fs", "fs::", "File::", "println!", "write_atomic"];
     let algorithms =

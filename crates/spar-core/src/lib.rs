@@ -23,6 +23,8 @@ mod located;
 pub mod memory;
 pub mod names;
 #[cfg(feature = "runs")]
+pub mod ope;
+#[cfg(feature = "runs")]
 pub mod partial;
 pub mod policy;
 pub mod printable;
@@ -47,6 +49,8 @@ pub use id::{DatasetIdentity, NotRegistered, Origin, UnknownName};
 #[cfg(feature = "runs")]
 pub use identity::{Difference, RunIdentity, RunStamp, Scope};
 pub use located::in_file;
+#[cfg(feature = "runs")]
+pub use ope::OpeRecord;
 pub use policy::Policy;
 pub use printable::{printable, printable_json, printable_lines, shell_word};
 #[cfg(feature = "runs")]

@@ -129,6 +129,14 @@ pub enum RecordError {
         /// What is wrong with it.
         why: String,
     },
+    /// The file is no evaluation without a simulator.
+    #[error("{file}: not a valid record of `spar ope`: {why}; remove it and run `spar ope` again")]
+    Ope {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// There are no settings beside the record.
     #[error(
         "{done}: there is no spec.json beside it, so that nothing says how the run was made; \
@@ -204,7 +212,7 @@ impl FinishedRun {
     }
 }
 
-fn read_if_there(file: &Path) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn read_if_there(file: &Path) -> io::Result<Option<Vec<u8>>> {
     match fs::read(file) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),

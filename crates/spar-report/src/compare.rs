@@ -6,7 +6,7 @@ use spar_core::printable;
 use spar_stats::{Bootstrap, Pair, paired_difference};
 
 use crate::{
-    ReportError, ReportRequest, aggregate, bands, differences, names, published,
+    ReportError, ReportRequest, aggregate, bands, differences, names, ope, published,
     read::Run,
     results::{Cell, Comparison, Missing, Results, SCHEMA, TaskComparison, Verdict},
     sweeps, table,
@@ -52,6 +52,7 @@ pub(crate) fn results(request: &ReportRequest, runs: &[Run]) -> Result<Results, 
         flags: Vec::new(),
         profiles: None,
         improvements: Vec::new(),
+        ope: ope::tasks(runs)?,
         published: published::of(&request.tasks)?,
     };
     let plan = Bootstrap::default();

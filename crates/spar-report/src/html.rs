@@ -8,7 +8,7 @@ use crate::{
     ReportError, Results,
     chart::Look,
     curves::{self, TaskCurves},
-    differences, figures, names,
+    differences, figures, names, ope,
     published::{self, Source},
     render as render_error,
     results::Cell,
@@ -46,6 +46,9 @@ struct Page {
     curves: Vec<String>,
     curves_note: String,
     curves_legend: Vec<LegendView>,
+    ope: Option<TableView>,
+    ope_note: &'static str,
+    ope_lines: Vec<String>,
     returns: TableView,
     data: TableView,
     runs: Vec<TaskView>,
@@ -140,8 +143,11 @@ pub(crate) fn render(results: &Results, curves: &[TaskCurves]) -> Result<String,
     if profiles.is_some() {
         sections.push(("comparison", "Distributions"));
     }
+    sections.push(("curves", "Learning curves"));
+    if !results.ope.is_empty() {
+        sections.push(("ope", "Without the simulator"));
+    }
     sections.extend([
-        ("curves", "Learning curves"),
         ("returns", "Returns"),
         ("data", "Data"),
         ("runs", "Runs"),
@@ -184,6 +190,9 @@ pub(crate) fn render(results: &Results, curves: &[TaskCurves]) -> Result<String,
             .collect(),
         curves_note: legend.note,
         curves_legend: legend.entries.into_iter().map(entry).collect(),
+        ope: ope::grid(results).map(|grid| plain("Policies without the simulator", grid)),
+        ope_note: ope::NOTE,
+        ope_lines: ope::lines(results),
         returns: plain("Mean undiscounted returns", table::returns_grid(results)),
         data: plain("Training data of each task", table::data_grid(results)),
         runs: runs(results),

@@ -6,7 +6,8 @@
 //! in one row (two data sets, two physics versions, two protocols) is refused.
 //!
 //! It reads `<runs>/<task>/<method>/seed-<n>/{DONE, eval.csv}`, where `DONE` is
-//! a [`spar_core::RunRecord`] in JSON, and writes `table.md`, `table.csv`,
+//! a [`spar_core::RunRecord`] in JSON, and `ope.json` beside them, if `spar ope` wrote one. It
+//! writes `table.md`, `table.csv`,
 //! `table.tex`, `results.json`, `report.html`, `published.md`,
 //! `curves/*.svg` and `plots/*.svg`.
 //!
@@ -48,6 +49,7 @@ mod loglog;
 mod markdown;
 mod names;
 mod offline;
+mod ope;
 mod published;
 mod read;
 pub mod results;
@@ -60,6 +62,7 @@ pub use loglog::{LogLine, LogLog};
 pub use markdown::render_terminal;
 pub use names::short as title;
 pub use offline::{OfflineReport, OfflineRow, OfflineSummary, OfflineVersus};
+pub use ope::{Candidate, Choice, OpeRun, OpeTask};
 pub use results::Results;
 pub use versus::{Outcome, Row, Versus};
 

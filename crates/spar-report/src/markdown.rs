@@ -4,7 +4,7 @@ use comfy_table::{CellAlignment, Table, TableStyle, presets};
 use spar_core::printable;
 
 use crate::{
-    Report, Results, differences,
+    Report, Results, differences, ope,
     published::{self, Source},
     table::{self, Grid, Mark},
 };
@@ -33,6 +33,14 @@ pub(crate) fn render(results: &Results) -> String {
         parts.push(differences::NOTE.to_owned());
         parts.push(markdown(&grid));
         let lines = differences::lines(results).map(|line| format!("- {}", escape(&line)));
+        parts.push(lines.collect::<Vec<_>>().join("\n"));
+    }
+    if let Some(grid) = ope::grid(results) {
+        parts.push("## Without the simulator".to_owned());
+        parts.push(ope::NOTE.to_owned());
+        parts.push(markdown(&grid));
+        let lines = ope::lines(results);
+        let lines = lines.iter().map(|line| format!("- {}", escape(line)));
         parts.push(lines.collect::<Vec<_>>().join("\n"));
     }
     parts.push("## Aggregates".to_owned());
@@ -91,6 +99,7 @@ pub fn render_terminal(report: &Report) -> String {
     let mut lines: Vec<String> = table::marks_note(results, "*").into_iter().collect();
     lines.extend(verdict(results));
     lines.extend(differences::lines(results));
+    lines.extend(ope::lines(results));
     lines.extend(table::missing(results));
     lines.extend(table::remarks(results).map(|line| format!("note: {line}")));
     parts.extend(lines.iter().map(|line| printable(line).into_owned()));

@@ -7,7 +7,9 @@ use std::{
 };
 
 use serde::Deserialize;
-use spar_core::{FinishedRun, RunIdentity, RunRecord, Scope, TaskId, files::in_file};
+use spar_core::{
+    FinishedRun, OpeRecord, RunIdentity, RunRecord, Scope, TaskId, files::in_file, ope::OPE_FILE,
+};
 
 use crate::{ReportError, ReportRequest, results::Reason};
 
@@ -27,6 +29,8 @@ pub(crate) struct Finished {
     pub(crate) identity: RunIdentity,
     /// Rows of `eval.csv` by rising update; none if the run kept no such file.
     pub(crate) curve: Vec<CurveRow>,
+    /// The policy's value without the simulator, in a report on a suite.
+    pub(crate) ope: Option<OpeRecord>,
 }
 
 /// What a curve needs of one row of `eval.csv`.
@@ -87,12 +91,30 @@ fn read_run(
         .join(task.to_string())
         .join(method)
         .join(format!("seed-{seed}"));
-    let run = read_folder(&folder, task, method, seed)?;
-    if let Ok(Finished { file, record, .. }) = &run {
+    let mut run = read_folder(&folder, task, method, seed)?;
+    if let Ok(Finished {
+        file, record, ope, ..
+    }) = &mut run
+    {
         agrees(file, "suite", &record.suite, &request.suite.name)?;
         agrees(file, "preset", &record.preset, &request.preset)?;
+        *ope = read_ope(&folder, record)?;
     }
     Ok(run)
+}
+
+/// The evaluation without the simulator in `folder`, of the very policy that its run wrote.
+fn read_ope(folder: &Path, record: &RunRecord) -> Result<Option<OpeRecord>, ReportError> {
+    let file = folder.join(OPE_FILE);
+    let Some(found) = OpeRecord::read(&file)? else {
+        return Ok(None);
+    };
+    let written = record.integrity.as_ref();
+    let written = written.and_then(|integrity| integrity.files.get("policy.safetensors"));
+    if let Some(written) = written {
+        agrees(&file, "policy's sha256", &found.policy_sha256, written)?;
+    }
+    Ok(Some(found))
 }
 
 /// The run in `folder`, which says it is of `task`, `method` and `seed`.
@@ -131,6 +153,7 @@ pub(crate) fn read_folder(
     }
     Ok(Ok(Finished {
         curve: read_curve(folder, &record)?,
+        ope: None,
         file,
         record,
         identity,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use spar_core::{EnvId, Origin, TaskId};
 use spar_stats::{Estimate, Interval};
 
-use crate::compare::ANCHOR;
+use crate::{compare::ANCHOR, ope::OpeTask};
 
 /// Version of the schema, raised when a field changes its meaning or goes.
 pub const SCHEMA: u32 = 2;
@@ -59,6 +59,10 @@ pub struct Results {
     /// the first is better.
     #[serde(default)]
     pub improvements: Vec<Improvement>,
+    /// What would have been picked without the simulator, of each task with runs that hold
+    /// an `ope.json`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ope: Vec<OpeTask>,
     /// What others published for these tasks, never comparable with runs on data
     /// that are not official.
     #[serde(default)]

@@ -31,6 +31,7 @@ mod improvement;
 mod paired;
 mod parallel;
 mod profile;
+mod rank;
 mod scores;
 
 pub use aggregate::{aggregate_mean, aggregate_median, iqm, optimality_gap};
@@ -39,6 +40,7 @@ pub use improvement::{improvement_interval, probability_of_improvement};
 pub use paired::{Pair, TaskEstimates, hierarchical_mean, paired_difference};
 pub use parallel::in_parallel;
 pub use profile::{average_profile, profile, profile_band};
+pub use rank::spearman;
 pub use scores::Scores;
 
 /// Scores that no statistic can be made of.

@@ -38,6 +38,7 @@ pub use spar_data as data;
 pub use spar_env as env;
 pub use spar_eval as eval;
 pub use spar_nn as nn;
+pub use spar_ope as ope;
 pub use spar_policy as policy;
 pub use spar_rectify as rectify;
 pub use spar_report as report;

@@ -37,6 +37,8 @@ enum Command {
     Train(Box<commands::train::Args>),
     /// Evaluate a policy file in its environment
     Eval(commands::eval::Args),
+    /// Evaluate policies on logged data, without a simulator
+    Ope(commands::ope::Args),
     /// Act by a policy: observations in, actions out, over stdin or a Unix socket
     Act(commands::act::Args),
     /// Write a policy as an ONNX model
@@ -113,6 +115,7 @@ fn run() -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Train(args) => commands::train::run(&args),
         Command::Eval(args) => commands::eval::run(&args),
+        Command::Ope(args) => commands::ope::run(&args),
         Command::Act(args) => commands::act::run(&args),
         Command::Export(args) => commands::export::run(&args),
         Command::Log(command) => commands::log::run(&command),

@@ -8,6 +8,7 @@ mod page;
 mod refusals;
 mod runs;
 mod versus;
+mod without_simulator;
 mod words;
 
 use std::collections::BTreeMap;

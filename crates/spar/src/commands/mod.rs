@@ -14,6 +14,7 @@ pub(crate) mod list;
 pub(crate) mod log;
 mod numbers;
 mod offline;
+pub(crate) mod ope;
 mod plot;
 pub(crate) mod policy;
 mod prepare;

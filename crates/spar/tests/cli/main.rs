@@ -21,6 +21,7 @@ mod minari;
 mod mutants;
 mod names;
 mod offline;
+mod ope;
 mod other_data;
 mod plain_policies;
 mod policies;
