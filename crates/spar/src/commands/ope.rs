@@ -397,7 +397,7 @@ fn table(asked: &[Asked], records: &[OpeRecord]) -> String {
     // Scores and returns in one order would be none.
     let scored = |one: &&Asked| one.measured.is_some_and(|m| m.normalized_score.is_some());
     let played: Vec<_> = asked.iter().filter(|one| one.measured.is_some()).collect();
-    let alike = played.iter().all(|one| scored(one)) || !played.iter().any(|one| scored(one));
+    let alike = played.iter().all(scored) || !played.iter().any(scored);
     let candidates: Vec<Candidate> = asked
         .iter()
         .zip(records)
@@ -410,7 +410,7 @@ fn table(asked: &[Asked], records: &[OpeRecord]) -> String {
         })
         .collect();
     if let Some(choice) = Choice::of(&candidates).filter(|_| alike) {
-        let unit = match played.iter().all(|one| scored(one)) {
+        let unit = match played.iter().all(scored) {
             true => "score",
             false => "return",
         };

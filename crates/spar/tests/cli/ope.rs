@@ -148,7 +148,7 @@ fn what_cannot_be_evaluated_is_refused_in_one_line() {
             vec!["`held_out` is -0.5"],
         ),
         (
-            format!("{OPE} {run} --updates 0"),
+            format!("ope --dataset data.hdf5 {run} --updates 0"),
             1,
             vec!["`updates` is 0"],
         ),
