@@ -8,8 +8,10 @@
 //! by CPU time. `--check` leaves the peers out and compares with a committed
 //! baseline instead. `--scaling` measures our steps alone: side by side, at other
 //! sizes, on much data. `--write-docs` makes the page of what the two measured last.
-//! `--loading` measures the reading of data files beside h5py's.
+//! `--loading` measures the reading of data files beside h5py's, `--acting` how long an action
+//! of a policy takes.
 
+mod acting;
 mod baseline;
 mod cores;
 mod loading;
@@ -78,6 +80,10 @@ pub(crate) struct Options {
         requires = "loading"
     )]
     loading_rows: NonZeroUsize,
+    /// Measure how long an action takes instead, in Rust, C, over a socket, under tract and
+    /// ONNX Runtime
+    #[arg(long, conflicts_with_all = ["check", "scaling", "loading", "write_docs"])]
+    acting: bool,
     /// Measure nothing; write docs/performance.md and its plot from what was
     /// measured last, with and without --scaling
     #[arg(long, conflicts_with_all = ["check", "scaling", "peers", "rounds", "seconds", "out"])]
@@ -96,8 +102,8 @@ pub(crate) struct Options {
     /// Seconds of each turn
     #[arg(long, default_value = "1.0")]
     seconds: f64,
-    /// Where to write everything measured, as JSON [default: bench.json,
-    /// scaling.json or loading.json in target/bench]
+    /// Where to write everything measured, as JSON [default: bench.json, scaling.json,
+    /// loading.json or acting.json in target/bench]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -113,6 +119,9 @@ const SCALING: &str = "scaling.json";
 
 /// What `--loading` measured, in [`FOLDER`].
 const LOADING: &str = "loading.json";
+
+/// What `--acting` measured, in [`FOLDER`].
+const ACTING: &str = "acting.json";
 
 /// Who we are measured against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -199,6 +208,9 @@ pub(crate) fn bench(
         scaling::measure(&bench, &cargo.build("spar")?, &out(SCALING))
     } else if options.loading {
         loading::measure(&bench, &cargo.build("spar")?, &out(LOADING))
+    } else if options.acting {
+        cargo.build_libraries()?;
+        acting::measure(&bench, &cargo.build("spar")?, &out(ACTING))
     } else {
         bench.compare(&out(COMPARISON))
     }

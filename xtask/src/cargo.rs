@@ -140,6 +140,16 @@ impl Cargo {
         self.built(name, &["build", "--release", "--workspace", "--bins"])
     }
 
+    /// Builds every library, that for C among them.
+    pub(crate) fn build_libraries(&self) -> Result<()> {
+        let mut command = self.command(&["build", "--release", "--workspace", "--lib"])?;
+        let status = command.status().context("cannot run cargo")?;
+        if !status.success() {
+            bail!("the libraries cannot be built: cargo ended with {status}");
+        }
+        Ok(())
+    }
+
     /// Builds the integration test `name` and returns its program.
     pub(crate) fn build_test(&self, name: &str) -> Result<PathBuf> {
         let command = [

@@ -227,6 +227,7 @@ fn test_tools(root: &Path, args: &[String]) -> Result<Vec<(&'static str, PathBuf
     if ["spar-train", "spar-policy", "spar-data", "spar-c"]
         .into_iter()
         .any(selected)
+        || args.iter().any(|arg| arg == "spar")
     {
         let requirements = root.join("tests/scripts/requirements-doors.txt");
         let all = root.join(".spar/python");

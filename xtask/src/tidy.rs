@@ -299,6 +299,7 @@ const BESIDE: &[(&str, &[&str])] = &[
             "spar-core",
             "spar-data",
             "spar-kernels",
+            "spar-policy",
             "spar-nn",
             "spar-anchor",
             "spar-critic",

@@ -20,6 +20,10 @@ pub struct AnchorConfig {
     /// SHA-256 of that file: what makes it this anchor and not another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// A method whose policy is the anchor instead, as in `bc-diffusion`: it is trained first,
+    /// on the same data with the same seed, and is then the policy of `file`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
 }
 
 impl Default for AnchorConfig {
@@ -32,6 +36,7 @@ impl Default for AnchorConfig {
             updates: 20_000,
             file: None,
             sha256: None,
+            method: None,
         }
     }
 }

@@ -52,6 +52,9 @@ pub trait Baseline: Learner + Sized + 'static {
     /// Whether it grows out of the frozen anchor, which is then trained first.
     const ANCHORED: bool = false;
 
+    /// Whether it learns from rewards: a clone does not.
+    const REWARDED: bool = true;
+
     /// Its hyper-parameters; their default is the source's for MuJoCo.
     type Config: Settings;
 

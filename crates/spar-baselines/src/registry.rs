@@ -52,6 +52,8 @@ pub struct Entry {
     pub title: &'static str,
     /// Whether it grows out of the frozen anchor.
     pub anchored: bool,
+    /// Whether it learns from rewards.
+    pub rewarded: bool,
     settings: fn(Table) -> Result<Table, SettingsError>,
     data: fn(&Table) -> Result<Feed, SettingsError>,
     start: Starter,
@@ -89,6 +91,7 @@ impl Entry {
             name: M::NAME,
             title: M::TITLE,
             anchored: M::ANCHORED,
+            rewarded: M::REWARDED,
             settings: settings::<M>,
             data: feed::<M>,
             start: start::<M>,

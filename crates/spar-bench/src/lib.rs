@@ -4,7 +4,8 @@
 //! parameters, a cycle of batches and the noise of each update, so that
 //! programs in other languages compute the same function. `spar-bench dataset FILE`
 //! writes data to measure the memory of a run on, `spar-bench walk FILE` to measure how
-//! fast `spar-bench load FILE` reads them. `spar-bench serve`
+//! fast `spar-bench load FILE` reads them; `spar-bench act POLICY` says how long an action takes.
+//! `spar-bench serve`
 //! then answers requests on stdin, one line each: the losses of one cycle, or
 //! how many steps fit into some time. The peers' scripts in `xtask/peers` speak
 //! the same protocol, and `xtask` asks all in turn.
@@ -16,6 +17,7 @@
 //! candle meets in a program that does not choose one. `spar-gpu` is what `cargo xtask
 //! gpu-check` runs on a GPU.
 
+mod acting;
 mod clock;
 mod dataset;
 mod gpu;
@@ -67,6 +69,8 @@ enum Command {
         #[arg(long)]
         core: Option<usize>,
     },
+    /// Act by a policy file, and print how long an action takes, as JSON
+    Act(acting::Args),
     /// Answer requests on stdin until it ends
     Serve {
         /// Stay on this core, counted among those allowed
@@ -82,6 +86,7 @@ pub fn run(contenders: &[&'static str]) -> ExitCode {
         Command::Dataset { file, rows } => dataset::write(&file, rows),
         Command::Walk { file, rows } => loading::walk(&file, rows),
         Command::Load { file, core } => loading::load(&file, core),
+        Command::Act(args) => acting::act(&args),
         Command::Serve { core } => serve::serve(core, contenders),
     };
     match done {

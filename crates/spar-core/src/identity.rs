@@ -45,6 +45,9 @@ const OF_ANCHORED: [&str; 3] = ["config.anchor.", "config.batch_size", "config.r
 
 /// What says which policy of a file stands in the anchor's place.
 const ANCHOR_SHA256: &str = "config.anchor.sha256";
+/// What says which method is trained first, in the anchor's place. It is of the same data and
+/// seed, and its own record says with which settings.
+const ANCHOR_METHOD: &str = "config.anchor.method";
 
 /// What a field of a run's settings decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +142,10 @@ impl RunIdentity {
         };
         // Of the anchor of a file only which it is, not where it lies nor how one would have
         // been cloned.
-        let of_file = fields.contains_key(ANCHOR_SHA256);
+        let of_method = method == "spar" && fields.contains_key(ANCHOR_METHOD);
+        let of_method = of_method.then_some(ANCHOR_METHOD);
+        let of_file = fields.contains_key(ANCHOR_SHA256).then_some(ANCHOR_SHA256);
+        let tells = of_method.or(of_file);
         // Outside a suite the task is what the data are called.
         let nameless = spec["suite"].as_str() == Some("none");
         fields.retain(|field, _| {
@@ -147,7 +153,7 @@ impl RunIdentity {
                 || nameless && field == "task";
             let mut of_others = of_others.iter().copied().flatten();
             let decides_nothing = is_name
-                || of_file && field.starts_with("config.anchor.") && field != ANCHOR_SHA256
+                || field.starts_with("config.anchor.") && tells.is_some_and(|tells| field != tells)
                 || field == "config.checkpoint_every"
                 || of_others.any(|prefix| field.starts_with(prefix));
             !decides_nothing

@@ -43,6 +43,7 @@ impl<'a> Array<'a> {
                 path: source.path.into(),
                 key: key.into(),
                 got: filters,
+                expected: "gzip or none",
             });
         }
         Ok(Self {

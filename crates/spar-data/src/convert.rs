@@ -37,7 +37,7 @@ const NO_HORIZON: usize = usize::MAX;
 pub struct Conversion {
     checked: Checked,
     scanned: Scanned,
-    /// `None` for what is read whole: archives, text, other programs' HDF5.
+    /// `None` for what is read whole: archives, tables, other programs' HDF5.
     layout: Option<Layout>,
     env: Option<EnvId>,
     reading: Reading,
@@ -76,7 +76,7 @@ impl Conversion {
                 let layout = source.layout;
                 Groups::of(&source).is_none().then_some(layout)
             }
-            Kind::Npz | Kind::Csv => None,
+            Kind::Npz | Kind::Csv | Kind::Parquet => None,
         };
         Ok(Self {
             checked,
@@ -162,7 +162,7 @@ impl Conversion {
     ///
     /// # Errors
     /// [`DataError::Exists`] if something is at `path`, [`DataError::SameLayout`] for
-    /// data in D4RL's layout, [`DataError::Write`], and what
+    /// data in D4RL's layout, [`DataError::NoRewards`], [`DataError::Write`], and what
     /// [`Dataset::read`](crate::Dataset::read) refuses.
     pub fn to_d4rl(self, path: &Path) -> Result<Converted, DataError> {
         if self.layout.is_none() {
@@ -202,6 +202,10 @@ impl Conversion {
     fn whole_to_d4rl(self, path: &Path) -> Result<Converted, DataError> {
         refuse_existing(path)?;
         let data = Dataset::read_as(self.checked.path(), self.env, &self.reading)?;
+        if !data.rewarded {
+            let id = data.identity.id;
+            return Err(DataError::NoRewards { id });
+        }
         let tells = data.timeouts.is_some() || data.breaks.is_some();
         let horizon = match self.env {
             Some(env) => env.horizon(),

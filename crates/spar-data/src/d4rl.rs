@@ -156,6 +156,7 @@ impl<'a> D4rl<'a> {
             observations,
             actions,
             rewards,
+            rewarded: true,
             terminals: flagged.terminals,
             timeouts: flagged.timeouts,
             next_observations,

@@ -25,8 +25,11 @@ pub struct Dataset {
     pub observations: Vec<f32>,
     /// `[rows, act_dim]`.
     pub actions: Vec<f32>,
-    /// `[rows]`.
+    /// `[rows]`; zeros in data that are not [`Self::rewarded`].
     pub rewards: Vec<f32>,
+    /// Whether rewards were recorded. Without them nothing but a clone of the behaviour can
+    /// be learned.
+    pub rewarded: bool,
     /// `[rows]`: the environment ended the episode in this step.
     pub terminals: Vec<bool>,
     /// `[rows]`: the episode was cut after this step; `None` in old D4RL files.
@@ -175,6 +178,7 @@ impl Dataset {
             observations: steps.observations,
             actions: steps.actions,
             rewards: steps.rewards,
+            rewarded: true,
             terminals: steps.terminals,
             timeouts: Some(steps.timeouts),
             next_observations: None,
@@ -331,8 +335,12 @@ impl Dataset {
     }
 
     /// Undiscounted returns of the episodes that ended in a terminal or were
-    /// cut, summed in `f64`; [`Self::episodes`] says what `horizon` is.
+    /// cut, summed in `f64`; [`Self::episodes`] says what `horizon` is. Of data that are not
+    /// [`Self::rewarded`] there are none.
     pub fn returns(&self, horizon: usize) -> Vec<f64> {
+        if !self.rewarded {
+            return Vec::new();
+        }
         let complete = self
             .episodes(horizon)
             .filter(|e| e.end != EpisodeEnd::Unfinished);

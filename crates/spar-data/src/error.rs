@@ -9,7 +9,7 @@ use spar_core::EnvId;
 #[non_exhaustive]
 pub enum DataError {
     /// There is no such file.
-    #[error("{}: no such data file; give the path of an existing D4RL HDF5 file, or the folder or id of a Minari data set", path.display())]
+    #[error("{}: no such data file; give the path of an existing data file, or the folder or id of a Minari or LeRobot data set", path.display())]
     NotFound {
         /// The path that was asked for.
         path: PathBuf,
@@ -50,8 +50,8 @@ pub enum DataError {
         /// Length on disk.
         got: u64,
     },
-    /// The HDF5 library could not make sense of the file.
-    #[error("{}: {place}: damaged or unsupported HDF5 content ({reason}); download or generate the file again", path.display())]
+    /// The library that reads it could not make sense of the file.
+    #[error("{}: {place}: damaged or unsupported content ({reason}); download or generate the file again", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -149,7 +149,7 @@ pub enum DataError {
     },
     /// An array is packed by filters that are not read: no code is loaded for them, and
     /// what comes out of them has no bound.
-    #[error("{}: key `{key}` is packed with {got}, expected gzip or none; write it again so", path.display())]
+    #[error("{}: key `{key}` is packed with {got}, expected {expected}; write it again so", path.display())]
     Packing {
         /// The file.
         path: PathBuf,
@@ -157,6 +157,8 @@ pub enum DataError {
         key: String,
         /// Its filters.
         got: String,
+        /// Those that would have done.
+        expected: &'static str,
     },
     /// An array's numbers are in another file, which the data's hash says nothing of.
     #[error("{}: key `{key}` is {what} another file; copy everything into one file", path.display())]
@@ -209,10 +211,12 @@ pub enum DataError {
         what: &'static str,
     },
     /// The process that opened the file first did not come through.
-    #[error("{}: the HDF5 library {what} on this file ({status}); download or generate it again", path.display())]
+    #[error("{}: the {library} library {what} on this file ({status}); download or generate it again", path.display())]
     Crashed {
         /// The file.
         path: PathBuf,
+        /// Whose library.
+        library: &'static str,
         /// What the library does, as in "crashes".
         what: &'static str,
         /// How the process ended.
@@ -240,6 +244,28 @@ pub enum DataError {
         path: PathBuf,
         /// What is wrong with it.
         why: String,
+    },
+    /// A LeRobot data set's description is none, or not that of its files.
+    #[error("{}: not a valid description of a LeRobot data set: {why}; download it again", path.display())]
+    LeRobot {
+        /// `meta/info.json`.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A column is named of data that are no table.
+    #[error("{}: --reward names a column of a table (CSV, Parquet, LeRobot), and this is none; its rewards are read from `rewards`: leave --reward out", path.display())]
+    NoColumns {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Nobody recorded rewards, and what is to be written has them.
+    #[error(
+        "{id}: has no rewards, which a file in D4RL's layout has; name the column that holds them by --reward"
+    )]
+    NoRewards {
+        /// The data set.
+        id: String,
     },
     /// There already is something where data were to be written.
     #[error("{}: is already there; give another name or remove it first", path.display())]

@@ -10,7 +10,7 @@ use spar_core::printable;
 use crate::error::DataError;
 
 /// The environment ended the episode in this step.
-pub(crate) const TERMINALS: [&str; 7] = [
+pub(crate) const TERMINALS: [&str; 9] = [
     "terminals",
     "terminations",
     "terminated",
@@ -18,11 +18,13 @@ pub(crate) const TERMINALS: [&str; 7] = [
     "is_terminal",
     "dones",
     "done",
+    "next.terminated",
+    "next.done",
 ];
 /// Of these, old gym sets at cuts as well.
-const DONES: [&str; 2] = ["dones", "done"];
+const DONES: [&str; 3] = ["dones", "done", "next.done"];
 /// The episode was cut after this step.
-const CUTS: [&str; 9] = [
+const CUTS: [&str; 10] = [
     "timeouts",
     "truncations",
     "truncated",
@@ -32,6 +34,7 @@ const CUTS: [&str; 9] = [
     "time_outs",
     "infos/timeouts",
     "infos/TimeLimit.truncated",
+    "next.truncated",
 ];
 /// An episode ends with this step, either way.
 const ENDS: [&str; 7] = [

@@ -82,7 +82,7 @@ impl<'a> Groups<'a> {
             observations: Vec::new(),
             act_dim: 0,
             actions: Vec::new(),
-            rewards: Vec::new(),
+            rewards: None,
             flagged: Flagged {
                 terminals: Vec::new(),
                 timeouts: Some(Vec::new()),
@@ -93,7 +93,7 @@ impl<'a> Groups<'a> {
             qvel: None,
             integers: false,
         };
-        let mut next = Vec::new();
+        let (mut next, mut rewarded) = (Vec::new(), Vec::new());
         let mut timeouts = Vec::new();
         let mut recorded = reading.next != Next::Following;
         for &episode in &self.episodes {
@@ -118,7 +118,7 @@ impl<'a> Groups<'a> {
             table.integers |= actions.holds_integers();
             table.actions.extend(actions.read::<f32>()?);
             let rewards = source.column(&key("rewards"), rows)?;
-            table.rewards.extend(rewards.read::<f32>()?);
+            rewarded.extend(rewards.read::<f32>()?);
             table
                 .flagged
                 .terminals
@@ -135,6 +135,7 @@ impl<'a> Groups<'a> {
                 next.extend(source.joined(&place, names, Some(rows), width)?.read()?);
             }
         }
+        table.rewards = Some(rewarded);
         table.flagged.timeouts = Some(timeouts);
         table.next_observations = recorded.then_some(next);
         table.flagged.notes = vec![self.note()];

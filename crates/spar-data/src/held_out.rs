@@ -76,6 +76,7 @@ impl Dataset {
             observations: nums(&self.observations, self.obs_dim),
             actions: nums(&self.actions, self.act_dim),
             rewards: nums(&self.rewards, 1),
+            rewarded: self.rewarded,
             terminals: flags(&self.terminals),
             timeouts: self.timeouts.as_deref().map(flags),
             next_observations: self

@@ -45,7 +45,13 @@ pub(crate) fn identify(
                 file.id
             ));
         }
-        (text(path.file_stem()), Origin::User)
+        // A folder's name has no extension.
+        let name = if path.is_dir() {
+            path.file_name()
+        } else {
+            path.file_stem()
+        };
+        (text(name), Origin::User)
     };
     let identity = DatasetIdentity {
         id,

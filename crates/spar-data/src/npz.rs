@@ -93,7 +93,7 @@ pub(crate) fn read(checked: &Checked, asked: Asked<'_>) -> Result<Dataset, DataE
         observations,
         act_dim,
         actions,
-        rewards,
+        rewards: Some(rewards),
         flagged,
         next_observations,
         qpos,

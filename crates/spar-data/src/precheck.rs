@@ -18,6 +18,8 @@ use crate::error::DataError;
 const SIGNATURE: &[u8; 8] = b"\x89HDF\r\n\x1a\n";
 /// How archives begin, those of NumPy among them.
 const ZIP: &[u8] = b"PK\x03\x04";
+/// How Parquet files begin.
+const PARQUET: &[u8] = b"PAR1";
 
 /// Bytes of the superblock that are looked at; more than any version has
 /// before its end-of-file address.
@@ -36,11 +38,13 @@ pub(crate) enum Kind {
     Npz,
     /// Lines of text, by the file's name.
     Csv,
+    /// A Parquet file, or LeRobot's folder of them.
+    Parquet,
 }
 
 /// Checks that `path` is an HDF5 file whose superblock agrees with the file's
-/// length, an archive that may be NumPy's or a file of text, and returns which, and that
-/// length.
+/// length, an archive that may be NumPy's, a Parquet file or one of text, and returns which,
+/// and that length.
 pub(crate) fn precheck(path: &Path) -> Result<(Kind, u64), DataError> {
     let io = |source: io::Error| match source.kind() {
         ErrorKind::NotFound => DataError::NotFound { path: path.into() },
@@ -65,6 +69,9 @@ pub(crate) fn precheck(path: &Path) -> Result<(Kind, u64), DataError> {
     }
     if head.starts_with(ZIP) {
         return Ok((Kind::Npz, length));
+    }
+    if head.starts_with(PARQUET) {
+        return Ok((Kind::Parquet, length));
     }
     let csv = |extension: &std::ffi::OsStr| extension.eq_ignore_ascii_case("csv");
     if !head.starts_with(SIGNATURE) && path.extension().is_some_and(csv) {

@@ -14,8 +14,9 @@ use crate::{
     dataset::{Dataset, Layout},
     error::DataError,
     groups::Groups,
+    lerobot::Folder,
     minari::{self, Description, Episodes},
-    npz,
+    npz, parquet_file,
     precheck::{Kind, Scanned, precheck, scan},
     reading::{Asked, Reading},
     rehearsal,
@@ -27,6 +28,8 @@ pub(crate) struct Checked {
     path: PathBuf,
     /// What stands beside it, if it is a Minari data set's.
     described: Option<Description>,
+    /// What it is, if it is LeRobot's.
+    folder: Option<Folder>,
     kind: Kind,
     length: u64,
 }
@@ -36,21 +39,34 @@ impl Checked {
     /// has opened it, where there can be one.
     pub(crate) fn at(path: &Path, reading: &Reading) -> Result<Self, DataError> {
         let checked = Self::unrehearsed(path)?;
-        // Only the library needs it.
-        if checked.kind == Kind::Hdf5 {
-            rehearsal::before(&checked.path, &reading.observations)?;
-        }
+        // Only where a library does more than is seen from here.
+        let library = match checked.kind {
+            Kind::Hdf5 => "HDF5",
+            Kind::Parquet => "Parquet",
+            Kind::Npz | Kind::Csv => return Ok(checked),
+        };
+        rehearsal::before(&checked.path, library, &reading.observations)?;
         Ok(checked)
     }
 
     /// The same for that other process.
     pub(crate) fn unrehearsed(path: &Path) -> Result<Self, DataError> {
         let path = minari::locate(path);
+        if let Some(folder) = Folder::at(&path)? {
+            return Ok(Self {
+                path: folder.path().to_owned(),
+                described: None,
+                kind: Kind::Parquet,
+                length: folder.length(),
+                folder: Some(folder),
+            });
+        }
         let described = Description::beside(&path)?;
         let (kind, length) = precheck(&path)?;
         Ok(Self {
             path,
             described,
+            folder: None,
             kind,
             length,
         })
@@ -63,11 +79,23 @@ impl Checked {
 
     /// What all of its bytes tell.
     pub(crate) fn scan(&self) -> Result<Scanned, DataError> {
-        scan(&self.path).map_err(|source| DataError::Io {
+        let scanned = match &self.folder {
+            None => scan(&self.path),
+            Some(folder) => folder.sha256().map(|sha256| Scanned {
+                sha256,
+                heaps_end: true,
+            }),
+        };
+        scanned.map_err(|source| DataError::Io {
             path: self.path.clone(),
             doing: "read the data file",
             source,
         })
+    }
+
+    /// The folder, if it is LeRobot's.
+    pub(crate) fn folder(&self) -> Option<&Folder> {
+        self.folder.as_ref()
     }
 
     pub(crate) fn open(&self) -> Result<Source<'_>, DataError> {
@@ -97,8 +125,13 @@ impl Checked {
 pub(crate) fn read_file(path: &Path, asked: Asked<'_>) -> Result<Dataset, DataError> {
     let checked = Checked::at(path, asked.reading)?;
     match checked.kind() {
-        Kind::Npz => return npz::read(&checked, asked),
         Kind::Csv => return csv_file::read(&checked, asked),
+        Kind::Parquet => return parquet_file::read(&checked, asked),
+        Kind::Npz | Kind::Hdf5 if asked.reading.reward.is_some() => {
+            let path = checked.path().into();
+            return Err(DataError::NoColumns { path });
+        }
+        Kind::Npz => return npz::read(&checked, asked),
         Kind::Hdf5 => {}
     }
     // Hashing takes as long as reading, so each has a thread.

@@ -18,6 +18,9 @@ pub struct Reading {
     /// `observations`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub observations: Vec<String>,
+    /// The column of a table that holds the rewards, where it has another name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reward: Option<String>,
     /// Whether data that name another environment than the one asked for are read all
     /// the same.
     #[serde(skip_serializing_if = "is_false")]

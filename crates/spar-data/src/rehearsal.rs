@@ -1,7 +1,8 @@
 //! Files are opened by another process first.
 //!
 //! libhdf5 is C, and bytes can be arranged on which it crashes, never returns or
-//! asks for all memory there is. A file is therefore opened by a child with bounds on
+//! asks for all memory there is; the library that reads Parquet is not, and takes what
+//! memory a page says it unpacks to. A file is therefore opened by a child with bounds on
 //! its memory and time, which has the library do all that it is going to do. Only a
 //! file that it came through is opened by this process; of any other the user gets one
 //! line. Arrays that are unpacked without the library the child does not read: it costs
@@ -22,6 +23,8 @@ use crate::{
     dataset::Layout,
     error::DataError,
     groups::Groups,
+    parquet_file,
+    precheck::Kind,
     read::Checked,
     reading::{Asked, Parts, Reading},
 };
@@ -69,6 +72,9 @@ pub fn rehearse(path: &Path, observations: &[String]) -> Result<(), DataError> {
         reading: &reading,
         parts: Parts::Everything,
     };
+    if checked.kind() == Kind::Parquet {
+        return parquet_file::rehearse(&checked, &reading);
+    }
     let source = checked.open()?;
     if let Some(groups) = Groups::of(&source) {
         return groups.read(&reading).map(drop);
@@ -82,8 +88,12 @@ pub fn rehearse(path: &Path, observations: &[String]) -> Result<(), DataError> {
     }
 }
 
-/// Has a child open the file at `path` if there can be one.
-pub(crate) fn before(path: &Path, observations: &[String]) -> Result<(), DataError> {
+/// Has a child open the file at `path`, which this `library` reads, if there can be one.
+pub(crate) fn before(
+    path: &Path,
+    library: &'static str,
+    observations: &[String],
+) -> Result<(), DataError> {
     let Some(start) = START.get() else {
         return Ok(());
     };
@@ -102,6 +112,7 @@ pub(crate) fn before(path: &Path, observations: &[String]) -> Result<(), DataErr
         (Some(1), line) if !line.is_empty() => Err(DataError::Refused(line.to_owned())),
         _ => Err(DataError::Crashed {
             path: path.into(),
+            library,
             what: if was_stopped(output.status) {
                 "does not come to an end"
             } else {

@@ -64,6 +64,7 @@ pub(crate) fn add(data: &mut Dataset, env: Option<EnvId>, integers: bool) -> Res
         choices(data, integers),
         declared(data, env),
         never_terminates(data, env),
+        unrewarded(data),
     ];
     data.notes.extend(notes.into_iter().flatten());
     Ok(())
@@ -133,6 +134,14 @@ fn declared(data: &Dataset, env: Option<EnvId>) -> Option<String> {
         "the data declare that action {i} lies in [{low}, {high}], but {env}'s lie in [-1, 1]: \
          were the actions scaled, or recorded in another environment?"
     ))
+}
+
+fn unrewarded(data: &Dataset) -> Option<String> {
+    (!data.rewarded).then(|| {
+        "no column holds rewards: a behaviour clone (bc, bc-diffusion, bc-flow) can be trained, no \
+         other method; --reward names the column that holds them"
+            .to_owned()
+    })
 }
 
 fn never_terminates(data: &Dataset, env: Option<EnvId>) -> Option<String> {

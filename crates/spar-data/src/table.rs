@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use crate::{
+    columns::damaged,
     d4rl::breaks_in_memory,
     dataset::Dataset,
     error::DataError,
@@ -21,7 +22,8 @@ pub(crate) struct Table {
     pub(crate) observations: Vec<f32>,
     pub(crate) act_dim: usize,
     pub(crate) actions: Vec<f32>,
-    pub(crate) rewards: Vec<f32>,
+    /// `None` if nobody recorded any.
+    pub(crate) rewards: Option<Vec<f32>>,
     pub(crate) flagged: Flagged,
     /// The recorded successors, unless nobody asked for them.
     pub(crate) next_observations: Option<Vec<f32>>,
@@ -43,12 +45,18 @@ impl Table {
         sha256: String,
         asked: Asked<'_>,
     ) -> Result<Dataset, DataError> {
+        if [self.obs_dim, self.act_dim, self.flagged.terminals.len()].contains(&0) {
+            return Err(damaged(path, "rows", "it has none"));
+        }
         check_env(path, asked.env, self.obs_dim, self.act_dim)?;
+        let rewarded = self.rewards.is_some();
+        let rows = self.flagged.terminals.len();
+        let rewards = self.rewards.unwrap_or_else(|| vec![0.0; rows]);
         let next = self.next_observations.as_deref();
         for (key, values, width) in [
             ("observations", &self.observations[..], self.obs_dim),
             ("actions", &self.actions, self.act_dim),
-            ("rewards", &self.rewards, 1),
+            ("rewards", &rewards, 1),
             ("next_observations", next.unwrap_or_default(), self.obs_dim),
         ] {
             remarks::check_finite(path, key, values, width)?;
@@ -61,7 +69,7 @@ impl Table {
             next.map(|next| breaks_in_memory(self.obs_dim, flags, &self.observations, next));
         let breaks = breaks.transpose()?;
         let metadata = BTreeMap::new();
-        let (identity, mut notes) = identify(path, sha256, self.rewards.len(), &metadata);
+        let (identity, mut notes) = identify(path, sha256, rows, &metadata);
         notes.extend(self.flagged.notes);
         let reading = asked.reading;
         let keep = asked.parts == Parts::Everything || reading.next == Next::Recorded;
@@ -70,7 +78,8 @@ impl Table {
             act_dim: self.act_dim,
             observations: self.observations,
             actions: self.actions,
-            rewards: self.rewards,
+            rewards,
+            rewarded,
             terminals: self.flagged.terminals,
             timeouts: self.flagged.timeouts,
             breaks,

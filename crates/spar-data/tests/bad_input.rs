@@ -313,3 +313,15 @@ fn one_row_is_no_transition() {
         "{error}"
     );
 }
+
+/// Of d3rlpy's layout nothing is left but observations: it panicked.
+#[test]
+fn a_file_of_no_episode() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = File::create(folder.path().join("data.hdf5")).unwrap();
+    let spoiled = Spoiled { folder, file };
+    spoiled.put("observations_0", Array::<f32, _>::zeros((3, 2)));
+    let error = spoiled.error();
+    assert!(matches!(error, DataError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("it has none"), "{error}");
+}

@@ -19,6 +19,7 @@ use spar_core::Normalizer;
 use crate::{
     error::PolicyError,
     file::{self, Meaning, entries, floats, meaning, some},
+    onnx,
     plain::PlainPolicy,
     policy::{Networks, Policy},
     rows::RowMlp,
@@ -112,6 +113,10 @@ pub fn load(path: &Path, options: &Options) -> Result<(Policy, Imported), Policy
 /// One line saying what of it cannot be told, or does not fit.
 pub fn from_bytes(bytes: &[u8], options: &Options) -> Result<(Policy, Imported), PolicyError> {
     let wrong = PolicyError::Content;
+    if onnx::is_model(bytes) {
+        let why = "is an ONNX model, which needs no import: give it to --policy or --anchor-policy";
+        return Err(wrong(why.to_owned()));
+    }
     let (tensors, metadata) = tensors(bytes).map_err(wrong)?;
     if file::is_ours(&metadata) {
         return Err(wrong("is a policy file already".to_owned()));

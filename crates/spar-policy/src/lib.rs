@@ -16,7 +16,8 @@
 //! # Ok::<(), spar_policy::PolicyError>(())
 //! ```
 //!
-//! [`import`] reads networks of other programs, [`Policy::to_onnx`] writes a graph for them.
+//! [`import`] reads networks of other programs, [`Policy::to_onnx`] writes a graph for them,
+//! and with the feature `onnx`, which brings tract, a graph is read as a policy.
 //!
 //! # The file
 //! A safetensors file.
@@ -37,8 +38,8 @@
 //! | `<network>.activation` | `[1]` | between its layers, where not ReLU: 2 GELU (tanh form), 3 Mish, 4 SiLU |
 //!
 //! and acts by `clip(b + d, -1, 1)`. SPAR around another program's policy, or one that was
-//! trained before, holds that one's whole file instead of an anchor, as the bytes of the
-//! tensor `base` (U8); `b` is that policy's action, by its own normalizer, and where it
+//! trained before, holds that one's whole file (or ONNX model) instead of an anchor, as the
+//! bytes of the tensor `base` (U8); `b` is that policy's action, by its own normalizer, and where it
 //! draws, from a stream of the observation ([`Policy::base_actions`]). Its metadata entry `spar` is a JSON object:
 //! [`About`], with `format`, the version of all this (files without it are of version
 //! 1, newer ones are refused), and `digest`, a SHA-256 over the rest of the object and

@@ -4,8 +4,16 @@
 //! normalizer, networks, clipping, bounds. Its sums may be taken in another order than
 //! [`Policy::act`] takes them, so its actions are equal up to rounding, not to the bit. A
 //! policy that draws has no such graph: what it draws is not part of one.
+//!
+//! With the feature `onnx` such a graph, also of another program, is read as a policy.
 
+#[cfg(feature = "onnx")]
+mod chain;
 mod graph;
+#[cfg(feature = "onnx")]
+mod model;
+#[cfg(feature = "onnx")]
+mod run;
 
 use std::num::NonZeroUsize;
 
@@ -20,12 +28,36 @@ use crate::{
     rows::RowMlp,
 };
 use graph::{Graph, Node};
+#[cfg(feature = "onnx")]
+pub use run::GraphPolicy;
 
 /// The name of the input, `[rows, obs_dim]` in single precision.
 pub const INPUT: &str = "obs";
 
 /// The name of the output, `[rows, act_dim]` in single precision.
 pub const OUTPUT: &str = "action";
+
+/// Whether `bytes` begin as an ONNX model does: with the version of its format, where a
+/// safetensors file has the length of its header and then an object.
+pub(crate) fn is_model(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&8) && bytes.get(8).is_some_and(|&byte| byte != b'{')
+}
+
+/// The policy of the ONNX model `bytes`.
+///
+/// # Errors
+/// [`PolicyError::Content`] if they are none, or one that is not run.
+#[cfg(feature = "onnx")]
+pub(crate) fn policy_of(bytes: &[u8]) -> Result<Policy, PolicyError> {
+    model::policy(bytes)
+}
+
+#[cfg(not(feature = "onnx"))]
+pub(crate) fn policy_of(_: &[u8]) -> Result<Policy, PolicyError> {
+    Err(PolicyError::Content(
+        "is an ONNX model, which is read with the feature `onnx` of spar-policy alone".to_owned(),
+    ))
+}
 
 impl Policy {
     /// The policy as the bytes of an ONNX model (operator set 17, IR version 8): input
@@ -34,7 +66,8 @@ impl Policy {
     ///
     /// # Errors
     /// [`PolicyError::Content`], with the method's name, if the policy is not one
-    /// deterministic graph: if its action, or what it is chosen among, is drawn.
+    /// deterministic graph: if its action, or what it is chosen among, is drawn; or if it
+    /// stands on a graph of another program.
     pub fn to_onnx(&self) -> Result<Vec<u8>, PolicyError> {
         let mut graph = Graph::default();
         let obs = graph.input(INPUT);
@@ -62,6 +95,14 @@ impl Policy {
             Networks::Plain(policy) => plain(policy, graph, obs),
             Networks::Latent(policy) => self.latent(policy, graph, obs)?,
             Networks::Sampled(policy) => return Err(self.draws_from(policy.actor.candidates)),
+            #[cfg(feature = "onnx")]
+            Networks::Graph(_) => {
+                return Err(PolicyError::Content(
+                    "acts by an ONNX graph already, which is not written anew; act with it by \
+                     `spar act`"
+                        .to_owned(),
+                ));
+            }
             Networks::Rectified(policy) => {
                 let base = policy.base.acted(graph, obs)?;
                 let s = normalized(&policy.normalizer, graph, obs);

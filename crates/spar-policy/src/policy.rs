@@ -10,12 +10,14 @@ use crate::{
     error::PolicyError,
     file::{Reader, bytes},
     latent::{Latent, LatentActor, LatentPolicy},
+    onnx,
     plain::PlainPolicy,
     rectified::RectifiedPolicy,
     sampled::SampledPolicy,
 };
 
-/// The networks of a policy, by how they act together. Their actions lie in `[-1, 1]`.
+/// The networks of a policy, by how they act together. Their actions lie in `[-1, 1]`, but
+/// for those of a graph of another program.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Networks {
@@ -29,6 +31,9 @@ pub enum Networks {
     Sampled(SampledPolicy),
     /// Another policy, and what rectifies its action.
     Rectified(RectifiedPolicy),
+    /// A graph of another program.
+    #[cfg(feature = "onnx")]
+    Graph(crate::onnx::GraphPolicy),
 }
 
 impl Networks {
@@ -39,6 +44,8 @@ impl Networks {
             Self::Latent(policy) => policy,
             Self::Sampled(policy) => policy,
             Self::Rectified(policy) => policy,
+            #[cfg(feature = "onnx")]
+            Self::Graph(policy) => policy,
         }
     }
 }
@@ -75,8 +82,8 @@ pub(crate) const MOST_BASES: usize = 4;
 const DRAWS: &str = "policy/act";
 
 impl Policy {
-    /// Reads the policy file at `path`: one of ours, or a plain network of another program
-    /// in the same layout.
+    /// Reads the policy file at `path`: one of ours, a plain network of another program
+    /// in the same layout, or, with the feature `onnx`, an ONNX model.
     ///
     /// # Errors
     /// One line saying what is missing or wrong in the file. Any file may be given: nothing
@@ -96,6 +103,9 @@ impl Policy {
 
     /// [`Policy::from_bytes`] of a policy that may stand on so many others.
     pub(crate) fn from_bytes_within(bytes: &[u8], bases: usize) -> Result<Self, PolicyError> {
+        if onnx::is_model(bytes) {
+            return onnx::policy_of(bytes);
+        }
         let mut reader = Reader::new(bytes)?;
         let (networks, bounds) = reader.contents(bases)?;
         Ok(Self::new(networks, reader.about.take(), bounds))
@@ -145,6 +155,8 @@ impl Policy {
             }
             Networks::Rectified(policy) => policy.residual.best_of > NonZeroUsize::MIN,
             Networks::Plain(_) => false,
+            #[cfg(feature = "onnx")]
+            Networks::Graph(_) => false,
             Networks::Latent(LatentPolicy {
                 actor: LatentActor { latent, .. },
                 ..

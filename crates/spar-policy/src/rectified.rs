@@ -56,6 +56,8 @@ impl Policy {
             let rows = obs.chunks_exact(obs_dim);
             streams.extend(rows.map(|obs| Stream::of_values(obs, DRAWS)));
             self.networks().act(obs, &mut streams, actions);
+            // Those of a graph of another program may lie elsewhere.
+            actions.iter_mut().for_each(|a| *a = a.clamp(-1.0, 1.0));
         }
         STREAMS.with_borrow_mut(|free| free.push(streams));
     }

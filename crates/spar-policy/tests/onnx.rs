@@ -1,5 +1,5 @@
-//! Exported graphs act as the policies they come from, under ONNX Runtime; what is no
-//! graph is refused by name.
+//! Exported graphs act as the policies they come from, under ONNX Runtime and tract; what is
+//! no graph is refused by name.
 //!
 //! `SPAR_DOORS_PYTHON` names a Python that has `onnxruntime`; `cargo xtask test` provides
 //! one, and without it the comparison is skipped in words.
@@ -14,6 +14,8 @@ use spar_policy::{
     About, ActionBounds, Activation, Conservatism, Latent, LatentActor, LatentPolicy, Networks,
     Norm, Normalizer, PlainPolicy, Policy, RectifiedPolicy, Residual, RowMlp, SparPolicy, Stream,
 };
+#[cfg(feature = "onnx")]
+use tract_onnx::prelude::*;
 
 const OBS: usize = 11;
 const ACT: usize = 3;
@@ -205,6 +207,50 @@ fn read(path: &Path) -> Vec<f32> {
     words.iter().map(|word| f32::from_le_bytes(*word)).collect()
 }
 
+/// Holds actions for `obs` to those of `policy`, which it returns.
+#[track_caller]
+fn assert_acts_as(policy: &Policy, obs: &[f32], got: &[f32], what: &str) -> Vec<f32> {
+    let (mut wanted, mut worst) = (vec![0.0; ROWS * ACT], 0.0f32);
+    for (obs, action) in obs.chunks(OBS).zip(wanted.chunks_mut(ACT)) {
+        policy.act(obs, action);
+    }
+    assert_eq!(got.len(), wanted.len());
+    for (i, (got, wanted)) in got.iter().zip(&wanted).enumerate() {
+        // Rounding grows with the units of the action.
+        let units = policy.action_bounds().map_or(1.0, |bounds| {
+            let (low, high) = bounds.components()[i % ACT];
+            ((high - low) / 2.0).max(1.0)
+        });
+        let off = (got - wanted).abs() / units;
+        assert!(!off.is_nan(), "{what}: row {}", i / ACT);
+        worst = worst.max(off);
+    }
+    assert!(worst <= 1e-5, "{what}: {worst:e}");
+    wanted
+}
+
+#[cfg(feature = "onnx")]
+#[test]
+fn tract_acts_as_the_policy_does() {
+    let obs = draw("obs", ROWS * OBS, 2.0);
+    for (name, policy) in &graphs() {
+        let model = policy.to_onnx().unwrap();
+        let fact = InferenceFact::dt_shape(f32::datum_type(), [ROWS, OBS]);
+        let plan = tract_onnx::onnx()
+            .model_for_read(&mut &*model)
+            .and_then(|model| model.with_input_fact(0, fact))
+            .and_then(|model| model.into_optimized())
+            .and_then(|model| model.into_runnable())
+            .unwrap_or_else(|e| panic!("{name}: {e:#}"));
+        let input = Tensor::from_shape(&[ROWS, OBS], &obs).unwrap();
+        let output = plan.run(tvec!(input.into())).unwrap().remove(0);
+        let actions = output.to_plain_array_view::<f32>().unwrap();
+        assert_eq!(actions.shape(), [ROWS, ACT], "{name}");
+        let actions: Vec<f32> = actions.iter().copied().collect();
+        assert_acts_as(policy, &obs, &actions, &format!("{name}, tract"));
+    }
+}
+
 #[test]
 fn onnx_runtime_acts_as_the_policy_does() {
     let Some(python) = std::env::var_os("SPAR_DOORS_PYTHON") else {
@@ -238,19 +284,7 @@ fn onnx_runtime_acts_as_the_policy_does() {
     for ((name, policy), told) in graphs.iter().zip(told) {
         let got = read(&place(name, "actions.f32"));
         assert_eq!(got.len(), ROWS * ACT);
-        let (mut wanted, mut worst) = (vec![0.0; ROWS * ACT], 0.0f32);
-        for (obs, action) in obs.chunks(OBS).zip(wanted.chunks_mut(ACT)) {
-            policy.act(obs, action);
-        }
-        for (i, (got, wanted)) in got.iter().zip(&wanted).enumerate() {
-            // Rounding grows with the units of the action.
-            let units = policy.action_bounds().map_or(1.0, |bounds| {
-                let (low, high) = bounds.components()[i % ACT];
-                ((high - low) / 2.0).max(1.0)
-            });
-            worst = worst.max((got - wanted).abs() / units);
-        }
-        assert!(worst <= 1e-5, "{name}: {worst:e}");
+        let wanted = assert_acts_as(policy, &obs, &got, &format!("{name}, ONNX Runtime"));
         // They are actions of a policy, not all the same.
         let of = |i: usize| wanted[i * ACT];
         assert!((0..ROWS).any(|i| (of(i) - of(0)).abs() > 0.1), "{name}");

@@ -48,6 +48,13 @@ pub struct Settings {
     spec: Value,
 }
 
+impl Settings {
+    /// What the anchor is instead of the run `bc`: a policy's file, or a method.
+    fn given(&self, what: &str) -> Option<&str> {
+        self.spec["config"]["anchor"][what].as_str()
+    }
+}
+
 impl Selection {
     /// The named part of `suite`, on the CPU; an empty list means all of the
     /// suite's table. Methods may also be those the suite only has settings for;
@@ -146,6 +153,17 @@ impl Run {
         })
     }
 
+    /// The run that this one makes first, in its own folder, to be around its policy.
+    pub fn base(&self, selection: &Selection) -> Option<Self> {
+        let key = (self.task, self.method.clone());
+        let method = selection.settings.get(&key)?.given("method")?;
+        Some(Self {
+            method: method.to_owned(),
+            anchored: false,
+            ..self.clone()
+        })
+    }
+
     /// Every field in which `done` is not what this run would write on data of this hash,
     /// in words; `None` if there is none.
     pub fn mismatch(
@@ -181,6 +199,10 @@ impl Run {
 /// Every run of the selection, in the table's order.
 pub fn runs(selection: &Selection) -> Vec<Run> {
     let mut runs = Vec::new();
+    let given = |task: TaskId, method: &String| {
+        let settings = selection.settings.get(&(task, method.clone()));
+        settings.is_some_and(|s| s.given("file").is_some() || s.given("method").is_some())
+    };
     for &task in &selection.tasks {
         for method in &selection.methods {
             for &seed in &selection.seeds {
@@ -188,7 +210,7 @@ pub fn runs(selection: &Selection) -> Vec<Run> {
                     task,
                     method: method.clone(),
                     seed,
-                    anchored: selection.anchored.contains(method),
+                    anchored: selection.anchored.contains(method) && !given(task, method),
                 });
             }
         }

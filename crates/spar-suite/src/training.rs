@@ -37,6 +37,9 @@ pub(crate) struct Costs {
     pub(crate) rates: Option<String>,
 }
 
+/// The folder of the run that `spar train` makes first, within the one around its policy.
+const BASE: &str = "anchor";
+
 impl Session<'_> {
     /// The folder of `run`, as its command names it.
     pub(crate) fn folder(&self, run: &Run) -> PathBuf {
@@ -57,6 +60,15 @@ impl Session<'_> {
             (Ok(Some(_)), None) => None,
             (Ok(Some(done)), Some(data)) => run.mismatch(&done, &self.selection, &data.sha256),
         };
+        let mismatch = mismatch.or_else(|| {
+            let base = run.base(&self.selection)?;
+            let data = data?;
+            match FinishedRun::read(&folder.join(BASE)) {
+                Ok(Some(done)) => base.mismatch(&done, &self.selection, &data.sha256),
+                Ok(None) => Some(format!("the run in its folder `{BASE}` is gone")),
+                Err(error) => Some(error.to_string()),
+            }
+        });
         Some(mismatch.map_or(Ok(()), |why| {
             Err(format!(
                 "{} does not count: {why}",

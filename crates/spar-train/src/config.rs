@@ -291,9 +291,17 @@ impl TrainConfig {
             let expected = "`anchor.file` beside it, the policy it is of";
             return wrong("anchor.sha256", &"given", expected);
         }
+        if let Some(method) = &self.anchor.method
+            && (method == Method::Spar.name() || method.parse::<Method>().is_err())
+        {
+            let expected = "a method other than spar, as bc-diffusion or bc-flow";
+            return wrong("anchor.method", method, expected);
+        }
+        let given = self.anchor.file.is_some() || self.anchor.method.is_some();
         let tunes = matches!(rectify.ablation, Ablation::Global | Ablation::TunedAnchor);
-        if self.anchor.file.is_some() && tunes {
-            let expected = "one that leaves the policy of `anchor.file` as it is";
+        if given && tunes {
+            let expected =
+                "one that leaves the policy of `anchor.file` or `anchor.method` as it is";
             return wrong(
                 "rectify.ablation",
                 &format!("{:?}", rectify.ablation),

@@ -119,6 +119,12 @@ pub enum TrainError {
         /// What does not fit.
         why: String,
     },
+    /// A method that learns from rewards, and data without.
+    #[error(
+        "{0} learns from rewards, and the data have none; name the column that holds them by \
+         --reward, or clone the behaviour by --method bc, bc-diffusion or bc-flow"
+    )]
+    NoRewards(&'static str),
     /// The policy that is to be the anchor cannot be.
     #[error("anchor policy {}: {why}", file.display())]
     AnchorFile {

@@ -28,7 +28,7 @@ use crate::{
     offline::{Held, Prepared},
     sink::{self, Sink},
     spec::{DeviceKind, Method, RunSpec},
-    trainer::Trainer,
+    trainer::{Trainer, check_rewards},
 };
 use log::Reported;
 use pace::Pace;
@@ -97,6 +97,11 @@ pub(crate) fn check(kind: DeviceKind, spec: &RunSpec) -> Result<(), TrainError> 
     let anchor = &spec.config.anchor;
     given::check_method(anchor, spec.method)?;
     let around = spec.method == Method::Spar && anchor.file.is_some();
+    if spec.method == Method::Spar && anchor.method.is_some() && !around {
+        let why = "`anchor.method` names the policy to be around, and `anchor.file` does not say \
+                   where it is: train that method first, as `spar train` does";
+        return Err(TrainError::Config(why.to_owned()));
+    }
     if around && spec.device != DeviceKind::Cpu {
         return Err(TrainError::CpuOnly(AROUND));
     }
@@ -136,6 +141,7 @@ fn run_with<'k>(
     control: Control<'_>,
 ) -> Result<RunRecord, TrainError> {
     check(backend.kind(), spec)?;
+    check_rewards(spec.method, data)?;
     // Borrowed for no longer than what is prepared here.
     let control = Control {
         anchor: control.anchor,

@@ -42,6 +42,15 @@ impl Method {
         }
     }
 
+    /// Whether it learns from rewards: a clone of the behaviour does not.
+    pub fn rewarded(self) -> bool {
+        match self {
+            Self::Bc => false,
+            Self::Spar => true,
+            Self::Baseline(entry) => entry.rewarded,
+        }
+    }
+
     /// The phase in which its own networks are trained.
     pub(crate) fn phase(self) -> Phase {
         match self {

@@ -124,6 +124,14 @@ impl Stage<'_> {
     }
 }
 
+/// Refuses a method that learns from rewards on data without.
+pub(crate) fn check_rewards(method: Method, data: &Transitions) -> Result<(), TrainError> {
+    match method.rewarded() && !data.dataset().rewarded {
+        true => Err(TrainError::NoRewards(method.name())),
+        false => Ok(()),
+    }
+}
+
 impl Trainer<'static> {
     /// `method` before its first update, in candle on the CPU.
     ///
@@ -166,6 +174,7 @@ impl<'k> Trainer<'k> {
     ) -> Result<Self, TrainError> {
         config.check()?;
         given::check_method(&config.anchor, method)?;
+        check_rewards(method, data)?;
         let start = Start {
             backend: &*backend,
             method,

@@ -186,6 +186,31 @@ fn a_run_around_a_file_resumes_exactly_wherever_the_file_lies() {
     same_files(&RESULTS, &whole, &parts);
 }
 
+/// The same network as ONNX is the same base: the run leaves the same policy, whose file holds
+/// all of it.
+#[test]
+fn an_onnx_model_is_the_base_that_its_network_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = data(dir.path());
+    let at = |name: &str| -> PathBuf { dir.path().join(name) };
+    let (file, model) = (at("plain.safetensors"), at("plain.onnx"));
+    foreign(&file, 2, 0.8);
+    let options = spar_policy::import::Options::default();
+    let (network, _) = spar_policy::import::load(&file, &options).unwrap();
+    fs::write(&model, network.to_onnx().unwrap()).unwrap();
+    let [of_file, of_model] = [&file, &model].map(|base| {
+        let out = at(base.extension().unwrap().to_str().unwrap());
+        train(&around(base, &data), &data, &out).unwrap();
+        Policy::load(out.join("policy.safetensors")).unwrap()
+    });
+    assert_eq!(actions(&of_file), actions(&of_model));
+    assert_ne!(
+        actions(&of_model),
+        actions(&network),
+        "nothing was rectified"
+    );
+}
+
 #[test]
 fn a_file_that_is_no_base_is_refused() {
     let dir = tempfile::tempdir().unwrap();

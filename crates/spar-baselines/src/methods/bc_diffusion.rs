@@ -91,6 +91,7 @@ pub struct BcDiffusion {
 impl Baseline for BcDiffusion {
     const NAME: &'static str = "bc-diffusion";
     const TITLE: &'static str = "BC-Diffusion";
+    const REWARDED: bool = false;
     type Config = Config;
 
     fn new(config: Config, start: Start) -> Result<Self> {

@@ -60,6 +60,7 @@ pub struct BcFlow {
 impl Baseline for BcFlow {
     const NAME: &'static str = "bc-flow";
     const TITLE: &'static str = "BC (flow)";
+    const REWARDED: bool = false;
     type Config = Config;
 
     fn new(config: Config, start: Start) -> Result<Self> {

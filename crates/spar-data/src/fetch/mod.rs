@@ -275,6 +275,9 @@ impl Fetcher {
                 Ok((Kind::Npz, _)) => {
                     Flaw::Content("it is an archive, expected an HDF5 file".into())
                 }
+                Ok((Kind::Parquet, _)) => {
+                    Flaw::Content("it is a Parquet file, expected an HDF5 file".into())
+                }
                 Ok((Kind::Csv, _)) => Flaw::Content("it is text, expected an HDF5 file".into()),
                 Err(error) => Flaw::Content(error.to_string()),
             },

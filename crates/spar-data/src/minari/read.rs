@@ -261,6 +261,7 @@ pub(crate) fn read(
         observations: Vec::new(),
         actions: Vec::new(),
         rewards: Vec::new(),
+        rewarded: true,
         terminals: Vec::new(),
         timeouts: None,
         next_observations: None,

@@ -45,6 +45,18 @@ impl Policy {
                 tensors.residual(&policy.residual);
                 tensors
             }
+            // The model is the file.
+            #[cfg(feature = "onnx")]
+            Networks::Graph(policy) if self.about().is_none() && self.action_bounds().is_none() => {
+                return Ok(policy.bytes().to_vec());
+            }
+            #[cfg(feature = "onnx")]
+            Networks::Graph(_) => {
+                return Err(PolicyError::Content(
+                    "an ONNX graph has no place in a policy file but as another policy's base"
+                        .to_owned(),
+                ));
+            }
         };
         if let Some(bounds) = self.action_bounds() {
             let (low, high): (Vec<f32>, Vec<f32>) = bounds.components().iter().copied().unzip();

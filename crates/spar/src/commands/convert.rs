@@ -15,7 +15,7 @@ use crate::{failure::Usage, output};
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Data file in D4RL's layout, or a Minari data set: its file, folder or id; or NumPy's
-    /// .npz, .csv, or HDF5 of robomimic or d3rlpy
+    /// .npz, .csv, Parquet, LeRobot's folder, or HDF5 of robomimic or d3rlpy
     #[arg(value_name = "SRC")]
     source: PathBuf,
     /// File (D4RL) or folder (Minari) to write; nothing may be there

@@ -56,9 +56,13 @@ pub(crate) struct ReadingArgs {
     #[arg(long, value_name = "WHICH", help_heading = HEADING)]
     next: Option<NextArg>,
     /// Arrays whose columns are joined to observations, of the group `observations` or of
-    /// the file, as in `position,velocity`
+    /// the file, as in `position,velocity`, or columns of a table
     #[arg(long, value_name = "KEYS", value_delimiter = ',', help_heading = HEADING)]
     observations: Vec<String>,
+    /// Column of a table (CSV, Parquet, LeRobot) that holds the rewards [default: `reward`,
+    /// `rewards` or `next.reward`]
+    #[arg(long, value_name = "COLUMN", help_heading = HEADING)]
+    reward: Option<String>,
     /// Read data that name another environment as those of --env all the same
     #[arg(long, help_heading = HEADING)]
     other_env: bool,
@@ -79,6 +83,7 @@ impl ReadingArgs {
                 Some(NextArg::Following) => Next::Following,
             },
             observations: self.observations.clone(),
+            reward: self.reward.clone(),
             other_env: self.other_env,
         }
     }

@@ -73,13 +73,22 @@ fn settings_of_runs(args: &Args, file: &Path, preset: &str) -> Result<String> {
     };
     let mut lines = String::new();
     for &task in tasks {
-        for column in suite.asked_methods(&args.methods) {
+        let mut columns = suite.asked_methods(&args.methods);
+        let mut at = 0;
+        while let Some(column) = columns.get(at).cloned() {
+            at += 1;
             let variant = suite.variant.contains_key(&column);
             let method = match variant {
                 true => Method::Spar,
                 false => column.parse()?,
             };
-            let plan = Plan::of_suite(file, preset, task, method, variant.then_some(&column))?;
+            let mut plan = Plan::of_suite(file, preset, task, method, variant.then_some(&column))?;
+            if method == Method::Spar {
+                plan.config = plan.config.pinned()?;
+                // What it is around is made with settings of its own.
+                let base = plan.config.anchor.method.clone();
+                columns.extend(base.filter(|base| !columns.contains(base)));
+            }
             let nothing = DatasetIdentity {
                 id: String::new(),
                 origin: Origin::User,

@@ -45,6 +45,8 @@ fn kinds() -> Vec<Kind> {
         kind("d3rlpy.hdf5", fixture("d3rlpy.hdf5"), false),
         kind("frame.csv", fixture("frame.csv"), false),
         kind("logger.csv", fixture("logger.csv"), false),
+        kind("plain.parquet", fixture("plain.parquet"), false),
+        kind("robot.parquet", fixture("robot.parquet"), false),
     ]
 }
 

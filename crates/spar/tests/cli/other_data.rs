@@ -127,10 +127,6 @@ fn what_is_wrong_with_a_table_is_said_by_line_and_column() {
             &["column `obs_0` is there twice"],
         ),
         (
-            head.replace("reward", "value") + row,
-            &["key `rewards` is missing"],
-        ),
-        (
             head.replace("terminal", "value") + row,
             &["key `terminals` is missing", "episode"],
         ),

@@ -91,3 +91,94 @@ fn all_is_one_table_after_another_of_d4rls() {
         "{done:?}"
     );
 }
+
+const LOGS: &str = "[define.rail-logs]\nenv = \"pointmass\"\n";
+
+/// A clone that samples is made first, in the run's own folder, and is then the anchor.
+#[test]
+fn a_variant_stands_on_another_methods_policy_or_on_a_file() {
+    let folder = prepared();
+    let suite = String::from_utf8(folder.read("suite.toml")).unwrap();
+    let suite = suite.replace("\"pointmass-medium\", ", "\"rail-logs\", ") + LOGS;
+    let variants = "[method.bc-flow]\nhidden = [16, 16]\n\
+                    [variant.on-flow]\nabout = \"flow\"\nanchor = { method = \"bc-flow\" }\n\
+                    [variant.on-file]\nabout = \"file\"\nanchor = { file = \"base.onnx\" }\n";
+    fs::write(folder.path("own.toml"), format!("{suite}{variants}")).unwrap();
+    let run = |methods: &str| {
+        folder.spar(&format!(
+            "suite run --suite own.toml --preset short --tasks rail-logs --methods {methods} \
+             --out runs --dataset rail-logs=data.hdf5"
+        ))
+    };
+    // What the other variant stands on has to be there: settings are asked of all.
+    let record = |place: &str| -> serde_json::Value {
+        serde_json::from_slice(&folder.read(&format!("{place}/DONE"))).unwrap()
+    };
+    let done = run("bc,on-flow");
+    assert!(done.err.contains("2 runs: 0 are done, 2 to do"), "{done:?}");
+    let base = "runs/rail-logs/on-flow/seed-0/anchor";
+    assert_eq!(record(base)["method"], "bc-flow", "{done:?}");
+    assert_eq!(record("runs/rail-logs/on-flow/seed-0")["method"], "on-flow");
+    let again = run("bc,on-flow");
+    assert!(
+        again.err.contains("2 runs: 2 are done, 0 to do"),
+        "{again:?}"
+    );
+
+    folder
+        .spar("export --policy runs/rail-logs/bc/seed-0 --onnx base.onnx")
+        .ok();
+    let done = run("on-file");
+    assert!(done.err.contains("1 runs: 0 are done, 1 to do"), "{done:?}");
+    let place = "runs/rail-logs/on-file/seed-0";
+    assert_eq!(record(place)["anchor_updates"], 0, "{done:?}");
+    let again = run("on-file");
+    assert!(
+        again.err.contains("1 runs: 1 are done, 0 to do"),
+        "{again:?}"
+    );
+    // Another policy under the same name makes another run.
+    fs::copy(
+        folder.path("runs/rail-logs/bc/seed-0/policy.safetensors"),
+        folder.path("base.onnx"),
+    )
+    .unwrap();
+    let other = run("on-file");
+    assert!(other.err.contains("anchor.sha256"), "{other:?}");
+
+    // Settings of what a run stands on count as its own.
+    let changed = variants.replace("[16, 16]", "[16, 8]");
+    fs::write(folder.path("own.toml"), format!("{suite}{changed}")).unwrap();
+    let other = run("on-flow");
+    assert!(
+        other.err.contains("1 runs: 0 are done, 1 to do") && other.err.contains("hidden"),
+        "{other:?}"
+    );
+}
+
+#[test]
+fn one_command_trains_a_clone_and_spar_on_it() {
+    let folder = prepared();
+    let train = |set: &str, out: &str| {
+        folder.spar(&format!(
+            "train --dataset data.hdf5 --env pointmass --method spar --updates 20 --warmup 5 \
+             --batch-size 16 --eval-episodes 1 --set {set} --out {out} --json"
+        ))
+    };
+    train("anchor.method=\"bc-flow\"", "run").json();
+    let of =
+        |name: &str| -> serde_json::Value { serde_json::from_slice(&folder.read(name)).unwrap() };
+    assert_eq!(of("run/anchor/DONE")["method"], "bc-flow");
+    let anchor = &of("run/spec.json")["config"]["anchor"];
+    assert_eq!(anchor["method"], "bc-flow");
+    assert_eq!(anchor["sha256"].as_str().unwrap().len(), 64);
+    // Resumed, or asked again, nothing is made anew.
+    let before = folder.read("run/anchor/policy.safetensors");
+    train("anchor.method=\"bc-flow\"", "run").json();
+    assert_eq!(folder.read("run/anchor/policy.safetensors"), before);
+    for wrong in ["anchor.method=\"spar\"", "anchor.method=\"sparr\""] {
+        let facts = ["anchor.method", "expected a method other than spar"];
+        train(wrong, "other").fails(2, &facts);
+    }
+    assert!(!folder.exists("other"));
+}

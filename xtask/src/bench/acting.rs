@@ -1,0 +1,248 @@
+//! How long one action takes by each way from a policy file to the machine: the Rust crate, the
+//! C library, a socket to `spar act`, and the exported graph under tract and ONNX Runtime. The
+//! policies are those that methods make at their own sizes, after one update.
+
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitCode, Stdio},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use indicatif::ProgressBar;
+use serde::{Deserialize, Serialize};
+
+use super::{Bench, measured::Measured, report};
+use crate::venv;
+
+/// Methods with further options, and what a table calls their policies.
+const POLICIES: [(&str, &str); 7] = [
+    ("td3bc", "one network, 256-256 (td3bc, iql, ...)"),
+    ("spar", "spar"),
+    ("bc-diffusion", "bc-diffusion: one chain of 5 steps"),
+    ("diffusion-ql", "diffusion-ql"),
+    ("idql", "idql"),
+    ("fql", "fql"),
+    ("ifql", "ifql"),
+];
+
+/// Everything measured, as it is written to JSON; printed, its table.
+#[derive(Debug, Serialize)]
+pub(crate) struct Acting {
+    measured: Measured,
+    cpu: String,
+    /// Programs that waited for a core when the measurement began and ended.
+    load: [String; 2],
+    rows: Vec<Row>,
+}
+
+/// Microseconds of one action; `None` where there is no such way.
+#[derive(Debug, Serialize)]
+struct Row {
+    policy: &'static str,
+    candidates: Option<String>,
+    rust: f64,
+    c: f64,
+    socket: Option<f64>,
+    tract: Option<f64>,
+    onnxruntime: Option<f64>,
+}
+
+/// What `spar-bench act` says.
+#[derive(Deserialize)]
+struct Said {
+    rust: f64,
+    tract: Option<f64>,
+    socket: Option<f64>,
+}
+
+/// Measures, prints and writes what was measured to `out`.
+///
+/// # Errors
+/// If a policy cannot be made or a program fails.
+pub(crate) fn measure(bench: &Bench<'_>, spar: &Path, out: &Path) -> Result<ExitCode> {
+    let requirements = bench.root.join("tests/scripts/requirements-doors.txt");
+    let all = bench.root.join(".spar/python");
+    let python = venv::python(&all, "doors", &requirements, "400 MB on disk")?;
+    let scratch = tempfile::tempdir_in(&bench.folder).context("cannot make a temporary folder")?;
+    let at = |name: &str| scratch.path().join(name);
+    let data = at("walk.hdf5");
+    let mut walk = Command::new(&bench.program);
+    said(walk.arg("walk").arg(&data).args(["--rows", "3000"]))?;
+    let timed = at("time");
+    compile(bench, spar, &timed)?;
+    let before = load();
+    let bar = ProgressBar::new(POLICIES.len() as u64);
+    let mut rows = Vec::new();
+    for (method, name) in POLICIES {
+        let run = at(method);
+        let mut train = Command::new(spar);
+        train.args(["train", "--method", method, "--updates", "1"]);
+        if method == "spar" {
+            train.args(["--anchor-updates", "1", "--warmup", "0"]);
+        }
+        train.arg("--dataset").arg(&data).arg("--out").arg(&run);
+        said(train.args(["--progress", "json"]))?;
+        let policy = run.join("policy.safetensors");
+        let model = at(&format!("{method}.onnx"));
+        let mut export = Command::new(spar);
+        export.args(["export", "--policy"]).arg(&policy);
+        export.arg("--onnx").arg(&model).stderr(Stdio::null());
+        let exported = export.stdout(Stdio::null()).status()?.success();
+        let socket = at("act.sock");
+        let served = Served::start(spar, &policy, &socket)?;
+        let mut act = Command::new(&bench.program);
+        act.arg("act").arg(&policy).arg("--socket").arg(&socket);
+        if exported {
+            act.arg("--onnx").arg(&model);
+        }
+        let told: Said = serde_json::from_str(&said(&mut act)?)?;
+        drop(served);
+        let _ = fs::remove_file(&socket);
+        let runtime = exported.then(|| {
+            let script = bench.root.join("xtask/peers/onnx_latency.py");
+            number(Command::new(&python).arg(script).arg(&model))
+        });
+        rows.push(Row {
+            policy: name,
+            candidates: candidates(&policy)?,
+            rust: told.rust,
+            c: number(Command::new(&timed).arg(&policy))?,
+            socket: told.socket,
+            tract: told.tract,
+            onnxruntime: runtime.transpose()?,
+        });
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let acting = Acting {
+        measured: Measured::now(bench.root),
+        cpu: report::cpu_model(),
+        load: [before, load()],
+        rows,
+    };
+    crate::stdout::to_stdout(&acting)?;
+    super::write_json(out, &acting)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How many actions a policy draws to choose among, where its file says it.
+fn candidates(policy: &Path) -> Result<Option<String>> {
+    let bytes = fs::read(policy).with_context(|| format!("cannot read {}", policy.display()))?;
+    let (length, rest) = bytes.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
+    let length = usize::try_from(u64::from_le_bytes(*length))?;
+    let header: serde_json::Value = serde_json::from_slice(rest.get(..length).unwrap_or(&[]))?;
+    let place = &header["sampled.candidates"]["data_offsets"][0];
+    let Some(at) = place.as_u64() else {
+        return Ok(None);
+    };
+    let value = rest.get(length + usize::try_from(at)?..);
+    let value = value.and_then(|rest| rest.first_chunk::<4>());
+    Ok(value.map(|bytes| format!("{:.0}", f32::from_le_bytes(*bytes))))
+}
+
+/// The C program that measures, at `program`.
+fn compile(bench: &Bench<'_>, spar: &Path, program: &Path) -> Result<()> {
+    let library = spar.with_file_name("libspar_c.a");
+    let crate_c = bench.root.join("crates/spar-c");
+    let mut cc = Command::new("cc");
+    cc.args(["-std=c99", "-O2", "-I"])
+        .arg(crate_c.join("include"));
+    cc.arg(crate_c.join("examples/time.c")).arg(&library);
+    cc.args(["-lpthread", "-ldl", "-lm", "-o"]).arg(program);
+    said(&mut cc).map(drop)
+}
+
+/// `spar act` at a socket, for as long as this lives.
+struct Served(Child);
+
+impl Served {
+    fn start(spar: &Path, policy: &Path, socket: &Path) -> Result<Self> {
+        let mut act = Command::new(spar);
+        act.args(["act", "--format", "f32", "--policy"]).arg(policy);
+        act.arg("--socket").arg(socket).stderr(Stdio::null());
+        let mut served = Self(act.spawn().context("cannot start `spar act`")?);
+        for _ in 0..500 {
+            if socket.exists() {
+                return Ok(served);
+            }
+            if served.0.try_wait()?.is_some() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        bail!("`spar act --policy {}` does not listen", policy.display())
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn number(command: &mut Command) -> Result<f64> {
+    Ok(said(command)?.trim().parse()?)
+}
+
+/// What a program printed, if it succeeded.
+fn said(command: &mut Command) -> Result<String> {
+    let name = PathBuf::from(command.get_program());
+    let output = command.output();
+    let output = output.with_context(|| format!("cannot run {}", name.display()))?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "{} ended with {}: {}",
+            name.display(),
+            output.status,
+            why.trim()
+        );
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Programs that wait for a core, over a minute.
+fn load() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or_default().to_owned()
+}
+
+impl fmt::Display for Acting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [before, after] = &self.load;
+        writeln!(
+            f,
+            "microseconds of one action, the fastest of 200 rounds, on one core of {} ({}, commit \
+             {}; load {before} to {after})",
+            self.cpu, self.measured.date, self.measured.commit
+        )?;
+        let header = [
+            "policy",
+            "candidates",
+            "Rust",
+            "C",
+            "socket",
+            "tract",
+            "ONNX Runtime",
+        ];
+        let mut table = report::table(&header);
+        let shown = |time: Option<f64>| time.map_or("-".to_owned(), |us| format!("{us:.1}"));
+        for row in &self.rows {
+            let candidates = row.candidates.as_deref().unwrap_or("-");
+            table.add_row([
+                row.policy.to_owned(),
+                candidates.to_owned(),
+                shown(Some(row.rust)),
+                shown(Some(row.c)),
+                shown(row.socket),
+                shown(row.tract),
+                shown(row.onnxruntime),
+            ]);
+        }
+        write!(f, "{table}")
+    }
+}
