@@ -45,11 +45,11 @@ const EXPECTED: [(&str, &str); 34] = [
     ("missing_chunks", "READ"),
     (
         "long_chunk",
-        "rewards: damaged or unsupported HDF5 content (a chunk does not inflate to 256",
+        "rewards: damaged or unsupported content (a chunk does not inflate to 256",
     ),
     (
         "long_chunk_big_endian",
-        "rewards: damaged or unsupported HDF5 content (a chunk does not inflate to 256",
+        "rewards: damaged or unsupported content (a chunk does not inflate to 256",
     ),
     ("short_chunk", "a chunk has 252 bytes instead of 256"),
     ("bare_short_chunk", "a chunk has 8 bytes instead of 256"),

@@ -26,6 +26,12 @@ pub enum OpeError {
         /// Of their actions.
         data_act: usize,
     },
+    /// Nobody recorded rewards.
+    #[error(
+        "the data have no rewards, which the value is of; name the column that holds them by \
+         --reward"
+    )]
+    NoRewards,
     /// The policy gave a NaN or an infinity.
     #[error(
         "the policy's action {when} row {row} of the data is not finite: component {component} is \

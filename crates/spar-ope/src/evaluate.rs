@@ -60,8 +60,8 @@ pub(crate) struct Ground<'a> {
 /// `bootstrap`, all of the settings' seed: the same call gives the same bits.
 ///
 /// # Errors
-/// If a setting is out of its range, the policy's widths are not the data's, an action is
-/// not finite, the data have no transition to train on, or the fit diverges.
+/// If a setting is out of its range, the data have no rewards, the policy's widths are not the
+/// data's, an action is not finite, the data have no transition to train on, or the fit diverges.
 pub fn evaluate(
     policy: &dyn Policy,
     draws: bool,
@@ -70,6 +70,9 @@ pub fn evaluate(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Evaluation, OpeError> {
     config.check()?;
+    if !data.dataset().rewarded {
+        return Err(OpeError::NoRewards);
+    }
     let (obs, act) = (policy.obs_dim(), policy.act_dim());
     let (data_obs, data_act) = (data.obs_dim(), data.act_dim());
     if (obs, act) != (data_obs, data_act) {

@@ -142,7 +142,7 @@ impl Chain {
             "Gemm" | "MatMul" if first && !ended => {
                 return self.layer(node, constant(1)?, constant(2));
             }
-            "Add" if begun && !self.biased && self.layers.last()?.1.is_none() => {
+            "Add" if begun && !ended && !self.biased && self.layers.last()?.1.is_none() => {
                 let bias = other()?.row(width?)?;
                 self.layers.last_mut()?.0.bias = bias;
                 self.biased = true;

@@ -170,6 +170,9 @@ fn without_rewards_a_clone_is_trained_and_nothing_else() {
         );
         assert!(!folder.exists(&format!("runs/{method}")), "{method}");
     }
+    let value =
+        folder.spar("ope --policy runs/bc/policy.safetensors --dataset lerobot-bare --updates 5");
+    assert!(value.err.contains("the data have no rewards"), "{value:?}");
     folder
         .spar("data convert lerobot-bare out.hdf5")
         .fails(1, &["lerobot-bare", "has no rewards", "--reward"]);
