@@ -243,6 +243,13 @@ fn test_tools(root: &Path, args: &[String]) -> Result<Vec<(&'static str, PathBuf
         let found = found.map(|python| vec![("SPAR_TRACKERS_PYTHON", python)]);
         provide("spar", "no run is sent to a tracker", found)?;
     }
+    if selected("spar-py") {
+        let requirements = root.join("tests/scripts/requirements-wheel.txt");
+        let all = root.join(".spar/python");
+        let found = venv::python(&all, "wheel", &requirements, "400 MB on disk");
+        let found = found.map(|python| vec![("SPAR_WHEEL_PYTHON", python)]);
+        provide("spar-py", "the Python package is not tested", found)?;
+    }
     Ok(tools)
 }
 

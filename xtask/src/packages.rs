@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, env, fs, path::Path, process::Command};
 use toml::Table;
 
 /// Those that stay in the workspace.
-const PRIVATE: [&str; 2] = ["spar-bench", "xtask"];
+const PRIVATE: [&str; 3] = ["spar-bench", "spar-py", "xtask"];
 
 /// Folder and manifest of every crate under `crates`.
 fn crates() -> Vec<(String, Table)> {

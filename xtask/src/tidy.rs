@@ -307,6 +307,17 @@ const BESIDE: &[(&str, &[&str])] = &[
         ],
     ),
     ("spar-c", &["spar-policy"]),
+    (
+        "spar-py",
+        &[
+            "spar-core",
+            "spar-data",
+            "spar-env",
+            "spar-policy",
+            "spar-stats",
+            "spar-train",
+        ],
+    ),
     ("spar-report", &["spar-core", "spar-stats"]),
     (
         "spar-theory",

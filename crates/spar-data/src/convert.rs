@@ -406,7 +406,7 @@ fn push_rows(
 }
 
 /// What a converted data set says of where it comes from.
-fn source_fields(
+pub(crate) fn source_fields(
     identity: &DatasetIdentity,
     metadata: &BTreeMap<String, String>,
 ) -> Map<String, Value> {

@@ -108,6 +108,14 @@ pub enum DataError {
         /// The file's width.
         got: usize,
     },
+    /// A program's bounds of actions are none.
+    #[error("{id}: bounds of actions: {why}")]
+    Bounds {
+        /// The data set.
+        id: String,
+        /// What is wrong with them.
+        why: String,
+    },
     /// A flag is neither 0 nor 1.
     #[error("{}: key `{key}`, row {row}: flag is {got}, expected 0 or 1", path.display())]
     Flag {

@@ -74,6 +74,7 @@ mod stats;
 mod successors;
 mod table;
 mod transitions;
+mod whole;
 mod writer;
 
 pub use arrays::arrays;
@@ -90,6 +91,7 @@ pub use sampler::{Batch, Sampler};
 pub use spar_core::{ActionBounds, BoundsError, DatasetIdentity, Normalizer, Origin};
 pub use stats::{Coverage, Distribution, Stats, stats};
 pub use transitions::Transitions;
+pub use whole::Beside;
 pub use writer::{META_DATASET, META_ORIGIN, MetaValue, Row, Writer, local_metadata};
 
 // The program of the README is run with the tests.

@@ -1,5 +1,7 @@
 //! Writes data files in D4RL's layout, row by row in bounded memory.
 
+mod columns;
+
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -8,11 +10,11 @@ use std::{
 };
 
 use hdf5::{H5Type, types::VarLenUnicode};
-use ndarray::{ArrayView1, ArrayView2};
 use spar_core::{DatasetIdentity, TaskId, files::sha256_file, partial};
 use tempfile::NamedTempFile;
 
 use crate::{error::DataError, identity::identify};
+use columns::Columns;
 
 /// Metadata key that says a file was generated here (value `local`) or converted
 /// from a Minari data set (value `minari`).
@@ -35,6 +37,8 @@ pub enum MetaValue {
     Integer(i64),
     /// A 64-bit float.
     Number(f64),
+    /// An array of 32-bit floats.
+    Numbers(Vec<f32>),
 }
 
 impl From<&str> for MetaValue {
@@ -91,6 +95,21 @@ pub struct Row<'a> {
     pub qvel: &'a [f64],
 }
 
+/// What a file's rows are made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) obs_dim: usize,
+    pub(crate) act_dim: usize,
+    /// 0 where no `infos/qpos` is written.
+    pub(crate) nq: usize,
+    /// 0 where no `infos/qvel` is written.
+    pub(crate) nv: usize,
+    /// Whether what follows each row is recorded; else [`Row::next_obs`] is empty.
+    pub(crate) next_observations: bool,
+    /// Whether flags say where episodes were cut; else none is.
+    pub(crate) timeouts: bool,
+}
+
 /// A data file being written.
 ///
 /// Rows go to a temporary file beside `path`, which is renamed to `path` by
@@ -121,6 +140,23 @@ impl Writer {
         nv: usize,
         metadata: &BTreeMap<String, MetaValue>,
     ) -> Result<Self, DataError> {
+        let shape = Shape {
+            obs_dim,
+            act_dim,
+            nq,
+            nv,
+            next_observations: true,
+            timeouts: true,
+        };
+        Self::shaped(path, shape, metadata)
+    }
+
+    /// [`Self::create`] of a file that need not have every array.
+    pub(crate) fn shaped(
+        path: &Path,
+        shape: Shape,
+        metadata: &BTreeMap<String, MetaValue>,
+    ) -> Result<Self, DataError> {
         let system = |e: io::Error| write_error(path, &e);
         let folder = folder_of(path);
         std::fs::create_dir_all(folder).map_err(system)?;
@@ -133,7 +169,7 @@ impl Writer {
                 .with_fcpl(|p| p.obj_track_times(false))
                 .with_fapl(|access| access.file_locking(false))
                 .create(temporary.path())?;
-            let columns = Columns::create(&file, obs_dim, act_dim, nq, nv)?;
+            let columns = Columns::create(&file, shape)?;
             write_metadata(&file, metadata)?;
             Ok((file, columns))
         };
@@ -232,7 +268,7 @@ impl Writer {
         width("observations", Some(c.observations.width), row.obs.len())?;
         width(
             "next_observations",
-            Some(c.next_observations.width),
+            c.next_observations.as_ref().map(|next| next.width),
             row.next_obs.len(),
         )?;
         width("actions", Some(c.actions.width), row.action.len())?;
@@ -267,140 +303,6 @@ impl Writer {
     }
 }
 
-/// One growing array and its rows that are not yet in the file.
-#[derive(Debug)]
-struct Column<T> {
-    set: hdf5::Dataset,
-    width: usize,
-    flat: bool,
-    pending: Vec<T>,
-    written: usize,
-}
-
-impl<T: H5Type + Copy> Column<T> {
-    fn matrix(parent: &hdf5::Group, name: &str, width: usize) -> hdf5::Result<Self> {
-        let set = parent
-            .new_dataset::<T>()
-            .shape((0.., width))
-            .chunk((BLOCK, width))
-            .shuffle()
-            .deflate(DEFLATE)
-            .obj_track_times(false)
-            .create(name)?;
-        Ok(Self::over(set, width, false))
-    }
-
-    fn flat(parent: &hdf5::Group, name: &str) -> hdf5::Result<Self> {
-        let set = parent
-            .new_dataset::<T>()
-            .shape((0..,))
-            .chunk((BLOCK,))
-            .shuffle()
-            .deflate(DEFLATE)
-            .obj_track_times(false)
-            .create(name)?;
-        Ok(Self::over(set, 1, true))
-    }
-
-    fn over(set: hdf5::Dataset, width: usize, flat: bool) -> Self {
-        Self {
-            set,
-            width,
-            flat,
-            pending: Vec::with_capacity(BLOCK * width),
-            written: 0,
-        }
-    }
-
-    fn flush(&mut self) -> hdf5::Result<()> {
-        let more = self.pending.len() / self.width;
-        if more == 0 {
-            return Ok(());
-        }
-        let (from, to) = (self.written, self.written + more);
-        if self.flat {
-            self.set.resize((to,))?;
-            self.set
-                .write_slice(ArrayView1::from(&self.pending), from..to)?;
-        } else {
-            self.set.resize((to, self.width))?;
-            let rows = ArrayView2::from_shape((more, self.width), &self.pending)?;
-            self.set.write_slice(rows, (from..to, ..))?;
-        }
-        self.written = to;
-        self.pending.clear();
-        Ok(())
-    }
-}
-
-#[derive(Debug)]
-struct Columns {
-    observations: Column<f32>,
-    next_observations: Column<f32>,
-    actions: Column<f32>,
-    rewards: Column<f32>,
-    terminals: Column<bool>,
-    timeouts: Column<bool>,
-    qpos: Option<Column<f64>>,
-    qvel: Option<Column<f64>>,
-}
-
-impl Columns {
-    fn create(
-        file: &hdf5::File,
-        obs_dim: usize,
-        act_dim: usize,
-        nq: usize,
-        nv: usize,
-    ) -> hdf5::Result<Self> {
-        let infos = group(file, "infos")?;
-        let state = |name, width: usize| {
-            (width > 0)
-                .then(|| Column::matrix(&infos, name, width))
-                .transpose()
-        };
-        Ok(Self {
-            observations: Column::matrix(file, "observations", obs_dim)?,
-            next_observations: Column::matrix(file, "next_observations", obs_dim)?,
-            actions: Column::matrix(file, "actions", act_dim)?,
-            rewards: Column::flat(file, "rewards")?,
-            terminals: Column::flat(file, "terminals")?,
-            timeouts: Column::flat(file, "timeouts")?,
-            qpos: state("qpos", nq)?,
-            qvel: state("qvel", nv)?,
-        })
-    }
-
-    fn push(&mut self, row: &Row<'_>) {
-        self.observations.pending.extend_from_slice(row.obs);
-        self.next_observations
-            .pending
-            .extend_from_slice(row.next_obs);
-        self.actions.pending.extend_from_slice(row.action);
-        self.rewards.pending.push(row.reward);
-        self.terminals.pending.push(row.terminal);
-        self.timeouts.pending.push(row.timeout);
-        for (column, values) in [(&mut self.qpos, row.qpos), (&mut self.qvel, row.qvel)] {
-            if let Some(column) = column {
-                column.pending.extend_from_slice(values);
-            }
-        }
-    }
-
-    fn flush(&mut self) -> hdf5::Result<()> {
-        self.observations.flush()?;
-        self.next_observations.flush()?;
-        self.actions.flush()?;
-        self.rewards.flush()?;
-        self.terminals.flush()?;
-        self.timeouts.flush()?;
-        for column in [&mut self.qpos, &mut self.qvel].into_iter().flatten() {
-            column.flush()?;
-        }
-        Ok(())
-    }
-}
-
 fn write_metadata(file: &hdf5::File, metadata: &BTreeMap<String, MetaValue>) -> hdf5::Result<()> {
     let group = group(file, "metadata")?;
     for (key, value) in metadata {
@@ -411,6 +313,7 @@ fn write_metadata(file: &hdf5::File, metadata: &BTreeMap<String, MetaValue>) -> 
             }
             MetaValue::Integer(n) => write_scalar(&group, key, n)?,
             MetaValue::Number(x) => write_scalar(&group, key, x)?,
+            MetaValue::Numbers(row) => write_row(&group, key, row)?,
         }
     }
     Ok(())
@@ -422,6 +325,11 @@ fn write_scalar<T: H5Type>(group: &hdf5::Group, key: &str, value: &T) -> hdf5::R
     }
     let set = group.new_dataset::<T>().shape(()).obj_track_times(false);
     set.create(key)?.write_scalar(value)
+}
+
+fn write_row(group: &hdf5::Group, key: &str, row: &[f32]) -> hdf5::Result<()> {
+    let set = group.new_dataset::<f32>().shape((row.len(),));
+    set.obj_track_times(false).create(key)?.write_raw(row)
 }
 
 pub(crate) fn group(file: &hdf5::Group, name: &str) -> hdf5::Result<hdf5::Group> {

@@ -1,6 +1,7 @@
 //! Hyper-parameters of a run.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use spar_anchor::AnchorConfig;
 use spar_baselines::{DataConfig, Feed, Hubl, Rewards, States};
 use spar_core::limits::{
@@ -10,7 +11,7 @@ use spar_core::limits::{
 use spar_critic::{CriticConfig, CriticForm};
 use spar_rectify::{Ablation, Base, RectifyConfig, Spar};
 
-use crate::{error::TrainError, given, spec::Method};
+use crate::{error::TrainError, given, sink, spec::Method};
 
 /// Everything that decides how a policy is trained, given data and a seed: the
 /// `[train]` table of a suite file.
@@ -159,6 +160,37 @@ impl TrainConfig {
             method,
             ..Self::default()
         })
+    }
+
+    /// The settings of `method` with their defaults, by the names that [`Self::with`] takes:
+    /// those that reach its numbers, and the loop's.
+    ///
+    /// # Errors
+    /// As [`Self::defaults_of`].
+    pub fn listed(method: Method) -> Result<Vec<(String, Value)>, TrainError> {
+        // Written and read: the shortest number that is the same single-precision one.
+        let text = serde_json::to_string(&Self::defaults_of(method)?);
+        let whole = text.and_then(|text| serde_json::from_str(&text));
+        let mut rows = sink::leaves(&whole.map_err(std::io::Error::from)?);
+        let own = |key: &str| match method {
+            // Neither learns from a baseline's settings, nor `bc` from SPAR's.
+            Method::Bc => !["critic.", "rectify."].iter().any(|p| key.starts_with(p)),
+            Method::Spar => true,
+            Method::Baseline(entry) => {
+                let of_anchor = entry.anchored && key.starts_with("anchor.");
+                let of_spar = ["critic.", "rectify.", "anchor."];
+                of_anchor
+                    || !(of_spar.iter().any(|p| key.starts_with(p))
+                        || ["batch_size", "reward_range", "detached_precision"].contains(&key))
+            }
+        };
+        rows.retain(|(key, _)| own(key));
+        for (key, _) in &mut rows {
+            if let Some(short) = key.strip_prefix("method.") {
+                *key = short.to_owned();
+            }
+        }
+        Ok(rows)
     }
 
     /// These settings of a run of `method` with `changes` laid over them. A key is a path,

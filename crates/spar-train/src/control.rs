@@ -61,7 +61,11 @@ pub struct Control<'a> {
     /// Asked after every update, and between episodes of the final evaluation, whether
     /// to stop, resumably: [`crate::TrainError::Stopped`]. The checkpoint is written then.
     pub stop: &'a dyn Fn() -> bool,
-    /// Told about progress now and then; an error means nobody is left to
+    /// Whether to report after every so many updates of a phase, and after its last, with
+    /// what those measured; absent, progress is reported now and then, with what the log's
+    /// last line says.
+    pub every: Option<u64>,
+    /// Told about progress; an error means nobody is left to
     /// listen, and the run stops resumably, with its checkpoint written.
     pub report: &'a mut dyn FnMut(Progress<'_>) -> io::Result<()>,
 }

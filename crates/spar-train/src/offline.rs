@@ -44,8 +44,33 @@ impl Offline {
         held_out(data.dataset(), self.horizon(), self.held_out, &mut stream)
     }
 
+    /// What is left of `data` to train on without the episodes `held`, its actions scaled.
+    ///
+    /// # Errors
+    /// If there is not one bound for each component of an action, or no transition is left.
+    pub fn training(
+        &self,
+        data: &Transitions,
+        held: &[HeldOut],
+    ) -> Result<Transitions, TrainError> {
+        let all = data.dataset();
+        let bounds = self.action_bounds.components().len();
+        if bounds != all.act_dim {
+            return Err(TrainError::Config(format!(
+                "there are {bounds} bounds of actions, expected {}, one for each component",
+                all.act_dim
+            )));
+        }
+        let mut rest = all.without(held);
+        self.action_bounds.scale(&mut rest.actions);
+        Ok(Transitions::new(Arc::new(rest), self.horizon())?)
+    }
+
     /// Refuses what no run can be made of.
-    pub(crate) fn check(&self) -> Result<(), TrainError> {
+    ///
+    /// # Errors
+    /// Naming the field, its value and what would do.
+    pub fn check(&self) -> Result<(), TrainError> {
         let wrong = |field: &str, got: &dyn std::fmt::Display, expected: &str| {
             let error = spar_core::limits::OutOfRange::new(field, got, expected);
             Err(TrainError::Config(error.to_string()))
@@ -86,14 +111,8 @@ impl Prepared {
             return Ok(None);
         };
         let all = data.dataset();
-        let bounds = offline.action_bounds.components().len();
-        if bounds != all.act_dim {
-            return Err(TrainError::Config(format!(
-                "there are {bounds} bounds of actions, expected {}, one for each component",
-                all.act_dim
-            )));
-        }
         let episodes = offline.held_out(data, spec.eval_seed);
+        let training = offline.training(data, &episodes)?;
         let (mut observations, mut actions) = (Vec::new(), Vec::new());
         for HeldOut { rows, .. } in &episodes {
             let part = |width| rows.start * width..rows.end * width;
@@ -101,10 +120,8 @@ impl Prepared {
             actions.extend_from_slice(&all.actions[part(all.act_dim)]);
         }
         offline.action_bounds.scale(&mut actions);
-        let mut rest = all.without(&episodes);
-        offline.action_bounds.scale(&mut rest.actions);
         Ok(Some(Self {
-            training: Transitions::new(Arc::new(rest), offline.horizon())?,
+            training,
             held: Held {
                 episodes,
                 observations,

@@ -149,6 +149,7 @@ fn run_with<'k>(
         command: control.command,
         stop_after: control.stop_after,
         stop: control.stop,
+        every: control.every,
         report: &mut *control.report,
     };
     let prepared = Prepared::of(spec, data)?;
@@ -298,8 +299,15 @@ impl<'a> Session<'a> {
                 false => TrainError::Stopped(update),
             });
         }
-        if self.reported_at.elapsed() > REPORT_EVERY {
+        let due = match self.control.every {
+            Some(every) => update.is_multiple_of(every) || update == last,
+            None => self.reported_at.elapsed() > REPORT_EVERY,
+        };
+        if due {
             self.reported_at = Instant::now();
+            if self.control.every.is_some() {
+                self.metrics = trainer.metrics()?;
+            }
             self.orphaned = self.report(trainer.phase(), update).is_err();
         }
         // The next update is the last then: its losses are read before it is kept.

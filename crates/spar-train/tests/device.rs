@@ -49,6 +49,7 @@ fn train_on<D: Device>(
         commit: "test".into(),
         command: "test".into(),
         stop_after,
+        every: None,
         stop: &|| false,
         report: &mut |_| Ok(()),
     };

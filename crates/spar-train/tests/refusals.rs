@@ -268,6 +268,7 @@ fn a_run_whose_watcher_is_gone_resumes() {
         commit: "test".into(),
         command: "test".into(),
         stop_after: None,
+        every: None,
         stop: &|| false,
         report: &mut |_| Err(io::Error::from(io::ErrorKind::BrokenPipe)),
     };

@@ -212,6 +212,7 @@ fn a_run_whose_folder_vanishes_stops_and_does_not_make_it_again() {
             commit: "test".into(),
             command: "test".into(),
             stop_after: None,
+            every: None,
             stop: &|| at_update(100, &remove),
             report: &mut |_| Ok(()),
         };
@@ -248,6 +249,7 @@ fn a_run_that_is_asked_to_stop_writes_its_checkpoint() {
             commit: "test".into(),
             command: "test".into(),
             stop_after: None,
+            every: None,
             stop: &|| {
                 seen.set(seen.get() + 1);
                 seen.get() >= at

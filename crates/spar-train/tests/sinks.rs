@@ -64,6 +64,7 @@ fn a_line_is_in_the_log_before_the_next_update_and_cut_when_it_was_not_kept() {
         commit: "test".into(),
         command: "test".into(),
         stop_after: Some(520),
+        every: None,
         stop: &seen,
         report: &mut |_| Ok(()),
     };

@@ -127,6 +127,7 @@ pub(crate) fn train_in(
         commit: "test".into(),
         command: "test".into(),
         stop_after: around.stop_after,
+        every: None,
         stop: &|| false,
         report: &mut |_| Ok(()),
     };

@@ -1,6 +1,6 @@
 //! `spar list`: what can be trained, where, on what, and with which settings.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 use serde_json::Value;
 use spar_core::{EnvId, TaskId, names::METHODS};
@@ -206,28 +206,7 @@ fn tasks(json: bool) -> Result<()> {
 }
 
 fn settings(method: Method, json: bool) -> Result<()> {
-    let config = TrainConfig::defaults_of(method)?;
-    let whole = serde_json::to_value(&config).context("cannot write the settings")?;
-    let mut rows = Vec::new();
-    flatten("", &whole, &mut rows);
-    let own = |key: &str| match method {
-        // Neither learns from a baseline's settings, nor `bc` from SPAR's.
-        Method::Bc => !["critic.", "rectify."].iter().any(|p| key.starts_with(p)),
-        Method::Spar => true,
-        Method::Baseline(entry) => {
-            let of_anchor = entry.anchored && key.starts_with("anchor.");
-            let of_spar = ["critic.", "rectify.", "anchor."];
-            of_anchor
-                || !(of_spar.iter().any(|p| key.starts_with(p))
-                    || ["batch_size", "reward_range", "detached_precision"].contains(&key))
-        }
-    };
-    rows.retain(|(key, _)| own(key));
-    for (key, _) in &mut rows {
-        if let Some(short) = key.strip_prefix("method.") {
-            *key = short.to_owned();
-        }
-    }
+    let rows = TrainConfig::listed(method)?;
     if json {
         let rows: serde_json::Map<String, Value> = rows.into_iter().collect();
         return output::json(&rows);
@@ -240,15 +219,4 @@ fn settings(method: Method, json: bool) -> Result<()> {
         vec![key, value]
     });
     output::text(&output::table(&["setting", "default"], cells))
-}
-
-/// The leaves of `value` by their path.
-fn flatten(path: &str, value: &Value, into: &mut Vec<(String, Value)>) {
-    let Value::Object(fields) = value else {
-        return into.push((path.to_owned(), value.clone()));
-    };
-    for (key, value) in fields {
-        let dot = if path.is_empty() { "" } else { "." };
-        flatten(&format!("{path}{dot}{key}"), value, into);
-    }
 }

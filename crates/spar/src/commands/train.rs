@@ -267,6 +267,7 @@ fn train(
             commit: commit.clone(),
             command: command.clone(),
             stop_after: args.stop_after,
+            every: None,
             stop: &|| signals.asked().is_some(),
             report: &mut |progress| line.show(progress),
         };
