@@ -54,16 +54,16 @@ pub(crate) fn train(
     held_out: Option<f64>,
     horizon: Option<usize>,
     action_bounds: Option<Vec<(f32, f32)>>,
-    eval_episodes: usize,
+    final_episodes: usize,
     eval_seed: u64,
 ) -> PyResult<PyPolicy> {
     let (data, method) = (dataset.get(), self::method(method)?);
     if every == 0 {
         return Err(error::value("every is 0, expected at least 1"));
     }
-    if !(1..=MOST_EPISODES as usize).contains(&eval_episodes) {
+    if !(1..=MOST_EPISODES as usize).contains(&final_episodes) {
         return Err(error::value(format!(
-            "eval_episodes is {eval_episodes}, expected 1 to {MOST_EPISODES}"
+            "final_episodes is {final_episodes}, expected 1 to {MOST_EPISODES}"
         )));
     }
     let own = OfData {
@@ -83,7 +83,7 @@ pub(crate) fn train(
         dataset: data.data.identity.clone(),
         reading: data.reading.clone(),
         eval_seed,
-        final_episodes: data.env.map_or(0, |_| eval_episodes),
+        final_episodes: data.env.map_or(0, |_| final_episodes),
         device: DeviceKind::Cpu,
         config: config(method, updates, settings)?,
     };

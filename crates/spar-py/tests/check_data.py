@@ -7,6 +7,7 @@ import gymnasium
 import h5py
 import minari
 import numpy as np
+from minari.data_collector import EpisodeBuffer
 
 import spar
 import support
@@ -58,17 +59,24 @@ def data_are_those_of_h5py_both_ways(folder):
 
 def minari_s_data_are_read_by_id_file_and_folder(folder):
     os.environ["MINARI_DATASETS_PATH"] = str(folder / "minari")
-    env = minari.DataCollector(gymnasium.make("Pendulum-v1", max_episode_steps=30))
+    env, buffers = gymnasium.make("Pendulum-v1", max_episode_steps=30), []
     env.action_space.seed(0)
     for episode in range(4):
-        env.reset(seed=episode)
-        while True:
-            step = env.step(env.action_space.sample())
-            if step[2] or step[3]:
-                break
+        seen, done = [[env.reset(seed=episode)[0]], [], [], [], []], False
+        while not done:
+            action = env.action_space.sample()
+            obs, reward, terminated, truncated, _ = env.step(action)
+            done = terminated or truncated
+            for column, value in zip(seen, (obs, action, reward, terminated, truncated)):
+                column.append(value)
+        names = "observations", "actions", "rewards", "terminations", "truncations"
+        columns = dict(zip(names, map(np.array, seen)))
+        buffers.append(EpisodeBuffer(id=episode, **columns))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        theirs = env.create_dataset("pendulum/random-v0", eval_env="Pendulum-v1")
+        theirs = minari.create_dataset_from_buffers(
+            "pendulum/random-v0", buffers, env=env, eval_env="Pendulum-v1"
+        )
     env.close()
     episodes = list(theirs.iterate_episodes())
     place = folder / "minari/pendulum/random-v0"

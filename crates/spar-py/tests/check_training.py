@@ -34,9 +34,9 @@ def settings_are_taken_by_all_their_spellings():
 
     small = {"anchor.updates": 3, "rectify.warmup": 1}
     default = acts(**small)
-    sharp = acts(**small, **{"critic.expectile": 0.9})
-    np.testing.assert_array_equal(sharp, acts(**small, critic={"expectile": 0.9}))
-    np.testing.assert_array_equal(sharp, acts(**small, critic__expectile=np.float64(0.9)))
+    sharp = acts(**small, **{"rectify.lr": 0.01})
+    np.testing.assert_array_equal(sharp, acts(**{"anchor.updates": 3}, rectify={"lr": 0.01, "warmup": 1}))
+    np.testing.assert_array_equal(sharp, acts(**small, rectify__lr=np.float64(0.01)))
     np.testing.assert_array_equal(default, acts(anchor__updates=3.0, rectify__warmup=np.int64(1)))
     assert (default != sharp).any()
     for kind, facts, method, settings in (
@@ -50,7 +50,7 @@ def settings_are_taken_by_all_their_spellings():
         (ValueError, ["action_bounds"], "iql", {"action_bounds": [(1.0, 0.0)]}),
         (ValueError, ["bounds of actions"], "iql", {"action_bounds": [(0.0, 1.0)]}),
         (ValueError, ["updates"], "iql", {"updates": 10**15}),
-        (ValueError, ["eval_episodes"], "iql", {"eval_episodes": 0}),
+        (ValueError, ["final_episodes"], "iql", {"final_episodes": 0}),
         (OverflowError, [], "iql", {"seed": -1}),
     ):
         raises(kind, facts, lambda: spar.train(data(), method, **settings))
@@ -153,7 +153,7 @@ def other_threads_run_meanwhile():
     other = threading.Thread(target=count)
     other.start()
     began = time.monotonic()
-    spar.train(data(), "td3bc", updates=400)
+    spar.train(data(), "td3bc", updates=100)
     took = time.monotonic() - began
     stop.set()
     other.join()

@@ -3,6 +3,7 @@
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import h5py
@@ -10,7 +11,7 @@ import numpy as np
 
 import spar
 
-BOUNDS = [(-40.0, 40.0), (0.0, 1.0)]
+BOUNDS = [(-40.0, 40.0), (-1.0, 2.0)]
 
 
 def raises(kind, facts, call):
@@ -56,8 +57,10 @@ def h5(path, columns, **metadata):
 
 def run(checks):
     """Runs the functions of a script that begin with no ``_``, each with what it asks for: a
-    folder of its own, or the first argument of the script.
+    folder of its own, or the first argument of the script. A note on data that nobody asked
+    for is an error.
     """
+    warnings.simplefilter("error", UserWarning)
     for name, check in list(checks.items()):
         if name.startswith("_") or getattr(check, "__module__", None) != "__main__":
             continue

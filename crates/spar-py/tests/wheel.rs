@@ -103,7 +103,6 @@ impl Wheel {
             .current_dir(work.path())
             .env_remove("RAYON_NUM_THREADS")
             .env("PYTHONPATH", self.folder.path().join("site"))
-            .env("PYTHONWARNINGS", "error::UserWarning")
             .env("HOME", work.path());
         command
     }

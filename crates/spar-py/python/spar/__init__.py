@@ -67,7 +67,7 @@ def train(
     held_out: float | None = None,
     horizon: int | None = None,
     action_bounds: Sequence[tuple[float, float]] | None = None,
-    eval_episodes: int = 10,
+    final_episodes: int = 10,
     eval_seed: int = 42,
     **settings: Any,
 ) -> Policy:
@@ -91,7 +91,7 @@ def train(
     too, as Ctrl-C does. Other threads of Python go on meanwhile.
 
     Data that name an environment (``spar.Dataset(..., env="hopper")``) give a policy for it; in
-    a folder, the last policy plays ``eval_episodes`` of it, which needs MuJoCo (``spar
+    a folder, the last policy plays ``final_episodes`` of it, which needs MuJoCo (``spar
     setup``). From other data, ``held_out`` is the part of the episodes that is kept from
     training (0; ``spar train`` keeps 0.1), ``horizon`` the steps after which an episode without
     flags counts as cut, and ``action_bounds`` what actions are scaled by. ``eval_seed`` decides
@@ -126,6 +126,6 @@ def train(
         held_out,
         horizon,
         action_bounds,
-        eval_episodes,
+        final_episodes,
         eval_seed,
     )

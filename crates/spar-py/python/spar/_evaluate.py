@@ -69,15 +69,18 @@ def _make(name: str) -> Any:
 def _check(policy: Acts, env: Any) -> None:
     if getattr(env, "num_envs", None) is not None:
         raise TypeError("env: a vector of environments, expected a single one")
-    spaces = ("observation", env.observation_space, "obs_dim"), ("action", env.action_space, "act_dim")
+    spaces = (
+        ("observations", env.observation_space, "obs_dim"),
+        ("actions", env.action_space, "act_dim"),
+    )
+    for what, space, _ in spaces:
+        if not hasattr(space, "low") or getattr(space, "shape", None) is None:
+            raise TypeError(f"env: its {what} are {space}, expected a Box")
     for what, space, width in spaces:
-        shape = getattr(space, "shape", None)
-        if not hasattr(space, "low") or shape is None:
-            raise TypeError(f"env: its {what}s are {space}, expected a Box")
-        there, wanted = int(np.prod(shape)), getattr(policy, width, None)
+        there, wanted = int(np.prod(space.shape)), getattr(policy, width, None)
         if wanted is not None and there != wanted:
             raise ValueError(
-                f"env: its {what}s have {there} numbers, the policy's {wanted}; "
+                f"env: its {what} have {there} numbers, the policy's {wanted}; "
                 "is this the environment of its data?"
             )
 

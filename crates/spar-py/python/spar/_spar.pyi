@@ -137,7 +137,7 @@ def train(
     held_out: float | None,
     horizon: int | None,
     action_bounds: Sequence[tuple[float, float]] | None,
-    eval_episodes: int,
+    final_episodes: int,
     eval_seed: int,
 ) -> Policy: ...
 def rehearse_in(executable: _Path, module: _Path) -> None: ...
