@@ -174,8 +174,12 @@ impl Dataset {
     /// Minari's layout, an episode that ends without a flag is marked as cut.
     ///
     /// # Errors
-    /// [`DataError::Write`].
+    /// [`DataError::NoRewards`], [`DataError::Write`].
     pub fn save(&self, path: &Path) -> Result<DatasetIdentity, DataError> {
+        if !self.rewarded {
+            let id = self.identity.id.clone();
+            return Err(DataError::NoRewards { id });
+        }
         let next = self.successors();
         let timeouts = self.cuts();
         let mut metadata: BTreeMap<String, MetaValue> =

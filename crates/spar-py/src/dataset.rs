@@ -22,8 +22,8 @@ use crate::{
 ///
 /// ``env`` names the environment of the data, if it is one of ``spar``'s. ``next`` says what
 /// follows a row that records its successor (``"checked"``, ``"recorded"`` or
-/// ``"following"``), ``observations`` which arrays are joined to observations, and
-/// ``other_env`` reads data that name another environment all the same.
+/// ``"following"``), ``observations`` which arrays are joined to observations, ``reward``
+/// which column of a table holds the rewards, and ``other_env`` reads data that name another environment all the same.
 #[pyclass(frozen, module = "spar", name = "Dataset")]
 pub(crate) struct PyDataset {
     pub(crate) data: Arc<Dataset>,
@@ -34,19 +34,21 @@ pub(crate) struct PyDataset {
 #[pymethods]
 impl PyDataset {
     #[new]
-    #[pyo3(signature = (path, *, env = None, next = "checked", observations = Vec::new(), other_env = false))]
+    #[pyo3(signature = (path, *, env = None, next = "checked", observations = Vec::new(), reward = None, other_env = false))]
     fn new(
         py: Python<'_>,
         path: PathBuf,
         env: Option<&str>,
         next: &str,
         observations: Vec<String>,
+        reward: Option<String>,
         other_env: bool,
     ) -> PyResult<Self> {
         let env = environment(env)?;
         let reading = Reading {
             next: next.parse::<Next>().map_err(error::value)?,
             observations,
+            reward,
             other_env,
         };
         let data = py.detach(|| Dataset::read_as(&path, env, &reading));
@@ -142,6 +144,12 @@ impl PyDataset {
     #[getter]
     fn rewards<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
         PyArray1::from_slice(py, &self.data.rewards)
+    }
+
+    /// Whether rewards were recorded: without them only clones of the behaviour are trained.
+    #[getter]
+    fn rewarded(&self) -> bool {
+        self.data.rewarded
     }
 
     /// ``[rows]``, ``bool``: whether the environment ended the episode with the step.

@@ -66,6 +66,7 @@ pub(crate) fn of_training(error: TrainError) -> PyErr {
         TrainError::Io(error) => system(&error, said(&error)),
         TrainError::Config(_)
         | TrainError::Method { .. }
+        | TrainError::NoRewards(_)
         | TrainError::OtherRun { .. }
         | TrainError::Nobodys { .. }
         | TrainError::Beyond { .. }

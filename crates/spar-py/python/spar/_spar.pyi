@@ -70,6 +70,7 @@ class Dataset:
         env: str | None = None,
         next: _Next = "checked",
         observations: Sequence[str] = ...,
+        reward: str | None = None,
         other_env: bool = False,
     ) -> Dataset: ...
     @staticmethod
@@ -96,6 +97,8 @@ class Dataset:
     def actions(self) -> NDArray[np.float32]: ...
     @property
     def rewards(self) -> NDArray[np.float32]: ...
+    @property
+    def rewarded(self) -> bool: ...
     @property
     def terminals(self) -> NDArray[np.bool_]: ...
     @property
