@@ -282,7 +282,7 @@ const LAYERS: &[&[&str]] = &[
         "spar-setup",
     ],
     &["spar-policy"],
-    &["spar-nn", "spar-eval"],
+    &["spar-nn", "spar-eval", "spar-render"],
     &["spar-anchor", "spar-critic", "spar-ope"],
     &["spar-rectify", "spar-baselines", "spar-collect"],
     &["spar-train"],
@@ -361,7 +361,7 @@ fn dependency_arrows_run_one_way() {
     };
     assert_none(
         dependencies_where(backwards),
-        "core <- {data, kernels, env, stats} <- policy <- {nn, eval} <- {anchor, critic, ope} <- {rectify, baselines, collect} <- train <- spar",
+        "core <- {data, kernels, env, stats} <- policy <- {nn, eval, render} <- {anchor, critic, ope} <- {rectify, baselines, collect} <- train <- spar",
     );
 }
 

@@ -8,6 +8,8 @@
 //! files stands behind the feature `runs`, so that `spar-policy`, which acts by a policy
 //! somewhere else, compiles none of it.
 
+#[cfg(feature = "runs")]
+pub mod clips;
 mod d4rl;
 pub mod env;
 #[cfg(feature = "runs")]
@@ -39,6 +41,8 @@ pub mod suite;
 pub mod task;
 pub mod units;
 
+#[cfg(feature = "runs")]
+pub use clips::ClipsRecord;
 pub use env::{EnvId, EnvSpec};
 #[cfg(feature = "runs")]
 pub use files::{replace_file, sha256_file, write_atomic};

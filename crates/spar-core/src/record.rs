@@ -137,6 +137,16 @@ pub enum RecordError {
         /// What is wrong with it.
         why: String,
     },
+    /// The films beside a run are not its own.
+    #[error(
+        "{file}: not the films of this run: {why}; remove the folder and run `spar render` again"
+    )]
+    Clips {
+        /// Their record.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// There are no settings beside the record.
     #[error(
         "{done}: there is no spec.json beside it, so that nothing says how the run was made; \

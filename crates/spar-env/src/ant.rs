@@ -13,7 +13,7 @@ use std::ops::RangeInclusive;
 use spar_core::{EnvId, Stream};
 
 use crate::{
-    Env, EnvError, Physics, Step, check_input,
+    Env, EnvError, Physics, Scene, Step, View, check_input,
     mujoco::{self, Body, Model, Simulation},
 };
 
@@ -143,6 +143,14 @@ impl Env for Ant {
 
     fn physics_mut(&mut self) -> Option<&mut dyn Physics> {
         Some(self)
+    }
+
+    fn scene(&self) -> Option<Scene> {
+        Some(Scene {
+            view: View::Slant { follow: true },
+            step_seconds: TIMESTEP * FRAME_SKIP as f64,
+            solids: self.simulation.solids(),
+        })
     }
 }
 

@@ -14,7 +14,7 @@ use std::{fmt::Write, path::Path};
 use spar_core::{EnvId, Stream};
 
 use crate::{
-    Env, EnvError, Physics, Step,
+    Env, EnvError, Physics, Scene, Solid, Step, View,
     ant::{MODEL_FILE, MODEL_SHA256},
     check_input,
     mujoco::{self, Library, Model, Simulation},
@@ -34,7 +34,9 @@ const EDITS: [(&str, &str); 4] = [
 /// Removed from every motor.
 const GEAR: &str = " gear=\"150\"";
 
+/// Physics steps per step, and seconds of each.
 const FRAME_SKIP: usize = 5;
+const TIMESTEP: f64 = 0.02;
 
 /// Side of a cell in metres; the ant starts in the middle of cell (1, 1).
 const CELL: f64 = 4.0;
@@ -246,6 +248,16 @@ impl Env for AntMaze {
 
     fn physics_mut(&mut self) -> Option<&mut dyn Physics> {
         Some(self)
+    }
+
+    fn scene(&self) -> Option<Scene> {
+        let mut solids = self.simulation.solids();
+        solids.push(Solid::goal(self.goal[0], self.goal[1], REACHED));
+        Some(Scene {
+            view: View::Above,
+            step_seconds: TIMESTEP * FRAME_SKIP as f64,
+            solids,
+        })
     }
 }
 

@@ -12,7 +12,7 @@
 use spar_core::{EnvId, Stream};
 
 use crate::{
-    Env, EnvError, Physics, Step, antmaze,
+    Env, EnvError, Physics, Scene, Solid, Step, View, antmaze,
     antmaze::{ACTIONS, Motors, REACHED},
     check_input,
     mujoco::{self, Simulation},
@@ -153,6 +153,17 @@ impl Env for GoalAnt {
 
     fn physics_mut(&mut self) -> Option<&mut dyn Physics> {
         Some(self)
+    }
+
+    fn scene(&self) -> Option<Scene> {
+        let [x, y] = self.goals[self.next];
+        let mut solids = self.simulation.solids();
+        solids.push(Solid::goal(x, y, REACHED));
+        Some(Scene {
+            view: View::Slant { follow: true },
+            step_seconds: SECONDS,
+            solids,
+        })
     }
 }
 

@@ -48,11 +48,13 @@ pub mod maze2d;
 mod mujoco;
 mod point_mass;
 mod registry;
+mod scene;
 
 use spar_core::{EnvId, Stream};
 
 pub use error::EnvError;
 pub use registry::{MakeEnv, NotRegistered, make, physics_version, register, simulated};
+pub use scene::{Role, Scene, Shape, Solid, View};
 
 /// What one environment step gave.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -103,6 +105,13 @@ pub trait Env: Send {
 
     /// The same, to be set.
     fn physics_mut(&mut self) -> Option<&mut dyn Physics> {
+        None
+    }
+
+    /// What there is to see, as last computed: of MuJoCo's environments before the last
+    /// integration of a step. Looking changes nothing. `None`, where an implementation does
+    /// not say otherwise: then there is nothing to draw.
+    fn scene(&self) -> Option<Scene> {
         None
     }
 }

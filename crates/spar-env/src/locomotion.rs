@@ -10,7 +10,7 @@ use std::ops::Range;
 use spar_core::{EnvId, Stream};
 
 use crate::{
-    Env, EnvError, Physics, Step, check_input,
+    Env, EnvError, Physics, Scene, Step, View, check_input,
     mujoco::{self, Model, Simulation},
 };
 
@@ -227,6 +227,14 @@ impl Env for Locomotion {
 
     fn physics_mut(&mut self) -> Option<&mut dyn Physics> {
         Some(self)
+    }
+
+    fn scene(&self) -> Option<Scene> {
+        Some(Scene {
+            view: View::Side,
+            step_seconds: self.spec.timestep * self.spec.frame_skip as f64,
+            solids: self.simulation.solids(),
+        })
     }
 }
 

@@ -15,7 +15,7 @@ use std::{fmt::Write, path::Path};
 use spar_core::{EnvId, Stream};
 
 use crate::{
-    Env, EnvError, Physics, Step, check_input,
+    Env, EnvError, Physics, Scene, Solid, Step, View, check_input,
     mujoco::{self, Model, Simulation},
 };
 
@@ -24,6 +24,9 @@ const SPEED: f64 = 5.0;
 
 /// Distance of the goal within which there is the sparse reward.
 const NEAR: f64 = 0.5;
+
+/// Where the ball's body starts along each axis: positions are from there.
+const ORIGIN: f64 = 1.2;
 
 /// Half the side of the square in which an episode starts around a cell's numbers.
 const START: f64 = 0.1;
@@ -289,6 +292,17 @@ impl Env for PointMaze {
 
     fn physics_mut(&mut self) -> Option<&mut dyn Physics> {
         Some(self)
+    }
+
+    fn scene(&self) -> Option<Scene> {
+        let (i, j) = self.maze.goal();
+        let mut solids = self.simulation.solids();
+        solids.push(Solid::goal(ORIGIN + i as f64, ORIGIN + j as f64, NEAR));
+        Some(Scene {
+            view: View::Above,
+            step_seconds: 0.01,
+            solids,
+        })
     }
 }
 

@@ -2,10 +2,14 @@
 
 use spar_core::{EnvId, Stream};
 
-use crate::{Env, EnvError, Physics, Step, check_input};
+use crate::{Env, EnvError, Physics, Role, Scene, Shape, Solid, Step, View, check_input};
 
 const DT: f64 = 0.1;
 const BOUND: f64 = 2.0;
+
+/// Radius of the point where it is drawn.
+const SIZE: f64 = 0.1;
+const UPRIGHT: [f64; 9] = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
 
 /// A unit mass at `x` with velocity `v` (observation and state `[x, v]`),
 /// pushed by the force `a` clamped to `[-1, 1]`, semi-implicit Euler with a
@@ -56,6 +60,26 @@ impl Env for PointMass {
 
     fn physics_mut(&mut self) -> Option<&mut dyn Physics> {
         Some(self)
+    }
+
+    fn scene(&self) -> Option<Scene> {
+        let body = Solid {
+            shape: Shape::Sphere { radius: SIZE },
+            role: Role::Body,
+            position: [self.state[0], 0.0, SIZE],
+            rotation: UPRIGHT,
+        };
+        let floor = Solid {
+            shape: Shape::Plane,
+            role: Role::World,
+            position: [0.0; 3],
+            rotation: UPRIGHT,
+        };
+        Some(Scene {
+            view: View::Side,
+            step_seconds: DT,
+            solids: vec![floor, body, Solid::goal(0.0, 0.0, SIZE)],
+        })
     }
 }
 

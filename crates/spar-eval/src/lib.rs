@@ -7,7 +7,7 @@
 
 pub mod rollouts;
 
-pub use rollouts::{Episode, EvalError, rollout, rollout_in_step, rollout_range};
+pub use rollouts::{Episode, EvalError, rollout, rollout_in_step, rollout_range, watch};
 
 // The program of the README is run with the tests.
 #[cfg(doctest)]

@@ -111,7 +111,15 @@ pub fn rollout(
     let threads = threads.max(1);
     let width = episodes.div_ceil(threads).clamp(1, LANE);
     let starts: Vec<usize> = (0..episodes).step_by(width).collect();
-    let play = |&first: &usize| play_lane(env, policy, first..episodes.min(first + width), seed);
+    let play = |&first: &usize| {
+        play_lane(
+            env,
+            policy,
+            first..episodes.min(first + width),
+            seed,
+            &mut |_| (),
+        )
+    };
     let lanes: Vec<Vec<Episode>> = if threads == 1 {
         starts.iter().map(play).collect::<Result<_, _>>()?
     } else {
@@ -152,9 +160,35 @@ pub fn rollout_range(
     let env: &dyn MakeEnv = &env;
     check_widths(env.id(), policy)?;
     let lanes = episodes.clone().step_by(IN_STEP);
-    let lanes =
-        lanes.map(|first| play_lane(env, policy, first..episodes.end.min(first + IN_STEP), seed));
+    let lanes = lanes.map(|first| {
+        let indices = first..episodes.end.min(first + IN_STEP);
+        play_lane(env, policy, indices, seed, &mut |_| ())
+    });
     Ok(lanes.collect::<Result<Vec<_>, _>>()?.concat())
+}
+
+/// Episode `episode` of [`rollout`], whose environment `see` is shown where it starts and after
+/// each step.
+///
+/// # Errors
+/// As [`rollout`].
+pub fn watch(
+    env: impl MakeEnv,
+    policy: &dyn Policy,
+    episode: usize,
+    seed: u64,
+    see: &mut dyn FnMut(&dyn Env),
+) -> Result<Episode, EvalError> {
+    let env: &dyn MakeEnv = &env;
+    check_widths(env.id(), policy)?;
+    let played = play_lane(env, policy, episode..episode + 1, seed, see)?;
+    // A lane of one episode has one.
+    let none = Episode {
+        ret: 0.0,
+        length: 0,
+        terminated: false,
+    };
+    Ok(played.first().copied().unwrap_or(none))
 }
 
 fn check_widths(env: EnvId, policy: &dyn Policy) -> Result<(), EvalError> {
@@ -211,6 +245,7 @@ fn play_lane(
     policy: &dyn Policy,
     indices: std::ops::Range<usize>,
     seed: u64,
+    see: &mut dyn FnMut(&dyn Env),
 ) -> Result<Vec<Episode>, EvalError> {
     let mut done: Vec<Option<Episode>> = vec![None; indices.len()];
     let mut running = Vec::with_capacity(indices.len());
@@ -228,6 +263,7 @@ fn play_lane(
         let mut reset = Stream::new(seed, &format!("eval/{index}/reset"));
         let outcome = episode.env.reset(&mut reset);
         outcome.map_err(|e| episode.failed(e))?;
+        see(&*episode.env);
         running.push(episode);
         noise.push(Stream::new(seed, &format!("eval/{index}/policy")));
     }
@@ -253,6 +289,7 @@ fn play_lane(
             episode.so_far.ret += step.reward;
             episode.so_far.length += 1;
             episode.so_far.terminated = step.terminal;
+            see(&*episode.env);
         }
         let mut row = 0;
         while let Some(Running { index, so_far, .. }) = running.get(row) {

@@ -8,7 +8,9 @@ use crate::{
     ReportError, Results,
     chart::Look,
     curves::{self, TaskCurves},
-    differences, figures, names, ope,
+    differences, figures,
+    films::{FilmView, RunFilms},
+    names, ope,
     published::{self, Source},
     render as render_error,
     results::Cell,
@@ -120,10 +122,15 @@ struct RunView {
     score: String,
     mean_return: String,
     rest: String,
+    films: Vec<FilmView>,
     command: String,
 }
 
-pub(crate) fn render(results: &Results, curves: &[TaskCurves]) -> Result<String, ReportError> {
+pub(crate) fn render(
+    results: &Results,
+    curves: &[TaskCurves],
+    films: &[RunFilms],
+) -> Result<String, ReportError> {
     let figures = figures::panels(results)?;
     let of = |kind| {
         let figures = figures.iter().filter(move |figure| figure.kind == kind);
@@ -195,7 +202,7 @@ pub(crate) fn render(results: &Results, curves: &[TaskCurves]) -> Result<String,
         ope_lines: ope::lines(results),
         returns: plain("Mean undiscounted returns", table::returns_grid(results)),
         data: plain("Training data of each task", table::data_grid(results)),
-        runs: runs(results),
+        runs: runs(results, films),
         facts: table::facts(results),
         published,
         caution: published::caution(results),
@@ -354,7 +361,8 @@ fn published_table(results: &Results) -> TableView {
     }
 }
 
-fn runs(results: &Results) -> Vec<TaskView> {
+fn runs(results: &Results, films: &[RunFilms]) -> Vec<TaskView> {
+    let run = |cell: &Cell| run(cell, films);
     let task = |(i, &task): (usize, &spar_core::TaskId)| {
         let method = |(j, method): (usize, &String)| {
             let of_cell = |m: &&crate::results::Missing| m.task == task && m.method == *method;
@@ -382,7 +390,10 @@ fn runs(results: &Results) -> Vec<TaskView> {
     results.tasks.iter().enumerate().map(task).collect()
 }
 
-fn run(cell: &Cell) -> RunView {
+fn run(cell: &Cell, films: &[RunFilms]) -> RunView {
+    let own = films
+        .iter()
+        .find(|f| f.is_of(cell.task, &cell.method, cell.seed));
     let threads = match cell.threads {
         1 => "1 thread".to_owned(),
         n => format!("{n} threads"),
@@ -398,6 +409,7 @@ fn run(cell: &Cell) -> RunView {
             cell.device,
             cell.commit
         ),
+        films: own.map_or_else(Vec::new, |own| own.films.clone()),
         command: cell.command.clone(),
     }
 }

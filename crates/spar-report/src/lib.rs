@@ -6,8 +6,8 @@
 //! in one row (two data sets, two physics versions, two protocols) is refused.
 //!
 //! It reads `<runs>/<task>/<method>/seed-<n>/{DONE, eval.csv}`, where `DONE` is
-//! a [`spar_core::RunRecord`] in JSON, and `ope.json` beside them, if `spar ope` wrote one. It
-//! writes `table.md`, `table.csv`,
+//! a [`spar_core::RunRecord`] in JSON, and `ope.json` and `clips/` beside them, if `spar ope` and
+//! `spar render` wrote them. It writes `table.md`, `table.csv`,
 //! `table.tex`, `results.json`, `report.html`, `published.md`,
 //! `curves/*.svg` and `plots/*.svg`.
 //!
@@ -41,6 +41,7 @@ mod csv_table;
 mod curves;
 mod differences;
 mod figures;
+mod films;
 mod histogram;
 mod html;
 mod latex;
@@ -305,6 +306,7 @@ pub struct Report {
     /// Everything `results.json` holds; every table is made of it alone.
     pub results: Results,
     curves: Vec<curves::TaskCurves>,
+    films: Vec<films::RunFilms>,
 }
 
 impl Report {
@@ -318,6 +320,7 @@ impl Report {
         Ok(Self {
             results: compare::results(request, &runs)?,
             curves: curves::collect(request, &runs),
+            films: films::collect(&runs),
         })
     }
 
@@ -334,7 +337,7 @@ impl Report {
             ("results.json".to_owned(), json + "\n"),
             (
                 "report.html".to_owned(),
-                html::render(&self.results, &self.curves)?,
+                html::render(&self.results, &self.curves, &self.films)?,
             ),
         ];
         if !self.results.published.is_empty() {

@@ -8,7 +8,8 @@ use std::{
 
 use serde::Deserialize;
 use spar_core::{
-    FinishedRun, OpeRecord, RunIdentity, RunRecord, Scope, TaskId, files::in_file, ope::OPE_FILE,
+    ClipsRecord, FinishedRun, OpeRecord, RunIdentity, RunRecord, Scope, TaskId, clips::Clip,
+    files::in_file, ope::OPE_FILE,
 };
 
 use crate::{ReportError, ReportRequest, results::Reason};
@@ -31,6 +32,8 @@ pub(crate) struct Finished {
     pub(crate) curve: Vec<CurveRow>,
     /// The policy's value without the simulator, in a report on a suite.
     pub(crate) ope: Option<OpeRecord>,
+    /// Films of its evaluation, in a report on a suite.
+    pub(crate) clips: Vec<(Clip, Vec<u8>)>,
 }
 
 /// What a curve needs of one row of `eval.csv`.
@@ -93,12 +96,17 @@ fn read_run(
         .join(format!("seed-{seed}"));
     let mut run = read_folder(&folder, task, method, seed)?;
     if let Ok(Finished {
-        file, record, ope, ..
+        file,
+        record,
+        ope,
+        clips,
+        ..
     }) = &mut run
     {
         agrees(file, "suite", &record.suite, &request.suite.name)?;
         agrees(file, "preset", &record.preset, &request.preset)?;
         *ope = read_ope(&folder, record)?;
+        *clips = ClipsRecord::read(&folder, record)?;
     }
     Ok(run)
 }
@@ -154,6 +162,7 @@ pub(crate) fn read_folder(
     Ok(Ok(Finished {
         curve: read_curve(folder, &record)?,
         ope: None,
+        clips: Vec::new(),
         file,
         record,
         identity,

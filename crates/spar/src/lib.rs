@@ -41,6 +41,7 @@ pub use spar_nn as nn;
 pub use spar_ope as ope;
 pub use spar_policy as policy;
 pub use spar_rectify as rectify;
+pub use spar_render as render;
 pub use spar_report as report;
 pub use spar_stats as stats;
 pub use spar_suite as suite;

@@ -37,6 +37,8 @@ enum Command {
     Train(Box<commands::train::Args>),
     /// Evaluate a policy file in its environment
     Eval(commands::eval::Args),
+    /// Draw episodes of a policy: SVG, GIF, MP4
+    Render(commands::render::Args),
     /// Evaluate policies on logged data, without a simulator
     Ope(commands::ope::Args),
     /// Act by a policy: observations in, actions out, over stdin or a Unix socket
@@ -115,6 +117,7 @@ fn run() -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Train(args) => commands::train::run(&args),
         Command::Eval(args) => commands::eval::run(&args),
+        Command::Render(args) => commands::render::run(&args),
         Command::Ope(args) => commands::ope::run(&args),
         Command::Act(args) => commands::act::run(&args),
         Command::Export(args) => commands::export::run(&args),

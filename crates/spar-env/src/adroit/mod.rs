@@ -16,13 +16,15 @@ mod tasks;
 use spar_core::{EnvId, Stream};
 
 use crate::{
-    Env, EnvError, Physics, Step, check_input,
+    Env, EnvError, Physics, Scene, Step, View, check_input,
     mujoco::{self, Body, Simulation},
 };
 
 use tasks::Task;
 
+/// Physics steps per step, and seconds of each.
 const FRAME_SKIP: usize = 5;
+const TIMESTEP: f64 = 0.002;
 
 /// Ranges of the controls of the arm, by task, and of the hand's 24 joints, from the wrist
 /// to the thumb.
@@ -174,6 +176,14 @@ impl Env for Adroit {
 
     fn physics_mut(&mut self) -> Option<&mut dyn Physics> {
         Some(self)
+    }
+
+    fn scene(&self) -> Option<Scene> {
+        Some(Scene {
+            view: View::Slant { follow: false },
+            step_seconds: TIMESTEP * FRAME_SKIP as f64,
+            solids: self.simulation.solids(),
+        })
     }
 }
 

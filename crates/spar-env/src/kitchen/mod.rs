@@ -17,7 +17,7 @@ mod model;
 use spar_core::{EnvId, Stream};
 
 use crate::{
-    Env, EnvError, Physics, Step, check_input,
+    Env, EnvError, Physics, Scene, Step, View, check_input,
     mujoco::{self, Simulation},
 };
 
@@ -256,6 +256,14 @@ impl Env for Kitchen {
 
     fn physics_mut(&mut self) -> Option<&mut dyn Physics> {
         Some(self)
+    }
+
+    fn scene(&self) -> Option<Scene> {
+        Some(Scene {
+            view: View::Slant { follow: false },
+            step_seconds: SECONDS,
+            solids: self.simulation.solids(),
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reports of synthetic run folders: what is printed, what is refused.
 #![allow(clippy::unwrap_used)]
 
+mod films;
 mod foreign;
 mod many;
 mod outputs;

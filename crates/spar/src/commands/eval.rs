@@ -66,35 +66,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let file = spar_policy::file_of(&args.policy)?;
     let policy = Policy::load(&file)?;
     let about = policy.about();
-    let env = match (about.map(|about| about.env.as_deref()), args.env) {
-        (Some(Some(own)), Some(env)) if own != env.name() => {
-            // Environments of equal widths would not tell by themselves.
-            bail!(
-                "{}: was trained for {own}, but --env is {env}; give --env {own}",
-                file.display()
-            );
-        }
-        (_, Some(env)) => env,
-        (Some(Some(own)), None) => {
-            let env = own.parse::<EnvId>();
-            env.map_err(|unknown| anyhow!("{}: {unknown}; or give --env", file.display()))?
-        }
-        (Some(None), None) => {
-            return Err(Usage(format!(
-                "{}: the policy was trained without an environment, so there is none to play; \
-                 give one that its data are of with --env",
-                file.display()
-            ))
-            .into());
-        }
-        (None, None) => {
-            return Err(Usage(format!(
-                "{}: the file does not say which environment it is for; give one with --env",
-                file.display()
-            ))
-            .into());
-        }
-    };
+    let env = environment(&file, &policy, args.env)?;
     let played = match &gpu {
         None => play(args, env, &file)?,
         Some(gpu) => play_on_gpu(args, env, &file, gpu)?,
@@ -118,6 +90,40 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     ));
     facts.push(("terminated", format!("{ended} of {episodes}")));
     output::facts(&facts)
+}
+
+/// The environment to play the policy of `file` in: the one that is `asked` for, or the one it
+/// was trained for.
+///
+/// # Errors
+/// If they differ, or there is neither.
+pub(super) fn environment(file: &Path, policy: &Policy, asked: Option<EnvId>) -> Result<EnvId> {
+    let about = policy.about();
+    match (about.map(|about| about.env.as_deref()), asked) {
+        (Some(Some(own)), Some(env)) if own != env.name() => {
+            // Environments of equal widths would not tell by themselves.
+            bail!(
+                "{}: was trained for {own}, but --env is {env}; give --env {own}",
+                file.display()
+            );
+        }
+        (_, Some(env)) => Ok(env),
+        (Some(Some(own)), None) => {
+            let env = own.parse::<EnvId>();
+            env.map_err(|unknown| anyhow!("{}: {unknown}; or give --env", file.display()))
+        }
+        (Some(None), None) => Err(Usage(format!(
+            "{}: the policy was trained without an environment, so there is none to play; \
+                 give one that its data are of with --env",
+            file.display()
+        ))
+        .into()),
+        (None, None) => Err(Usage(format!(
+            "{}: the file does not say which environment it is for; give one with --env",
+            file.display()
+        ))
+        .into()),
+    }
 }
 
 fn play(args: &Args, env: EnvId, file: &Path) -> Result<Vec<Episode>> {

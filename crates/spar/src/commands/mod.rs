@@ -20,6 +20,7 @@ pub(crate) mod policy;
 mod prepare;
 mod progress_line;
 pub(crate) mod protocol;
+pub(crate) mod render;
 pub(crate) mod report;
 mod setting;
 pub(crate) mod setup;

@@ -26,6 +26,8 @@ mod other_data;
 mod plain_policies;
 mod policies;
 mod protocol;
+#[cfg(unix)]
+mod render;
 mod report;
 mod results;
 mod robot_log;

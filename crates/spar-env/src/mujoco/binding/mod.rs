@@ -1,13 +1,14 @@
 //! The calls into libmujoco: all `unsafe` of this crate.
 //!
 //! Only functions are used, with opaque pointers, `mj_getState` / `mj_setState` for the
-//! state, `mj_local2Global` for where bodies are and `mj_readSensor` for sensors; no struct
-//! layout but the first two fields of a log message and the one of a virtual file system is
-//! assumed, so neither headers nor a link step are needed. The state's signature bits below
+//! state, `mj_local2Global` for where bodies are, `mj_readSensor` for sensors and
+//! `mjv_updateScene` for what there is to see; no struct layout but the first two fields of a
+//! log message, the one of a virtual file system and those of `scene.rs` is assumed, so neither headers nor a link step are needed. The state's signature bits below
 //! are those of 3.17 (older versions number them otherwise), which is one reason to refuse
 //! any other version.
 
 mod model;
+mod scene;
 mod simulation;
 
 use std::{
@@ -114,6 +115,13 @@ library! {
     mj_name2id: fn(*const RawModel, c_int, *const c_char) -> c_int;
     mj_local2Global: fn(*mut RawData, *mut f64, *mut f64, *const f64, *const f64, c_int, u8);
     mj_readSensor: fn(*const RawModel, *const RawData, c_int, f64, *mut f64, c_int) -> *const f64;
+    mjv_defaultScene: fn(*mut c_void);
+    mjv_makeScene: fn(*const RawModel, *mut c_void, c_int);
+    mjv_freeScene: fn(*mut c_void);
+    mjv_defaultOption: fn(*mut c_void);
+    mjv_defaultPerturb: fn(*mut c_void);
+    mjv_defaultFreeCamera: fn(*const RawModel, *mut c_void);
+    mjv_updateScene: fn(*const RawModel, *mut RawData, *const c_void, *const c_void, *mut c_void, c_int, *mut c_void);
 }
 
 thread_local! {

@@ -218,7 +218,7 @@ impl Simulation {
         unsafe { (library.mj_getState)(model, data, self.state.as_mut_ptr(), QPOS | QVEL) }
     }
 
-    fn parts(&self) -> (&'static Library, *const RawModel, *mut RawData) {
+    pub(super) fn parts(&self) -> (&'static Library, *const RawModel, *mut RawData) {
         (
             self.model.library,
             self.model.raw.as_ptr(),

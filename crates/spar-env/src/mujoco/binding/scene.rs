@@ -1,0 +1,138 @@
+//! Where a model's solids are, from MuJoCo's abstract scene: what its renderers are given,
+//! made without one.
+//!
+//! Of the structs only the heads below are known, which are those of 3.17's
+//! `mjvisualize.h`; the rest is room that is larger than any of them.
+
+use std::{
+    ffi::{c_char, c_int, c_void},
+    ptr, slice,
+};
+
+use super::Simulation;
+use crate::scene::{Role, Shape, Solid};
+
+/// The head of `mjvScene`.
+#[repr(C)]
+struct SceneHead {
+    capacity: c_int,
+    count: c_int,
+    geoms: *const Geom,
+}
+
+/// The head of `mjvOption`.
+#[repr(C)]
+struct OptionHead {
+    label: c_int,
+    frame: c_int,
+    /// Whether solids of each group are shown.
+    groups: [u8; 6],
+}
+
+/// `mjvGeom`: one element of an array, so that all of it counts.
+#[repr(C)]
+struct Geom {
+    kind: c_int,
+    data: c_int,
+    object_kind: c_int,
+    object: c_int,
+    category: c_int,
+    material_and_texture: [c_int; 5],
+    size: [f32; 3],
+    position: [f32; 3],
+    rotation: [f32; 9],
+    color: [f32; 4],
+    surface: [f32; 6],
+    label: [c_char; 100],
+    camera_distance: f32,
+    bound: f32,
+    transparent: u8,
+}
+
+const _: () = assert!(size_of::<Geom>() == 252, "mjvGeom of 3.17");
+
+/// Words of room, zero, that begin with a struct: the scene has 11 584 bytes, the others less
+/// than 150.
+const SCENE_WORDS: usize = 4096;
+const OTHER_WORDS: usize = 256;
+
+/// Most solids of a scene; MuJoCo leaves out what is more. A kitchen has about 300.
+const MOST: c_int = 4000;
+
+/// `mjtCatBit`: solids of the world, and of bodies.
+const STATIC: c_int = 1;
+const DYNAMIC: c_int = 2;
+
+/// `mjtObj` of a solid of the model, not a decoration.
+const GEOM: c_int = 5;
+
+impl Simulation {
+    /// Every solid of the model that MuJoCo can show, where it last computed it to be
+    /// ([`Self::frame`]). Nothing of the simulation changes.
+    pub(crate) fn solids(&self) -> Vec<Solid> {
+        let (library, model, data) = self.parts();
+        let mut scene = vec![0u64; SCENE_WORDS];
+        let mut option = [0u64; OTHER_WORDS];
+        let mut camera = [0u64; OTHER_WORDS];
+        let mut perturb = [0u64; OTHER_WORDS];
+        let at_scene: *mut c_void = scene.as_mut_ptr().cast();
+        let at_option: *mut c_void = option.as_mut_ptr().cast();
+        // SAFETY: model and data are valid and belong together. Every struct has more room
+        // than MuJoCo's of that name and its alignment, and is made valid by its `default`
+        // before it is used. The scene's arrays live until `mjv_freeScene`; `count` geoms,
+        // of the layout asserted above, are read before that. Updating a scene writes into
+        // the scene and the camera alone.
+        unsafe {
+            (library.mjv_defaultScene)(at_scene);
+            (library.mjv_makeScene)(model, at_scene, MOST);
+            (library.mjv_defaultOption)(at_option);
+            (*at_option.cast::<OptionHead>()).groups = [1; 6];
+            (library.mjv_defaultFreeCamera)(model, camera.as_mut_ptr().cast());
+            (library.mjv_defaultPerturb)(perturb.as_mut_ptr().cast());
+            (library.mjv_updateScene)(
+                model,
+                data,
+                at_option,
+                perturb.as_ptr().cast(),
+                camera.as_mut_ptr().cast(),
+                STATIC | DYNAMIC,
+                at_scene,
+            );
+            let head = ptr::read(at_scene.cast::<SceneHead>());
+            let count = usize::try_from(head.count).unwrap_or(0);
+            let solids = match head.geoms.is_null() {
+                true => Vec::new(),
+                false => solids(slice::from_raw_parts(head.geoms, count)),
+            };
+            (library.mjv_freeScene)(at_scene);
+            solids
+        }
+    }
+}
+
+fn solids(geoms: &[Geom]) -> Vec<Solid> {
+    let of_model = geoms.iter().filter(|geom| geom.object_kind == GEOM);
+    let solid = |geom: &Geom| {
+        let [a, b, c] = geom.size.map(f64::from);
+        // Of capsules and cylinders the third size is half the length.
+        let shape = match geom.kind {
+            0 => Shape::Plane,
+            2 => Shape::Sphere { radius: a },
+            3 => Shape::Capsule { radius: a, half: c },
+            4 => Shape::Ellipsoid { half: [a, b, c] },
+            5 => Shape::Cylinder { radius: a, half: c },
+            6 | 7 => Shape::Box { half: [a, b, c] },
+            _ => return None,
+        };
+        Some(Solid {
+            shape,
+            role: match geom.category {
+                STATIC => Role::World,
+                _ => Role::Body,
+            },
+            position: geom.position.map(f64::from),
+            rotation: geom.rotation.map(f64::from),
+        })
+    };
+    of_model.filter_map(solid).collect()
+}
