@@ -109,7 +109,7 @@ flat = [
     node("MatMul", ["a0", "k1"], "p1"),
     node("Tanh", ["p1"], "mu"),
 ]
-policy("graph-flat", model(flat, [held[0], held[2]], [helper.make_tensor_value_info("x", FLOAT, [OBS])],
+policy("chain-flat", model(flat, [held[0], held[2]], [helper.make_tensor_value_info("x", FLOAT, [OBS])],
                            [helper.make_tensor_value_info("mu", FLOAT, [ACT])]))
 
 refused = OUT / "refused"
