@@ -97,21 +97,11 @@ fn mdbook(root: &Path) -> Result<PathBuf> {
             place.display()
         );
         let mut install = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        install.args([
-            "install",
-            "--locked",
-            "--version",
-            MDBOOK,
-            "mdbook",
-            "--root",
-        ]);
-        checked(
-            {
-                install.arg(&place);
-                install
-            },
-            "cargo install mdbook",
-        )?;
+        install.args(["install", "--locked", "--version", MDBOOK, "mdbook"]);
+        // Neither a server nor a watcher of files.
+        install.args(["--no-default-features", "--features", "search", "--root"]);
+        install.arg(&place);
+        checked(install, "cargo install mdbook")?;
     }
     Ok(program)
 }

@@ -153,10 +153,13 @@ impl Session<'_> {
         if self.stopped() {
             return Ok(left.failures);
         }
+        let lines: BTreeMap<_, _> = planned
+            .iter()
+            .map(|line| (line.out.as_os_str(), line))
+            .collect();
         let mut pending = BTreeMap::new();
         for ((run, _), cost) in left.runs.iter().zip(&costs.each) {
-            let out = self.folder(run);
-            let Some(line) = planned.iter().find(|line| line.out == out) else {
+            let Some(line) = lines.get(self.folder(run).as_os_str()) else {
                 continue;
             };
             let seconds = costs.rates.as_ref().map(|_| *cost);
