@@ -22,7 +22,7 @@ use tempfile::TempDir;
 const CARGO: &str = r#"#!/bin/sh
 unset PYO3_CONFIG_FILE PYO3_PYTHON PYO3_ENVIRONMENT_SIGNATURE PYO3_BUILD_EXTENSION_MODULE
 if [ "$1" = rustc ]; then
-    exec "$SPAR_TRUE_CARGO" build --release --locked --offline --workspace --lib \
+    exec "$SPAR_TRUE_CARGO" build --release --locked --workspace --lib \
         --message-format=json-render-diagnostics
 fi
 exec "$SPAR_TRUE_CARGO" "$@"
@@ -64,14 +64,7 @@ impl Wheel {
         path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
         let mut maturin = Command::new(&python);
         maturin
-            .args([
-                "-m",
-                "maturin",
-                "build",
-                "--release",
-                "--locked",
-                "--offline",
-            ])
+            .args(["-m", "maturin", "build", "--release", "--locked"])
             .args(["--auditwheel", "skip"])
             .arg("--out")
             .arg(at("dist"))
