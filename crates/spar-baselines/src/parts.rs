@@ -287,10 +287,12 @@ impl Critics {
     /// # Errors
     /// If the shapes do not fit.
     pub fn target_mix(&self, s: &Tensor, a: &Tensor, w: f64) -> Result<Tensor> {
-        let low = self.target_min(s, a)?;
+        let values = self.targets.iter().map(|net| detached(net, s, a));
+        let values = values.collect::<Result<Vec<_>>>()?;
+        let low = least(values.iter().cloned().map(Ok))?;
         let mut high = low.clone();
-        for net in &self.targets {
-            high = high.maximum(&detached(net, s, a)?)?;
+        for value in &values {
+            high = high.maximum(value)?;
         }
         (low * w)? + (high * (1.0 - w))?
     }

@@ -327,3 +327,50 @@ fn a_parameter_that_is_not_a_number_shows_in_the_output() {
         }
     }
 }
+
+/// What one gradient leaves prepared, the next of the same pass takes over, and none of
+/// another: of other parameters, or after a pass without gradients.
+#[test]
+fn weights_prepared_for_a_gradient_serve_no_other_pass() {
+    let shape = MlpShape::relu(5, [9, 17], 8).unwrap();
+    let shape = shape.with_activation(Activation::Gelu);
+    let [one, other] = [1, 2].map(|seed| case(shape.clone(), 7, seed));
+    let forward = |c: &Case, work: &mut Workspace| {
+        let mut out = vec![0.0; c.grad_out.len()];
+        mlp::forward(&c.shape, &c.params, &c.x, c.rows, work, &mut out);
+    };
+    let backward = |c: &Case, work: &mut Workspace, input: bool| {
+        let (mut grad, mut grad_x) = (vec![0.0; c.params.len()], vec![0.0; c.x.len()]);
+        let (to, to_x) = (
+            GradParams::over(&mut grad),
+            input.then_some(&mut grad_x[..]),
+        );
+        let (x, out) = (&c.x, &c.grad_out);
+        mlp::backward(&c.shape, &c.params, x, c.rows, work, out, Some(to), to_x);
+        (grad, grad_x)
+    };
+    let [want, want_other] = [&one, &other].map(|c| {
+        let work = &mut Workspace::default();
+        forward(c, work);
+        backward(c, work, true)
+    });
+    let work = &mut Workspace::default();
+    forward(&one, work);
+    // The first layer's weight is not needed for this one.
+    assert_eq!(backward(&one, work, false).0, want.0);
+    assert_eq!(backward(&one, work, true), want);
+    assert_eq!(backward(&one, work, true), want);
+    forward(&other, work);
+    assert_eq!(backward(&other, work, true), want_other);
+    let (precision, mut out) = (Precision::F32, vec![0.0; one.grad_out.len()]);
+    mlp::forward_only(
+        precision,
+        &one.shape,
+        &one.params,
+        &one.x,
+        one.rows,
+        work,
+        &mut out,
+    );
+    assert_eq!(backward(&other, work, true), want_other);
+}

@@ -6,8 +6,8 @@ mod common;
 
 use common::{close, draw, wide};
 use spar_kernels::{
-    Isa, MlpShape,
-    mlp::{GradParams, Input, SlopeWork, slope, slope_backward},
+    Isa, MlpShape, Workspace,
+    mlp::{GradParams, Input, SlopeWork, backward, forward, slope, slope_backward},
     reference,
 };
 
@@ -99,9 +99,23 @@ fn slopes_and_the_gradient_of_their_loss_are_those_of_finite_differences() {
 
                 slope(&shape, &params, x, rows, &mut work, &mut beside);
                 let [over, onto] = &mut grads;
-                for grad in [GradParams::over(over), GradParams::onto(onto)] {
-                    slope_backward(&shape, &params, x, rows, &mut work, &directions, grad);
+                let grad = GradParams::over(over);
+                slope_backward(&shape, &params, x, rows, &mut work, &directions, grad);
+                // The gradient of the output between, out of the same pass.
+                let ones = vec![1.0; rows];
+                let (values, pass) = work.pass(rows);
+                let mut own = vec![f32::NAN; params.len()];
+                let mut alone = (Workspace::default(), vec![0.0; rows], own.clone());
+                forward(&shape, &params, x, rows, &mut alone.0, &mut alone.1);
+                assert_eq!(values, alone.1);
+                let passes = [(pass, &mut own), (&mut alone.0, &mut alone.2)];
+                for (pass, grad) in passes {
+                    let grad = Some(GradParams::over(grad));
+                    backward(&shape, &params, x, rows, pass, &ones, grad, None);
                 }
+                assert_eq!(own, alone.2);
+                let grad = GradParams::onto(onto);
+                slope_backward(&shape, &params, x, rows, &mut work, &directions, grad);
                 slope(&shape, &params, &whole, rows, &mut work, &mut all);
                 let grad = GradParams::over(&mut of_all);
                 slope_backward(&shape, &params, &whole, rows, &mut work, &padded, grad);

@@ -81,6 +81,18 @@ impl Shared {
         Ok((Self { values, repeat }, rows))
     }
 
+    /// What the rows `index` share: each stands alone.
+    pub(crate) fn of_rows(&self, index: &[usize]) -> Result<Self> {
+        let gather = |shared: &Tensor| {
+            let states = index.iter().map(|i| (i / self.repeat) as u32);
+            shared.index_select(&Tensor::from_iter(states, shared.device())?, 0)
+        };
+        Ok(Self {
+            values: self.values.as_ref().map(gather).transpose()?,
+            repeat: 1,
+        })
+    }
+
     /// What `read` makes of the whole input.
     pub(crate) fn beside<T>(
         &self,

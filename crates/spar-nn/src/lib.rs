@@ -13,6 +13,7 @@ mod activate;
 mod batch;
 pub mod device;
 mod ensemble;
+mod few;
 mod imitation;
 mod input;
 mod mlp;

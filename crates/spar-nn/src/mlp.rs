@@ -11,6 +11,7 @@ use spar_kernels::{
 };
 
 use crate::{
+    few::Few,
     input::{Rows, Shared},
     slope::SlopePool,
     state::{State, StateError},
@@ -381,6 +382,15 @@ impl CustomOp2 for MlpOp {
         values(params, |params| {
             values(x, |own| {
                 values(&grad_out, |grad_out| {
+                    if let (Trace::Input, Some(grad_x)) = (self.trace, &mut grad_x)
+                        && let Some(few) = Few::of(grad_out, self.shape.output())
+                    {
+                        let mut work = lock(&self.pool).pop().unwrap_or_default();
+                        let pass = (&*self.shape, params, own, &self.shared);
+                        few.input_gradient(pass, &mut work, grad_x)?;
+                        lock(&self.pool).push(work);
+                        return Ok(());
+                    }
                     self.shared.beside(own, |x| {
                         self.gradients(params, x, rows, grad_out, grad_x.as_deref_mut());
                         Ok(())

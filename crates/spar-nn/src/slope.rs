@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use spar_kernels::{
     Activation, Head, MlpShape,
-    mlp::{SlopeWork, slope, slope_backward},
+    mlp::{SlopeWork, backward, slope, slope_backward},
 };
 
 use crate::{
@@ -17,15 +17,15 @@ use crate::{
 pub(crate) type SlopePool = Arc<Mutex<Vec<SlopeWork>>>;
 
 impl Mlp {
-    /// The gradient of the network's one output in the rows' own columns,
-    /// `[rows, own]`: `dQ/da` of a critic of rows beside states. A loss of it leaves the
-    /// parameters' gradient, a second derivative, for this network's optimizer, as
-    /// [`Mlp::forward`] does; none reaches the input.
+    /// The network's one output, `[rows]`, and its gradient in the rows' own columns,
+    /// `[rows, own]`: `Q` and `dQ/da` of a critic of rows beside states, in one pass. A loss
+    /// of them leaves the parameters' gradient, that of the second a second derivative, for
+    /// this network's optimizer, as [`Mlp::forward`] does; none reaches the input.
     ///
     /// # Errors
     /// If the network has more than one output, a head, a normalization or another
     /// activation than ReLU; or if `x` has another shape or element type.
-    pub fn slope<'a>(&self, x: impl Into<Rows<'a>>) -> Result<Tensor> {
+    pub fn value_and_slope<'a>(&self, x: impl Into<Rows<'a>>) -> Result<(Tensor, Tensor)> {
         let shape = self.shape();
         let normalized = shape.layer_norm() || shape.input_norm().is_some();
         let plain = shape.activation() == Activation::Relu && !normalized;
@@ -41,11 +41,14 @@ impl Mlp {
             grad: self.grad_slot(),
             shared,
         };
-        self.params().apply_op2(&own.detach().contiguous()?, op)
+        let own = own.detach().contiguous()?;
+        let both = self.params().apply_op2(&own, op)?;
+        let slope = both.narrow(1, 1, own.dim(1)?)?;
+        Ok((both.narrow(1, 0, 1)?.squeeze(1)?, slope))
     }
 }
 
-/// The slope of one pass. It owns its workspace from forward to backward and hands it
+/// Output and slope of one pass, side by side. It owns its workspace from forward to backward and hands it
 /// back when the graph is dropped.
 struct SlopeOp {
     shape: MlpShape,
@@ -74,14 +77,20 @@ impl CustomOp2 for SlopeOp {
         x_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (rows, own_width) = x_layout.shape().dims2()?;
-        let mut out = vec![0.0; rows * own_width];
+        let mut slopes = vec![0.0; rows * own_width];
+        let mut out = Vec::with_capacity(rows * (1 + own_width));
         let (params, own) = (slice(params, params_layout)?, slice(x, x_layout)?);
         self.shared.beside(own, |x| {
             let work = &mut lock(&self.work);
-            slope(&self.shape, params, x, rows, work, &mut out);
+            slope(&self.shape, params, x, rows, work, &mut slopes);
+            let (values, _) = work.pass(rows);
+            for (value, slope) in values.iter().zip(slopes.chunks_exact(own_width)) {
+                out.push(*value);
+                out.extend_from_slice(slope);
+            }
             Ok(())
         })?;
-        Ok((CpuStorage::F32(out), (rows, own_width).into()))
+        Ok((CpuStorage::F32(out), (rows, 1 + own_width).into()))
     }
 
     fn bwd(
@@ -91,18 +100,23 @@ impl CustomOp2 for SlopeOp {
         _out: &Tensor,
         grad_out: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let grad_out = grad_out.contiguous()?;
         let rows = x.dim(0)?;
+        let of_value = grad_out.narrow(1, 0, 1)?.flatten_all()?.to_vec1::<f32>()?;
+        let of_slope = grad_out.narrow(1, 1, x.dim(1)?)?;
+        let of_slope = of_slope.flatten_all()?.to_vec1::<f32>()?;
         values(params, |params| {
             values(x, |own| {
-                values(&grad_out, |grad_out| {
-                    self.shared.beside(own, |x| {
-                        let work = &mut lock(&self.work);
-                        let mut grad = lock(&self.grad);
-                        let grad = grad.receive(params.len());
-                        slope_backward(&self.shape, params, x, rows, work, grad_out, grad);
-                        Ok(())
-                    })
+                self.shared.beside(own, |x| {
+                    let (shape, work) = (&self.shape, &mut lock(&self.work));
+                    let mut grad = lock(&self.grad);
+                    let slot = grad.receive(params.len());
+                    slope_backward(shape, params, x, rows, work, &of_slope, slot);
+                    if of_value.iter().any(|g| *g != 0.0) {
+                        let (_, pass) = work.pass(rows);
+                        let slot = Some(grad.receive(params.len()));
+                        backward(shape, params, x, rows, pass, &of_value, slot, None);
+                    }
+                    Ok(())
                 })
             })
         })?;

@@ -1,7 +1,7 @@
 //! The network of a diffusion policy: what noise is in a sample, of the state, the sample
 //! and the time.
 
-use std::{borrow::Borrow, f32::consts::TAU};
+use std::{borrow::Borrow, collections::HashMap, f32::consts::TAU, ops::Range};
 
 use candle_core::{D, Result, Tensor};
 use spar_core::Stream;
@@ -338,7 +338,18 @@ impl<T: Borrow<Mlp>> Noise<T> {
             }
             Code::Learned(_) => Vec::new(),
         };
-        let values: Vec<f32> = times.iter().flat_map(row).collect();
+        // Steps of a chain come again and again.
+        let (mut values, mut known) = (Vec::new(), HashMap::new());
+        for t in times {
+            match known.get(&t.to_bits()) {
+                Some(at) => values.extend_from_within(Range::clone(at)),
+                None => {
+                    let first = values.len();
+                    values.extend(row(t));
+                    known.insert(t.to_bits(), first..values.len());
+                }
+            }
+        }
         let width = values.len() / times.len().max(1);
         Tensor::from_vec(values, (times.len(), width), &Device::Cpu)
     }

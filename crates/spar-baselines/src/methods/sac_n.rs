@@ -228,18 +228,17 @@ fn drawn(shape: MlpShape, fan: Fan, last: f32, stream: &mut Stream) -> Result<Ml
 }
 
 /// `1 / (N - 1) mean_b sum_{i != j} <g_i, g_j>` of the critics' unit gradients
-/// `g_i = dQ_i/da / |dQ_i/da|` at the actions `a`: how much they agree, between `-N / (N - 1)`
-/// and `N`.
-fn agreement(critics: &Critics, s: &Tensor, a: &Tensor) -> Result<Tensor> {
-    let unit = |q: &Trained| {
-        let slope = q.net.slope(Rows::beside(s, a))?;
+/// `g_i = dQ_i/da / |dQ_i/da|` of the `slopes` `dQ_i/da`, `[rows, act_dim]`: how much they
+/// agree, between `-N / (N - 1)` and `N`.
+fn agreement(slopes: &[Tensor]) -> Result<Tensor> {
+    let unit = |slope: &Tensor| {
         let length = (slope.sqr()?.sum_keepdim(1)? + LENGTH.1)?.sqrt()?;
         slope.broadcast_div(&(length + LENGTH.0)?)
     };
-    let units = critics.nets.iter().map(unit).collect::<Result<Vec<_>>>()?;
+    let units = slopes.iter().map(unit).collect::<Result<Vec<_>>>()?;
     let units = Tensor::stack(&units, 0)?;
     let pairs = (units.sum(0)?.sqr()?.sum(1)? - units.sqr()?.sum((0, 2))?)?;
-    pairs.mean_all()? / (critics.nets.len() as f64 - 1.0)
+    pairs.mean_all()? / (slopes.len() as f64 - 1.0)
 }
 
 impl<K: Kind> Sac<K> {
@@ -300,9 +299,18 @@ impl<K: Kind> Learner for Sac<K> {
         let y = bellman(batch, self.config.discount, &next)?;
         let (actor_loss, entropy) = self.improve(s, temperature)?;
 
+        let mut slopes = Vec::new();
+        let diverse = self.config.eta > 0.0;
         let error = |q: &Trained| {
-            let value = q.net.forward(Rows::beside(s, a), Trace::Params)?;
-            (value.squeeze(1)? - &y)?.sqr()?.mean_all()
+            let value = if diverse {
+                let (value, slope) = q.net.value_and_slope(Rows::beside(s, a))?;
+                slopes.push(slope);
+                value
+            } else {
+                let value = q.net.forward(Rows::beside(s, a), Trace::Params)?;
+                value.squeeze(1)?
+            };
+            (value - &y)?.sqr()?.mean_all()
         };
         let errors = self.critics.nets.iter().map(error);
         let errors = Tensor::stack(&errors.collect::<Result<Vec<_>>>()?, 0)?.sum_all()?;
@@ -313,8 +321,8 @@ impl<K: Kind> Learner for Sac<K> {
             .with("entropy", entropy)
             .with("temperature", temperature as f32);
         let mut loss = errors;
-        if self.config.eta > 0.0 {
-            let agreement = agreement(&self.critics, s, a)?;
+        if diverse {
+            let agreement = agreement(&slopes)?;
             metrics = metrics.with("agreement", scalar(&agreement)?);
             loss = (loss + (agreement * self.config.eta)?)?;
         }
@@ -354,11 +362,9 @@ mod tests {
         normal(&mut Stream::new(4, name), 1.0, 9, width).unwrap()
     }
 
-    fn critics(nets: [Mlp; 2]) -> Critics {
-        Critics {
-            nets: nets.map(|net| Trained::of(net, 1e-3)).into(),
-            targets: Vec::new(),
-        }
+    fn agreement_of(nets: [&Mlp; 2], s: &Tensor, a: &Tensor) -> Tensor {
+        let slope = |net: &Mlp| net.value_and_slope(Rows::beside(s, a)).unwrap().1;
+        agreement(&nets.map(slope)).unwrap()
     }
 
     /// Two critics that agree are worth two, two that climb opposite ways minus two: each
@@ -369,8 +375,7 @@ mod tests {
         for (sign, want) in [(1.0, 2.0), (-1.0, -2.0)] {
             let other = net("q");
             other.scale_output_layer(sign).unwrap();
-            let got = agreement(&critics([net("q"), other]), &s, &a).unwrap();
-            let got = scalar(&got).unwrap();
+            let got = scalar(&agreement_of([&net("q"), &other], &s, &a)).unwrap();
             assert!((got - want).abs() < 1e-5, "{got} {want}");
         }
     }
@@ -382,12 +387,12 @@ mod tests {
         let (s, a) = (rows("s", 3), rows("a", 2));
         let flat = net("q");
         flat.scale_output_layer(0.0).unwrap();
-        let critics = critics([net("q"), flat]);
-        let agreement = agreement(&critics, &s, &a).unwrap();
+        let nets = [&net("q"), &flat];
+        let agreement = agreement_of(nets, &s, &a);
         assert!(scalar(&agreement).unwrap().abs() < 1e-6);
         agreement.backward().unwrap();
-        for q in &critics.nets {
-            let grad = q.net.take_gradient().unwrap();
+        for q in nets {
+            let grad = q.take_gradient().unwrap();
             assert!(grad.iter().all(|g| g.is_finite()));
         }
     }
@@ -396,11 +401,11 @@ mod tests {
     #[test]
     fn the_gradient_of_the_agreement_is_that_of_finite_differences() {
         let (s, a) = (rows("s", 3), rows("a", 2));
-        let critics = critics([net("q"), net("p")]);
-        agreement(&critics, &s, &a).unwrap().backward().unwrap();
-        for q in &critics.nets {
-            let grad = q.net.take_gradient().unwrap();
-            let params = q.net.to_params().unwrap();
+        let nets = [&net("q"), &net("p")];
+        agreement_of(nets, &s, &a).backward().unwrap();
+        for q in nets {
+            let grad = q.take_gradient().unwrap();
+            let params = q.to_params().unwrap();
             let size = grad.iter().fold(0f32, |most, g| most.max(g.abs()));
             assert!(size > 1e-3, "nothing to compare");
             let h = 1e-3;
@@ -408,11 +413,11 @@ mod tests {
                 let at = |by: f32| {
                     let mut moved = params.clone();
                     moved[i] += by;
-                    q.net.set_params(moved).unwrap();
-                    f64::from(scalar(&agreement(&critics, &s, &a).unwrap()).unwrap())
+                    q.set_params(moved).unwrap();
+                    f64::from(scalar(&agreement_of(nets, &s, &a)).unwrap())
                 };
                 let want = (at(h) - at(-h)) / f64::from(2.0 * h);
-                q.net.set_params(params.clone()).unwrap();
+                q.set_params(params.clone()).unwrap();
                 let off = (f64::from(grad[i]) - want).abs();
                 assert!(off < 1e-2 * f64::from(size), "at {i}: {} {want}", grad[i]);
             }

@@ -38,6 +38,10 @@ pub(super) trait Lanes {
     /// The instruction set is present; `LANES` floats from `to` are readable and
     /// writable.
     unsafe fn store(to: *mut f32, sums: Self::Sums, add: bool);
+    /// Says that `LANES` elements from `from` will be read soon, if that is known how;
+    /// `from` may be anything.
+    #[inline(always)]
+    fn soon(_from: *const Self::Elem) {}
 }
 
 /// Eight floats in whatever registers the target has: NEON's on AArch64. The
@@ -102,6 +106,14 @@ mod x86 {
 
     use super::Lanes;
 
+    /// To the second-level cache: a panel fills the first by itself.
+    #[inline(always)]
+    fn soon<E>(from: *const E) {
+        // SAFETY: every x86-64 has the instruction, and it reads nothing that a program
+        // sees: of an address that is none, nothing comes.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
+    }
+
     /// AVX-512F.
     pub(in crate::matmul) struct Avx512;
 
@@ -110,6 +122,11 @@ mod x86 {
         type Vector = __m512;
         type Sums = __m512;
         const LANES: usize = 16;
+
+        #[inline(always)]
+        fn soon(from: *const f32) {
+            soon(from);
+        }
 
         #[inline(always)]
         unsafe fn zero() -> __m512 {
@@ -162,6 +179,11 @@ mod x86 {
         const LANES: usize = 16;
 
         #[inline(always)]
+        fn soon(from: *const u32) {
+            soon(from);
+        }
+
+        #[inline(always)]
         unsafe fn zero() -> __m512 {
             // SAFETY: the caller promises AVX-512F and AVX512-BF16.
             unsafe { _mm512_setzero_ps() }
@@ -208,6 +230,11 @@ mod x86 {
         type Vector = __m256;
         type Sums = __m256;
         const LANES: usize = 8;
+
+        #[inline(always)]
+        fn soon(from: *const f32) {
+            soon(from);
+        }
 
         #[inline(always)]
         unsafe fn zero() -> __m256 {

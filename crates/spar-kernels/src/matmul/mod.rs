@@ -43,7 +43,7 @@ const NARROW: usize = 6;
 
 /// Most columns with which rows are read where they lie: rows further apart
 /// share too few sets of the caches.
-const IN_PLACE: usize = 512;
+const IN_PLACE: usize = 1024;
 
 impl<'a> Weight<'a> {
     /// Rearranges row-major `data`, `[k, n]`, as far as products want it, into

@@ -56,13 +56,16 @@ pub(super) struct Right<'a, E> {
 }
 
 impl<'a, E: Copy> Right<'a, E> {
-    /// Panel `i` of `width` columns from inner index `p` on, and the distance
-    /// between two of its rows.
+    /// Panel `i` of `width` columns from inner index `p` on, the distance between two of
+    /// its rows, and that to the next panel.
     #[inline(always)]
-    fn panel(self, i: usize, width: usize, p: usize) -> (&'a [E], usize) {
+    fn panel(self, i: usize, width: usize, p: usize) -> (&'a [E], usize, usize) {
         match i.checked_sub(self.in_place) {
-            None => (&self.data[p * self.n + i * width..], self.n),
-            Some(i) => (&self.packed[(i * self.k + p) * width..], width),
+            None => (&self.data[p * self.n + i * width..], self.n, width),
+            Some(i) => {
+                let next = self.k * width;
+                (&self.packed[(i * self.k + p) * width..], width, next)
+            }
         }
     }
 }
@@ -156,10 +159,11 @@ pub(super) unsafe fn block<L: Lanes, const MR: usize, const NV: usize>(
     }
     for p in (0..k).step_by(K_BLOCK) {
         for (i, first) in (0..n).step_by(width).enumerate() {
-            let (data, stride) = right.panel(i, width, p);
+            let (data, stride, next) = right.panel(i, width, p);
             let panel = Panel {
                 data,
                 stride,
+                next,
                 depth: K_BLOCK.min(k - p),
                 columns: width.min(n - first),
                 add: add || p > 0,
@@ -184,6 +188,8 @@ struct Panel<'a, E> {
     data: &'a [E],
     /// Distance between two rows of the panel.
     stride: usize,
+    /// Distance to the same element of the next panel, if there is one.
+    next: usize,
     /// Length of the chains.
     depth: usize,
     /// Columns of the result; the panel has zeros beyond.
@@ -238,6 +244,7 @@ unsafe fn tile<L: Lanes, const MR: usize, const NV: usize>(
 ) {
     let Panel {
         stride,
+        next,
         depth,
         columns,
         add,
@@ -254,7 +261,7 @@ unsafe fn tile<L: Lanes, const MR: usize, const NV: usize>(
         // `last * stride + width - 1`: the asserts keep both inside their slices.
         unsafe {
             let at = |i: usize, p: usize| a.add(p * left.stride + i);
-            chain::<L, MR, NV>(depth, at, b, stride)
+            chain::<L, MR, NV>(depth, at, b, stride, next)
         }
     } else {
         assert!(
@@ -265,7 +272,7 @@ unsafe fn tile<L: Lanes, const MR: usize, const NV: usize>(
         // the furthest, which the assert keeps inside `left`.
         unsafe {
             let at = |i: usize, p: usize| a.add(i * left.stride + p);
-            chain::<L, MR, NV>(depth, at, b, stride)
+            chain::<L, MR, NV>(depth, at, b, stride, next)
         }
     };
     if columns == width {
@@ -297,7 +304,9 @@ unsafe fn tile<L: Lanes, const MR: usize, const NV: usize>(
     }
 }
 
-/// `MR` by `NV` chains of `depth` multiply-adds.
+/// `MR` by `NV` chains of `depth` multiply-adds; the panel `next` elements further is
+/// announced on the way: its rows lie too far apart for a processor to expect them, and a
+/// wide layer's weight is nowhere near.
 ///
 /// # Safety
 /// The instruction set of `L` is present, `at(i, p)` is readable for `i < MR`,
@@ -308,6 +317,7 @@ unsafe fn chain<L: Lanes, const MR: usize, const NV: usize>(
     at: impl Fn(usize, usize) -> *const L::Elem,
     b: *const L::Elem,
     stride: usize,
+    next: usize,
 ) -> [[L::Sums; NV]; MR] {
     // SAFETY: the caller promises the instruction set, and that what is read is
     // readable: vector `j < NV` of row `p < depth` of the panel, and `at(i, p)` for
@@ -316,6 +326,9 @@ unsafe fn chain<L: Lanes, const MR: usize, const NV: usize>(
         let mut sums = [[L::zero(); NV]; MR];
         for p in 0..depth {
             let b = b.add(p * stride);
+            for j in 0..NV {
+                L::soon(b.wrapping_add(next + j * L::LANES));
+            }
             let mut right = [L::load(b); NV];
             for (j, right) in right.iter_mut().enumerate().skip(1) {
                 *right = L::load(b.add(j * L::LANES));

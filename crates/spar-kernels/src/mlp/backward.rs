@@ -45,7 +45,9 @@ impl<'a> GradParams<'a> {
 /// `[rows, output]`, for the pass `work` holds.
 ///
 /// `grad_params` (flat) and `grad_x` (`[rows, input]`, or the width of its own part
-/// where rows share columns, overwritten) are computed only where asked for.
+/// where rows share columns, overwritten) are computed only where asked for. `params` and
+/// `x` are those of the pass: what one call prepares of them, the next for the same pass
+/// takes over.
 ///
 /// # Panics
 /// If `work` is not that of a [`super::forward`] pass of the same shape and rows, or
@@ -71,6 +73,7 @@ pub fn backward<'a>(
         entry,
         out,
         packed,
+        turned,
         states,
         between,
         entering,
@@ -105,9 +108,12 @@ pub fn backward<'a>(
         Some(grad_x) => Some(&mut **grad_x),
         None => through.then_some(own),
     };
-    for (i, (layer, packed)) in shape.layers().zip(&mut *packed).enumerate().skip(lowest) {
+    let there = turned.unwrap_or(depth + 1);
+    let missing = shape.layers().zip(&mut *packed).enumerate();
+    for (i, (layer, packed)) in missing.take(there).skip(lowest) {
         Weight::pack_transposed(isa, &params[x.weight(i, &layer)], layer.output, packed);
     }
+    *turned = Some(lowest.min(there));
     let block_rows = x.block_rows(ROWS);
     let size = block_rows.min(rows) * shape.widest();
     let [current, next] = between;

@@ -46,6 +46,9 @@ pub struct Workspace {
     pub(super) rows: usize,
     /// Per layer: its weight or its transpose, rearranged.
     pub(super) packed: Vec<Vec<f32>>,
+    /// From which layer on those are transposes, made by a backward pass since the last
+    /// forward one.
+    pub(super) turned: Option<usize>,
     /// The same in bf16.
     pub(super) packed16: Vec<Vec<u32>>,
     /// What the shared part of the input comes to in the first layer, and the
@@ -93,6 +96,7 @@ pub fn forward<'a>(
     let x = check(shape, params, x.into(), rows, out);
     let isa = Isa::detect();
     let depth = shape.hidden.len();
+    work.turned = None;
     let Workspace {
         saved,
         entry,
@@ -184,6 +188,7 @@ pub fn forward_only<'a>(
     out: &mut [f32],
 ) {
     let x = check(shape, params, x.into(), rows, out);
+    work.turned = None;
     let mut entering = std::mem::take(&mut work.entering);
     let x = normalized_input(shape, params, x, &mut entering, layers::Kept::default());
     if precision == Precision::Bf16 && precision.is_present() && !shape.hidden.is_empty() {
@@ -329,7 +334,13 @@ fn forward_bf16(
 }
 
 /// Rearranges every layer's weight for products with what varies from row to row.
-fn pack(isa: Isa, shape: &MlpShape, params: &[f32], x: Parts<'_>, packed: &mut Vec<Vec<f32>>) {
+pub(super) fn pack(
+    isa: Isa,
+    shape: &MlpShape,
+    params: &[f32],
+    x: Parts<'_>,
+    packed: &mut Vec<Vec<f32>>,
+) {
     packed.resize_with(shape.hidden.len() + 1, Vec::new);
     for (i, (layer, packed)) in shape.layers().zip(packed).enumerate() {
         Weight::pack(isa, &params[x.weight(i, &layer)], layer.output, packed);

@@ -8,7 +8,8 @@
 //! `d loss / d W_l = sum over rows of t_l^T u_l`.
 
 use super::{
-    Activation, GradParams, Head, Input, MlpShape, Workspace, forward, layers, passes::check,
+    Activation, GradParams, Head, Input, MlpShape, Workspace, forward, layers,
+    passes::{check, pack},
 };
 use crate::{
     isa::Isa,
@@ -29,6 +30,17 @@ pub struct SlopeWork {
     turned: Vec<Vec<f32>>,
     /// `t` of two neighbouring layers, `[rows, width]`.
     tangents: [Vec<f32>; 2],
+}
+
+impl SlopeWork {
+    /// The network's output of the last slope's `rows` rows, and the pass that made it: its
+    /// gradient is that of a [`forward()`].
+    ///
+    /// # Panics
+    /// If that had fewer rows.
+    pub fn pass(&mut self, rows: usize) -> (&[f32], &mut Workspace) {
+        (&self.out[..rows], &mut self.pass)
+    }
 }
 
 /// `d net / d x`, `[rows, input]` or the width of the rows' own part, into `out`, of a
@@ -125,6 +137,10 @@ pub fn slope_backward<'a>(
     let x = check(shape, params, x.into(), rows, &out[..rows]);
     let isa = Isa::detect();
     assert_eq!(pass.rows, rows, "rows of the slope");
+    if pass.turned.take().is_some() {
+        // By the gradient of the output, which came first.
+        pack(isa, shape, params, x, &mut pass.packed);
+    }
     assert_eq!(signals.len(), depth, "layers of the slope");
     assert_eq!(grad_out.len(), rows * x.own_width, "gradients of slopes");
     let grad = grad.whole();
