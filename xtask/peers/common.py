@@ -86,6 +86,9 @@ def networks(arrays, c):
 class Contender:
     """Something that learns from a cycle of batches."""
 
+    # Of its cycle, where that is another than its neighbours'.
+    steps = None
+
     def reset(self):
         """Goes back to the start, keeping what was compiled."""
         raise NotImplementedError
@@ -136,7 +139,7 @@ def serve(makers, steps, versions):
                 losses = contender.cycle()
                 answer({"losses": {k: contender.floats(v) for k, v in losses.items()}})
             elif word == "time":
-                answer(timed(contender, steps, float(*rest)))
+                answer(timed(contender, contender.steps or steps, float(*rest)))
             else:
                 raise ValueError(f"{line.strip()!r} is no request")
         except Exception as error:

@@ -1,36 +1,18 @@
 """JAX's side of `cargo xtask bench` and, with `--device gpu`, of `gpu-check`: the yardstick network and a whole update
-of SPAR, jitted step by step and as one `lax.scan` over a cycle. Adam is written
-out, so that XLA sees the whole step. Same math as
+of SPAR, jitted step by step and as one `lax.scan` over a cycle. Same math as
 crates/spar-rectify/src/update.rs.
 """
 
-import math
-import os
-
 import common
-
-ARGS = common.arguments()
-GPU = ARGS.device == "gpu"
-os.environ["JAX_PLATFORMS"] = "cuda" if GPU else "cpu"
-# What others on the GPU need is left to them.
-os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
-if ARGS.core is not None:
-    flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
+from jax_parts import ARGS, GPU, VERSIONS, Scanned, adam, adam_start, cat, jax, jnp, lax, tree_map
 
 from functools import partial
-
-import jax
-import jax.numpy as jnp
-import jaxlib
-from jax import lax
 
 ARRAYS, CONFIG = common.read(ARGS.inputs)
 STEPS = CONFIG["cycle"]
 CRITIC, RECTIFY = CONFIG["critic"], CONFIG["rectify"]
 N = range(CRITIC["n_critics"])
 FREQ = RECTIFY["policy_freq"]
-tree_map = jax.tree.map
 
 
 def forward(net, x):
@@ -46,68 +28,6 @@ def forward(net, x):
     return x
 
 
-def adam_start(net):
-    zeros = lambda: tree_map(jnp.zeros_like, net)
-    return {"m": zeros(), "v": zeros(), "step": jnp.zeros((), jnp.float32)}
-
-
-def adam(lr, net, state, grad):
-    """PyTorch's Adam: parameters and state after one step."""
-    b1, b2, eps = common.ADAM["b1"], common.ADAM["b2"], common.ADAM["eps"]
-    step = state["step"] + 1
-    m = tree_map(lambda m, g: m + (1 - b1) * (g - m), state["m"], grad)
-    v = tree_map(lambda v, g: b2 * v + (1 - b2) * g * g, state["v"], grad)
-    # 1 - b**step, exact also for the first steps, where it is nearly 1 - 1.
-    correction1, correction2 = (-jnp.expm1(step * math.log(b)) for b in [b1, b2])
-    rate, root = lr / correction1, 1 / jnp.sqrt(correction2)
-    net = tree_map(lambda p, m, v: p - rate * m / (jnp.sqrt(v) * root + eps), net, m, v)
-    return net, {"m": m, "v": v, "step": step}
-
-
-class Scanned(common.Contender):
-    """A step function, scanned over the cycle or called once per step."""
-
-    # As on the CPU: on a GPU JAX would else multiply with the tensor cores' ten bits.
-    precision = "highest"
-
-    def __init__(self, start, step, inputs, scan):
-        """`step` maps `(state, inputs)` to `(state, losses)`; `inputs` are
-        stacked over its steps."""
-        self.start, self.scan = start, scan
-        self.inputs = tree_map(jnp.asarray, inputs)
-        if scan:
-            whole = lambda state, inputs: lax.scan(step, state, inputs)
-            self.run = jax.jit(whole, donate_argnums=0)
-        else:
-            self.run = jax.jit(step, donate_argnums=0)
-            steps = len(jax.tree.leaves(inputs)[0])
-            parts = [tree_map(lambda x: jnp.asarray(x[i]), inputs) for i in range(steps)]
-            self.inputs = parts
-
-    def reset(self):
-        self.state = tree_map(jnp.array, self.start)
-
-    def cycle(self):
-        with jax.default_matmul_precision(self.precision):
-            return self.updates()
-
-    def updates(self):
-        if self.scan:
-            self.state, losses = self.run(self.state, self.inputs)
-        else:
-            losses = []
-            for inputs in self.inputs:
-                self.state, loss = self.run(self.state, inputs)
-                losses.append(loss)
-        jax.block_until_ready((self.state, losses))
-        if not self.scan:
-            losses = {k: [loss[k] for loss in losses] for k in losses[0]}
-        return losses
-
-    def floats(self, losses):
-        return jnp.asarray(losses).reshape(-1).tolist()
-
-
 def mlp(scan):
     shape = CONFIG["obs"] + CONFIG["act"], CONFIG["mlp_hidden"], 1, False
     net = common.layers(ARRAYS["start.mlp"], *shape)
@@ -119,10 +39,6 @@ def mlp(scan):
         return adam(CONFIG["mlp_lr"], net, optim, grad), {"loss": loss}
 
     return Scanned((net, adam_start(net)), step, (ARRAYS["mlp.x"], ARRAYS["mlp.y"]), scan)
-
-
-def cat(*parts):
-    return jnp.concatenate(parts, 1)
 
 
 def minimum(nets, x):
@@ -263,5 +179,5 @@ if __name__ == "__main__":
         }
         | (tf32 if GPU else {}),
         STEPS,
-        {"jax": jax.__version__, "jaxlib": jaxlib.__version__},
+        VERSIONS,
     )

@@ -9,7 +9,7 @@
 //! baseline instead. `--scaling` measures our steps alone: side by side, at other
 //! sizes, on much data. `--write-docs` makes the page of what the two measured last.
 //! `--loading` measures the reading of data files beside h5py's, `--acting` how long an action
-//! of a policy takes.
+//! of a policy takes, `--methods` the updates of other methods beside PyTorch's and JAX's.
 
 mod acting;
 mod baseline;
@@ -17,6 +17,7 @@ mod cores;
 mod loading;
 mod measured;
 mod memory;
+mod methods;
 mod page;
 mod peers;
 mod plot;
@@ -84,8 +85,11 @@ pub(crate) struct Options {
     /// ONNX Runtime
     #[arg(long, conflicts_with_all = ["check", "scaling", "loading", "write_docs"])]
     acting: bool,
+    /// Measure the updates of other methods instead
+    #[arg(long, conflicts_with_all = ["check", "scaling", "loading", "acting", "write_docs"])]
+    methods: bool,
     /// Measure nothing; write docs/performance.md and its plot from what was
-    /// measured last, with and without --scaling
+    /// measured last, with and without --scaling, and with --methods
     #[arg(long, conflicts_with_all = ["check", "scaling", "peers", "rounds", "seconds", "out"])]
     write_docs: bool,
     /// Which peers to measure, as in `torch,jax`, or `none`
@@ -103,7 +107,7 @@ pub(crate) struct Options {
     #[arg(long, default_value = "1.0")]
     seconds: f64,
     /// Where to write everything measured, as JSON [default: bench.json, scaling.json,
-    /// loading.json or acting.json in target/bench]
+    /// loading.json, acting.json or methods.json in target/bench]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -122,6 +126,9 @@ const LOADING: &str = "loading.json";
 
 /// What `--acting` measured, in [`FOLDER`].
 const ACTING: &str = "acting.json";
+
+/// What `--methods` measured, in [`FOLDER`].
+const METHODS: &str = "methods.json";
 
 /// Who we are measured against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -211,6 +218,8 @@ pub(crate) fn bench(
     } else if options.acting {
         cargo.build_libraries()?;
         acting::measure(&bench, &cargo.build("spar")?, &out(ACTING))
+    } else if options.methods {
+        methods::measure(&bench, &out(METHODS))
     } else {
         bench.compare(&out(COMPARISON))
     }
@@ -243,20 +252,32 @@ struct Bench<'a> {
 impl Bench<'_> {
     /// Our own worker on one core.
     fn ours(&self, core: usize) -> Result<Worker> {
-        self.rust("spar-bench", &self.program, core)
+        self.ours_offering(core, &[])
     }
 
-    fn rust(&self, name: &'static str, program: &Path, core: usize) -> Result<Worker> {
+    /// The same offering what `options` say.
+    fn ours_offering(&self, core: usize, options: &[&str]) -> Result<Worker> {
+        self.rust("spar-bench", &self.program, core, options)
+    }
+
+    fn rust(
+        &self,
+        name: &'static str,
+        program: &Path,
+        core: usize,
+        options: &[&str],
+    ) -> Result<Worker> {
         let mut command = Command::new(program);
         command
             .args(["serve", "--core", &core.to_string()])
+            .args(options)
             .env("RAYON_NUM_THREADS", "1");
         Worker::start(name, command, &self.folder)
     }
 
     /// A peer's worker on one core, or on all.
-    fn peer(&self, peer: Peer, inputs: &Path, core: Option<usize>) -> Result<Worker> {
-        let (name, script) = peers::script(peer);
+    fn peer(&self, peer: Peer, script: &str, inputs: &Path, core: Option<usize>) -> Result<Worker> {
+        let (name, _) = peers::script(peer);
         let python = peers::python(self.root, peer)?;
         let mut command = Command::new(python);
         command
@@ -324,15 +345,16 @@ impl Bench<'_> {
 
         let core = last_core();
         let mut missing = Vec::new();
-        let malloc = self.rust("spar-bench-malloc", &self.malloc, core)?;
+        let malloc = self.rust("spar-bench-malloc", &self.malloc, core, &[])?;
         let mut workers = vec![self.ours(core)?, malloc];
         for &peer in &self.options.peers {
             if peer == Peer::None {
                 continue;
             }
-            match self.peer(peer, &inputs, Some(core)) {
+            let (name, script) = peers::script(peer);
+            match self.peer(peer, script, &inputs, Some(core)) {
                 Ok(worker) => workers.push(worker),
-                Err(error) => missing.push(format!("{}: {error:#}", peers::script(peer).0)),
+                Err(error) => missing.push(format!("{name}: {error:#}")),
             }
         }
         let (turns, agreement) = agreeing(&mut workers, &mut missing)?;

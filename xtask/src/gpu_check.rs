@@ -42,7 +42,7 @@ const PROGRAMS: [&str; 3] = ["spar", "spar-gpu", "spar-bench"];
 const KERNELS: &str = "cuda_device";
 
 /// Scripts of the folder.
-const PEERS: [&str; 3] = ["common.py", "jax_peer.py", "torch_peer.py"];
+const PEERS: [&str; 4] = ["common.py", "jax_parts.py", "jax_peer.py", "torch_peer.py"];
 
 /// What the stand-in's library is called: it is both of NVIDIA's.
 const STAND_IN: [&str; 2] = ["libcuda.so.1", "libnvrtc.so.12"];

@@ -304,6 +304,7 @@ const BESIDE: &[(&str, &[&str])] = &[
             "spar-anchor",
             "spar-critic",
             "spar-rectify",
+            "spar-baselines",
         ],
     ),
     ("spar-c", &["spar-policy"]),

@@ -19,11 +19,11 @@ use spar_rectify::{RectifyConfig, Spar};
 pub(crate) const CYCLE: usize = 20;
 
 /// Seed of everything drawn here.
-const SEED: u64 = 20;
+pub(crate) const SEED: u64 = 20;
 
 /// HalfCheetah's and Walker2d's widths.
-const OBS: usize = 17;
-const ACT: usize = 6;
+pub(crate) const OBS: usize = 17;
+pub(crate) const ACT: usize = 6;
 
 /// The suite whose hyper-parameters are measured.
 const SUITE: &str = include_str!("../../../suites/mujoco.toml");
@@ -371,8 +371,15 @@ impl Inputs {
 /// If the file cannot be written.
 pub(crate) fn write(file: &Path) -> Result<()> {
     let inputs = Inputs::new(None)?;
-    let bytes: Vec<_> = inputs
-        .arrays
+    save(file, &inputs.arrays, serde_json::to_string(&inputs.config)?)
+}
+
+/// Writes `arrays` as a safetensors file whose metadata hold `config`, which is JSON.
+///
+/// # Errors
+/// If the file cannot be written.
+pub(crate) fn save(file: &Path, arrays: &BTreeMap<String, Array>, config: String) -> Result<()> {
+    let bytes: Vec<_> = arrays
         .iter()
         .map(|(name, Array { shape, values })| {
             let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
@@ -383,7 +390,6 @@ pub(crate) fn write(file: &Path) -> Result<()> {
         TensorView::new(Dtype::F32, shape.to_vec(), bytes).map(|view| (name.as_str(), view))
     });
     let views = views.collect::<Result<Vec<_>, _>>()?;
-    let config = serde_json::to_string(&inputs.config)?;
     let metadata = Some([("config".to_owned(), config)].into());
     let bytes = safetensors::serialize(views, metadata)?;
     fs::write(file, bytes).with_context(|| format!("cannot write {}", file.display()))

@@ -23,6 +23,7 @@ mod dataset;
 mod gpu;
 mod inputs;
 mod loading;
+mod methods;
 mod ours;
 mod peak;
 mod plain;
@@ -71,8 +72,16 @@ enum Command {
     },
     /// Act by a policy file, and print how long an action takes, as JSON
     Act(acting::Args),
+    /// Write initial parameters, batches and noise of every other method
+    MethodInputs {
+        /// A folder for a safetensors file each
+        folder: PathBuf,
+    },
     /// Answer requests on stdin until it ends
     Serve {
+        /// Offer updates of other methods instead
+        #[arg(long)]
+        methods: bool,
         /// Stay on this core, counted among those allowed
         #[arg(long)]
         core: Option<usize>,
@@ -87,7 +96,15 @@ pub fn run(contenders: &[&'static str]) -> ExitCode {
         Command::Walk { file, rows } => loading::walk(&file, rows),
         Command::Load { file, core } => loading::load(&file, core),
         Command::Act(args) => acting::act(&args),
-        Command::Serve { core } => serve::serve(core, contenders),
+        Command::MethodInputs { folder } => methods::write(&folder),
+        Command::Serve { methods, core } => {
+            let offered = if methods {
+                &methods::NAMES[..]
+            } else {
+                contenders
+            };
+            serve::serve(core, offered)
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

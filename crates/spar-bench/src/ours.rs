@@ -13,13 +13,21 @@ use spar_kernels::{
 use spar_nn::{Adam, AdamConfig, Batch, Mlp, MlpShape, Precision, State, Trace};
 use spar_rectify::{Spar, SparMetrics};
 
-use crate::inputs::{CYCLE, Inputs, MLP_LR};
+use crate::{
+    inputs::{CYCLE, Inputs, MLP_LR},
+    methods::{self, Method},
+};
 
 /// The losses of a cycle by name, in the order of the steps that have one.
 pub(crate) type Losses = BTreeMap<&'static str, Vec<f32>>;
 
 /// Something that learns from a cycle of batches.
 pub(crate) trait Contender {
+    /// Steps of the cycle.
+    fn cycle(&self) -> usize {
+        CYCLE
+    }
+
     /// One step on the `i`-th batch of the cycle. Losses are only written down
     /// where asked for: a contender that computes them anyway still does.
     fn step(&mut self, i: usize, losses: Option<&mut Losses>) -> Result<()>;
@@ -248,6 +256,9 @@ impl Contender for CriticStep {
 /// # Errors
 /// If there is none of that name, or candle cannot hold it.
 pub(crate) fn contender(name: &str, inputs: &Inputs) -> Result<Box<dyn Contender>> {
+    if let Some(entry) = methods::entry(name) {
+        return Ok(Box::new(Method::new(entry)?));
+    }
     Ok(match name {
         "mlp/ours" => Box::new(MlpStep::new(inputs)?),
         "mlp/bare" => Box::new(BareMlpStep::new(inputs)?),

@@ -18,6 +18,7 @@ use serde_json::json;
 use crate::{
     clock::{self, Timing},
     inputs::{CYCLE, Config, Inputs, Size},
+    methods,
     ours::{self, Losses},
     peak::{self, Sgemm, Stream},
     work::{self, Work},
@@ -31,6 +32,8 @@ struct Hello {
     flops: BTreeMap<&'static str, usize>,
     isa: &'static str,
     features: Vec<&'static str>,
+    /// Transitions in a batch of each of the other methods.
+    batches: BTreeMap<&'static str, usize>,
 }
 
 /// Answers requests on stdin until it ends.
@@ -85,6 +88,7 @@ fn hello(inputs: &Inputs, contenders: &[&'static str]) -> Result<Hello> {
         flops: flops.collect(),
         isa: peak::isa(),
         features: peak::features(),
+        batches: methods::batches()?,
     })
 }
 
@@ -92,7 +96,7 @@ fn hello(inputs: &Inputs, contenders: &[&'static str]) -> Result<Hello> {
 fn losses(name: &str, inputs: &Inputs) -> Result<Losses> {
     let mut contender = ours::contender(name, inputs)?;
     let mut losses = Losses::new();
-    for i in 0..CYCLE {
+    for i in 0..contender.cycle() {
         contender.step(i, Some(&mut losses))?;
     }
     Ok(losses)
@@ -143,8 +147,9 @@ fn time(name: &str, seconds: &str, inputs: &Inputs) -> Result<Timing> {
         }
         (name, None) => {
             let mut contender = ours::contender(name, inputs)?;
-            clock::time(seconds, CYCLE, || {
-                (0..CYCLE).try_for_each(|i| contender.step(i, None))
+            let cycle = contender.cycle();
+            clock::time(seconds, cycle, || {
+                (0..cycle).try_for_each(|i| contender.step(i, None))
             })
         }
         (name, size) => {

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Bench, Peer, core_count, report::median, worker::Worker};
+use super::{Bench, Peer, core_count, peers, report::median, worker::Worker};
 
 /// Turns of each arrangement.
 const ROUNDS: usize = 3;
@@ -40,7 +40,8 @@ pub(crate) fn measure(bench: &Bench<'_>, inputs: &Path, with_jax: bool) -> Resul
         workers: (0..n).map(|core| bench.ours(core)).collect::<Result<_>>()?,
     }];
     if with_jax {
-        let jax = |core| bench.peer(Peer::Jax, inputs, core);
+        let (_, script) = peers::script(Peer::Jax);
+        let jax = |core| bench.peer(Peer::Jax, script, inputs, core);
         sides.push(Side {
             arrangement: format!("jax-scan, {n} processes"),
             contender: "jax-scan",

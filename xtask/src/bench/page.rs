@@ -7,7 +7,12 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::de::DeserializeOwned;
 
 use super::{
-    COMPARISON, SCALING, TOLERANCE, measured::Measured, plot, report::Report, scaling::Scaling,
+    COMPARISON, METHODS, SCALING, TOLERANCE,
+    measured::Measured,
+    methods::Methods,
+    plot,
+    report::{Report, versions},
+    scaling::Scaling,
 };
 use spar_suite::say;
 
@@ -18,21 +23,41 @@ const TEMPLATE: &str = include_str!("performance.md");
 const PAGE: &str = "docs/performance.md";
 const PLOT: &str = "docs/performance.svg";
 
-/// Writes page and plot of the measurements in `folder`.
+/// The section of other methods, and the heading after it.
+const SECTION: &str = "## Other methods\n";
+const AFTER: &str = "## Scaling\n";
+
+/// Writes page and plot of the measurements in `folder`. Where only other methods were
+/// measured there, their section of the page is written and the rest stays.
 ///
 /// # Errors
 /// If one of them is missing or unreadable, or was made on another machine than the
 /// other, or if the page cannot be written.
 pub(crate) fn write(root: &Path, folder: &Path) -> Result<()> {
+    let there = |name: &str| folder.join(name).exists();
+    let methods = there(METHODS)
+        .then(|| read(&folder.join(METHODS), "cargo xtask bench --methods"))
+        .transpose()?;
+    if let (Some(methods), false, false) = (&methods, there(COMPARISON), there(SCALING)) {
+        let page = fs::read_to_string(root.join(PAGE));
+        let page = with_methods(
+            &page.with_context(|| format!("cannot read {PAGE}"))?,
+            methods,
+        )?;
+        return save(root, PAGE, &page);
+    }
     let comparison: Report = read(&folder.join(COMPARISON), "cargo xtask bench")?;
     let scaling: Scaling = read(&folder.join(SCALING), "cargo xtask bench --scaling")?;
-    let page = page(&comparison, &scaling)?;
+    let page = page(&comparison, &scaling, methods.as_ref())?;
     let plot = plot::render(&scaling)?;
-    for (file, text) in [(PAGE, page), (PLOT, plot)] {
-        spar_core::write_atomic(&root.join(file), text.as_bytes())
-            .with_context(|| format!("cannot write {file}"))?;
-        say!("wrote {file}");
-    }
+    save(root, PAGE, &page)?;
+    save(root, PLOT, &plot)
+}
+
+fn save(root: &Path, file: &str, text: &str) -> Result<()> {
+    spar_core::write_atomic(&root.join(file), text.as_bytes())
+        .with_context(|| format!("cannot write {file}"))?;
+    say!("wrote {file}");
     Ok(())
 }
 
@@ -48,7 +73,7 @@ fn read<T: DeserializeOwned>(file: &Path, made_by: &str) -> Result<T> {
 }
 
 /// The page's text.
-fn page(comparison: &Report, scaling: &Scaling) -> Result<String> {
+fn page(comparison: &Report, scaling: &Scaling, methods: Option<&Methods>) -> Result<String> {
     let (one, other) = (&comparison.machine, &scaling.machine);
     ensure!(
         (&one.cpu, one.cores) == (&other.cpu, other.cores),
@@ -83,7 +108,7 @@ they are held once. Beside them there is an index of transitions, 4 bytes a row.
         ),
         (
             "comparison.versions",
-            format!("Versions: {}.", comparison.versions()),
+            format!("Versions: {}.", versions(&comparison.versions)),
         ),
         (
             "comparison.contenders",
@@ -115,7 +140,48 @@ they are held once. Beside them there is an index of transitions, 4 bytes a row.
         ),
         ("scaling.missing", missing(&scaling.missing)),
     ];
-    fill(TEMPLATE, &figures)
+    let [before, words, after] = parts(TEMPLATE)?;
+    let rest = fill(&format!("{before}{after}"), &figures)?;
+    let Some(methods) = methods else {
+        return Ok(rest);
+    };
+    let [before, _, after] = parts(&rest)?;
+    Ok(format!("{before}{}{after}", section(words, methods)?))
+}
+
+/// `page` with the section of other methods made of `methods`.
+fn with_methods(page: &str, methods: &Methods) -> Result<String> {
+    let [before, _, after] = parts(page)?;
+    let [_, words, _] = parts(TEMPLATE)?;
+    Ok(format!("{before}{}{after}", section(words, methods)?))
+}
+
+/// What stands before the section of other methods, the section, which may be empty, and
+/// what stands after it.
+fn parts(page: &str) -> Result<[&str; 3]> {
+    let after = page.find(AFTER);
+    let after = after.with_context(|| format!("the page has no heading `{}`", AFTER.trim()))?;
+    let before = page.find(SECTION).unwrap_or(after).min(after);
+    Ok([&page[..before], &page[before..after], &page[after..]])
+}
+
+/// The section of other methods of its `words`.
+fn section(words: &str, methods: &Methods) -> Result<String> {
+    let figures = [
+        ("methods.measured", made(&methods.measured)),
+        (
+            "methods.machine",
+            format!("{}; {} cores.", methods.machine, methods.machine.cores),
+        ),
+        (
+            "methods.versions",
+            format!("Versions: {}.", versions(&methods.versions)),
+        ),
+        ("methods.table", methods.table().to_string()),
+        ("methods.summary", methods.summary()),
+        ("methods.missing", missing(&methods.missing)),
+    ];
+    Ok(fill(words, &figures)? + "\n")
 }
 
 fn made(measured: &Measured) -> String {

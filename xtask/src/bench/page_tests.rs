@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::{
-    super::{report::tests::report, scaling::tests::scaling},
+    super::{methods::tests::methods, report::tests::report, scaling::tests::scaling},
     *,
 };
 
@@ -15,7 +15,7 @@ fn comparison() -> Report {
 #[test]
 fn every_table_stands_in_the_page_as_it_is_printed() {
     let (comparison, scaling) = (comparison(), scaling());
-    let page = page(&comparison, &scaling).unwrap();
+    let page = page(&comparison, &scaling, None).unwrap();
     assert!(!page.contains("{{") && !page.contains("\n\n\n"), "{page}");
     let memory = scaling.memory.as_ref().unwrap();
     for printed in [
@@ -47,7 +47,7 @@ fn what_was_not_measured_leaves_no_gap() {
     comparison.all_cores.clear();
     comparison.missing.clear();
     scaling.memory = None;
-    let page = page(&comparison, &scaling).unwrap();
+    let page = page(&comparison, &scaling, None).unwrap();
     assert!(
         page.contains("Not measured.") && !page.contains("\n\n\n"),
         "{page}"
@@ -58,7 +58,7 @@ fn what_was_not_measured_leaves_no_gap() {
 fn two_machines_make_no_page() {
     let mut scaling = scaling();
     scaling.machine.cores = 64;
-    let error = page(&comparison(), &scaling).unwrap_err().to_string();
+    let error = page(&comparison(), &scaling, None).unwrap_err().to_string();
     assert!(
         error.contains("a CPU with 4 cores, a CPU with 64"),
         "{error}"
@@ -95,10 +95,40 @@ fn page_and_plot_are_written_of_what_was_written() {
     crate::bench::write_json(&root.join(SCALING), &scaling).unwrap();
     write(root, root).unwrap();
     let text = fs::read_to_string(root.join(PAGE)).unwrap();
-    assert_eq!(text, page(&comparison, &scaling).unwrap());
+    assert_eq!(text, page(&comparison, &scaling, None).unwrap());
     assert!(
         fs::read_to_string(root.join(PLOT))
             .unwrap()
             .contains("<svg")
     );
+}
+
+/// A page without a measurement of other methods has no section of them; where nothing else
+/// was measured here, theirs is written into the page as it stands.
+#[test]
+fn other_methods_have_a_section_of_their_own() {
+    let (comparison, scaling, methods) = (comparison(), scaling(), methods());
+    let without = page(&comparison, &scaling, None).unwrap();
+    let with = page(&comparison, &scaling, Some(&methods)).unwrap();
+    assert!(!without.contains(SECTION) && !with.contains("{{"), "{with}");
+    for said in [
+        methods.table().to_string(),
+        methods.summary(),
+        "at commit abcdefabcdef.".to_owned(),
+    ] {
+        assert!(
+            with.contains(&said) && !without.contains(&said),
+            "{said}\n{with}"
+        );
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    std::fs::create_dir(root.join("docs")).unwrap();
+    crate::bench::write_json(&root.join(METHODS), &methods).unwrap();
+    for before in [&without, &with.replace("1.20x", "9.99x")] {
+        std::fs::write(root.join(PAGE), before).unwrap();
+        write(root, root).unwrap();
+        assert_eq!(std::fs::read_to_string(root.join(PAGE)).unwrap(), with);
+    }
 }

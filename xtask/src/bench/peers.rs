@@ -16,6 +16,15 @@ pub(crate) fn script(peer: Peer) -> (&'static str, &'static str) {
     }
 }
 
+/// The peer's script of other methods.
+pub(crate) fn methods_script(peer: Peer) -> &'static str {
+    match peer {
+        Peer::None => "",
+        Peer::Torch => "methods_torch.py",
+        Peer::Jax => "methods_jax.py",
+    }
+}
+
 /// What to expect, since the download is large: the package index carries
 /// PyTorch for Linux only with CUDA, and its libraries must be there even where
 /// no GPU is.

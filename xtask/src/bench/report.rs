@@ -198,12 +198,6 @@ pub(crate) fn percent(fraction: f64) -> String {
 }
 
 impl Report {
-    /// Names and versions of what was measured.
-    pub(crate) fn versions(&self) -> String {
-        let versions = self.versions.iter().map(|(k, v)| format!("{k} {v}"));
-        versions.collect::<Vec<_>>().join(", ")
-    }
-
     /// Every contender on one core.
     pub(crate) fn contenders_table(&self) -> Table {
         let mut one = table(&[
@@ -258,7 +252,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}\n{}\n", self.machine, self.versions())?;
+        writeln!(f, "{}\n{}\n", self.machine, versions(&self.versions))?;
         writeln!(f, "{}\n", self.contenders_table())?;
         write!(f, "{}", self.parts_table())?;
         if let Some(all) = self.all_cores_table() {
@@ -266,6 +260,12 @@ impl fmt::Display for Report {
         }
         missing(f, &self.missing)
     }
+}
+
+/// Names and versions of what was measured.
+pub(crate) fn versions(versions: &BTreeMap<String, String>) -> String {
+    let versions = versions.iter().map(|(k, v)| format!("{k} {v}"));
+    versions.collect::<Vec<_>>().join(", ")
 }
 
 /// What could not be measured, a line each.

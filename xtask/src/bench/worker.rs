@@ -26,6 +26,9 @@ pub(crate) struct Hello {
     /// Floating-point operations of a step by workload.
     #[serde(default)]
     pub(crate) flops: BTreeMap<String, f64>,
+    /// Transitions in a batch by method.
+    #[serde(default)]
+    pub(crate) batches: BTreeMap<String, usize>,
     /// By which baselines are kept.
     #[serde(default)]
     pub(crate) isa: String,
