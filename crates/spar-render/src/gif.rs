@@ -55,7 +55,7 @@ impl Film {
             })?;
             before = picture;
         }
-        Ok(encoder.into_inner().map_err(gif::EncodingError::from)?)
+        Ok(encoder.into_inner()?)
     }
 }
 
@@ -90,7 +90,7 @@ fn changed(before: &[u8], picture: &[u8], width: usize) -> [usize; 4] {
             .map(|(column, _)| column);
         if let Some(first) = columns.next() {
             left = left.min(first);
-            right = right.max(columns.last().unwrap_or(first) + 1);
+            right = right.max(columns.next_back().unwrap_or(first) + 1);
             top = top.min(row);
             bottom = row + 1;
         }

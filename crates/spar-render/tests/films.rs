@@ -64,8 +64,7 @@ fn what_walks_stays_and_the_world_moves_under_it() {
     let html = parsed(&svg);
     let all = |selector: &str| {
         let selector = Selector::parse(selector).unwrap();
-        let found = html.select(&selector).collect::<Vec<_>>();
-        found
+        html.select(&selector).collect::<Vec<_>>()
     };
     let title: String = all("title")[1].text().collect();
     assert_eq!(title, "a <walk> & more");
