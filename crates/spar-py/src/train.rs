@@ -125,6 +125,12 @@ fn config(
     }
     let config = TrainConfig::defaults_of(method).and_then(|all| all.with(method, &changes));
     let config = config.map_err(error::of_training)?;
+    if config.anchor.method.is_some() && config.anchor.file.is_none() {
+        return Err(error::value(
+            "anchor.method: one call trains one policy; train and save that one first, and give \
+             anchor={\"file\": its file}",
+        ));
+    }
     match method {
         Method::Spar => config.pinned().map_err(error::of_training),
         _ => Ok(config),

@@ -44,6 +44,7 @@ def settings_are_taken_by_all_their_spellings():
         (ValueError, ["beta"], "iql", {"beta": "much"}),
         (ValueError, ["critic.expectile"], "spar", {"critic__expectile": 1.5}),
         (ValueError, ["unknown method `ddpg`", "td3bc"], "ddpg", {}),
+        (ValueError, ["anchor.method", "first"], "spar", {"anchor": {"method": "bc-flow"}}),
         (TypeError, ["setting beta"], "iql", {"beta": None}),
         (ValueError, ["every"], "iql", {"every": 0}),
         (ValueError, ["held_out"], "iql", {"held_out": 1.0}),
