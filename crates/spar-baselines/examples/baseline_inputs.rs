@@ -9,7 +9,7 @@ use std::{fs, path::Path};
 mod golden;
 
 fn main() {
-    for case in golden::CASES {
+    for case in golden::CASES.iter().chain(golden::VARIANTS) {
         let name = case.name;
         let file = format!("tests/fixtures/pytorch/baselines/{name}.inputs.safetensors");
         fs::write(Path::new(&file), case.inputs_file()).unwrap();

@@ -7,7 +7,7 @@ use candle_core::{Result, Tensor, Var, backprop::GradStore};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use spar_anchor::Anchor;
 use spar_core::Stream;
-use spar_nn::{Mlp, State, StateError};
+use spar_nn::{Mlp, RowMlp, State, StateError};
 
 use crate::{
     actor::Actor,
@@ -54,6 +54,8 @@ pub trait Baseline: Learner + Sized + 'static {
 
     /// Whether it learns from rewards: a clone does not.
     const REWARDED: bool = true;
+    /// How it is fine-tuned online, if it can be.
+    const ONLINE: Option<Online> = None;
 
     /// Its hyper-parameters; their default is the source's for MuJoCo.
     type Config: Settings;
@@ -81,6 +83,38 @@ pub trait Learner {
     /// # Errors
     /// Only if candle cannot read the parameters.
     fn actor(&self) -> Result<Actor>;
+
+    /// How the policy acts where it collects what it is trained on; `None` of a method
+    /// that is not trained online ([`Baseline::ONLINE`]).
+    ///
+    /// # Errors
+    /// Only if candle cannot read the parameters.
+    fn exploration(&self) -> Result<Option<Exploration>> {
+        Ok(None)
+    }
+}
+
+/// How a method is fine-tuned online.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Online {
+    /// Deviation of the noise on the collecting policy's actions where nobody says; `None`
+    /// of a method whose policy draws its actions itself.
+    pub noise: Option<f64>,
+    /// Settings that belong to the beginning of an offline training, with what takes their
+    /// place.
+    pub settings: &'static [(&'static str, u64)],
+}
+
+/// How a policy acts where it collects.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Exploration {
+    /// By its action and normal noise of [`Online::noise`].
+    Noise,
+    /// By its action and normal noise of these deviations, `[act_dim]`.
+    Gaussian(Vec<f32>),
+    /// By `tanh(mean + exp(log_std) noise)`, mean and log deviation the halves of what the
+    /// network makes of a normalized observation.
+    Squashed(RowMlp),
 }
 
 /// What one update measured, by name. What it did not do is not there.

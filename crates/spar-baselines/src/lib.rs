@@ -105,7 +105,9 @@ mod settings;
 pub mod vae;
 
 pub use actor::Actor;
-pub use learner::{Baseline, Gradients, Learner, Metrics, Part, Parts, Sample, Start, scalar};
+pub use learner::{
+    Baseline, Exploration, Gradients, Learner, Metrics, Online, Part, Parts, Sample, Start, scalar,
+};
 pub use parts::{Aggregate, Critics, Momentum, Trained, Variable, bellman};
 pub use registry::{Entry, Feed, METHODS, StartError, find};
 pub use replay::Replay;

@@ -4,7 +4,7 @@ use spar_core::suite::overlay;
 use toml::Table;
 
 use crate::{
-    learner::{Baseline, Learner, Start},
+    learner::{Baseline, Learner, Online, Start},
     methods,
     settings::{DataConfig, Settings, SettingsError, sizes},
 };
@@ -54,6 +54,8 @@ pub struct Entry {
     pub anchored: bool,
     /// Whether it learns from rewards.
     pub rewarded: bool,
+    /// How it is fine-tuned online, if it can be.
+    pub online: Option<Online>,
     settings: fn(Table) -> Result<Table, SettingsError>,
     data: fn(&Table) -> Result<Feed, SettingsError>,
     start: Starter,
@@ -66,6 +68,8 @@ pub struct Feed {
     pub data: DataConfig,
     /// The method's discount: one where it has none.
     pub discount: f64,
+    /// Whether the method learns from the returns of trajectories.
+    pub returns: bool,
 }
 
 /// Why a method cannot start.
@@ -92,6 +96,7 @@ impl Entry {
             title: M::TITLE,
             anchored: M::ANCHORED,
             rewarded: M::REWARDED,
+            online: M::ONLINE,
             settings: settings::<M>,
             data: feed::<M>,
             start: start::<M>,
@@ -157,6 +162,7 @@ fn feed<M: Baseline>(table: &Table) -> Result<Feed, SettingsError> {
     Ok(Feed {
         data: config.data().clone(),
         discount: config.discount().unwrap_or(1.0),
+        returns: config.returns(),
     })
 }
 

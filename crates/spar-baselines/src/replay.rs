@@ -20,8 +20,12 @@ pub struct Replay {
     /// `[transitions]`: what multiplies the discount: zero at a terminal, less than
     /// one where the data's own return stands in for a part of the future.
     bootstrap: Vec<f32>,
+    /// `[transitions]`: discounted returns of the trajectories from each transition on, of
+    /// the scaled rewards; where the method learns from them.
+    returns: Option<Vec<f32>>,
     horizon: usize,
     reward_scale: f32,
+    reward_shift: f32,
 }
 
 impl Replay {
@@ -51,6 +55,10 @@ impl Replay {
         };
         let own: Vec<f32> = set.rewards.iter().map(|r| scale * r + shift).collect();
         let rows = || (0..transitions.len()).map(|i| transitions.row(i));
+        let returns = feed.returns.then(|| {
+            let all = returns_to_go(&set, &own, horizon, feed.discount);
+            rows().map(|row| all[row] as f32).collect()
+        });
         let mut rewards: Vec<f32> = rows().map(|row| own[row]).collect();
         let mut bootstrap: Vec<f32> = rows()
             .map(|row| if set.terminals[row] { 0.0 } else { 1.0 })
@@ -68,7 +76,9 @@ impl Replay {
                 States::Raw => Normalizer::identity(transitions.obs_dim()),
                 States::Standardized => transitions.normalizer(),
             },
+            returns,
             reward_scale: scale,
+            reward_shift: shift,
             transitions,
             rewards,
             bootstrap,
@@ -84,6 +94,17 @@ impl Replay {
     /// What rewards are multiplied by.
     pub fn reward_scale(&self) -> f32 {
         self.reward_scale
+    }
+
+    /// The reward that the method sees in place of `reward`, of a step that is none of the
+    /// data's.
+    pub fn scaled(&self, reward: f32) -> f32 {
+        self.reward_scale * reward + self.reward_shift
+    }
+
+    /// Whether the method learns from the returns of trajectories.
+    pub fn has_returns(&self) -> bool {
+        self.returns.is_some()
     }
 
     /// The transitions behind it.
@@ -122,12 +143,20 @@ impl Replay {
     /// # Panics
     /// If `batch` was made for other widths or another number.
     pub fn gather(&self, index: &[usize], batch: &mut Batch) {
+        assert_eq!(index.len(), batch.size, "rows of a batch");
+        self.gather_first(index, batch);
+    }
+
+    /// Fills the first rows of `batch` with the transitions `index`, one a row.
+    ///
+    /// # Panics
+    /// If `batch` was made for other widths or for fewer.
+    pub fn gather_first(&self, index: &[usize], batch: &mut Batch) {
         let (t, o, a) = (
             &self.transitions,
             self.transitions.obs_dim(),
             self.transitions.act_dim(),
         );
-        assert_eq!(index.len(), batch.size, "rows of a batch");
         for (row, &i) in index.iter().enumerate() {
             batch.obs[row * o..(row + 1) * o].copy_from_slice(t.obs(i));
             batch.next_obs[row * o..(row + 1) * o].copy_from_slice(t.next_obs(i));
@@ -135,8 +164,15 @@ impl Replay {
             batch.rewards[row] = self.rewards[i];
             batch.not_terminal[row] = self.bootstrap[i];
         }
-        self.normalizer.apply(&mut batch.obs);
-        self.normalizer.apply(&mut batch.next_obs);
+        self.normalizer.apply(&mut batch.obs[..index.len() * o]);
+        self.normalizer
+            .apply(&mut batch.next_obs[..index.len() * o]);
+        if let Some(returns) = &self.returns {
+            batch.returns.resize(batch.size, 0.0);
+            for (to, &i) in batch.returns.iter_mut().zip(index) {
+                *to = returns[i];
+            }
+        }
     }
 }
 
@@ -235,6 +271,20 @@ fn best_rows(set: &Dataset, horizon: usize, keep: Keep) -> Vec<bool> {
         kept[rows].fill(true);
     }
     kept
+}
+
+/// For each row of the file the discounted return of `rewards` from it on to the end of its
+/// trajectory: terminated, cut or not recorded further.
+fn returns_to_go(set: &Dataset, rewards: &[f32], horizon: usize, discount: f64) -> Vec<f64> {
+    let mut returns = vec![0.0; set.rows()];
+    for episode in set.episodes(horizon) {
+        let mut to_go = 0.0;
+        for row in episode.rows.rev() {
+            to_go = f64::from(rewards[row]) + discount * to_go;
+            returns[row] = to_go;
+        }
+    }
+    returns
 }
 
 /// For each row of the file the discounted return after it in its trajectory, of

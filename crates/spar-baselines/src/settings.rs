@@ -30,6 +30,12 @@ pub trait Settings: Clone + Default + Serialize + DeserializeOwned {
         None
     }
 
+    /// Whether the method learns from the returns of the data's trajectories, which come
+    /// with every batch then.
+    fn returns(&self) -> bool {
+        false
+    }
+
     /// Refuses values no run can be made of, beyond those of [`Self::data`],
     /// [`Self::hidden`] and [`Self::draws`].
     ///

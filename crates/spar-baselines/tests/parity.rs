@@ -4,7 +4,7 @@
 
 use std::{fs, path::PathBuf};
 
-use golden::{ACT, Arrays, CASES, Case, OBS, ROWS, UPDATES};
+use golden::{ACT, Arrays, CASES, Case, OBS, ROWS, UPDATES, VARIANTS};
 use spar_baselines::{Actor, Learner, METHODS, Part};
 use spar_nn::RowWork;
 
@@ -48,7 +48,7 @@ fn every_method_has_a_case() {
 
 #[test]
 fn the_fixtures_inputs_are_what_is_drawn_today() {
-    for case in CASES {
+    for case in CASES.iter().chain(VARIANTS) {
         let there = fixture(&format!("{}.inputs.safetensors", case.name));
         assert!(
             there == case.inputs(),
@@ -61,7 +61,7 @@ fn the_fixtures_inputs_are_what_is_drawn_today() {
 #[test]
 fn two_updates_of_every_method_are_pytorchs() {
     let mut wrong = Vec::new();
-    for case in CASES {
+    for case in CASES.iter().chain(VARIANTS) {
         let (losses, parameters, actions) = compare(case, &mut wrong);
         println!(
             "{:10} losses {losses:.1e}, parameter changes {parameters:.1e}, actions {actions:.1e}",

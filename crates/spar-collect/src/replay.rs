@@ -6,6 +6,7 @@ use spar_core::{EnvId, Stream};
 use spar_nn::{Batch, State, StateError};
 
 /// One transition as the buffer takes it.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Transition<'a> {
     /// Observation, `[obs_dim]`.
     pub obs: &'a [f32],
@@ -73,6 +74,22 @@ impl Replay {
         self.pushed += 1;
     }
 
+    /// Transition `i` of those held: of a buffer that was never full, the one pushed after
+    /// `i` others.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn get(&self, i: usize) -> Transition<'_> {
+        let row = |width: usize| i * width..(i + 1) * width;
+        Transition {
+            obs: &self.obs[row(self.obs_dim)],
+            action: &self.actions[row(self.act_dim)],
+            reward: self.rewards[i],
+            next_obs: &self.next_obs[row(self.obs_dim)],
+            terminal: self.not_terminal[i] == 0.0,
+        }
+    }
+
     /// `size` transitions, drawn uniformly with replacement.
     ///
     /// # Errors
@@ -91,6 +108,7 @@ impl Replay {
         };
         Ok(Batch {
             base: None,
+            returns: None,
             obs: rows(&self.obs, self.obs_dim)?,
             actions: rows(&self.actions, self.act_dim)?,
             rewards: rows(&self.rewards, 1)?.squeeze(1)?,

@@ -49,6 +49,9 @@ const ANCHOR_SHA256: &str = "config.anchor.sha256";
 /// seed, and its own record says with which settings.
 const ANCHOR_METHOD: &str = "config.anchor.method";
 
+/// What says which offline run was fine-tuned: each seed its own.
+const FINETUNED_FROM: &str = "finetune.from";
+
 /// What a field of a run's settings decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -171,7 +174,7 @@ impl RunIdentity {
         match field {
             "seed" => Kind::Seed,
             "dataset.sha256" => Kind::Data,
-            "final_episodes" => Kind::Length,
+            "final_episodes" | "finetune.steps" => Kind::Length,
             _ if field == self.updates => Kind::Length,
             _ if LABELS.contains(&field) => Kind::Label,
             _ => Kind::Setting,
@@ -183,7 +186,7 @@ impl RunIdentity {
         match scope {
             Scope::Whole => true,
             Scope::Resume => kind != Kind::Length,
-            Scope::Seeds => kind != Kind::Seed && field != "device",
+            Scope::Seeds => kind != Kind::Seed && field != "device" && field != FINETUNED_FROM,
             Scope::Anchor => {
                 // Which episodes are held out decides what the anchor learns from.
                 let holds_out = self.fields.contains_key("offline.held_out");

@@ -58,7 +58,7 @@ pub use ope::OpeRecord;
 pub use policy::Policy;
 pub use printable::{printable, printable_json, printable_lines, shell_word};
 #[cfg(feature = "runs")]
-pub use record::{FinishedRun, RecordError, RunRecord, Validation};
+pub use record::{Finetuned, FinishedRun, RecordError, RunRecord, Validation};
 pub use rng::Stream;
 #[cfg(feature = "runs")]
 pub use signals::Signals;

@@ -67,10 +67,26 @@ pub struct RunRecord {
     pub device: String,
     /// The command that makes this run again.
     pub command: String,
+    /// How the run was fine-tuned online, whose returns are those after it; absent where it
+    /// was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finetuned: Option<Finetuned>,
     /// What holds the record to its run and to itself; absent in records from before
     /// there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub integrity: Option<Integrity>,
+}
+
+/// What came between an offline policy and the policy of the record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Finetuned {
+    /// Steps in the environment.
+    pub steps: u64,
+    /// Gradient updates, after those offline.
+    pub updates: u64,
+    /// Undiscounted returns of the offline policy, in the episodes of the record's.
+    pub offline_returns: Vec<f64>,
 }
 
 /// A policy beside the episodes of its data that it was not trained on.
@@ -335,6 +351,12 @@ impl RunRecord {
             let number = self.anchor_updates.to_string();
             fields.push(("number of anchor updates", number, there));
         }
+        let steps = self.finetuned.as_ref().map(|finetuned| finetuned.steps);
+        if steps.is_some() || !spec["finetune"].is_null() {
+            let steps = steps.map_or_else(|| "null".to_owned(), |steps| steps.to_string());
+            let there = text(&spec["finetune"]["steps"]);
+            fields.push(("number of steps in the environment", steps, there));
+        }
         if let Some(integrity) = &self.integrity {
             let stamp = identity.stamp();
             fields.push((
@@ -391,6 +413,14 @@ impl RunRecord {
     pub fn normalized_score(&self) -> Option<f64> {
         self.dataset
             .normalized_score(self.known_env()?, self.mean_return())
+    }
+
+    /// Normalized score of the offline policy that the run was fine-tuned from; `None` where
+    /// there is none, or no reference scores.
+    pub fn offline_score(&self) -> Option<f64> {
+        let returns = &self.finetuned.as_ref()?.offline_returns;
+        let mean = returns.iter().sum::<f64>() / returns.len() as f64;
+        self.dataset.normalized_score(self.known_env()?, mean)
     }
 
     /// The environment the policy was evaluated in, if it is known in this program.

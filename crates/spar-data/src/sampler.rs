@@ -20,6 +20,9 @@ pub struct Batch {
     pub next_obs: Vec<f32>,
     /// `[size]`: 0 where the environment terminated, else 1.
     pub not_terminal: Vec<f32>,
+    /// `[size]`: the discounted return of the trajectory from the transition on; empty
+    /// unless the method learns from it.
+    pub returns: Vec<f32>,
 }
 
 impl Batch {
@@ -32,6 +35,7 @@ impl Batch {
             rewards: vec![0.0; size],
             next_obs: vec![0.0; size * obs_dim],
             not_terminal: vec![0.0; size],
+            returns: Vec::new(),
         }
     }
 }

@@ -18,6 +18,9 @@ pub struct Batch {
     pub not_terminal: Tensor,
     /// What a frozen policy from elsewhere does in both states, where one is rectified.
     pub base: Option<BaseActions>,
+    /// The discounted return of the trajectory from each transition on, `[rows]`, where a
+    /// method learns from it.
+    pub returns: Option<Tensor>,
 }
 
 /// The actions of a frozen policy in a minibatch's states.
@@ -85,6 +88,7 @@ impl Batch {
             next_obs: matrix(next_obs)?,
             not_terminal: vector(not_terminal)?,
             base: None,
+            returns: None,
         })
     }
 

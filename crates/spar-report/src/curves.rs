@@ -10,6 +10,7 @@ use crate::{
     ReportError, ReportRequest,
     chart::{Area, Axes, Drawn, GREY, Look, RED_INK, builder, plain, svg, text, title},
     compare::ANCHOR,
+    find::Step,
     legend::Legend,
     names,
     read::{Finished, Run},
@@ -25,6 +26,8 @@ pub(crate) struct TaskCurves {
     seeds: usize,
     /// Whether every run drawn was trained on an official D4RL file.
     official: bool,
+    /// What is counted along the horizontal axis.
+    x: &'static str,
 }
 
 /// One method's curve.
@@ -77,6 +80,7 @@ pub(crate) fn collect(request: &ReportRequest, runs: &[Run]) -> Vec<TaskCurves> 
         official: finished(runs, task)
             .iter()
             .all(|run| run.record.dataset.origin == Origin::Official),
+        x: "updates",
     };
     request.tasks.iter().map(curves).collect()
 }
@@ -111,6 +115,57 @@ fn points(runs: &[&Finished]) -> Vec<Point> {
         .iter()
         .filter_map(|(&update, scores)| point(update, scores))
         .collect()
+}
+
+/// The rows of one run's curve over steps.
+pub(crate) type Steps<'a> = &'a [Step];
+
+/// A figure of runs that were fine-tuned: of each of `methods`, with the curves of its seeds,
+/// the score over steps, and as a level the score it began with.
+pub(crate) fn of_steps(
+    task: TaskId,
+    methods: &[(String, Vec<Steps<'_>>)],
+    official: bool,
+) -> Result<String, ReportError> {
+    let names: Vec<String> = methods.iter().map(|(name, _)| name.clone()).collect();
+    let curve = |(name, runs): &(String, Vec<Steps<'_>>)| {
+        let mut by_step: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+        for row in runs.iter().copied().flatten() {
+            let scores = by_step.entry(row.step).or_default();
+            scores.extend(row.normalized_score);
+        }
+        by_step.retain(|_, scores| scores.len() == runs.len());
+        let points = by_step.iter();
+        let points: Vec<Point> = points.filter_map(|(&s, scores)| point(s, scores)).collect();
+        let start = points.first().filter(|first| first.update == 0.0);
+        let of = |label, level, points| Curve {
+            label,
+            look: Look::of(&names, name),
+            level,
+            seeds: runs.len(),
+            points,
+        };
+        let label = names::short(name);
+        let offline = of(
+            format!("{label} offline"),
+            true,
+            start.copied().into_iter().collect(),
+        );
+        [of(label, false, points), offline]
+    };
+    let curves = TaskCurves {
+        task,
+        methods: methods.iter().flat_map(curve).collect(),
+        seeds: methods
+            .iter()
+            .map(|(_, runs)| runs.len())
+            .max()
+            .unwrap_or(0),
+        official,
+        x: "steps in the environment",
+    };
+    let drawn = sheet(std::slice::from_ref(&curves), 1, (720, 400));
+    drawn.map_err(|e| render_error(&format!("the curves of {task}"), e))
 }
 
 fn point(update: u64, scores: &[f64]) -> Option<Point> {
@@ -211,7 +266,7 @@ fn draw_task(area: &Area<'_>, curves: &TaskCurves) -> Drawn<()> {
     let margin = 0.05 * (high - low);
     let mut chart = builder(area).build_cartesian_2d(0.0..last, (low - margin)..(high + margin))?;
     let axes = Axes {
-        x: "updates",
+        x: curves.x,
         y: "normalized score",
         x_labels,
         y_labels: 6,

@@ -74,6 +74,25 @@ struct TableView {
     words: bool,
 }
 
+impl TableView {
+    /// What the style sheet calls it: of words, of many columns, or with a difference that a
+    /// narrow window has to keep in sight.
+    fn class(&self) -> String {
+        if self.words {
+            return "words".to_owned();
+        }
+        let dense = (self.header.len() > 8).then_some("dense");
+        let last = self.header.last();
+        let versus = last.is_some_and(|name| name.contains(" − "));
+        let versus = versus.then_some("versus");
+        dense
+            .into_iter()
+            .chain(versus)
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
 struct GroupView {
     band: Option<BandView>,
     rows: Vec<RowView>,

@@ -42,6 +42,7 @@ mod curves;
 mod differences;
 mod figures;
 mod films;
+mod find;
 mod histogram;
 mod html;
 mod latex;
@@ -50,6 +51,7 @@ mod loglog;
 mod markdown;
 mod names;
 mod offline;
+mod online;
 mod ope;
 mod published;
 mod read;
@@ -60,9 +62,10 @@ mod versus;
 
 pub use histogram::{Histogram, bars};
 pub use loglog::{LogLine, LogLog};
-pub use markdown::render_terminal;
+pub use markdown::{fit, render_terminal};
 pub use names::short as title;
 pub use offline::{OfflineReport, OfflineRow, OfflineSummary, OfflineVersus};
+pub use online::{OnlineReport, OnlineRow};
 pub use ope::{Candidate, Choice, OpeRun, OpeTask};
 pub use results::Results;
 pub use versus::{Outcome, Row, Versus};
@@ -215,8 +218,8 @@ pub enum ReportError {
     NoRuns(PathBuf),
     /// A folder holds no run without an environment.
     #[error(
-        "{}: no finished run without an environment there; for runs of a suite give --suite and \
-         --preset too", .0.display()
+        "{}: no finished run without an environment there, and none that was fine-tuned; for runs \
+         of a suite give --suite and --preset too", .0.display()
     )]
     NoOffline(PathBuf),
     /// Scores cannot be compared with validation errors.

@@ -1,6 +1,6 @@
 //! `table.md`, and the same for a terminal.
 
-use comfy_table::{CellAlignment, Table, TableStyle, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table, TableStyle, presets};
 use spar_core::printable;
 
 use crate::{
@@ -88,9 +88,8 @@ pub fn render_terminal(report: &Report) -> String {
         table::protocol(results)
     )];
     parts.extend(table::warning(results));
-    parts.push(draw(
+    parts.push(terminal(
         &table::scores_grid(results),
-        presets::UTF8_FULL_CONDENSED,
         |text, mark| match mark {
             Some(_) => format!("* {}", printable(text)),
             None => printable(text).into_owned(),
@@ -118,11 +117,32 @@ pub(crate) fn markdown(grid: &Grid) -> String {
     })
 }
 
+/// Has `table` wrap its cells where they do not fit: within the columns that the variable
+/// COLUMNS names, else within the terminal, if it is printed to one.
+pub fn fit(table: &mut Table) {
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    let columns = std::env::var("COLUMNS").ok();
+    if let Some(columns) = columns.and_then(|columns| columns.trim().parse().ok()) {
+        table.set_width(columns);
+    }
+}
+
+/// [`draw`] for a terminal.
+pub(crate) fn terminal(grid: &Grid, text: impl Fn(&str, Option<Mark>) -> String) -> String {
+    let mut table = table_of(grid, presets::UTF8_FULL_CONDENSED, text);
+    fit(&mut table);
+    table.trim_fmt()
+}
+
 pub(crate) fn draw(
     grid: &Grid,
     style: TableStyle,
     text: impl Fn(&str, Option<Mark>) -> String,
 ) -> String {
+    table_of(grid, style, text).trim_fmt()
+}
+
+fn table_of(grid: &Grid, style: TableStyle, text: impl Fn(&str, Option<Mark>) -> String) -> Table {
     let mut table = Table::new();
     table.load_style(style);
     table.set_header(grid.header.iter().map(|cell| text(cell, None)));
@@ -135,7 +155,7 @@ pub(crate) fn draw(
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    table.trim_fmt()
+    table
 }
 
 /// Keeps texts a user or a file chose from breaking a table or turning into markup, HTML

@@ -2,10 +2,8 @@
 //! how far the policy's actions are from those of episodes that were held out of training.
 //! Tables of them stand apart from tables of scores, and say what the number is not.
 
-mod find;
 mod versus;
 
-use comfy_table::presets;
 use serde::Serialize;
 use spar_core::{Scope, printable};
 use spar_stats::{mean, std};
@@ -13,11 +11,11 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     ReportError, WriteError,
-    markdown::{draw, markdown},
+    find::{self, Found},
+    markdown::{markdown, terminal},
     names, render,
     table::Grid,
 };
-use find::Found;
 pub use versus::{OfflineRow, OfflineVersus};
 
 /// What every table of validation errors is followed by.
@@ -154,9 +152,7 @@ impl OfflineReport {
 
     /// The table for a terminal.
     pub fn render(&self) -> String {
-        let table = draw(&self.grid(), presets::UTF8_FULL_CONDENSED, |text, _| {
-            printable(text).into_owned()
-        });
+        let table = terminal(&self.grid(), |text, _| printable(text).into_owned());
         let notes = self.notes.iter();
         let notes = notes.map(|note| format!("note: {}\n", printable(note)));
         format!("{table}\n{}{MEANING}.\n", notes.collect::<String>())

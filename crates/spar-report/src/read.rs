@@ -67,6 +67,7 @@ pub(crate) fn read(request: &ReportRequest) -> Result<Vec<Run>, ReportError> {
         }
         let row: Vec<&Run> = runs[first..].iter().collect();
         refuse_mixtures(task, &row)?;
+        refuse_lengths(task, &row)?;
         refuse_other_settings(task, &row)?;
     }
     Ok(runs)
@@ -295,8 +296,7 @@ fn read_curve(folder: &Path, record: &RunRecord) -> Result<Vec<CurveRow>, Report
     Ok(rows)
 }
 
-/// A row compares like with like: one data set, one physics, one evaluation,
-/// and per method one length of training.
+/// A row compares like with like: one data set, one physics, one evaluation.
 pub(crate) fn refuse_mixtures(task: TaskId, runs: &[&Run]) -> Result<(), ReportError> {
     let finished = |run: &&Run| run.outcome.is_ok();
     let runs = || runs.iter().copied();
@@ -321,13 +321,25 @@ pub(crate) fn refuse_mixtures(task: TaskId, runs: &[&Run]) -> Result<(), ReportE
         if let Some(twin) = runs().filter(of_method).find(|other| twins(other, run)) {
             return Err(copied(task, twin, run));
         }
-        if let Some(sibling) = runs().find(of_method) {
-            same(task, sibling, run, "lengths of training", |r| {
-                format!("{} updates after {}", r.updates, r.anchor_updates)
-            })?;
+    }
+    Ok(())
+}
+
+/// Runs that are averaged were trained for one length, method by method.
+pub(crate) fn refuse_lengths(task: TaskId, runs: &[&Run]) -> Result<(), ReportError> {
+    let finished = |run: &&&Run| run.outcome.is_ok();
+    for run in runs.iter().filter(finished) {
+        let of_method = |other: &&&Run| finished(other) && other.method == run.method;
+        if let Some(sibling) = runs.iter().find(of_method) {
+            same(task, sibling, run, "lengths of training", length)?;
         }
     }
     Ok(())
+}
+
+/// How long a run was trained, in words.
+pub(crate) fn length(record: &RunRecord) -> String {
+    format!("{} updates after {}", record.updates, record.anchor_updates)
 }
 
 fn data_sha256(run: &Run) -> Option<&str> {

@@ -6,7 +6,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use comfy_table::presets;
 use serde::Serialize;
 use spar_core::{RunRecord, TaskId, printable};
 use spar_stats::{
@@ -16,9 +15,9 @@ use spar_stats::{
 
 use crate::{
     ReportError,
-    markdown::draw,
+    markdown::terminal,
     names,
-    read::{Finished, Run, find, refuse_mixtures, refuse_other_settings},
+    read::{Finished, Run, find, length, refuse_lengths, refuse_mixtures, refuse_other_settings},
     results::Bounded,
     table::{self, Grid},
 };
@@ -30,6 +29,8 @@ pub struct Versus {
     pub a: PathBuf,
     /// The other, B.
     pub b: PathBuf,
+    /// What the numbers are: `normalized_score`.
+    pub unit: &'static str,
     /// Every task and method that both have finished runs of with a common seed,
     /// method by method, each followed by its mean over tasks.
     pub rows: Vec<Row>,
@@ -104,8 +105,8 @@ impl Versus {
     ///
     /// # Errors
     /// If a file is unreadable or corrupt, runs contradict their folders, nothing
-    /// is shared, or shared runs differ in their data, in how they were evaluated
-    /// or in how long they were trained.
+    /// is shared, or shared runs differ in their data or in how they were evaluated. That A
+    /// and B were trained for different lengths is a note.
     pub fn of(a: &Path, b: &Path) -> Result<Self, ReportError> {
         let (runs_a, runs_b) = (find(a)?, find(b)?);
         let shared: Vec<Shared<'_>> = runs_a
@@ -131,13 +132,14 @@ impl Versus {
             let of_task = shared.iter().filter(|(run, _)| run.task == task);
             let both: Vec<&Run> = of_task.flat_map(|(one, other)| [*one, *other]).collect();
             refuse_mixtures(task, &both)?;
-            // A and B may differ in their settings; the seeds of one may not.
+            // A and B may differ in their settings and lengths; the seeds of one may not.
             let of_task = || shared.iter().filter(|(run, _)| run.task == task);
             for side in [
                 of_task().map(|(one, _)| *one).collect::<Vec<_>>(),
                 of_task().map(|(_, other)| *other).collect(),
             ] {
                 refuse_other_settings(task, &side)?;
+                refuse_lengths(task, &side)?;
             }
         }
         let compared = in_parallel(&methods, |method| {
@@ -154,6 +156,7 @@ impl Versus {
         Ok(Self {
             a: a.to_owned(),
             b: b.to_owned(),
+            unit: "normalized_score",
             rows,
             notes: notes(&runs_a, &runs_b, &shared),
             verdicts,
@@ -195,9 +198,7 @@ impl Versus {
         let mut lines = vec![
             format!("A: {}", printable(&self.a.display().to_string())),
             format!("B: {}", printable(&self.b.display().to_string())),
-            draw(&grid, presets::UTF8_FULL_CONDENSED, |text, _| {
-                printable(text).into_owned()
-            }),
+            terminal(&grid, |text, _| printable(text).into_owned()),
         ];
         let notes = self.notes.iter();
         lines.extend(notes.map(|note| format!("note: {}", printable(note))));
@@ -332,28 +333,20 @@ fn notes(a: &[Run], b: &[Run], shared: &[Shared<'_>]) -> Vec<String> {
             }
         }
     }
+    notes.extend(different(shared, "lengths of training", length));
     notes.extend(different(
         shared,
         "devices, equal only up to rounding",
-        |r| &r.device,
+        |r| r.device.clone(),
     ));
-    notes.extend(different(shared, "commits", |r| &r.commit));
-    notes.extend(different(shared, "presets", |r| &r.preset));
+    notes.extend(different(shared, "commits", |r| r.commit.clone()));
+    notes.extend(different(shared, "presets", |r| r.preset.clone()));
     notes
 }
 
 /// Which rows have something else in A than in B, in words; nothing if none has.
-fn different(
-    shared: &[Shared<'_>],
-    what: &str,
-    field: fn(&RunRecord) -> &String,
-) -> Option<String> {
-    let of = |run: &Run| {
-        run.outcome
-            .as_ref()
-            .ok()
-            .map(|done| field(&done.record).clone())
-    };
+fn different(shared: &[Shared<'_>], what: &str, field: fn(&RunRecord) -> String) -> Option<String> {
+    let of = |run: &Run| run.outcome.as_ref().ok().map(|done| field(&done.record));
     let mut rows: BTreeMap<(TaskId, &str), [BTreeSet<String>; 2]> = BTreeMap::new();
     for (one, other) in shared {
         let [a, b] = rows.entry((one.task, &one.method)).or_default();

@@ -249,6 +249,7 @@ fn done(spec: &Value) -> FinishedRun {
         threads: 1,
         device: "cpu".into(),
         command: String::new(),
+        finetuned: None,
         integrity: None,
     };
     FinishedRun {

@@ -107,6 +107,7 @@ enum DataChoice {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Prepared {
     /// Where the file is.
+    #[serde(rename = "file")]
     pub(crate) path: PathBuf,
     /// Its hash: the bytes decide which data they are.
     pub(crate) sha256: String,

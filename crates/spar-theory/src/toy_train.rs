@@ -229,6 +229,7 @@ fn replay(data: &Data) -> Result<Replay, TheoryError> {
     let feed = Feed {
         data: feed(),
         discount: 1.0,
+        returns: false,
     };
     Ok(Replay::new(&Transitions::new(Arc::new(set), 1)?, &feed, 1)?)
 }

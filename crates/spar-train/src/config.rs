@@ -264,6 +264,7 @@ impl TrainConfig {
                 ..DataConfig::default()
             },
             discount: self.critic.discount,
+            returns: false,
         }
     }
 

@@ -16,6 +16,8 @@ pub enum Phase {
     Spar,
     /// Training a baseline.
     Method,
+    /// Fine-tuning online.
+    Online,
     /// Evaluating the last checkpoint.
     Eval,
 }
@@ -27,6 +29,7 @@ impl Phase {
             Self::Anchor => "anchor",
             Self::Spar => "spar",
             Self::Method => "method",
+            Self::Online => "online",
             Self::Eval => "eval",
         }
     }
@@ -35,9 +38,9 @@ impl Phase {
 /// How far a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Progress<'a> {
-    /// Updates done, of all phases.
+    /// Updates done, of all phases; steps in the environment of a run that is fine-tuned.
     pub done: u64,
-    /// Updates in all.
+    /// How many there are in all.
     pub total: u64,
     /// What it is doing.
     pub phase: Phase,

@@ -19,6 +19,14 @@ pub enum TrainError {
         /// The names there are.
         expected: String,
     },
+    /// The method cannot be fine-tuned.
+    #[error("method {method} cannot be fine-tuned online; expected one of: {expected}")]
+    NotOnline {
+        /// Its name.
+        method: &'static str,
+        /// The names of those that can.
+        expected: String,
+    },
     /// The method runs on the CPU only.
     #[error("method {0} is trained on the CPU only; leave --device out or give --device cpu")]
     CpuOnly(&'static str),
@@ -58,15 +66,17 @@ pub enum TrainError {
     Vanished(PathBuf),
     /// The folder's run is already longer than the one asked for.
     #[error(
-        "{folder} is already trained for {there} updates, more than the {here} asked for; \
-         choose another --out or at least {there} updates"
+        "{folder} is already trained for {there} {what}, more than the {here} asked for; \
+         choose another --out or at least {there} {what}"
     )]
     Beyond {
         /// The run folder.
         folder: PathBuf,
-        /// Updates of its last checkpoint.
+        /// `updates`, or `steps` of a fine-tuned run.
+        what: &'static str,
+        /// How many its last checkpoint has.
         there: u64,
-        /// Updates asked for.
+        /// How many are asked for.
         here: u64,
     },
     /// Another process is training in the folder.

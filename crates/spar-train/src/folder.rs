@@ -47,7 +47,7 @@ const HASHED: [&str; 6] = [
 ];
 
 /// The last checkpoint.
-const CHECKPOINT: &str = "checkpoints/latest.safetensors";
+pub(crate) const CHECKPOINT: &str = "checkpoints/latest.safetensors";
 
 /// The checkpoint's entry that holds the run's spec.
 const SPEC: &str = "spec";
@@ -59,6 +59,27 @@ pub(crate) struct CurvePoint {
     pub(crate) episodes: usize,
     pub(crate) mean_return: f64,
     pub(crate) normalized_score: Option<f64>,
+}
+
+/// A row of `eval.csv` of a run that is fine-tuned: the first, at step 0, is the offline
+/// policy's.
+#[derive(Serialize)]
+struct OnlineRow {
+    step: u64,
+    episodes: usize,
+    mean_return: f64,
+    normalized_score: Option<f64>,
+}
+
+impl OnlineRow {
+    fn of(point: &CurvePoint) -> Self {
+        Self {
+            step: point.update,
+            episodes: point.episodes,
+            mean_return: point.mean_return,
+            normalized_score: point.normalized_score,
+        }
+    }
 }
 
 /// One point of the validation curve of a run without an environment.
@@ -144,10 +165,14 @@ impl Folder {
         spec: &RunSpec,
         checkpoint: Option<&State>,
     ) -> Result<(), TrainError> {
-        let there = checkpoint.and_then(|c| c.get_count(spec.method.counter()).ok());
+        let there = checkpoint.and_then(|c| c.get_count(spec.counter()).ok());
         if let Some(there) = there.filter(|&there| there > spec.updates()) {
             return Err(TrainError::Beyond {
                 folder: self.path.clone(),
+                what: match spec.finetune {
+                    Some(_) => "steps",
+                    None => "updates",
+                },
                 there,
                 here: spec.updates(),
             });
@@ -269,7 +294,15 @@ impl Folder {
         self.write_csv("returns.csv", rows)
     }
 
-    pub(crate) fn write_curve(&mut self, curve: &[CurvePoint]) -> Result<(), TrainError> {
+    /// Writes the learning curve, over steps if it is one of fine-tuning.
+    pub(crate) fn write_curve(
+        &mut self,
+        curve: &[CurvePoint],
+        online: bool,
+    ) -> Result<(), TrainError> {
+        if online {
+            return self.write_csv("eval.csv", curve.iter().map(OnlineRow::of));
+        }
         self.write_csv("eval.csv", curve.iter())
     }
 
@@ -360,7 +393,7 @@ pub(crate) fn read_anchor(folder: &Path, spec: &RunSpec) -> Result<State, TrainE
 }
 
 /// The spec that a checkpoint was written with.
-fn spec_of(state: &State, file: &Path) -> Result<RunSpec, TrainError> {
+pub(crate) fn spec_of(state: &State, file: &Path) -> Result<RunSpec, TrainError> {
     let text = state.metadata.get(SPEC).map_or("", String::as_str);
     serde_json::from_str(text).map_err(|e| TrainError::File {
         file: file.to_owned(),

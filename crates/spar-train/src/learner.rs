@@ -13,7 +13,7 @@ use spar_nn::{
 use spar_policy::{Networks, RectifiedPolicy, SparPolicy};
 use spar_rectify::{Ablation, Base, DeviceSpar, Spar, SparMetrics};
 
-use crate::{error::TrainError, given::Given, spec::DeviceKind};
+use crate::{error::TrainError, explore::Explorer, given::Given, spec::DeviceKind};
 
 /// The checkpoint's entry that holds what SPAR's last update measured.
 const METRICS: &str = "metrics";
@@ -53,6 +53,16 @@ pub(crate) trait Learner {
 
     /// The policy as trained so far, which sees states that `normalizer` makes.
     fn policy(&mut self, normalizer: &Normalizer) -> Result<Networks, TrainError>;
+
+    /// The policy as it acts where it collects, adding noise of this deviation if it does not
+    /// draw its actions itself; `None` of what is not fine-tuned online.
+    fn explorer(
+        &mut self,
+        _normalizer: &Normalizer,
+        _noise: f32,
+    ) -> Result<Option<Explorer>, TrainError> {
+        Ok(None)
+    }
 
     /// The policy it is around, where that is no anchor of its own.
     fn given(&self) -> Option<&Given> {
@@ -345,6 +355,15 @@ impl Learner for CpuSpar {
                 residual: self.spar.residual()?,
             })),
         }
+    }
+
+    fn explorer(
+        &mut self,
+        normalizer: &Normalizer,
+        _noise: f32,
+    ) -> Result<Option<Explorer>, TrainError> {
+        let policy = self.spar.policy(normalizer.clone())?;
+        Ok(Some(Explorer::Latent(policy)))
     }
 
     fn given(&self) -> Option<&Given> {

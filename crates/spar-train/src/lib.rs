@@ -4,17 +4,21 @@
 //! A run is a pure function of its [`RunSpec`]: the same spec on the same
 //! machine gives the same bits, whether it ran through or was killed and
 //! resumed. Updates are computed in candle by [`run`()], by the CUDA kernels by
-//! [`run_on`]; all else is the same. Algorithms do no input or output; it all happens here, through the
+//! [`run_on`]; all else is the same. [`finetune()`] goes on from a run's checkpoint, in its
+//! environment. Algorithms do no input or output; it all happens here, through the
 //! one atomic writer.
 
 mod config;
 mod control;
 mod device_policy;
 mod error;
+mod explore;
+mod finetune;
 mod folder;
 mod given;
 mod learner;
 mod offline;
+mod online;
 pub mod policy_file;
 mod registry_learner;
 mod run;
@@ -27,6 +31,7 @@ pub use config::{DetachedPrecision, TrainConfig};
 pub use control::{Control, Phase, Progress};
 pub use device_policy::DevicePolicy;
 pub use error::TrainError;
+pub use finetune::{Asked, Finetune, OfflineRun, finetune};
 pub use learner::batch_slices;
 pub use offline::Offline;
 pub use run::{run, run_on};

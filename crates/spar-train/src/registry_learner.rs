@@ -6,11 +6,12 @@ use spar_anchor::Anchor;
 use spar_baselines::{Actor, Entry, Metrics, Part, Replay, Sample, Start};
 use spar_core::sha256_hex;
 use spar_data::{Batch, Normalizer};
-use spar_nn::State;
+use spar_nn::{Device, State, Tensor};
 use spar_policy::{LatentPolicy, Networks, PlainPolicy, Residual, SampledPolicy, SparPolicy};
 
 use crate::{
     error::TrainError,
+    explore::Explorer,
     learner::{Learner, batch_slices},
 };
 
@@ -50,8 +51,16 @@ impl Learner for OfRegistry {
         batch: &Batch,
         index: &mut Vec<usize>,
     ) -> Result<(), TrainError> {
+        let mut made = spar_nn::Batch::of(&batch_slices(batch))?;
+        if !batch.returns.is_empty() {
+            made.returns = Some(Tensor::from_slice(
+                &batch.returns,
+                batch.size,
+                &Device::Cpu,
+            )?);
+        }
         let sample = Sample {
-            batch: spar_nn::Batch::of(&batch_slices(batch))?,
+            batch: made,
             index: std::mem::take(index),
         };
         self.metrics = self.learner.update(step, &sample)?;
@@ -91,6 +100,18 @@ impl Learner for OfRegistry {
             Actor::Latent(actor) => Networks::Latent(LatentPolicy { normalizer, actor }),
             Actor::Sampled(actor) => Networks::Sampled(SampledPolicy { normalizer, actor }),
         })
+    }
+
+    fn explorer(
+        &mut self,
+        normalizer: &Normalizer,
+        noise: f32,
+    ) -> Result<Option<Explorer>, TrainError> {
+        let Some(how) = self.learner.exploration()? else {
+            return Ok(None);
+        };
+        let policy = self.policy(normalizer)?;
+        Ok(Some(Explorer::of(how, policy, noise, normalizer)))
     }
 
     fn frozen(&mut self) -> Result<Option<String>, TrainError> {

@@ -45,13 +45,13 @@ const REPORT_EVERY: Duration = Duration::from_millis(400);
 ///
 /// # Errors
 /// See [`TrainError`]; whatever stops a run, the folder can be resumed.
-pub fn run<'a>(
-    spec: &'a RunSpec,
-    data: &'a Transitions,
+pub fn run(
+    spec: &RunSpec,
+    data: &Transitions,
     out: &Path,
-    control: Control<'a>,
+    control: Control<'_>,
 ) -> Result<RunRecord, TrainError> {
-    run_with(Box::new(Cpu), spec, data, out, control)
+    run_with(Box::new(Cpu), spec, data, out, control, None)
 }
 
 /// [`run`] of a spec whose device is CUDA, by `kernels`.
@@ -62,14 +62,14 @@ pub fn run<'a>(
 ///
 /// # Errors
 /// As [`run`]; and if the device fails.
-pub fn run_on<'a, D: Device>(
+pub fn run_on<D: Device>(
     kernels: &Kernels<D>,
-    spec: &'a RunSpec,
-    data: &'a Transitions,
+    spec: &RunSpec,
+    data: &Transitions,
     out: &Path,
-    control: Control<'a>,
+    control: Control<'_>,
 ) -> Result<RunRecord, TrainError> {
-    run_with(Box::new(OnDevice(kernels)), spec, data, out, control)
+    run_with(Box::new(OnDevice(kernels)), spec, data, out, control, None)
 }
 
 /// Refuses a spec of another device than `kind`, or of a setting it does not have.
@@ -87,6 +87,9 @@ pub(crate) fn check(kind: DeviceKind, spec: &RunSpec) -> Result<(), TrainError> 
     if spec.env.is_some() && spec.final_episodes == 0 {
         let why = "`final_episodes` is 0, expected at least 1: a run without a return has no score";
         return Err(TrainError::Config(why.to_owned()));
+    }
+    if let Some(finetune) = &spec.finetune {
+        finetune.check(spec.method)?;
     }
     if let Method::Baseline(entry) = spec.method {
         if spec.device != DeviceKind::Cpu {
@@ -133,15 +136,22 @@ pub(crate) fn check(kind: DeviceKind, spec: &RunSpec) -> Result<(), TrainError> 
     Ok(())
 }
 
-fn run_with<'k>(
+/// A run, fine-tuned `from` the state of an offline one if its spec says so.
+pub(crate) fn run_with<'k>(
     backend: Box<dyn Backend<'k> + 'k>,
     spec: &RunSpec,
     data: &Transitions,
     out: &Path,
     control: Control<'_>,
+    from: Option<&State>,
 ) -> Result<RunRecord, TrainError> {
     check(backend.kind(), spec)?;
     check_rewards(spec.method, data)?;
+    if spec.finetune.is_some() != from.is_some() {
+        let why =
+            "a run with `finetune` starts from an offline run's checkpoint, and no other does";
+        return Err(TrainError::Config(why.to_owned()));
+    }
     // Borrowed for no longer than what is prepared here.
     let control = Control {
         anchor: control.anchor,
@@ -175,6 +185,7 @@ fn run_with<'k>(
     }
     let own = |state: &State| state.get_count(spec.method.counter()).is_ok();
     match (&checkpoint, &control.anchor) {
+        _ if spec.finetune.is_some() => trainer.go_online(spec, from, checkpoint.as_ref())?,
         (Some(state), _) if own(state) => trainer.load(state)?,
         (_, Some(folder)) if spec.method.anchored() && spec.method != Method::Bc => {
             trainer.take_anchor(&read_anchor(folder, spec)?)?;
@@ -183,6 +194,9 @@ fn run_with<'k>(
         (None, _) => {}
     }
     let mut session = Session::new(spec, held, folder, control, checkpoint.as_ref())?;
+    if spec.finetune.is_some() && session.reported.offline_returns.is_empty() {
+        session.score_offline(&trainer.policy()?)?;
+    }
     loop {
         session.stage(&mut trainer)?;
         if !trainer.next_stage()? {
@@ -225,7 +239,7 @@ impl<'a> Session<'a> {
     ) -> Result<Self, TrainError> {
         let reported = match checkpoint {
             Some(state) => {
-                let done = state.get_count(spec.method.counter());
+                let done = state.get_count(spec.counter());
                 Reported::read(state, done.is_ok_and(|done| done == spec.updates()))?
             }
             None => Reported::default(),
@@ -263,7 +277,7 @@ impl<'a> Session<'a> {
                 }
                 self.log(trainer)?;
             }
-            if phase == self.spec.method.phase() && update.is_multiple_of(config.eval_every) {
+            if phase == self.spec.phase() && update.is_multiple_of(config.eval_every) {
                 let began = Instant::now();
                 let policy = trainer.policy()?;
                 self.curve_point(update, &policy, config.eval_episodes)?;
@@ -328,6 +342,7 @@ impl<'a> Session<'a> {
             None => self.spec.anchor_updates(),
         };
         let (before, total) = match (self.spec.method, phase) {
+            _ if self.spec.finetune.is_some() => (0, self.spec.updates()),
             (Method::Bc, _) => (0, anchor),
             (_, Phase::Anchor) => (0, anchor + config.updates),
             _ => (anchor, anchor + config.updates),

@@ -5,7 +5,10 @@ use spar_baselines::{Entry, METHODS};
 use spar_core::{DatasetIdentity, Difference, EnvId, RunIdentity, Scope};
 use spar_data::Reading;
 
-use crate::{config::TrainConfig, control::Phase, error::TrainError, offline::Offline};
+use crate::{
+    config::TrainConfig, control::Phase, error::TrainError, finetune::Finetune, offline::Offline,
+    online::STEPS,
+};
 
 /// A method that can be trained.
 #[derive(Clone, Copy, Debug)]
@@ -170,8 +173,11 @@ pub struct RunSpec {
     /// What computes the updates; the CPU in specs from before there was a choice.
     #[serde(default)]
     pub device: DeviceKind,
-    /// Hyper-parameters.
+    /// Hyper-parameters; of a fine-tuned run, `updates` are those done offline.
     pub config: TrainConfig,
+    /// How an offline run is fine-tuned online; absent of one that is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finetune: Option<Finetune>,
 }
 
 impl RunSpec {
@@ -189,11 +195,29 @@ impl RunSpec {
         }
     }
 
-    /// Updates of the method's own networks: SPAR's, or the anchor's for `bc`.
+    /// Updates of the method's own networks: SPAR's, or the anchor's for `bc`. Of a run that
+    /// is fine-tuned, its steps in the environment, which stand for updates everywhere.
     pub fn updates(&self) -> u64 {
-        match self.method {
-            Method::Bc => self.config.anchor.updates,
-            Method::Spar | Method::Baseline(_) => self.config.updates,
+        match (&self.finetune, self.method) {
+            (Some(finetune), _) => finetune.steps,
+            (None, Method::Bc) => self.config.anchor.updates,
+            (None, Method::Spar | Method::Baseline(_)) => self.config.updates,
+        }
+    }
+
+    /// The phase whose end is the run's.
+    pub(crate) fn phase(&self) -> Phase {
+        match self.finetune {
+            Some(_) => Phase::Online,
+            None => self.method.phase(),
+        }
+    }
+
+    /// What a checkpoint counts that phase under.
+    pub(crate) fn counter(&self) -> &'static str {
+        match self.finetune {
+            Some(_) => STEPS,
+            None => self.method.counter(),
         }
     }
 

@@ -4,6 +4,9 @@
 //! every other has one. [`crate::run()`] is this, with a log, a learning curve, checkpoints
 //! and an evaluation.
 
+mod looking;
+mod online;
+
 use std::sync::Arc;
 
 use spar_anchor::{Anchor, AnchorTrainer};
@@ -23,6 +26,7 @@ use crate::{
     error::TrainError,
     given::{self, Given},
     learner::{AnchorLearner, Backend, Cpu, Learner, OnDevice},
+    online::Online,
     registry_learner::OfRegistry,
     spec::Method,
 };
@@ -76,6 +80,8 @@ struct Stage<'k> {
     last: u64,
     /// What must not have moved when the stage ends.
     frozen: Option<String>,
+    /// Where an update is a step in an environment, followed by some.
+    online: Option<Online>,
 }
 
 enum Learning<'k> {
@@ -104,6 +110,9 @@ impl Stage<'_> {
 
     /// The next update, as if it were number `step`.
     fn update_as(&mut self, step: u64) -> Result<(), TrainError> {
+        if self.online.is_some() {
+            return self.step_online();
+        }
         let (batch, index) = (&mut self.batch, &mut self.index);
         self.replay.draw(&mut self.sampler, batch, index);
         self.learner.get().update(step, batch, index)?;
@@ -256,7 +265,10 @@ impl<'k> Trainer<'k> {
     /// # Errors
     /// If the device fails.
     pub fn metrics(&mut self) -> Result<Metrics, TrainError> {
-        self.stage.learner.get().metrics()
+        let mut metrics = self.stage.learner.get().metrics()?;
+        let online = self.stage.online.iter();
+        metrics.0.extend(online.flat_map(Online::measured));
+        Ok(metrics)
     }
 
     /// The policy as trained so far: the anchor's, while that is trained. It acts on
@@ -291,7 +303,10 @@ impl<'k> Trainer<'k> {
     pub fn save(&mut self) -> Result<State, TrainError> {
         let mut state = State::default();
         self.stage.learner.get().save(&mut state)?;
-        state.insert_count(self.counter(), self.stage.update);
+        match &self.stage.online {
+            Some(_) => self.save_online(&mut state),
+            None => state.insert_count(self.counter(), self.stage.update),
+        }
         state.insert_stream("sampler", &self.stage.sampler);
         Ok(state)
     }
@@ -331,30 +346,10 @@ impl<'k> Trainer<'k> {
         Ok(())
     }
 
-    /// Whether what every update measures is known without waiting for it.
-    pub(crate) fn at_hand(&mut self) -> bool {
-        self.stage.learner.get().at_hand()
-    }
-
-    /// Whether all that the last update measured is finite.
-    pub(crate) fn is_finite(&mut self) -> Result<bool, TrainError> {
-        self.stage.learner.get().is_finite()
-    }
-
-    /// The next update of this stage, whatever it measures; false if all are done.
-    pub(crate) fn update(&mut self) -> Result<bool, TrainError> {
-        self.stage.update()
-    }
-
-    /// The next update of this stage as if it were number `step`.
-    pub(crate) fn update_as(&mut self, step: u64) -> Result<(), TrainError> {
-        self.stage.update_as(step)
-    }
-
     /// Ends this stage and begins the next; false if it was the last.
     pub(crate) fn next_stage(&mut self) -> Result<bool, TrainError> {
         self.stage.check_frozen()?;
-        if self.phase() == self.method.phase() {
+        if [self.method.phase(), Phase::Online].contains(&self.phase()) {
             return Ok(false);
         }
         if let Learning::Anchor(learner) = &mut self.stage.learner {
@@ -362,16 +357,6 @@ impl<'k> Trainer<'k> {
             self.stage = self.started().own(Some(trained))?;
         }
         Ok(true)
-    }
-
-    /// The batch of the last update.
-    pub(crate) fn batch(&self) -> &Batch {
-        &self.stage.batch
-    }
-
-    /// What rewards are multiplied by.
-    pub(crate) fn reward_scale(&self) -> f32 {
-        self.stage.replay.reward_scale()
     }
 
     fn counter(&self) -> &'static str {
@@ -486,6 +471,7 @@ impl<'k> Start<'_, 'k> {
             index: Vec::new(),
             update: 0,
             last,
+            online: None,
         })
     }
 }

@@ -17,9 +17,11 @@ pub(crate) struct Usage(pub(crate) String);
 /// A signal asked for the end of a run, which has written its checkpoint: the exit code
 /// is the signal's.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: stopped at update {update}; the same command resumes it", asked.name)]
+#[error("{}: stopped at {unit} {update}; the same command resumes it", asked.name)]
 pub(crate) struct Ended {
     pub(crate) asked: Asked,
+    /// What is counted: updates, or steps in an environment.
+    pub(crate) unit: &'static str,
     pub(crate) update: u64,
 }
 

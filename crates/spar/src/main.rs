@@ -35,6 +35,8 @@ Example:
 enum Command {
     /// Train a policy on a data file and evaluate its last checkpoint
     Train(Box<commands::train::Args>),
+    /// Train an offline run further, in its environment
+    Finetune(Box<commands::finetune::Args>),
     /// Evaluate a policy file in its environment
     Eval(commands::eval::Args),
     /// Draw episodes of a policy: SVG, GIF, MP4
@@ -116,6 +118,7 @@ fn run() -> anyhow::Result<ExitCode> {
     };
     match cli.command {
         Command::Train(args) => commands::train::run(&args),
+        Command::Finetune(args) => commands::finetune::run(&args),
         Command::Eval(args) => commands::eval::run(&args),
         Command::Render(args) => commands::render::run(&args),
         Command::Ope(args) => commands::ope::run(&args),

@@ -3,12 +3,15 @@
 //! Both may hold text of foreign files; none of it reaches the terminal as it is
 //! ([`printable`]).
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    path::Path,
+};
 
 use anyhow::{Context, Result};
 use comfy_table::{Table, presets};
 use serde::Serialize;
-use spar_core::{printable, printable_json, printable_lines};
+use spar_core::{RunRecord, printable, printable_json, printable_lines};
 
 /// Whoever read stdout has closed it.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +42,14 @@ pub(crate) fn json(value: &impl Serialize) -> Result<()> {
     text(&printable_json(&json))
 }
 
+/// What was found in a file, and which that is.
+#[derive(Serialize)]
+pub(crate) struct InFile<'a, T> {
+    pub(crate) file: &'a Path,
+    #[serde(flatten)]
+    pub(crate) found: &'a T,
+}
+
 /// Writes `line` to stderr, for whoever reads it: one that is gone is no reason to stop.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", printable(line));
@@ -59,6 +70,7 @@ pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
         rows.into_iter()
             .map(|cells| shown(cells).collect::<Vec<_>>()),
     );
+    spar_report::fit(&mut table);
     table.trim_fmt()
 }
 
@@ -69,12 +81,39 @@ pub(crate) fn facts(facts: &[(&str, String)]) -> Result<()> {
     for (name, value) in facts {
         table.add_row([printable(name), printable(value)]);
     }
+    spar_report::fit(&mut table);
     text(&table.trim_fmt())
+}
+
+/// Whose returns they are, under the names that every `--json` has for them.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Played {
+    /// Where.
+    pub(crate) env: String,
+    /// The policy's file.
+    pub(crate) policy: String,
+    /// Seed of the episodes.
+    pub(crate) seed: u64,
+}
+
+impl Played {
+    /// The final evaluation of the run in `folder`, if it had one.
+    pub(crate) fn of_run(folder: &Path, record: &RunRecord) -> Self {
+        Self {
+            env: record.env.clone().unwrap_or_default(),
+            policy: folder.join("policy.safetensors").display().to_string(),
+            seed: record.eval_seed,
+        }
+    }
 }
 
 /// How a policy did: what `train --json` and `eval --json` end with.
 #[derive(Debug, Serialize)]
 pub(crate) struct Score {
+    #[serde(flatten)]
+    played: Played,
+    /// The unit of what a table shows: `normalized_score`, or `return` where there is none.
+    unit: &'static str,
     /// Undiscounted return of every episode.
     returns: Vec<f64>,
     mean_return: f64,
@@ -85,9 +124,14 @@ pub(crate) struct Score {
 
 impl Score {
     /// Of `returns`, whose mean's normalized score is `normalized_score`.
-    pub(crate) fn of(normalized_score: Option<f64>, returns: Vec<f64>) -> Self {
+    pub(crate) fn of(played: Played, normalized_score: Option<f64>, returns: Vec<f64>) -> Self {
         let mean_return = spar_stats::mean(&returns);
         Self {
+            played,
+            unit: match normalized_score {
+                Some(_) => "normalized_score",
+                None => "return",
+            },
             returns,
             mean_return,
             normalized_score,

@@ -69,3 +69,48 @@ pub(crate) fn command_line() -> String {
         .collect::<Vec<_>>()
         .join(" ")
 }
+
+/// The words of a command line that [`command_line`] wrote.
+pub(crate) fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let (mut word, mut quoted, mut escaped) = (None, false, false);
+    for c in line.chars() {
+        match c {
+            _ if escaped => {
+                word.get_or_insert_with(String::new).push(c);
+                escaped = false;
+            }
+            '\'' => {
+                quoted = !quoted;
+                word.get_or_insert_with(String::new);
+            }
+            '\\' if !quoted => escaped = true,
+            ' ' if !quoted => words.extend(word.take()),
+            c => word.get_or_insert_with(String::new).push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_is_read_as_it_was_written() {
+        let written = [
+            "a b",
+            "",
+            "it's",
+            "$HOME",
+            "plain-1.hdf5",
+            "*",
+            "\\",
+            "--x=y",
+        ];
+        let line = written.map(shell_word).join(" ");
+        assert_eq!(words(&line), written);
+        assert_eq!(words("  a   b "), ["a", "b"]);
+    }
+}

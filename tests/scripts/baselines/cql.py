@@ -25,6 +25,9 @@ class Method(Case):
         a, density = squashed.draw(self.policy(s.repeat_interleave(n, 0)), noise)
         return a.view(-1, n, ACT), density.view(-1, n)
 
+    def pushed_values(self, values):
+        return values
+
     def update(self, k):
         c, s, n = self.c, self.s, self.c["actions"]
         pi = self.policy(s)
@@ -50,7 +53,8 @@ class Method(Case):
             densities = torch.cat([d for _, d in kinds], 1)
         flat = self.values(self.q, s.repeat_interleave(3 * n, 0), actions.reshape(-1, ACT))
         data = self.values(self.q, s, self.a)
-        gap = ((flat.view(2, -1, 3 * n) - densities).logsumexp(2) - data).mean(1)
+        pushed = self.pushed_values(flat.view(2, -1, 3 * n))
+        gap = ((pushed - densities).logsumexp(2) - data).mean(1)
         critic_loss = (((data - y) ** 2).mean(1) + c["alpha"] * gap).sum()
 
         descend(actor_loss, self.nets["actor"])

@@ -2,16 +2,20 @@
 //! Learning"): soft actor-critic whose critics are pushed down at actions that are not
 //! the data's. The variant for MuJoCo: a fixed weight, no Lagrange multiplier, no
 //! entropy in targets.
+//!
+//! With `calibrated` it is Cal-QL (Nakamoto et al. 2023, "Cal-QL: Calibrated Offline RL
+//! Pre-Training for Efficient Online Fine-Tuning"): at the policy's actions the critics are
+//! not pushed below the return that the data's own trajectory had from there on.
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{D, Result, Tensor, bail};
 use serde::{Deserialize, Serialize};
 use spar_core::Stream;
-use spar_nn::{Device, Rows, Trace, normal, relu_shape};
+use spar_nn::{Batch, Device, Rows, Trace, normal, relu_shape};
 
 use crate::{
     actor::Actor,
     gaussian::{Bound, halves, tanh_density, tanh_draw},
-    learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
+    learner::{Baseline, Exploration, Learner, Metrics, Online, Parts, Sample, Start, scalar},
     parts::{Critics, Trained, Variable, bellman, repeat_rows},
     settings::{DataConfig, Settings, SettingsError, accessors, positive, unit, updates},
 };
@@ -45,6 +49,14 @@ pub struct Config {
     pub actions: usize,
     /// Updates in which the actor clones the data, at first.
     pub bc_updates: u64,
+    /// Whether the critics are pushed down at the policy's actions no further than to the
+    /// return of the data's trajectory: Cal-QL. Absent in records, it is not.
+    #[serde(skip_serializing_if = "is_not")]
+    pub calibrated: bool,
+}
+
+fn is_not(set: &bool) -> bool {
+    !set
 }
 
 impl Default for Config {
@@ -61,6 +73,7 @@ impl Default for Config {
             alpha: 10.0,
             actions: 10,
             bc_updates: 40_000,
+            calibrated: false,
         }
     }
 }
@@ -70,6 +83,10 @@ impl Settings for Config {
 
     fn draws(&self) -> Option<(&'static str, usize)> {
         Some(("actions", self.actions))
+    }
+
+    fn returns(&self) -> bool {
+        self.calibrated
     }
 
     fn check(&self) -> std::result::Result<(), SettingsError> {
@@ -101,6 +118,11 @@ pub struct Cql {
 impl Baseline for Cql {
     const NAME: &'static str = "cql";
     const TITLE: &'static str = "CQL";
+    // The critics are trained: there is nothing to clone first.
+    const ONLINE: Option<Online> = Some(Online {
+        noise: None,
+        settings: &[("bc_updates", 0)],
+    });
     type Config = Config;
 
     fn new(config: Config, start: Start) -> Result<Self> {
@@ -160,6 +182,21 @@ impl Cql {
         })
     }
 
+    /// What the critics' values of pushed actions count at least, `[rows, 3 K]`: nothing at
+    /// those of the box, the return of the data's trajectory at the policy's.
+    fn floor(&self, batch: &Batch) -> Result<Option<Tensor>> {
+        if !self.config.calibrated {
+            return Ok(None);
+        }
+        let Some(returns) = &batch.returns else {
+            bail!("a batch without the returns of its trajectories");
+        };
+        let (rows, k) = (batch.rows(), self.config.actions);
+        let everywhere = Tensor::full(f32::NEG_INFINITY, (rows, k), &Device::Cpu)?;
+        let policys = returns.reshape((rows, 1))?.expand((rows, 2 * k))?;
+        Tensor::cat(&[everywhere, policys], 1).map(Some)
+    }
+
     /// One step of actor and temperature: `mean(t log pi(a~|s) - min_i Q_i(s, a~))`,
     /// at first `- log pi(a|s)` in place of the value.
     fn improve(&mut self, step: u64, s: &Tensor, a: &Tensor) -> Result<(f32, f32)> {
@@ -188,7 +225,8 @@ impl Learner for Cql {
     /// Actor, temperature and critics step from where all stood before: the actor as
     /// [`Cql`] says; critic `i` down
     /// `mean (Q_i(s, a) - y)^2 + alpha mean(logsumexp_k(Q_i(s, a_k) - log p_k) - Q_i(s, a))`
-    /// with `y = r + discount (1 - d) min_i Q'_i(s', a')`; then the targets.
+    /// with `y = r + discount (1 - d) min_i Q'_i(s', a')`; then the targets. Calibrated, the
+    /// values of the policy's `a_k` are `max(Q_i(s, a_k), return)`.
     fn update(&mut self, step: u64, sample: &Sample) -> Result<Metrics> {
         let batch = &sample.batch;
         let (s, a, next_s) = (&batch.obs, &batch.actions, &batch.next_obs);
@@ -201,6 +239,7 @@ impl Learner for Cql {
             &self.critics.target_min(next_s, &next)?,
         )?;
         let pushed = self.pushed(s, next_s)?;
+        let floor = self.floor(batch)?;
         let (actor_loss, temperature) = self.improve(step, s, a)?;
 
         let c = &self.config;
@@ -210,7 +249,11 @@ impl Learner for Cql {
             let value = q.net.forward(&taken, Trace::Params)?.squeeze(1)?;
             let rows = Rows::beside(s, &pushed.actions);
             let all = q.net.forward(rows, Trace::Params)?;
-            let all = (all.reshape(pushed.log_density.shape())? - &pushed.log_density)?;
+            let mut all = all.reshape(pushed.log_density.shape())?;
+            if let Some(floor) = &floor {
+                all = all.broadcast_maximum(floor)?;
+            }
+            let all = (all - &pushed.log_density)?;
             let gap = (log_sum_exp(&all)? - &value)?.mean_all()?;
             let loss = ((value - &y)?.sqr()?.mean_all()? + (&gap * c.alpha)?)?;
             critic_loss += q.descend(&loss)?;
@@ -239,6 +282,16 @@ impl Learner for Cql {
 
     fn actor(&self) -> Result<Actor> {
         Actor::tanh_mean(&self.actor.net)
+    }
+
+    fn exploration(&self) -> Result<Option<Exploration>> {
+        let mut net = self.actor.net.row_mlp()?;
+        if let Some(last) = net.layers.last_mut() {
+            for bias in &mut last.bias[self.act_dim..] {
+                *bias += LOG_STD.1 as f32;
+            }
+        }
+        Ok(Some(Exploration::Squashed(net)))
     }
 }
 

@@ -3,13 +3,14 @@
 
 use candle_core::Result;
 use serde::{Deserialize, Serialize};
+use spar_core::limits::MOST_UPDATES;
 use spar_critic::expectile_loss;
 use spar_nn::{Head, Trace, relu_shape};
 
 use crate::{
     actor::Actor,
     gaussian::{Bound, FreeGaussian, log_density},
-    learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
+    learner::{Baseline, Exploration, Learner, Metrics, Online, Parts, Sample, Start, scalar},
     parts::{Critics, Trained, bellman, cosine},
     settings::{
         DataConfig, Rewards, Settings, SettingsError, States, accessors, not_negative, positive,
@@ -99,6 +100,11 @@ pub struct Iql {
 impl Baseline for Iql {
     const NAME: &'static str = "iql";
     const TITLE: &'static str = "IQL";
+    // Where the rate has fallen to zero nothing would be learned any more.
+    const ONLINE: Option<Online> = Some(Online {
+        noise: None,
+        settings: &[("decay_updates", MOST_UPDATES)],
+    });
     type Config = Config;
 
     fn new(config: Config, start: Start) -> Result<Self> {
@@ -163,5 +169,10 @@ impl Learner for Iql {
 
     fn actor(&self) -> Result<Actor> {
         Actor::net(&self.actor.mean.net)
+    }
+
+    fn exploration(&self) -> Result<Option<Exploration>> {
+        let std = self.actor.log_std()?.exp()?.to_vec1()?;
+        Ok(Some(Exploration::Gaussian(std)))
     }
 }

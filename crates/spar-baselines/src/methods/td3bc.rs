@@ -8,7 +8,7 @@ use spar_nn::{Head, Mlp, Trace, normal, relu_shape};
 
 use crate::{
     actor::Actor,
-    learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
+    learner::{Baseline, Exploration, Learner, Metrics, Online, Parts, Sample, Start, scalar},
     parts::{Critics, Trained, bellman},
     settings::{
         DataConfig, Settings, SettingsError, accessors, not_negative, positive, unit, updates,
@@ -88,6 +88,11 @@ pub struct Td3Bc {
 impl Baseline for Td3Bc {
     const NAME: &'static str = "td3bc";
     const TITLE: &'static str = "TD3+BC";
+    // The noise that TD3 explores by.
+    const ONLINE: Option<Online> = Some(Online {
+        noise: Some(0.1),
+        settings: &[],
+    });
     type Config = Config;
 
     fn new(config: Config, start: Start) -> Result<Self> {
@@ -153,6 +158,10 @@ impl Learner for Td3Bc {
 
     fn actor(&self) -> Result<Actor> {
         Actor::net(&self.actor.net)
+    }
+
+    fn exploration(&self) -> Result<Option<Exploration>> {
+        Ok(Some(Exploration::Noise))
     }
 }
 

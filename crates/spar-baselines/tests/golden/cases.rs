@@ -323,6 +323,25 @@ pub(crate) const CASES: &[Case] = &[
     },
 ];
 
+/// Methods with a setting that changes what they are, each under a name of its own.
+pub(crate) const VARIANTS: &[Case] = &[Case {
+    // Cal-QL. The returns lie among the critics' values, so that some are raised and some
+    // are not.
+    name: "cal-ql",
+    settings: "hidden = [8, 8]\nactor_lr = 1e-2\ncritic_lr = 1e-2\ntau = 0.05\n\
+               alpha = 2.0\nactions = 3\nbc_updates = 1\ncalibrated = true\ndiscount = 0.8\n\
+               data.rewards.affine = { scale = 1.5, shift = -0.25 }",
+    noise: &[
+        ("own", Draw::Normal(1.0, ROWS * ACT)),
+        ("next", Draw::Normal(1.0, ROWS * ACT)),
+        ("random", Draw::Uniform(3 * ROWS * ACT)),
+        ("pushed_own", Draw::Normal(1.0, 3 * ROWS * ACT)),
+        ("pushed_next", Draw::Normal(1.0, 3 * ROWS * ACT)),
+    ],
+    acting: &[],
+    variables: 0.0,
+}];
+
 /// What a flow's loss draws.
 const FLOW: &[(&str, Draw)] = &[
     ("flow.noise", Draw::Normal(1.0, ROWS * ACT)),

@@ -11,10 +11,10 @@ use spar_anchor::{Anchor, AnchorConfig};
 use spar_baselines::{Entry, Learner, Part, Replay, Sample, Start};
 use spar_core::Stream;
 use spar_data::{Dataset, Steps, Transitions};
-use spar_nn::Batch;
+use spar_nn::{Batch, Device, Tensor};
 use toml::Table;
 
-pub(crate) use cases::{CASES, Case, Draw};
+pub(crate) use cases::{CASES, Case, Draw, VARIANTS};
 
 mod cases;
 
@@ -34,7 +34,11 @@ pub(crate) type Arrays = BTreeMap<String, Vec<f32>>;
 
 impl Case {
     pub(crate) fn entry(&self) -> &'static Entry {
-        spar_baselines::find(self.name).unwrap()
+        let method = match self.name {
+            "cal-ql" => "cql",
+            name => name,
+        };
+        spar_baselines::find(method).unwrap()
     }
 
     /// Every hyper-parameter of the case.
@@ -117,11 +121,11 @@ impl Case {
             not_terminal,
             ..
         } = &batch;
-        let batch = Batch::from_slices(ROWS, obs, actions, rewards, next_obs, not_terminal);
-        Sample {
-            batch: batch.unwrap(),
-            index,
-        }
+        let made = Batch::from_slices(ROWS, obs, actions, rewards, next_obs, not_terminal);
+        let mut made = made.unwrap();
+        let returns = (!batch.returns.is_empty()).then_some(&*batch.returns);
+        made.returns = returns.map(|r| Tensor::from_slice(r, ROWS, &Device::Cpu).unwrap());
+        Sample { batch: made, index }
     }
 
     /// Everything the updates are a function of: parameters, batch, and the noise

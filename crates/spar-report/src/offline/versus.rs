@@ -2,17 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use comfy_table::presets;
 use serde::Serialize;
 use spar_core::printable;
 use spar_stats::{Bootstrap, Estimate, Pair, mean, paired_difference};
 
-use super::{
-    MEANING,
+use super::{MEANING, same_episodes, same_settings};
+use crate::{
+    ReportError,
     find::{self, Found},
-    same_episodes, same_settings,
+    markdown::terminal,
+    names,
+    table::Grid,
 };
-use crate::{ReportError, markdown::draw, names, table::Grid};
 
 /// What two folders of runs without an environment say of each other.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -21,6 +22,8 @@ pub struct OfflineVersus {
     pub a: PathBuf,
     /// The other, B.
     pub b: PathBuf,
+    /// What the numbers are: `validation_mse`.
+    pub unit: &'static str,
     /// Every data set and method that both have finished runs of with a common seed.
     pub rows: Vec<OfflineRow>,
     /// What is not compared.
@@ -106,6 +109,7 @@ impl OfflineVersus {
         Ok(Some(Self {
             a: a.to_owned(),
             b: b.to_owned(),
+            unit: "validation_mse",
             rows: rows?,
             notes,
         }))
@@ -146,9 +150,7 @@ impl OfflineVersus {
         let mut lines = vec![
             format!("A: {}", printable(&self.a.display().to_string())),
             format!("B: {}", printable(&self.b.display().to_string())),
-            draw(&grid, presets::UTF8_FULL_CONDENSED, |text, _| {
-                printable(text).into_owned()
-            }),
+            terminal(&grid, |text, _| printable(text).into_owned()),
         ];
         let notes = self.notes.iter();
         lines.extend(notes.map(|note| format!("note: {}", printable(note))));

@@ -150,6 +150,16 @@ fn sixteen_methods_with_gaps_are_shown_whole() {
     assert_eq!(absent.len(), 8, "{absent:?}");
 }
 
+/// On a phone the difference lay beyond the edge.
+#[test]
+fn the_column_of_differences_is_kept_in_sight() {
+    let page = page(&Runs::complete());
+    let html = parsed(&page);
+    let last = texts(&html, "table.versus thead th:last-child");
+    assert_eq!(last, ["SPAR − BC [95%]"]);
+    assert!(page.contains(".versus tr:not(.band) > :last-child { position: sticky; right: 0;"));
+}
+
 #[test]
 fn a_page_of_nothing_says_so() {
     let page = page(&Runs::empty());

@@ -229,6 +229,7 @@ impl Runs {
             threads: 1,
             device: "cpu".into(),
             command: format!("spar train --task {task} --method {method} --seed {seed}"),
+            finetuned: None,
             integrity: None,
         };
         self.write(&record);

@@ -2,7 +2,7 @@
 //! act on the CPU whatever trained them, so that a run's returns are those its
 //! policy file gives to everyone.
 
-use spar_core::{EnvId, RunRecord, Validation};
+use spar_core::{EnvId, Finetuned, RunRecord, Validation};
 use spar_eval::Episode;
 use spar_policy::{About, Networks, Policy};
 
@@ -68,6 +68,18 @@ impl Session<'_> {
         });
     }
 
+    /// Evaluates the policy that is to be fine-tuned, in the episodes of the final evaluation:
+    /// the curve's first point.
+    pub(super) fn score_offline(&mut self, policy: &Networks) -> Result<(), TrainError> {
+        let Some(env) = self.spec.env else {
+            return Ok(());
+        };
+        let played = self.played(env, policy, 0)?;
+        self.push_point(env, 0, &played);
+        self.reported.offline_returns = played.iter().map(|e| e.ret).collect();
+        self.write_last_point(false)
+    }
+
     /// Evaluates the policy of the last update and closes the folder.
     pub(super) fn finish(mut self, policy: &Networks) -> Result<RunRecord, TrainError> {
         let spec = self.spec;
@@ -77,7 +89,10 @@ impl Session<'_> {
             task: spec.task.clone(),
             dataset: spec.dataset.clone(),
             seed: spec.seed,
-            updates: spec.updates(),
+            updates: match &spec.finetune {
+                Some(finetune) => spec.config.updates + finetune.updates(),
+                None => spec.updates(),
+            },
         };
         let name = "policy.safetensors";
         let bounds = spec.offline.as_ref().map(|o| o.action_bounds.clone());
@@ -115,6 +130,11 @@ impl Session<'_> {
             threads: 1,
             device: spec.device.name().to_owned(),
             command: self.control.command.clone(),
+            finetuned: spec.finetune.as_ref().map(|finetune| Finetuned {
+                steps: finetune.steps,
+                updates: finetune.updates(),
+                offline_returns: self.reported.offline_returns.clone(),
+            }),
             integrity: None,
         };
         let record = self.folder.write_done(record, spec)?;
@@ -127,21 +147,33 @@ impl Session<'_> {
     /// Plays the final evaluation in `env`, writes it and returns its returns.
     fn play(&mut self, env: EnvId, policy: &Networks) -> Result<Vec<f64>, TrainError> {
         let spec = self.spec;
-        let (episodes, seed) = (spec.final_episodes, spec.eval_seed);
-        let mut played = Vec::with_capacity(episodes);
-        while played.len() < episodes {
-            // The checkpoint of the last update is written.
-            if (self.control.stop)() {
-                return Err(TrainError::Stopped(spec.updates()));
-            }
-            let next = played.len()..episodes.min(played.len() + BETWEEN_STOPS);
-            played.extend(spar_eval::rollout_range(env, policy, next, seed)?);
-        }
+        // The checkpoint of the last update is written.
+        let played = self.played(env, policy, spec.updates())?;
         self.push_point(env, spec.updates(), &played);
         self.write_last_point(true)?;
         self.write_reported()?;
         self.folder.write_returns(&played)?;
         Ok(played.iter().map(|e| e.ret).collect())
+    }
+
+    /// The episodes of the final evaluation, played by the policy of `update`, after which the
+    /// run stops if it is asked to.
+    fn played(
+        &self,
+        env: EnvId,
+        policy: &Networks,
+        update: u64,
+    ) -> Result<Vec<Episode>, TrainError> {
+        let (episodes, seed) = (self.spec.final_episodes, self.spec.eval_seed);
+        let mut played = Vec::with_capacity(episodes);
+        while played.len() < episodes {
+            if (self.control.stop)() {
+                return Err(TrainError::Stopped(update));
+            }
+            let next = played.len()..episodes.min(played.len() + BETWEEN_STOPS);
+            played.extend(spar_eval::rollout_range(env, policy, next, seed)?);
+        }
+        Ok(played)
     }
 
     /// Compares the policy with what was held out, and writes it.

@@ -29,7 +29,11 @@ const VALIDATION: &str = "validation";
 #[derive(Serialize)]
 struct Line {
     phase: Phase,
-    update: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    update: Option<u64>,
+    /// In the place of the update where a step in the environment is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<u64>,
     #[serde(flatten)]
     metrics: Metrics,
 }
@@ -64,6 +68,9 @@ pub(super) struct Reported {
     pub(super) curve: Vec<CurvePoint>,
     /// Points of the validation curve, where there is no environment.
     pub(super) validation: Vec<ValidationPoint>,
+    /// Returns of the policy that is fine-tuned, of the final evaluation's episodes; none of
+    /// a run that is not.
+    pub(super) offline_returns: Vec<f64>,
     /// When each was said, for the sinks.
     pub(super) moments: BTreeMap<String, Moment>,
     /// Seconds spent.
@@ -99,7 +106,8 @@ impl Reported {
     fn point_of(&self, line: &str, at: f64) -> Result<Point, TrainError> {
         let mut fields: Map<String, Value> = serde_json::from_str(line).map_err(io::Error::from)?;
         let group = fields.remove("phase");
-        let update = fields.remove("update").and_then(|update| update.as_u64());
+        let (update, step) = (fields.remove("update"), fields.remove("step"));
+        let update = update.or(step).and_then(|update| update.as_u64());
         let values = fields.iter();
         let values = values.filter_map(|(name, value)| Some((name.clone(), value.as_f64()?)));
         let group = group.as_ref().and_then(Value::as_str).unwrap_or_default();
@@ -139,6 +147,10 @@ impl Reported {
                 true => entry(state, "validation")?,
                 false => Vec::new(),
             },
+            offline_returns: match state.metadata.contains_key("offline.returns") {
+                true => entry(state, "offline.returns")?,
+                false => Vec::new(),
+            },
             // Checkpoints of earlier versions have none.
             moments: match state.metadata.contains_key("log.moments") {
                 true => entry(state, "log.moments")?,
@@ -161,6 +173,10 @@ impl Reported {
             let text = text.map_err(io::Error::from)?;
             state.metadata.insert(name.to_owned(), text);
         }
+        if !self.offline_returns.is_empty() {
+            let text = serde_json::to_string(&self.offline_returns).map_err(io::Error::from)?;
+            state.metadata.insert("offline.returns".to_owned(), text);
+        }
         if !self.validation.is_empty() {
             let text = serde_json::to_string(&self.validation).map_err(io::Error::from)?;
             state.metadata.insert("validation".to_owned(), text);
@@ -178,9 +194,11 @@ impl Session<'_> {
             return Ok(());
         }
         let metrics = trainer.metrics()?;
+        let online = phase == Phase::Online;
         let line = Line {
             phase,
-            update,
+            update: (!online).then_some(update),
+            step: online.then_some(update),
             metrics: metrics.clone(),
         };
         let text = serde_json::to_string(&line).map_err(io::Error::from)?;
@@ -193,7 +211,7 @@ impl Session<'_> {
             .moments
             .insert(moment_of(phase.name(), update), moment);
         let point = self.reported.point_of(&text, moment.at)?;
-        if phase == self.spec.method.phase() && !regular {
+        if phase == self.spec.phase() && !regular {
             self.reported.last_line = Some(text.clone());
         } else {
             self.reported.lines.push(text.clone());
@@ -270,7 +288,10 @@ impl Session<'_> {
     /// Writes `eval.csv`; without an environment `validation.csv`, unless nothing is held out.
     fn write_curves(&mut self) -> Result<(), TrainError> {
         match self.held {
-            None => self.folder.write_curve(&self.reported.curve),
+            None => {
+                let online = self.spec.finetune.is_some();
+                self.folder.write_curve(&self.reported.curve, online)
+            }
             Some(held) if held.episodes.is_empty() => Ok(()),
             Some(_) => self.folder.write_validation(&self.reported.validation),
         }

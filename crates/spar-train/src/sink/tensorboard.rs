@@ -102,7 +102,10 @@ impl Sink for TensorBoard {
                 values = values.message(1, &scalar(&format!("final/{name}"), value));
             }
         }
-        let update = record.updates.max(record.anchor_updates);
+        let update = match &record.finetuned {
+            Some(finetuned) => finetuned.steps,
+            None => record.updates.max(record.anchor_updates),
+        };
         self.push(event(self.at, update).message(5, &values))?;
         self.push(event(self.at, update).message(5, &summary(&session_end(self.at))))
     }

@@ -106,6 +106,7 @@ pub(crate) fn spec(method: Method, data: &Transitions) -> RunSpec {
         final_episodes: 2,
         device: DeviceKind::Cpu,
         config,
+        finetune: None,
     }
 }
 

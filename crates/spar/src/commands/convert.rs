@@ -47,7 +47,7 @@ enum To {
 /// What was written.
 #[derive(Serialize)]
 struct Written {
-    path: PathBuf,
+    file: PathBuf,
     #[serde(flatten)]
     identity: DatasetIdentity,
     /// Steps whose next observation nobody recorded.
@@ -101,7 +101,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     if args.json {
         return output::json(&Written {
-            path: destination.clone(),
+            file: destination.clone(),
             identity,
             left_out,
             repeated,

@@ -11,7 +11,7 @@ use spar_core::EnvId;
 use spar_data::{Info, info};
 
 use super::{ReadingArgs, convert, data_of, fetch, head, plot, prepare, stats, tell_notes};
-use crate::output::{self, optional};
+use crate::output::{self, InFile, optional};
 
 /// What to do with data.
 #[derive(clap::Subcommand)]
@@ -119,7 +119,10 @@ fn show(args: &InfoArgs) -> Result<()> {
     let data = data_of(&args.file, args.env, &args.reading)?;
     let info = info(&Arc::new(data), args.env)?;
     if args.json {
-        return output::json(&info);
+        return output::json(&InFile {
+            file: &args.file,
+            found: &info,
+        });
     }
     output::facts(&facts(&info))
 }
@@ -168,7 +171,10 @@ fn check(args: &VerifyArgs) -> Result<()> {
     tell_notes(&data);
     let found = verify(&data, args.env, args.sample, tolerance)?;
     if args.json {
-        output::json(&found)?;
+        output::json(&InFile {
+            file: &args.file,
+            found: &found,
+        })?;
     } else {
         output::facts(&[
             ("data set", found.id.clone()),

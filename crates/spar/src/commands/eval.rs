@@ -19,7 +19,7 @@ use spar_train::{DeviceKind, DevicePolicy, TrainError, policy_file};
 use super::counts;
 use crate::{
     failure::Usage,
-    output::{self, Score},
+    output::{self, Played, Score},
 };
 
 /// Most candidates of `--best-of`.
@@ -77,7 +77,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(about) => about.dataset.normalized_score(env, mean),
         None => env.normalized_score(mean),
     };
-    let score = Score::of(normalized, returns);
+    let played_by = Played {
+        env: env.name().to_owned(),
+        policy: file.display().to_string(),
+        seed: args.seed,
+    };
+    let score = Score::of(played_by, normalized, returns);
     if args.json {
         return output::json(&score);
     }

@@ -1,6 +1,6 @@
 //! `spar export`: a policy in the format of another program.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use spar_core::write_atomic;
@@ -27,6 +27,7 @@ pub(crate) struct Args {
 /// What was written.
 #[derive(serde::Serialize)]
 struct Written<'a> {
+    policy: &'a Path,
     file: &'a str,
     bytes: usize,
     input: &'a str,
@@ -46,6 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let bytes = policy.to_onnx().map_err(|e| e.in_file(&file))?;
     write_atomic(&args.onnx, &bytes)?;
     let written = Written {
+        policy: &file,
         file: &args.onnx.to_string_lossy(),
         bytes: bytes.len(),
         input: onnx::INPUT,

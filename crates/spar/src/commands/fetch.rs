@@ -13,7 +13,6 @@ use std::{
 };
 
 use anyhow::{Result, anyhow};
-use comfy_table::{Table, presets};
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 use spar_core::{Suite, TaskId, printable};
@@ -77,7 +76,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 #[derive(Serialize)]
 struct FetchedRow<'a> {
     id: &'a str,
-    path: &'a Path,
+    file: &'a Path,
     sha256: &'a str,
     bytes: u64,
     proof: &'static str,
@@ -90,7 +89,7 @@ struct Listed<'a> {
     #[serde(flatten)]
     entry: &'a Entry,
     state: String,
-    path: Option<PathBuf>,
+    file: Option<PathBuf>,
 }
 
 /// Fetches the files and says where they are, or lists them.
@@ -244,7 +243,7 @@ fn print(fetched: &[(&str, Fetched)], json: bool) -> Result<()> {
     if json {
         let rows = fetched.iter().map(|(id, file)| FetchedRow {
             id,
-            path: &file.path,
+            file: &file.path,
             sha256: &file.sha256,
             bytes: file.bytes,
             proof: word(file.proof),
@@ -281,25 +280,27 @@ fn list(entries: &[&Entry], fetcher: &Fetcher, json: bool) -> Result<()> {
             State::Unproven(path) => ("unproven, no sha256 known or pinned".to_owned(), Some(path)),
             State::Wrong(path, flaw) => (format!("another file: {flaw}"), Some(path)),
         };
-        listed.push(Listed { entry, state, path });
+        listed.push(Listed {
+            entry,
+            state,
+            file: path,
+        });
     }
     if json {
         return output::json(&listed);
     }
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["data set", "bytes", "transitions", "state", "file"]);
     let number = |n: Option<String>| n.unwrap_or_else(|| "–".to_owned());
-    for Listed { entry, state, path } in &listed {
-        table.add_row([
+    let rows = listed.iter().map(|Listed { entry, state, file }| {
+        vec![
             entry.id.clone(),
             number(entry.bytes.map(|n| n.to_string())),
             number(entry.transitions.map(|n| n.to_string())),
             state.clone(),
-            number(path.as_ref().map(|path| path.display().to_string())),
-        ]);
-    }
-    output::text(&table.trim_fmt())
+            number(file.as_ref().map(|file| file.display().to_string())),
+        ]
+    });
+    let header = ["data set", "bytes", "transitions", "state", "file"];
+    output::text(&output::table(&header, rows))
 }
 
 /// How often a plain line is printed where there is no terminal.

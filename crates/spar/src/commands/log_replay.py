@@ -47,6 +47,14 @@ def read_json(folder, name):
         return {}
 
 
+# What a row is of: updates, or steps in an environment where the run was fine-tuned.
+COUNTS = ("update", "step")
+
+
+def count(row):
+    return int(next(row[name] for name in COUNTS if name in row))
+
+
 def numbers(row, group):
     found = {}
     for name, value in row.items():
@@ -54,7 +62,7 @@ def numbers(row, group):
             value = float(value)
         except (TypeError, ValueError):
             continue
-        if name != "update" and math.isfinite(value):
+        if name not in COUNTS and math.isfinite(value):
             found[f"{group}/{name}"] = value
     return found
 
@@ -67,14 +75,14 @@ def points(folder):
         # half a line.
         for line in lines[:-1]:
             row = json.loads(line)
-            if "update" in row:
-                yield row["phase"], row["update"], numbers(row, row["phase"])
+            if "phase" in row:
+                yield row["phase"], count(row), numbers(row, row["phase"])
     for name, group in CURVES.items():
         path = os.path.join(folder, name)
         if os.path.exists(path):
             with open(path, encoding="utf-8", newline="") as file:
                 for row in csv.DictReader(file):
-                    yield group, int(row["update"]), numbers(row, group)
+                    yield group, count(row), numbers(row, group)
     done = read_json(folder, "DONE")
     final = {}
     if done.get("returns"):
@@ -82,7 +90,8 @@ def points(folder):
     if done.get("validation"):
         final["final/validation_mse"] = done["validation"]["mse"]
     if final:
-        yield "final", max(done.get("updates", 0), done.get("anchor_updates", 0)), final
+        updates = max(done.get("updates", 0), done.get("anchor_updates", 0))
+        yield "final", done.get("finetuned", {}).get("steps", updates), final
 
 
 class Wandb:

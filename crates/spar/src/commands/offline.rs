@@ -1,5 +1,7 @@
 //! What `spar train` asks and says where there is no environment.
 
+use std::path::Path;
+
 use anyhow::Result;
 use serde::Serialize;
 use spar_core::{RunRecord, Validation};
@@ -131,6 +133,12 @@ pub(super) fn describe(spec: &RunSpec, data: &Transitions) {
 /// What `train --json` ends with where there is no environment.
 #[derive(Serialize)]
 struct Validated {
+    /// There is none: the same field as of a run that has one.
+    env: Option<String>,
+    policy: String,
+    /// Seed of which episodes are held out.
+    seed: u64,
+    unit: &'static str,
     /// Absent where no episode is held out.
     #[serde(skip_serializing_if = "Option::is_none")]
     validation_mse: Option<f64>,
@@ -139,10 +147,14 @@ struct Validated {
 }
 
 /// Says how the policy of `record` did on what was held out.
-pub(super) fn end(record: &RunRecord, json: bool, silent: bool) -> Result<()> {
+pub(super) fn end(folder: &Path, record: &RunRecord, json: bool, silent: bool) -> Result<()> {
     let found = record.validation;
     let count = |field: fn(Validation) -> usize| found.map_or(0, field);
     let validated = Validated {
+        env: record.env.clone(),
+        policy: folder.join("policy.safetensors").display().to_string(),
+        seed: record.eval_seed,
+        unit: "validation_mse",
         validation_mse: found.map(|found| found.mse),
         held_out_episodes: count(|found| found.episodes),
         held_out_rows: count(|found| found.rows),
@@ -157,6 +169,7 @@ pub(super) fn end(record: &RunRecord, json: bool, silent: bool) -> Result<()> {
         validation_mse,
         held_out_episodes,
         held_out_rows,
+        ..
     } = validated;
     let mse = validation_mse.map_or_else(|| "none".to_owned(), |mse| format!("{mse:.6}"));
     output::facts(&[

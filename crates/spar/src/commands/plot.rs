@@ -8,13 +8,14 @@ use spar_data::horizon_of;
 use spar_report::Histogram;
 
 use super::{ReadingArgs, data_of, tell_notes};
+use crate::failure::Usage;
 
 /// What to draw, and where.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Data file in D4RL's layout, or a Minari data set: its file, folder or id
     file: PathBuf,
-    /// SVG file to write
+    /// File to write, an SVG
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Environment, for its horizon
@@ -26,6 +27,14 @@ pub(crate) struct Args {
 
 /// Draws a histogram of the complete episodes' returns.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let extension = args.out.extension().map(|e| e.to_ascii_lowercase());
+    if extension.as_deref() != Some("svg".as_ref()) {
+        return Err(Usage(format!(
+            "--out {}: figures are SVG; expected a name that ends in .svg",
+            args.out.display()
+        ))
+        .into());
+    }
     let data = data_of(&args.file, args.env, &args.reading)?;
     tell_notes(&data);
     let returns = data.returns(horizon_of(args.env));

@@ -1,10 +1,11 @@
 //! `spar policy`: policy files of other programs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use serde::Serialize;
 use spar_core::{EnvId, write_atomic};
-use spar_policy::import::{self, Options, Place};
+use spar_policy::import::{self, Imported, Options, Place};
 
 use crate::output;
 
@@ -42,6 +43,16 @@ pub(crate) struct ImportArgs {
     json: bool,
 }
 
+/// What `import --json` prints.
+#[derive(Serialize)]
+struct Written<'a> {
+    file: &'a Path,
+    policy: &'a Path,
+    env: Option<&'static str>,
+    #[serde(flatten)]
+    imported: &'a Imported,
+}
+
 /// Does what `command` says.
 pub(crate) fn run(command: &Command) -> Result<()> {
     let Command::Import(args) = command;
@@ -63,7 +74,13 @@ pub(crate) fn run(command: &Command) -> Result<()> {
     let bytes = policy.to_bytes().map_err(|e| e.in_file(&args.out))?;
     write_atomic(&args.out, &bytes)?;
     if args.json {
-        return output::json(&imported);
+        let env = args.env.map(|env| env.name());
+        return output::json(&Written {
+            file: &args.file,
+            policy: &args.out,
+            env,
+            imported: &imported,
+        });
     }
     let taken = imported.taken.iter().map(|taken| {
         let how = taken.how.clone().unwrap_or_default();

@@ -88,7 +88,7 @@ enum Choice {
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Prepared<'a> {
-    path: &'a Path,
+    file: &'a Path,
     #[serde(flatten)]
     identity: &'a DatasetIdentity,
     /// Absent where the file was there already.
@@ -161,7 +161,7 @@ fn print(
 ) -> Result<()> {
     if json {
         return output::json(&Prepared {
-            path,
+            file: path,
             identity,
             effort,
         });

@@ -6,7 +6,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use spar_train::Progress;
+use spar_train::{Phase, Progress};
 
 /// Time between two lines of progress where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -30,7 +30,7 @@ impl ProgressLine {
             // Drawn only when there is something new: a ticking thread would make
             // candle's pool spin.
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            let style = "{prefix:>6} [{bar:20}] {pos}/{len} updates, {eta} left, {wide_msg}";
+            let style = "{prefix:>6} [{bar:20}] {pos}/{len}, {eta} left, {wide_msg}";
             if let Ok(style) = ProgressStyle::with_template(style) {
                 bar.set_style(style);
             }
@@ -60,7 +60,7 @@ impl ProgressLine {
             Self::Lines(last) if last.elapsed() >= LINE_EVERY => {
                 *last = Instant::now();
                 // Whoever read it is gone; the run is wanted all the same.
-                let line = format!("{}: {done} of {total} updates", phase.name());
+                let line = format!("{}: {done} of {total} {}", phase.name(), unit(phase));
                 let line = match how(progress) {
                     how if how.is_empty() => line,
                     how => format!("{line}, {how}"),
@@ -76,12 +76,21 @@ impl ProgressLine {
 /// Most numbers of a line: what does not fit a terminal is cut there.
 const SHOWN: usize = 4;
 
+/// What is counted.
+fn unit(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Online => "steps",
+        _ => "updates",
+    }
+}
+
 /// How fast it is, and its losses; other numbers where a method names none so.
 fn how(progress: Progress<'_>) -> String {
     let rate = progress.updates_per_s;
+    let unit = unit(progress.phase);
     let rate = rate.map(|rate| match rate < 10.0 {
-        true => format!("{rate:.1} updates/s"),
-        false => format!("{rate:.0} updates/s"),
+        true => format!("{rate:.1} {unit}/s"),
+        false => format!("{rate:.0} {unit}/s"),
     });
     let all = &progress.metrics.0;
     let losses: Vec<_> = all
@@ -103,8 +112,6 @@ fn how(progress: Progress<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use spar_train::Phase;
-
     use super::*;
 
     #[test]

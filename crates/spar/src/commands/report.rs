@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use spar_core::{Suite, TaskId};
-use spar_report::{OfflineReport, OfflineVersus, Report, ReportRequest, Versus, render_terminal};
+use spar_report::{
+    OfflineReport, OfflineVersus, OnlineReport, Report, ReportError, ReportRequest, Versus,
+    render_terminal,
+};
 use spar_train::{Method, TrainError};
 
 use crate::{failure::Usage, output};
@@ -43,8 +46,8 @@ struct CompareArgs {
 /// Which runs make the table.
 #[derive(clap::Args)]
 struct TableArgs {
-    /// Suite the runs belong to; left out, the report is of the runs without an environment,
-    /// on their validation errors
+    /// Suite the runs belong to; left out, the report is of the runs that were fine-tuned, and
+    /// of those without an environment, on their validation errors
     #[arg(long, value_name = "FILE", requires = "preset")]
     suite: Option<PathBuf>,
     /// Preset they were made with
@@ -94,12 +97,27 @@ fn compare(args: &CompareArgs) -> Result<()> {
     output::text(&found.render())
 }
 
+/// The same of runs of no suite: those that were fine-tuned, and those without an environment.
+fn unlike_a_suite(args: &TableArgs) -> Result<()> {
+    let online = OnlineReport::of(&args.runs)?;
+    if let Some(report) = &online {
+        report.write(&args.out)?;
+        output::text(&report.render())?;
+    }
+    match OfflineReport::of(&args.runs) {
+        Err(ReportError::NoOffline(_)) if online.is_some() => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(report) => {
+            report.write(&args.out)?;
+            output::text(&report.render())
+        }
+    }
+}
+
 /// Writes the report and prints its table.
 fn report(args: &TableArgs) -> Result<()> {
     let (Some(suite), Some(name)) = (&args.suite, &args.preset) else {
-        let report = OfflineReport::of(&args.runs)?;
-        report.write(&args.out)?;
-        return output::text(&report.render());
+        return unlike_a_suite(args);
     };
     let suite = Suite::load(suite)?;
     let preset = suite.preset(name)?;

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use serde::Serialize;
 use spar_core::EnvId;
 use spar_data::{Distribution, Stats, stats};
 
 use super::{ReadingArgs, data_of, tell_notes};
-use crate::output;
+use crate::output::{self, InFile};
 
 /// What to count.
 #[derive(clap::Args)]
@@ -24,13 +25,28 @@ pub(crate) struct Args {
     json: bool,
 }
 
+/// Statistics, and whose horizon they are by.
+#[derive(Serialize)]
+struct OfEnv<'a> {
+    env: Option<EnvId>,
+    #[serde(flatten)]
+    found: &'a Stats,
+}
+
 /// Prints the distributions.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let data = data_of(&args.file, args.env, &args.reading)?;
     tell_notes(&data);
     let found = stats(&data, args.env);
     if args.json {
-        return output::json(&found);
+        let found = OfEnv {
+            env: args.env,
+            found: &found,
+        };
+        return output::json(&InFile {
+            file: &args.file,
+            found: &found,
+        });
     }
     output::text(&tables(&found))
 }

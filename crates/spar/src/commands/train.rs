@@ -3,7 +3,7 @@
 mod plan;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     failure::{Ended, Usage},
-    output::{self, Score},
+    output::{self, Played, Score},
     provenance,
 };
 pub(super) use plan::{Plan, task_of};
@@ -161,7 +161,7 @@ struct Single {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum ProgressFormat {
+pub(super) enum ProgressFormat {
     Json,
 }
 
@@ -174,7 +174,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Err(error) => match error.downcast_ref::<TrainError>() {
             Some(&TrainError::Stopped(update)) => {
                 if let Some(asked) = signals.as_ref().and_then(Signals::asked) {
-                    return Err(Ended { asked, update }.into());
+                    let unit = "update";
+                    return Err(Ended {
+                        asked,
+                        unit,
+                        update,
+                    }
+                    .into());
                 }
                 output::say(&error.to_string());
                 return Ok(());
@@ -183,9 +189,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         },
     };
     if record.env.is_none() {
-        return offline::end(&record, args.json, args.progress.is_some());
+        return offline::end(&args.out, &record, args.json, args.progress.is_some());
     }
-    let score = Score::of(record.normalized_score(), record.returns);
+    let played = Played::of_run(&args.out, &record);
+    let score = Score::of(played, record.normalized_score(), record.returns);
     if args.json {
         return output::json(&score);
     }
@@ -248,8 +255,7 @@ fn made(args: &Args, signals: &mut Option<Signals>) -> Result<Option<RunRecord>>
     )?))
 }
 
-/// Runs `spec`, on `gpu` if one is given, waiting a moment for a folder that is
-/// in use.
+/// Runs `spec`, on `gpu` if one is given.
 fn train(
     args: &Args,
     spec: &RunSpec,
@@ -257,24 +263,41 @@ fn train(
     gpu: Option<&Kernels<CudaDevice>>,
     signals: &Signals,
 ) -> Result<RunRecord, TrainError> {
+    let mut line = ProgressLine::new(args.progress.is_some());
+    let anchor = args.anchor.as_deref();
+    patiently(
+        signals,
+        args.stop_after,
+        anchor,
+        &mut line,
+        &mut |control| match gpu {
+            None => spar_train::run(spec, data, &args.out, control),
+            Some(gpu) => spar_train::run_on(gpu, spec, data, &args.out, control),
+        },
+    )
+}
+
+/// Does `run`, waiting a moment for a folder that is in use.
+pub(super) fn patiently(
+    signals: &Signals,
+    stop_after: Option<u64>,
+    anchor: Option<&Path>,
+    line: &mut ProgressLine,
+    run: &mut dyn FnMut(Control<'_>) -> Result<RunRecord, TrainError>,
+) -> Result<RunRecord, TrainError> {
     let commit = provenance::commit();
     let command = provenance::command_line();
-    let mut line = ProgressLine::new(args.progress.is_some());
     let asked = Instant::now();
     loop {
-        let control = Control {
-            anchor: args.anchor.clone(),
+        let done = run(Control {
+            anchor: anchor.map(Path::to_owned),
             commit: commit.clone(),
             command: command.clone(),
-            stop_after: args.stop_after,
+            stop_after,
             every: None,
             stop: &|| signals.asked().is_some(),
             report: &mut |progress| line.show(progress),
-        };
-        let done = match gpu {
-            None => spar_train::run(spec, data, &args.out, control),
-            Some(gpu) => spar_train::run_on(gpu, spec, data, &args.out, control),
-        };
+        });
         match done {
             Err(TrainError::Busy(_)) if asked.elapsed() < PATIENCE && signals.asked().is_none() => {
                 thread::sleep(Duration::from_millis(100));

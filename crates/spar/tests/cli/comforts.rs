@@ -1,8 +1,12 @@
 //! What the program does for whoever types.
 
-use std::{fs, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    process::Command,
+};
 
-use crate::support::Folder;
+use crate::support::{Done, Folder};
 
 #[test]
 fn a_name_that_is_nearly_right_is_told() {
@@ -89,4 +93,133 @@ fn shells_and_man_know_every_command() {
     let page = String::from_utf8(folder.read("man/spar-train.1")).unwrap();
     assert!(page.starts_with(".ie") || page.contains(".TH"), "{page}");
     assert!(page.contains("checkpoint"));
+}
+
+/// `docs/json.md`: the fields of each command.
+fn documented() -> BTreeMap<String, BTreeSet<String>> {
+    let page = include_str!("../../../../docs/json.md");
+    let (_, table) = page.split_once("## Fields of each command").unwrap();
+    let names = |text: &str| -> Vec<String> {
+        let odd = text.split('`').skip(1).step_by(2);
+        odd.map(str::to_owned).collect()
+    };
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|row| {
+        let (command, fields) = row[2..].split_once(" | ").unwrap();
+        (command.to_owned(), names(fields).into_iter().collect())
+    })
+    .collect()
+}
+
+/// A policy was called `file` here and `path` there, and nothing said of what a number was.
+#[test]
+fn every_json_has_the_documented_fields() {
+    let folder = Folder::new();
+    folder.write_data("data.hdf5");
+    let train = "train --dataset data.hdf5 --method iql --batch-size 16 --updates 20";
+    let played = format!("{train} --env pointmass --eval-episodes 2");
+    let lines = [
+        ("`train`, in an environment", format!("{played} --out run")),
+        ("`train`, without one", format!("{train} --out logs")),
+        (
+            "`train --calibrate`",
+            format!("{played} --calibrate --out none"),
+        ),
+        (
+            "`finetune`",
+            "finetune --policy run --steps 40 --start-steps 20 --out online".into(),
+        ),
+        ("`eval`", "eval --policy run --episodes 2".into()),
+        ("`export`", "export --policy run --onnx run.onnx".into()),
+        ("`data info`", "data info data.hdf5".into()),
+        (
+            "`data stats`",
+            "data stats data.hdf5 --env pointmass".into(),
+        ),
+        (
+            "`data verify`",
+            "data verify data.hdf5 --env pointmass".into(),
+        ),
+        ("`data head`", "data head data.hdf5 -n 1".into()),
+        (
+            "`data convert`",
+            "data convert data.hdf5 minari/data-v0".into(),
+        ),
+        ("`list methods`", "list methods".into()),
+        ("`list envs`", "list envs".into()),
+        ("`list tasks`", "list tasks".into()),
+        (
+            "`report compare`, without an environment",
+            "report compare logs logs".into(),
+        ),
+    ];
+    let documented = documented();
+    for (name, line) in lines {
+        let mut command = folder.command(&format!("{line} --json"));
+        // `--calibrate` prints JSON whatever is asked for.
+        let found = Done::of(&mut command).json();
+        let object = found.get(0).unwrap_or(&found).as_object().unwrap();
+        let got: BTreeSet<String> = object.keys().cloned().collect();
+        assert_eq!(got, documented[name], "{name}");
+        for (field, text) in [
+            ("env", true),
+            ("policy", true),
+            ("unit", true),
+            ("file", true),
+            ("seed", false),
+        ] {
+            let value = object.get(field);
+            let right =
+                value.is_none_or(|v| v.is_null() || if text { v.is_string() } else { v.is_u64() });
+            assert!(right, "{name}: {field} is {value:?}");
+        }
+    }
+    // No command has the option and is not on the page.
+    folder.spar("man --out man").ok();
+    for page in folder.files("man") {
+        let text = String::from_utf8(folder.read(&page)).unwrap();
+        if !text.contains("\\-\\-json") {
+            continue;
+        }
+        let name = page.trim_start_matches("man/spar-").trim_end_matches(".1");
+        let name = name.replace('-', " ");
+        let known = documented
+            .keys()
+            .any(|key| key.contains(&format!("`{name}")));
+        assert!(known, "{name} has --json and is not in docs/json.md");
+    }
+}
+
+/// An unknown extension got an SVG all the same.
+#[test]
+fn a_figure_is_of_the_kind_its_name_says() {
+    let folder = Folder::new();
+    folder.write_data("data.hdf5");
+    for name in ["returns.png", "returns.pdf", "returns", "returns.svg.txt"] {
+        let line = format!("data plot data.hdf5 --env pointmass --out {name}");
+        folder.spar(&line).fails(2, &[name, ".svg"]);
+        assert!(!folder.exists(name));
+    }
+    folder
+        .spar("data plot data.hdf5 --env pointmass --out returns.SVG")
+        .ok();
+    assert!(folder.read("returns.SVG").starts_with(b"<svg"));
+}
+
+/// Tables ran past the edge of a narrow terminal.
+#[test]
+fn tables_are_as_narrow_as_the_terminal() {
+    let folder = Folder::new();
+    let widest = |columns: Option<&str>| {
+        let mut command = folder.command("list envs");
+        command.env_remove("COLUMNS");
+        if let Some(columns) = columns {
+            command.env("COLUMNS", columns);
+        }
+        let text = Done::of(&mut command).ok();
+        text.lines().map(|line| line.chars().count()).max().unwrap()
+    };
+    assert!(widest(None) > 80);
+    assert!(widest(Some("60")) <= 60);
+    assert_eq!(widest(Some("none")), widest(None));
 }

@@ -140,7 +140,7 @@ fn local_data_are_generated_once_and_labelled() {
         assert!(made["effort"]["rows_per_second"].as_f64().unwrap() > 0.0);
         made.as_object_mut().unwrap().remove("effort");
         let file = format!("local/500/pointmass-{level}-local.hdf5");
-        assert_eq!(made["path"], file);
+        assert_eq!(made["file"], file);
         assert_eq!(made["id"], format!("pointmass-{level}-local"));
         assert_eq!(made["origin"], "local");
         // Episodes of the replay buffer's stand-in are not cut.
@@ -325,7 +325,7 @@ fn suite_runs_take_no_data_of_another_task() {
             "{PREPARE} --task pointmass-medium-replay --rows 500"
         ))
         .json();
-    let path = made["path"].as_str().unwrap();
+    let path = made["file"].as_str().unwrap();
     let line = |task: &str| {
         format!(
             "train --suite suite.toml --preset short --task {task} --method bc --seed 0 --dataset {path} --out run"

@@ -13,6 +13,7 @@ mod demo;
 mod doors;
 mod ended;
 mod fetch;
+mod finetune;
 mod honest_data;
 mod hostile;
 mod list;

@@ -271,6 +271,7 @@ impl Plan {
             final_episodes: self.final_episodes,
             device,
             config: self.config,
+            finetune: None,
         }
     }
 }

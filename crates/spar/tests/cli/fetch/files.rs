@@ -151,10 +151,10 @@ fn a_file_the_user_has_is_used_or_left_alone() {
         let path = place.folder.path(folder).join(NAME);
         fs::write(&path, &place.data).unwrap();
         let told = fetch("hopper-medium-v2 --json").json();
-        assert_eq!(told[0]["path"], path.to_str().unwrap());
+        assert_eq!(told[0]["file"], path.to_str().unwrap());
         let listed = fetch("--list --json").json();
         assert_eq!(listed[0]["state"], "sha256 as listed, not official");
-        assert_eq!(listed[0]["path"], path.to_str().unwrap());
+        assert_eq!(listed[0]["file"], path.to_str().unwrap());
     }
     let mut changed = place.data.clone();
     changed.push(0);

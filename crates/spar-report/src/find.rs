@@ -1,13 +1,14 @@
-//! Finds the runs without an environment below a folder, whatever its folders are called.
+//! Finds the runs without an environment, and those fine-tuned online, below a folder,
+//! whatever its folders are called.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
-use spar_core::{FinishedRun, RunIdentity, RunRecord, files::in_file};
+use spar_core::{Finetuned, FinishedRun, RunIdentity, RunRecord, files::in_file};
 
 use crate::ReportError;
 
@@ -15,41 +16,60 @@ use crate::ReportError;
 const DEEPEST: usize = 4;
 
 /// A finished run without an environment.
-pub(super) struct Found {
-    pub(super) file: PathBuf,
-    pub(super) record: RunRecord,
-    pub(super) identity: RunIdentity,
+pub(crate) struct Found {
+    pub(crate) file: PathBuf,
+    pub(crate) record: RunRecord,
+    pub(crate) identity: RunIdentity,
     /// Which episodes it holds out, and the bounds its actions are scaled by, in words.
-    pub(super) held: String,
+    pub(crate) held: String,
     /// Update and validation error.
-    pub(super) curve: Vec<(u64, f64)>,
+    pub(crate) curve: Vec<(u64, f64)>,
 }
 
 impl Found {
     /// The data: their bytes.
-    pub(super) fn data(&self) -> &str {
+    pub(crate) fn data(&self) -> &str {
         &self.record.dataset.sha256
     }
 
     /// What its row is: data and method.
-    pub(super) fn key(&self) -> (&str, &str) {
+    pub(crate) fn key(&self) -> (&str, &str) {
         (self.data(), &self.record.method)
     }
 }
 
+/// A finished run that was fine-tuned online.
+pub(crate) struct Tuned {
+    pub(crate) file: PathBuf,
+    pub(crate) record: RunRecord,
+    pub(crate) identity: RunIdentity,
+    pub(crate) finetuned: Finetuned,
+    /// Rows of `eval.csv` by rising step.
+    pub(crate) curve: Vec<Step>,
+}
+
+/// A row of `eval.csv` of a fine-tuned run.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Step {
+    pub(crate) step: u64,
+    pub(crate) mean_return: f64,
+    pub(crate) normalized_score: Option<f64>,
+}
+
 /// What is below a folder.
 #[derive(Default)]
-pub(super) struct Below {
-    pub(super) runs: Vec<Found>,
-    /// Finished runs with an environment.
-    pub(super) played: usize,
+pub(crate) struct Below {
+    pub(crate) runs: Vec<Found>,
+    pub(crate) tuned: Vec<Tuned>,
+    /// Finished runs with an environment that were not fine-tuned.
+    pub(crate) played: usize,
     /// Unfinished ones.
-    pub(super) unfinished: usize,
+    pub(crate) unfinished: usize,
 }
 
 impl Below {
     /// What a table of its runs leaves out.
-    pub(super) fn notes(&self) -> Vec<String> {
+    pub(crate) fn notes(&self) -> Vec<String> {
         let left = [
             (
                 self.played,
@@ -64,7 +84,7 @@ impl Below {
 }
 
 /// Every finished run below `folder`, itself one or not.
-pub(super) fn below(folder: &Path) -> Result<Below, ReportError> {
+pub(crate) fn below(folder: &Path) -> Result<Below, ReportError> {
     let mut found = Below::default();
     look(folder, DEEPEST, &mut found)?;
     Ok(found)
@@ -72,9 +92,16 @@ pub(super) fn below(folder: &Path) -> Result<Below, ReportError> {
 
 fn look(folder: &Path, depth: usize, found: &mut Below) -> Result<(), ReportError> {
     if let Some(FinishedRun { record, identity }) = FinishedRun::read(folder)? {
-        match record.env {
-            Some(_) => found.played += 1,
-            None => found.runs.push(Found {
+        match (&record.env, record.finetuned.clone()) {
+            (Some(_), Some(finetuned)) => found.tuned.push(Tuned {
+                file: folder.join("DONE"),
+                curve: rows(folder, &record, "eval.csv", "learning curve")?,
+                finetuned,
+                record,
+                identity,
+            }),
+            (Some(_), None) => found.played += 1,
+            (None, _) => found.runs.push(Found {
                 file: folder.join("DONE"),
                 held: held(folder)?,
                 curve: curve(folder, &record)?,
@@ -125,7 +152,18 @@ struct Point {
 }
 
 fn curve(folder: &Path, record: &RunRecord) -> Result<Vec<(u64, f64)>, ReportError> {
-    let name = "validation.csv";
+    let points = rows::<Point>(folder, record, "validation.csv", "validation curve")?;
+    let points = points.iter().map(|p| (p.update, p.validation_mse));
+    Ok(points.collect())
+}
+
+/// The rows of the file `name` of a run; none if there is no such file.
+fn rows<T: DeserializeOwned>(
+    folder: &Path,
+    record: &RunRecord,
+    name: &str,
+    what: &'static str,
+) -> Result<Vec<T>, ReportError> {
     let file = folder.join(name);
     let bytes = match fs::read(&file) {
         Ok(bytes) => Some(bytes),
@@ -135,12 +173,10 @@ fn curve(folder: &Path, record: &RunRecord) -> Result<Vec<(u64, f64)>, ReportErr
     record.check_file(folder, name, bytes.as_deref())?;
     let bytes = bytes.unwrap_or_default();
     let mut reader = csv::Reader::from_reader(bytes.as_slice());
-    let points = reader.deserialize::<Point>();
-    let points = points.map(|point| point.map(|point| (point.update, point.validation_mse)));
-    let points: Result<_, csv::Error> = points.collect();
-    points.map_err(|e| ReportError::Corrupt {
+    let rows: Result<_, csv::Error> = reader.deserialize().collect();
+    rows.map_err(|e| ReportError::Corrupt {
         file,
-        what: "validation curve",
+        what,
         why: e.to_string(),
     })
 }
