@@ -86,6 +86,7 @@ pub(crate) fn train(
         final_episodes: data.env.map_or(0, |_| final_episodes),
         device: DeviceKind::Cpu,
         config: config(method, updates, settings)?,
+        finetune: None,
     };
     let transitions = Transitions::new(Arc::clone(&data.data), spec.horizon());
     let transitions = transitions.map_err(error::of_data)?;
