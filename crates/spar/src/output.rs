@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use comfy_table::{Table, presets};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use spar_core::{RunRecord, printable, printable_json, printable_lines};
 
 /// Whoever read stdout has closed it.
@@ -42,9 +42,16 @@ pub(crate) fn json(value: &impl Serialize) -> Result<()> {
     text(&printable_json(&json))
 }
 
+/// The name of a file in JSON, which holds none of bytes that are not UTF-8: those stand as
+/// U+FFFD.
+pub(crate) fn path<S: Serializer>(path: &impl AsRef<Path>, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&path.as_ref().to_string_lossy())
+}
+
 /// What was found in a file, and which that is.
 #[derive(Serialize)]
 pub(crate) struct InFile<'a, T> {
+    #[serde(serialize_with = "path")]
     pub(crate) file: &'a Path,
     #[serde(flatten)]
     pub(crate) found: &'a T,

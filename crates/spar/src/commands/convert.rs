@@ -47,6 +47,7 @@ enum To {
 /// What was written.
 #[derive(Serialize)]
 struct Written {
+    #[serde(serialize_with = "output::path")]
     file: PathBuf,
     #[serde(flatten)]
     identity: DatasetIdentity,

@@ -76,6 +76,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 #[derive(Serialize)]
 struct FetchedRow<'a> {
     id: &'a str,
+    #[serde(serialize_with = "output::path")]
     file: &'a Path,
     sha256: &'a str,
     bytes: u64,
@@ -89,7 +90,7 @@ struct Listed<'a> {
     #[serde(flatten)]
     entry: &'a Entry,
     state: String,
-    file: Option<PathBuf>,
+    file: Option<String>,
 }
 
 /// Fetches the files and says where they are, or lists them.
@@ -283,7 +284,7 @@ fn list(entries: &[&Entry], fetcher: &Fetcher, json: bool) -> Result<()> {
         listed.push(Listed {
             entry,
             state,
-            file: path,
+            file: path.map(|path| path.to_string_lossy().into_owned()),
         });
     }
     if json {
@@ -296,7 +297,7 @@ fn list(entries: &[&Entry], fetcher: &Fetcher, json: bool) -> Result<()> {
             number(entry.bytes.map(|n| n.to_string())),
             number(entry.transitions.map(|n| n.to_string())),
             state.clone(),
-            number(file.as_ref().map(|file| file.display().to_string())),
+            number(file.clone()),
         ]
     });
     let header = ["data set", "bytes", "transitions", "state", "file"];

@@ -107,6 +107,7 @@ struct Measured {
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Printed<'a> {
+    #[serde(serialize_with = "output::path")]
     policy: &'a Path,
     /// In the simulator; absent where nobody played the policy.
     #[serde(skip_serializing_if = "Option::is_none")]

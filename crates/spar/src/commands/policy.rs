@@ -46,7 +46,9 @@ pub(crate) struct ImportArgs {
 /// What `import --json` prints.
 #[derive(Serialize)]
 struct Written<'a> {
+    #[serde(serialize_with = "output::path")]
     file: &'a Path,
+    #[serde(serialize_with = "output::path")]
     policy: &'a Path,
     env: Option<&'static str>,
     #[serde(flatten)]

@@ -88,6 +88,7 @@ enum Choice {
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Prepared<'a> {
+    #[serde(serialize_with = "output::path")]
     file: &'a Path,
     #[serde(flatten)]
     identity: &'a DatasetIdentity,

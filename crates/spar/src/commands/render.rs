@@ -90,6 +90,7 @@ enum Format {
 /// What `--json` prints, and a line says.
 #[derive(Serialize)]
 struct Written<'a> {
+    #[serde(serialize_with = "output::path")]
     file: &'a Path,
     bytes: u64,
     env: &'a str,

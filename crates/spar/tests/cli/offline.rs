@@ -56,11 +56,15 @@ fn json_of(folder: &Folder, name: &str) -> Value {
     serde_json::from_slice(&folder.read(name)).unwrap()
 }
 
-/// No key of `value`, however deep, speaks of what only an environment gives.
+/// No key of `value`, however deep, speaks of what only an environment gives, but to say
+/// that there is none.
 fn holds_no_score(value: &Value) {
     match value {
         Value::Object(map) => {
             for (key, value) in map {
+                if key == "env" && value.is_null() {
+                    continue;
+                }
                 for word in ["return", "score", "env"] {
                     assert!(!key.contains(word), "`{key}`");
                 }

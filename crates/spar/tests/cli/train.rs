@@ -117,7 +117,9 @@ fn two_hundred_updates_are_a_hundred_and_a_hundred_more() {
     folder.write_data("data.hdf5");
     let train = |updates: usize, out: &str| {
         let line = format!("{SINGLE} --updates {updates} --out {out} --json");
-        folder.spar(&line).json()
+        let mut ended = folder.spar(&line).json();
+        ended.as_object_mut().unwrap().remove("policy");
+        ended
     };
     train(100, "resumed");
     let short = folder.read("resumed/policy.safetensors");

@@ -20,7 +20,7 @@ fn a_file_is_fetched_once_and_called_what_it_is() {
     assert!(first.err.contains("not the official file's"), "{first:?}");
     let told: Value = serde_json::from_str(&first.out).unwrap();
     let expected = serde_json::json!([{
-        "id": "hopper-medium-v2", "path": FILE, "sha256": sha256_hex(&place.data),
+        "id": "hopper-medium-v2", "file": FILE, "sha256": sha256_hex(&place.data),
         "bytes": place.data.len(), "proof": "listed", "downloaded": true,
     }]);
     assert_eq!(told, expected);
