@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use spar_baselines::{Learner, Part, Replay, Sample, Start, find};
+use spar_baselines::{Part, Replay, Sample, Start, find};
 use spar_data::{Batch, Dataset, Steps, Transitions};
 use spar_nn::{Device, Tensor};
 

@@ -313,10 +313,10 @@ fn dataset() -> Result<Dataset> {
         }),
         rewards: drawn("rewards", 1, normal),
         terminals: (0..TRANSITIONS)
-            .map(|i| last(i) && i / EPISODE % 2 == 0)
+            .map(|i| last(i) && (i / EPISODE).is_multiple_of(2))
             .collect(),
         timeouts: (0..TRANSITIONS)
-            .map(|i| last(i) && i / EPISODE % 2 == 1)
+            .map(|i| last(i) && !(i / EPISODE).is_multiple_of(2))
             .collect(),
     };
     Ok(Dataset::in_memory("bench", OBS, ACT, steps)?)

@@ -254,10 +254,8 @@ fn row(group: &mut [&Tuned]) -> Result<OnlineRow, ReportError> {
         anchor: before,
     });
     let found = paired_difference(&[pairs.collect()], &Bootstrap::default())?;
-    let over_seeds = |of: fn(&(Vec<f64>, Vec<f64>)) -> &Vec<f64>| {
-        let means: Vec<f64> = episodes.iter().map(|run| mean(of(run))).collect();
-        mean(&means)
-    };
+    let means = |run: &(Vec<f64>, Vec<f64>)| (mean(&run.0), mean(&run.1));
+    let (offline, finetuned): (Vec<f64>, Vec<f64>) = episodes.iter().map(means).unzip();
     Ok(OnlineRow {
         task: printable(&record.task).into_owned(),
         env: printable(record.env.as_deref().unwrap_or_default()).into_owned(),
@@ -267,8 +265,8 @@ fn row(group: &mut [&Tuned]) -> Result<OnlineRow, ReportError> {
         steps: first.finetuned.steps,
         updates: first.finetuned.updates,
         unit: if known { "normalized_score" } else { RETURN },
-        offline: over_seeds(|(before, _)| before),
-        finetuned: over_seeds(|(_, after)| after),
+        offline: mean(&offline),
+        finetuned: mean(&finetuned),
         difference: found.overall,
     })
 }

@@ -9,7 +9,10 @@ use spar_policy::{LATENT_CLIP, Networks, Normalizer, RowWork, SparPolicy};
 /// A policy that collects.
 pub(crate) enum Explorer {
     /// Acts by a policy and adds normal noise of these deviations, `[act_dim]`.
-    Noisy { policy: Networks, std: Vec<f32> },
+    Noisy {
+        policy: Box<Networks>,
+        std: Vec<f32>,
+    },
     /// Draws from a tanh-Gaussian of normalized observations.
     Squashed {
         normalizer: Normalizer,
@@ -26,9 +29,15 @@ impl Explorer {
         match how {
             Exploration::Noise => {
                 let std = vec![noise; policy.act_dim()];
-                Self::Noisy { policy, std }
+                Self::Noisy {
+                    policy: Box::new(policy),
+                    std,
+                }
             }
-            Exploration::Gaussian(std) => Self::Noisy { policy, std },
+            Exploration::Gaussian(std) => Self::Noisy {
+                policy: Box::new(policy),
+                std,
+            },
             Exploration::Squashed(net) => Self::Squashed {
                 normalizer: norm.clone(),
                 policy: GaussianPolicy::new(net),

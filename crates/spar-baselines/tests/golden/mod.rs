@@ -14,6 +14,7 @@ use spar_data::{Dataset, Steps, Transitions};
 use spar_nn::{Batch, Device, Tensor};
 use toml::Table;
 
+#[allow(unused_imports, reason = "each of these tests uses its own")]
 pub(crate) use cases::{CASES, Case, Draw, VARIANTS};
 
 mod cases;
