@@ -238,7 +238,9 @@ fn arrays_alone_and_descriptions_alone() {
         "{error}"
     );
     assert!(
-        error.to_string().contains("id of a Minari or LeRobot data set"),
+        error
+            .to_string()
+            .contains("id of a Minari or LeRobot data set"),
         "{error}"
     );
 }

@@ -178,4 +178,6 @@ def trainings_side_by_side_are_the_same():
 
 
 if __name__ == "__main__":
+    # A shell starts what runs in its background with this ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     support.run(globals())

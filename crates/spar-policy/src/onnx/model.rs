@@ -325,7 +325,7 @@ mod tests {
         });
         let about = About {
             method: "spar".to_owned(),
-            env: None,
+            env: Some("arm".to_owned()),
             task: "mine".to_owned(),
             dataset: DatasetIdentity {
                 id: "mine".to_owned(),
