@@ -45,7 +45,7 @@ case "$1 $2" in
         exit 1
         ;;
     esac
-    echo "{\"path\":\"data/$task.hdf5\",\"id\":\"$task-local\",\"origin\":\"local\",\"sha256\":\"${FAKE_SHA:-feed}\",\"rows\":7}"
+    echo "{\"file\":\"data/$task.hdf5\",\"id\":\"$task-local\",\"origin\":\"local\",\"sha256\":\"${FAKE_SHA:-feed}\",\"rows\":7}"
     exit 0
     ;;
 "data verify")
