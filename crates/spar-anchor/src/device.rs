@@ -97,7 +97,7 @@ impl<'k, D: Device> DeviceAnchorTrainer<'k, D> {
             };
             kernels.reconstruction(&pass.out, actions, weight, into)?;
             net.backward(kernels, &states, pass, None)?;
-            net.step(kernels)
+            net.step(kernels, &[pass])
         })
     }
 

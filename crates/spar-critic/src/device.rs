@@ -185,7 +185,7 @@ impl<B: std::fmt::Debug> DeviceCritic<B> {
                 let expectile = self.config.expectile as f32;
                 kernels.expectile_regression(upper, nets, &pass.out, expectile, into)?;
                 net.backward(kernels, &states, pass, None)?;
-                net.step(kernels)?;
+                net.step(kernels, &[pass])?;
                 let next_states = [Part::new(&batch.next_obs, batch.obs_dim)];
                 let next_states = Rows::new(rows, &next_states);
                 net.net().forward(kernels, &next_states, next, None)?;
@@ -223,7 +223,7 @@ impl<B: std::fmt::Debug> DeviceCritic<B> {
         };
         kernels.temporal_difference(&from, &q_pass.out, nets, y, into)?;
         q.backward(kernels, &taken, q_pass, None)?;
-        q.step(kernels)
+        q.step(kernels, &[q_pass])
     }
 
     /// Every `Q_i` of the rows `[s, a]`, without gradients, into `values`,

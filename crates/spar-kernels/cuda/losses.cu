@@ -1,5 +1,6 @@
-// The losses of SPAR with their gradients: one thread per element, each row's
-// loss written out for the log. grid (ceil(elements / THREADS)).
+// The losses of SPAR with their gradients, each row's loss written out for the
+// log. Unless a kernel says otherwise a thread takes an element:
+// grid (ceil(elements / THREADS)).
 #include "common.cuh"
 
 // Temporal-difference error of an ensemble q [nets, rows]:
@@ -49,14 +50,6 @@ KERNEL difference(const float *a, const float *b, int count, float *out)
         out[i] = a[i] - b[i];
 }
 
-// to += from: the sum of two losses' gradients.
-KERNEL add(float *to, const float *from, int count)
-{
-    const int i = blockIdx.x * THREADS + threadIdx.x;
-    if (i < count)
-        to[i] += from[i];
-}
-
 // Bounds of the encoder's log standard deviation, as in BCQ and in
 // `spar-rectify`.
 constexpr float LOG_STD_LOW = -4.0f;
@@ -76,19 +69,23 @@ KERNEL draw_latents(const float *head, const float *noise, int rows, int latent,
 
 // Reconstruction of the residuals `r` by the decoder, both [rows, act_dim]:
 //   grad = weight 2 (residual - r) / rows,  loss[row] = |residual - r|^2
+// A warp takes a row: grid (ceil(rows / (THREADS / WARP))).
 KERNEL reconstruction(const float *residual, const float *r, int rows, int act_dim, float weight,
                       float *grad, float *loss)
 {
-    const int row = blockIdx.x * THREADS + threadIdx.x;
-    if (row >= rows)
+    const int row = blockIdx.x * (THREADS / WARP) + threadIdx.x / WARP;
+    if (row >= rows) // the same for all lanes of the warp
         return;
     float squares = 0.0f;
-    for (int i = row * act_dim; i < (row + 1) * act_dim; ++i) {
+    for (int a = threadIdx.x % WARP; a < act_dim; a += WARP) {
+        const int i = row * act_dim + a;
         const float error = residual[i] - r[i];
         grad[i] = weight * 2.0f * error / rows;
         squares += error * error;
     }
-    loss[row] = squares;
+    squares = warp_sum(squares);
+    if (threadIdx.x % WARP == 0)
+        loss[row] = squares;
 }
 
 // Gradient of the encoder's output through z = mean + std * noise, plus that of
@@ -97,15 +94,16 @@ KERNEL reconstruction(const float *residual, const float *r, int rows, int act_d
 //   d log_std = (g noise std + weight (std^2 - 1) / rows)   where not clipped
 // with g the gradient of z, which lies in `grad_x`, [rows, stride], from column
 // `offset` on. `kl` [rows] is 1/2 sum(mean^2 + std^2 - 1) - sum(log_std).
+// A warp takes a row: grid (ceil(rows / (THREADS / WARP))).
 KERNEL latent_gradient(const float *grad_x, int stride, int offset, const float *head,
                        const float *noise, int rows, int latent, float weight, float *grad,
                        float *kl)
 {
-    const int row = blockIdx.x * THREADS + threadIdx.x;
-    if (row >= rows)
+    const int row = blockIdx.x * (THREADS / WARP) + threadIdx.x / WARP;
+    if (row >= rows) // the same for all lanes of the warp
         return;
     float divergence = 0.0f;
-    for (int i = 0; i < latent; ++i) {
+    for (int i = threadIdx.x % WARP; i < latent; i += WARP) {
         const int at = row * 2 * latent + i;
         const float g = grad_x[row * stride + offset + i];
         const float mean = head[at];
@@ -117,5 +115,7 @@ KERNEL latent_gradient(const float *grad_x, int stride, int offset, const float 
         grad[at + latent] = free ? d : 0.0f;
         divergence += 0.5f * (mean * mean + std * std - 1.0f) - log_std;
     }
-    kl[row] = divergence;
+    divergence = warp_sum(divergence);
+    if (threadIdx.x % WARP == 0)
+        kl[row] = divergence;
 }

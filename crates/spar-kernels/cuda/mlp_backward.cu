@@ -1,56 +1,88 @@
-// Backward pass of an ensemble of networks of one shape, in two launches and,
-// where the rows are split for parallelism, a third that adds the splits.
+// Backward pass of an ensemble of networks of one shape, in two launches.
 //
 // With G_l the gradient before layer l's norm and activation and H_l its input,
 //   G_L = grad_out * head',  G_{l-1} = norm'(act'(G_l W_l^T)),   (rows)
 //   dW_l = H_l^T G_l,        db_l = sum over rows of G_l          (weights)
 // The first kernel walks a tile of rows down the layers and writes every G_l;
-// the second computes all tiles of all dW_l. No sum crosses a block by atomics:
-// the order is fixed by the launch.
+// the second computes all tiles of all dW_l, over the rows of a split: the
+// optimizer adds the splits. No sum crosses a block by atomics: the order is
+// fixed by the launch.
 #include "network.cuh"
 
-// Outputs of a layer whose weights are staged at a time.
-constexpr int STAGE = 16;
-// One float of padding per staged row, so that neither the transposing writes
-// nor the reads meet in one bank.
-constexpr int PITCH = THREADS + 1;
+// Outputs of a layer whose weights are staged at a time: what is on its way is in
+// registers, of which sixteen rows need many for sums.
+template <int ROWS> constexpr int STAGE = ROWS > 8 ? 8 : 16;
+// Floats of a staged row, padded so that neither the transposing writes nor the
+// reads meet in one bank.
+template <int ROWS> constexpr int PITCH = THREADS + WARP / STAGE<ROWS>;
+// Most groups that share a stage: for every ROWS as many, so that a row's sum does
+// not depend on how many rows are beside it.
+constexpr int STAGE_GROUPS = 8;
 
 // y = g W^T for a tile: `g` [out, ROWS], `y` [in, ROWS], `weight` [in, out].
-// A thread owns an input column, whose weights are `out` apart from its
+// A thread owns input columns, whose weights are `out` apart from its
 // neighbour's; so the block reads them in the order they lie and hands them
-// over through `stage`, [STAGE, PITCH]. `g` is read only after the first of the
-// barriers in here: whoever has just written it need not wait.
+// over through `work`, two stages of [STAGE, PITCH] floats, while the next are on their
+// way; then the parts of the sums, [PARTS, ROWS]. `g` is read only after the
+// first of the barriers in here: whoever has just written it need not wait.
 template <int ROWS>
 __device__ void dense_transposed(const float *__restrict__ weight, int in, int out, const float *g,
-                                 float *y, float *stage)
+                                 float *y, float *work)
 {
+    constexpr int STAGED = STAGE<ROWS>;
+    constexpr int APART = PITCH<ROWS>;
+    constexpr int TOGETHER = ROWS > 8 ? 1 : 4;
+    const int staged_row = threadIdx.x / STAGED;
+    const int staged_column = threadIdx.x % STAGED;
     for (int k0 = 0; k0 < in; k0 += THREADS) {
-        const int k = k0 + threadIdx.x;
-        float sum[ROWS];
+        const int width = min(THREADS, in - k0);
+        const Share by = share(width, STAGE_GROUPS);
+        int column[COLUMNS];
 #pragma unroll
-        for (int r = 0; r < ROWS; ++r)
-            sum[r] = 0.0f;
-        for (int j0 = 0; j0 < out; j0 += STAGE) {
-            for (int e = threadIdx.x; e < THREADS * STAGE; e += THREADS) {
-                const int row = k0 + e / STAGE;
-                const int j = j0 + e % STAGE;
-                stage[(e % STAGE) * PITCH + e / STAGE] =
-                    row < in && j < out ? weight[row * out + j] : 0.0f;
+        for (int i = 0; i < COLUMNS; ++i) // past the end the last, to no effect
+            column[i] = min(by.first + i * by.owners, width - 1);
+        float sum[COLUMNS][ROWS] = {};
+        float ahead[STAGED];
+        const auto ask = [&](int j0) {
+            const int j = j0 + staged_column;
+#pragma unroll
+            for (int i = 0; i < STAGED; ++i) {
+                const int row = staged_row + i * (THREADS / STAGED);
+                ahead[i] = row < width && j < out ? weight[(k0 + row) * out + j] : 0.0f;
             }
-            __syncthreads();
-            const int count = min(STAGE, out - j0);
-            for (int j = 0; j < count; ++j)
-                add_column<ROWS>(stage[j * PITCH + threadIdx.x], g + (j0 + j) * ROWS, sum);
-            // Before the next weights overwrite what a slow thread still reads.
-            __syncthreads();
-        }
-        if (k < in) {
+        };
+        ask(0);
+        float *stage = work;
+        float *other = work + STAGED * APART;
+        for (int j0 = 0; j0 < out; j0 += STAGED) {
 #pragma unroll
-            for (int r = 0; r < ROWS; ++r)
-                y[k * ROWS + r] = sum[r];
+            for (int i = 0; i < STAGED; ++i)
+                stage[staged_column * APART + staged_row + i * (THREADS / STAGED)] = ahead[i];
+            // Whoever still reads the stage before last has not passed the barrier before.
+            __syncthreads();
+            ask(j0 + STAGED);
+            if (by.group < by.groups) {
+                const int count = min(STAGED, out - j0);
+#pragma unroll TOGETHER
+                for (int j = by.group; j < count; j += by.groups) {
+                    float w[COLUMNS];
+#pragma unroll
+                    for (int i = 0; i < COLUMNS; ++i)
+                        w[i] = stage[j * APART + column[i]];
+                    add_products<ROWS>(w, g + (j0 + j) * ROWS, sum);
+                }
+            }
+            float *free = other;
+            other = stage;
+            stage = free;
         }
+        __syncthreads();
+        put_parts<ROWS>(by, width, sum, work);
+        __syncthreads();
+        add_parts<ROWS>(by, width, work, nullptr, y + k0 * ROWS);
+        // Before the next weights overwrite what a slow thread still reads.
+        __syncthreads();
     }
-    __syncthreads();
 }
 
 // Gradient through activation, gain and normalization of hidden layer `layer`,
@@ -108,8 +140,9 @@ __device__ void norm_activate_backward(const Net &net, int layer, const float *_
 // layer after layer, and `masked` likewise without the last layer; both null
 // when only the input's gradient is asked for. `grad_x` is
 // [nets, rows, width[0]] or null. `out` is read only under a tanh head. Dynamic
-// shared memory, in floats: 2 * ROWS * widest layer + STAGE * PITCH, of which
-// the last part also serves the sums over a row.
+// shared memory, in floats: 2 * ROWS * widest layer and, for the work of
+// dense_transposed and the sums over a row, the larger of 2 * STAGE * PITCH and
+// PARTS * ROWS.
 template <int ROWS>
 __device__ void mlp_backward_rows(const Net &net, const float *params, int rows, int widest,
                                   Saved saved, const float *out, const float *grad_out,
@@ -118,7 +151,7 @@ __device__ void mlp_backward_rows(const Net &net, const float *params, int rows,
     DYNAMIC_SHARED(shared);
     float *g = shared;
     float *below = g + widest * ROWS;
-    float *stage = below + widest * ROWS;
+    float *work = below + widest * ROWS;
     const int first_row = blockIdx.x * ROWS;
     const int member = blockIdx.y;
     const int last = net.layers - 1;
@@ -148,13 +181,13 @@ __device__ void mlp_backward_rows(const Net &net, const float *params, int rows,
         const float *weight = params + end - layer_parameters(net, layer);
         end -= layer_parameters(net, layer);
         const int in = net.width[layer];
-        dense_transposed<ROWS>(weight, in, net.width[layer + 1], g, below, stage);
+        dense_transposed<ROWS>(weight, in, net.width[layer + 1], g, below, work);
         float *other = g;
         g = below;
         below = other;
         if (layer > 0) {
             // Gain and shift of the layer below end where this weight begins.
-            norm_activate_backward<ROWS>(net, layer - 1, weight - 2 * in, g, stage, saved, delta,
+            norm_activate_backward<ROWS>(net, layer - 1, weight - 2 * in, g, work, saved, delta,
                                          masked, first_row, rows);
             continue;
         }
@@ -186,24 +219,54 @@ constexpr int TILE = 64;
 constexpr int SIDE = 4;
 // Rows staged at a time.
 constexpr int DEPTH = 16;
+// Numbers of a stage that a thread brings: rows BESIDE apart of one column.
+constexpr int BROUGHT = DEPTH * TILE / THREADS;
+constexpr int BESIDE = THREADS / TILE;
 
 __device__ __forceinline__ int ceil_div(int a, int b)
 {
     return (a + b - 1) / b;
 }
 
+// One column of a matrix whose rows each stand for `repeat` rows in turn; null is
+// a column of zeros.
+struct Column {
+    const float *values;
+    int pitch;
+    int repeat;
+};
+
+__device__ __forceinline__ float column_at(const Column &column, int row)
+{
+    if (!column.values)
+        return 0.0f;
+    return column.values[(column.repeat > 1 ? row / column.repeat : row) * column.pitch];
+}
+
+// Column `k` of a network's input.
+__device__ __forceinline__ Column input_column(const Input &input, const float *x0,
+                                               const float *x1, const float *x2, int k)
+{
+    if (k < input.width[0])
+        return {x0 + k, input.width[0], input.repeat[0]};
+    k -= input.width[0];
+    if (k < input.width[1])
+        return {x1 + k, input.width[1], input.repeat[1]};
+    return {x2 + k - input.width[1], input.width[2], input.repeat[2]};
+}
+
 // grid (tiles of all layers, nets, splits). Split `s` covers `split_rows` rows
 // and writes its part of the flat gradient to `grad[s]`, [splits, nets,
-// parameters]; with one split that is the gradient itself. `hidden`, the
-// activations, and `delta`, `masked` and `before` are those of the passes
-// before.
+// parameters]. `activation`, `delta`, `masked` and `before` are those of the
+// passes before.
 KERNEL mlp_backward_weights(const __grid_constant__ Net net, const __grid_constant__ Input input,
                          const float *x0, const float *x1, const float *x2, int rows,
                          int split_rows, const float *activation, const float *before,
                          const float *delta, const float *masked, float *grad)
 {
-    __shared__ float h[DEPTH][TILE + 1];
-    __shared__ float g[DEPTH][TILE + 1];
+    // Two stages, so that one is filled while the other is read.
+    __shared__ __align__(16) float h[2][DEPTH][TILE];
+    __shared__ __align__(16) float g[2][DEPTH][TILE];
     const int member = blockIdx.y;
     const int hidden = rows * widths_before(net, net.layers - 1);
     const int first_row = blockIdx.z * split_rows;
@@ -224,52 +287,68 @@ KERNEL mlp_backward_weights(const __grid_constant__ Net net, const __grid_consta
     const int out = net.width[layer + 1];
     const int k0 = tile / ceil_div(out, TILE) * TILE;
     const int j0 = tile % ceil_div(out, TILE) * TILE;
-    const float *h_rows = layer > 0 ? activation + rows * widths_before(net, layer - 1) : nullptr;
-    const float *g_rows = delta + rows * widths_before(net, layer);
+
+    // What this thread brings: of each side one column.
+    const int brought_row = threadIdx.x / TILE;
+    const int brought = threadIdx.x % TILE;
+    Column h_column = {nullptr, 0, 1};
+    Column g_column = {nullptr, 0, 1};
+    if (k0 + brought < in)
+        h_column = layer > 0 ? Column{activation + rows * widths_before(net, layer - 1) + k0 + brought,
+                                      in, 1}
+                             : input_column(input, x0, x1, x2, k0 + brought);
+    if (j0 + brought < out)
+        g_column = {delta + rows * widths_before(net, layer) + j0 + brought, out, 1};
+    float h_ahead[BROUGHT];
+    float g_ahead[BROUGHT];
+    const auto ask = [&](int row0) {
+#pragma unroll
+        for (int i = 0; i < BROUGHT; ++i) {
+            const int row = row0 + brought_row + i * BESIDE;
+            h_ahead[i] = row < end_row ? column_at(h_column, row) : 0.0f;
+            g_ahead[i] = row < end_row ? column_at(g_column, row) : 0.0f;
+        }
+    };
 
     float sum[SIDE][SIDE] = {};
     float bias = 0.0f;
-    const int tk = threadIdx.x / (TILE / SIDE);
-    const int tj = threadIdx.x % (TILE / SIDE);
+    const int tk = threadIdx.x / (TILE / SIDE) * SIDE;
+    const int tj = threadIdx.x % (TILE / SIDE) * SIDE;
+    int stage = 0;
+    ask(first_row);
     for (int row0 = first_row; row0 < end_row; row0 += DEPTH) {
-        for (int e = threadIdx.x; e < DEPTH * TILE; e += THREADS) {
-            const int row = row0 + e / TILE;
-            const int k = k0 + e % TILE;
-            const int j = j0 + e % TILE;
-            float value = 0.0f;
-            if (row < end_row && k < in)
-                value = layer > 0 ? h_rows[row * in + k] : input_at(input, x0, x1, x2, row, k);
-            h[e / TILE][e % TILE] = value;
-            g[e / TILE][e % TILE] = row < end_row && j < out ? g_rows[row * out + j] : 0.0f;
-        }
-        __syncthreads();
-        for (int d = 0; d < DEPTH; ++d) {
-            float a[SIDE];
-            float b[SIDE];
 #pragma unroll
-            for (int i = 0; i < SIDE; ++i) {
-                // Strided by the threads, so that a warp reads neighbours.
-                a[i] = h[d][tk + i * (TILE / SIDE)];
-                b[i] = g[d][tj + i * (TILE / SIDE)];
-            }
+        for (int i = 0; i < BROUGHT; ++i) {
+            h[stage][brought_row + i * BESIDE][brought] = h_ahead[i];
+            g[stage][brought_row + i * BESIDE][brought] = g_ahead[i];
+        }
+        // Whoever still reads the stage before last has not passed the barrier before.
+        __syncthreads();
+        ask(row0 + DEPTH);
+#pragma unroll
+        for (int d = 0; d < DEPTH; ++d) {
+            const float4 a = *reinterpret_cast<const float4 *>(&h[stage][d][tk]);
+            const float4 b = *reinterpret_cast<const float4 *>(&g[stage][d][tj]);
+            const float as[SIDE] = {a.x, a.y, a.z, a.w};
+            const float bs[SIDE] = {b.x, b.y, b.z, b.w};
 #pragma unroll
             for (int i = 0; i < SIDE; ++i)
 #pragma unroll
                 for (int l = 0; l < SIDE; ++l)
-                    sum[i][l] += a[i] * b[l];
+                    sum[i][l] += as[i] * bs[l];
         }
         if (k0 == 0 && threadIdx.x < TILE)
+#pragma unroll
             for (int d = 0; d < DEPTH; ++d)
-                bias += g[d][threadIdx.x];
-        // Before the next rows overwrite what a slow thread still reads.
-        __syncthreads();
+                bias += g[stage][d][threadIdx.x];
+        stage ^= 1;
     }
 #pragma unroll
     for (int i = 0; i < SIDE; ++i)
 #pragma unroll
         for (int l = 0; l < SIDE; ++l) {
-            const int k = k0 + tk + i * (TILE / SIDE);
-            const int j = j0 + tj + l * (TILE / SIDE);
+            const int k = k0 + tk + i;
+            const int j = j0 + tj + l;
             if (k < in && j < out)
                 grad[k * out + j] = sum[i][l];
         }
@@ -293,16 +372,4 @@ KERNEL mlp_backward_weights(const __grid_constant__ Net net, const __grid_consta
     }
     grad[out + j] = gain;
     grad[2 * out + j] = shift;
-}
-
-// out[i] = sum over splits of part[split, i], in order. grid (ceil(count / THREADS)).
-KERNEL sum_splits(const float *part, int splits, int count, float *out)
-{
-    const int i = blockIdx.x * THREADS + threadIdx.x;
-    if (i >= count)
-        return;
-    float sum = 0.0f;
-    for (int split = 0; split < splits; ++split)
-        sum += part[split * count + i];
-    out[i] = sum;
 }

@@ -3,7 +3,7 @@
 //   out[n] = head(W_L act(norm(... W_1 x + b_1 ...)) + b_L)   for every net n
 //
 // grid (ceil(rows / ROWS), nets), THREADS threads. Dynamic shared memory, in
-// floats: ROWS * (width[0] + 2 * widest later layer + THREADS).
+// floats: ROWS * (width[0] + 2 * widest later layer + PARTS).
 #include "network.cuh"
 
 // Rows of the input into a tile [width, ROWS]; rows past the end are zero, so

@@ -1,11 +1,13 @@
 // A network's forward pass over a tile of ROWS rows, by one block.
 //
 // Activations live in shared memory as [column, ROWS]: the rows of one column
-// side by side. A thread owns a column of the output and keeps ROWS sums in
-// registers; a weight is read once per tile, neighbouring threads reading
-// neighbouring weights, and the ROWS inputs it meets are a broadcast of four
-// at a time. So every weight read from the second-level cache serves ROWS
-// multiply-adds, and nothing between layers leaves the block.
+// side by side. A thread owns COLUMNS columns of the output and keeps their
+// COLUMNS * ROWS sums in registers, over a share of the inputs: a block reads a
+// weight once, neighbouring threads neighbouring weights, and the ROWS inputs it
+// meets are a broadcast of four at a time. Nothing between layers leaves the block.
+//
+// What bounds a block of few rows is how long a weight takes to arrive: so a
+// thread asks for those of STEPS inputs before it uses those it asked for last.
 #pragma once
 
 #include "common.cuh"
@@ -47,69 +49,139 @@ __device__ __forceinline__ float row_sum(int width, float *partial, Term term)
     return sum;
 }
 
-// sum[r] += w * x[r] over the rows of one column; `x` is 16-byte aligned, since
-// every buffer of a tile starts at a multiple of ROWS floats.
+// Columns of a layer that a thread computes side by side.
+constexpr int COLUMNS = 4;
+
+// Most groups that share a sum: what narrow layers (a critic's last has one
+// column) gain by more of them, adding up their parts takes again.
+constexpr int GROUPS = 32;
+
+// Floats a row that the parts of such sums take at most.
+constexpr int PARTS = THREADS * COLUMNS;
+
+// sum[i][r] += w[i] * x[r] over the rows of one input; `x` is 16-byte aligned,
+// since every buffer of a tile starts at a multiple of ROWS floats.
 template <int ROWS>
-__device__ __forceinline__ void add_column(float w, const float *x, float *sum)
+__device__ __forceinline__ void add_products(const float (&w)[COLUMNS], const float *x,
+                                             float (&sum)[COLUMNS][ROWS])
 {
 #pragma unroll
     for (int r = 0; r < ROWS; r += 4) {
         const float4 v = *reinterpret_cast<const float4 *>(x + r);
-        sum[r] += w * v.x;
-        sum[r + 1] += w * v.y;
-        sum[r + 2] += w * v.z;
-        sum[r + 3] += w * v.w;
+#pragma unroll
+        for (int i = 0; i < COLUMNS; ++i) {
+            sum[i][r] += w[i] * v.x;
+            sum[i][r + 1] += w[i] * v.y;
+            sum[i][r + 2] += w[i] * v.z;
+            sum[i][r + 3] += w[i] * v.w;
+        }
+    }
+}
+
+// How the threads of a block share a layer of `width` columns: a group of
+// `owners` threads has all of them, COLUMNS each, and every group a share of the
+// sum. A thread's columns are `owners` apart, so that neighbours read neighbours.
+struct Share {
+    int owners;
+    int groups;
+    int group; // at least `groups` for threads without one
+    int first; // of the thread's columns
+};
+
+__device__ __forceinline__ Share share(int width, int most_groups)
+{
+    Share share;
+    share.owners = min(THREADS, (width + COLUMNS - 1) / COLUMNS);
+    share.groups = min(THREADS / share.owners, most_groups);
+    share.group = threadIdx.x / share.owners;
+    share.first = threadIdx.x % share.owners;
+    return share;
+}
+
+// Hands the groups' sums over to `partial`, [groups, width, ROWS], for add_parts.
+template <int ROWS>
+__device__ __forceinline__ void put_parts(const Share &by, int width,
+                                          const float (&sum)[COLUMNS][ROWS], float *partial)
+{
+    if (by.group >= by.groups)
+        return;
+#pragma unroll
+    for (int i = 0; i < COLUMNS; ++i) {
+        const int j = by.first + i * by.owners;
+        if (j >= width)
+            break;
+        float *to = partial + (by.group * width + j) * ROWS;
+#pragma unroll
+        for (int r = 0; r < ROWS; r += 4)
+            *reinterpret_cast<float4 *>(to + r) =
+                float4{sum[i][r], sum[i][r + 1], sum[i][r + 2], sum[i][r + 3]};
+    }
+}
+
+// y[e] = bias + the groups' parts in order, [width, ROWS]; `bias` may be null.
+template <int ROWS>
+__device__ __forceinline__ void add_parts(const Share &by, int width, const float *partial,
+                                          const float *__restrict__ bias, float *y)
+{
+    for (int e = threadIdx.x; e < width * ROWS; e += THREADS) {
+        float sum = bias ? bias[e / ROWS] : 0.0f;
+#pragma unroll 4
+        for (int group = 0; group < by.groups; ++group)
+            sum += partial[group * width * ROWS + e];
+        y[e] = sum;
     }
 }
 
 // y = x W + b for a tile: `x` [in, ROWS], `y` [out, ROWS], `weight` [in, out].
-//
-// A layer narrower than half a block would leave most threads idle over a long
-// sum (a critic's last layer has one column): there the inputs are dealt to
-// `groups` of threads, whose parts are added in order. `partial` is
-// [THREADS, ROWS].
+// `partial` is [PARTS, ROWS].
 template <int ROWS>
 __device__ void dense(const float *__restrict__ weight, const float *__restrict__ bias, int in,
                       int out, const float *x, float *y, float *partial)
 {
-    const int groups = THREADS / out;
-    if (groups < 2) {
-        for (int j = threadIdx.x; j < out; j += THREADS) {
-            float sum[ROWS];
+    // Weights in flight are registers, of which sixteen rows need many for sums.
+    constexpr int STEPS = ROWS > 8 ? 2 : 4;
+    // A block has columns for all but the widest layers, which it takes in turns.
+    for (int first = 0; first < out; first += PARTS) {
+        const int width = min(PARTS, out - first);
+        const Share by = share(width, GROUPS);
+        float sum[COLUMNS][ROWS] = {};
+        if (by.group < by.groups) {
+            int column[COLUMNS];
 #pragma unroll
-            for (int r = 0; r < ROWS; ++r)
-                sum[r] = bias[j];
-#pragma unroll 4
-            for (int k = 0; k < in; ++k)
-                add_column<ROWS>(weight[k * out + j], x + k * ROWS, sum);
+            for (int i = 0; i < COLUMNS; ++i) // past the end the last, to no effect
+                column[i] = first + min(by.first + i * by.owners, width - 1);
+            float ahead[STEPS][COLUMNS];
+            const auto ask = [&](int k) {
 #pragma unroll
-            for (int r = 0; r < ROWS; ++r)
-                y[j * ROWS + r] = sum[r];
+                for (int step = 0; step < STEPS; ++step) {
+                    const int at = k + step * by.groups;
+#pragma unroll
+                    for (int i = 0; i < COLUMNS; ++i)
+                        ahead[step][i] = at < in ? weight[at * out + column[i]] : 0.0f;
+                }
+            };
+            ask(by.group);
+            for (int k = by.group; k < in; k += STEPS * by.groups) {
+                float w[STEPS][COLUMNS];
+#pragma unroll
+                for (int step = 0; step < STEPS; ++step)
+#pragma unroll
+                    for (int i = 0; i < COLUMNS; ++i)
+                        w[step][i] = ahead[step][i];
+                ask(k + STEPS * by.groups);
+#pragma unroll
+                for (int step = 0; step < STEPS; ++step) {
+                    const int at = k + step * by.groups;
+                    if (at < in)
+                        add_products<ROWS>(w[step], x + at * ROWS, sum);
+                }
+            }
         }
-    } else {
-        const int j = threadIdx.x % out;
-        const int group = threadIdx.x / out;
-        if (group < groups) {
-            float sum[ROWS];
-#pragma unroll
-            for (int r = 0; r < ROWS; ++r)
-                sum[r] = 0.0f;
-#pragma unroll 4
-            for (int k = group; k < in; k += groups)
-                add_column<ROWS>(weight[k * out + j], x + k * ROWS, sum);
-#pragma unroll
-            for (int r = 0; r < ROWS; ++r)
-                partial[(group * out + j) * ROWS + r] = sum[r];
-        }
+        put_parts<ROWS>(by, width, sum, partial);
         __syncthreads();
-        for (int e = threadIdx.x; e < out * ROWS; e += THREADS) {
-            float sum = bias[e / ROWS];
-            for (int g = 0; g < groups; ++g)
-                sum += partial[g * out * ROWS + e];
-            y[e] = sum;
-        }
+        add_parts<ROWS>(by, width, partial, bias + first, y + first * ROWS);
+        __syncthreads();
     }
-    __syncthreads();
 }
 
 // max(v, 0) that lets a NaN through, as PyTorch's does.

@@ -4,7 +4,7 @@
 //
 // The anchor's and the decoder's heads are those of their `Net`; the decoder's
 // scale is rho. grid (ceil(rows / ROWS)). Dynamic shared memory, in floats:
-// ROWS * (input + 2 * widest + THREADS), `input` the wider of the two nets'
+// ROWS * (input + 2 * widest + PARTS), `input` the wider of the two nets'
 // inputs, `widest` the widest later layer of both.
 #include "network.cuh"
 

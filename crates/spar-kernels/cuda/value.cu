@@ -17,7 +17,7 @@ KERNEL conservative(const float *values, int nets, int rows, float deviations, f
 // state's data action, valued by `data` [data_nets, states]:
 // data_advantage[s] = min_n data[n, s] - baseline[s], or, without a baseline, less
 // the candidates' mean. Every block measures the level anew, to the same bits.
-// grid (ceil(states / THREADS)).
+// A warp takes a state, its lanes the candidates: grid (ceil(states / (THREADS / WARP))).
 KERNEL advantages(const float *values, int nets, int states, int k, float deviations,
                float penalty, const float *data, int data_nets, const float *baseline, float *advantage,
                float *squares, float *data_advantage)
@@ -29,26 +29,32 @@ KERNEL advantages(const float *values, int nets, int states, int k, float deviat
         part += d * d;
     }
     const float level = sqrtf(block_sum(part, scratch) / states);
-    const int state = blockIdx.x * THREADS + threadIdx.x;
-    if (state >= states)
+    const int state = blockIdx.x * (THREADS / WARP) + threadIdx.x / WARP;
+    if (state >= states) // the same for all lanes of the warp
         return;
+    const int lane = threadIdx.x % WARP;
     float *row = advantage + state * k;
     float sum = 0.0f;
-    for (int i = 0; i < k; ++i) {
+    for (int i = lane; i < k; i += WARP) {
         const int at = state * k + i;
-        row[i] = conservative_at(values, nets, states * k, at, deviations);
+        float value = conservative_at(values, nets, states * k, at, deviations);
         if (penalty > 0.0f) {
             const float above = deviation_at(values, nets, states * k, at) - level;
-            row[i] -= penalty * (above <= 0.0f ? 0.0f : above); // a NaN stays
+            value -= penalty * (above <= 0.0f ? 0.0f : above); // a NaN stays
         }
-        sum += row[i];
+        row[i] = value;
+        sum += value;
     }
-    const float mean = sum / k;
+    const float mean = warp_sum(sum) / k;
     float square = 0.0f;
-    for (int i = 0; i < k; ++i) {
-        row[i] -= mean;
-        square += row[i] * row[i];
+    for (int i = lane; i < k; i += WARP) {
+        const float a = row[i] - mean; // of this lane's own writing
+        row[i] = a;
+        square += a * a;
     }
+    square = warp_sum(square);
+    if (lane > 0)
+        return;
     squares[state] = square;
     const float worth = conservative_at(data, data_nets, states, state, -1.0f);
     data_advantage[state] = worth - (baseline ? baseline[state] : mean);

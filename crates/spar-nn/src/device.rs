@@ -1,6 +1,5 @@
 //! Networks that learn where the CUDA kernels run: one flat buffer for an
-//! ensemble of networks of one shape, its Polyak average, its gradient and
-//! Adam's moments, all made once and used again in every update.
+//! ensemble of networks of one shape, its Polyak average and Adam's moments, all made once and used again in every update.
 //!
 //! The update in candle on the CPU is the definition of an algorithm; what is
 //! built of these is a second program of the same arithmetic, tested equal to it
@@ -16,7 +15,7 @@ pub use spar_kernels::cuda::{
 };
 use spar_kernels::{
     Head, MlpShape,
-    cuda::{self, AdamStep, GradientWork, Network, Saved},
+    cuda::{self, AdamStep, Gradient, GradientWork, Network, Saved},
     optim::{AdamConfig, adam_factors},
 };
 
@@ -155,7 +154,6 @@ pub struct Learner<B> {
     adam: AdamConfig,
     /// Steps taken: of every member, for they take them together.
     step: u64,
-    grad: B,
     moments: [B; 2],
     factors: B,
 }
@@ -169,10 +167,11 @@ pub struct Pass<B> {
     pub grad_out: B,
     saved: Saved<B>,
     work: GradientWork<B>,
+    gradient: Gradient<B>,
 }
 
 impl<B: std::fmt::Debug> Learner<B> {
-    /// `net` with zeroed gradient and an Adam of settings `adam`; with `average`,
+    /// `net` with an Adam of settings `adam`; with `average`,
     /// `(tau, average)`, each step moves `average` by `tau` towards `net`.
     ///
     /// # Errors
@@ -186,7 +185,6 @@ impl<B: std::fmt::Debug> Learner<B> {
         let zeros = vec![0.0; net.nets() * net.shape.parameters()];
         let upload = || kernels.device().upload(&zeros);
         Ok(Self {
-            grad: upload()?,
             moments: [upload()?, upload()?],
             factors: kernels.device().alloc(2)?,
             step: 0,
@@ -222,6 +220,7 @@ impl<B: std::fmt::Debug> Learner<B> {
             grad_out: alloc()?,
             saved: kernels.saved(shape, nets, rows)?,
             work: kernels.gradient_work(shape, nets, rows)?,
+            gradient: kernels.gradient(shape, nets, rows)?,
         })
     }
 
@@ -247,42 +246,43 @@ impl<B: std::fmt::Debug> Learner<B> {
     /// # Errors
     /// As [`Kernels::backward`].
     pub fn backward<D: Device<Buffer = B>>(
-        &mut self,
+        &self,
         kernels: &Kernels<D>,
         input: &Rows<'_, B>,
         pass: &mut Pass<B>,
         grad_x: Option<&mut B>,
     ) -> Result<(), CudaError> {
-        let (network, grad) = (self.net.network(), &mut self.grad);
         let Pass {
             out,
             grad_out,
             saved,
             work,
+            gradient,
         } = pass;
-        let grad = Some(grad);
-        kernels.backward(&network, input, saved, out, grad_out, work, grad, grad_x)
+        let (network, into) = (self.net.network(), Some(gradient));
+        kernels.backward(&network, input, saved, out, grad_out, work, into, grad_x)
     }
 
-    /// Adds to the gradient of [`Self::backward`] that of another pass along
-    /// `along`, by way of `sum`, as long as the parameters.
+    /// As [`Self::backward`], along `along` instead of `pass.grad_out`.
     ///
     /// # Errors
     /// As [`Kernels::backward`].
-    pub fn backward_more<D: Device<Buffer = B>>(
-        &mut self,
+    pub fn backward_along<D: Device<Buffer = B>>(
+        &self,
         kernels: &Kernels<D>,
         input: &Rows<'_, B>,
         pass: &mut Pass<B>,
         along: &B,
-        sum: &mut B,
     ) -> Result<(), CudaError> {
         let Pass {
-            out, saved, work, ..
+            out,
+            saved,
+            work,
+            gradient,
+            ..
         } = pass;
-        let (network, grad) = (self.net.network(), Some(&mut *sum));
-        kernels.backward(&network, input, saved, out, along, work, grad, None)?;
-        kernels.add(&mut self.grad, sum)
+        let (network, into) = (self.net.network(), Some(gradient));
+        kernels.backward(&network, input, saved, out, along, work, into, None)
     }
 
     /// Counts a step and writes what of Adam depends on its number. Before the
@@ -299,11 +299,17 @@ impl<B: std::fmt::Debug> Learner<B> {
         kernels.device().write(&factors, &mut self.factors)
     }
 
-    /// One step of Adam along the gradient, and of the average. One launch.
+    /// One step of Adam along the sum of the gradients of `passes`, of which there may
+    /// be two, and of the average. One launch.
     ///
     /// # Errors
     /// If the launch fails.
-    pub fn step<D: Device<Buffer = B>>(&mut self, kernels: &Kernels<D>) -> Result<(), CudaError> {
+    pub fn step<D: Device<Buffer = B>>(
+        &mut self,
+        kernels: &Kernels<D>,
+        passes: &[&Pass<B>],
+    ) -> Result<(), CudaError> {
+        let gradients: Vec<_> = passes.iter().map(|pass| &pass.gradient).collect();
         let step = AdamStep {
             config: self.adam,
             factors: &self.factors,
@@ -311,7 +317,7 @@ impl<B: std::fmt::Debug> Learner<B> {
         let [m, v] = &mut self.moments;
         let average = self.average.as_mut();
         let average = average.map(|(tau, net)| (*tau, &mut net.params));
-        kernels.adam(&step, &mut self.net.params, &self.grad, m, v, average)
+        kernels.adam(&step, &mut self.net.params, &gradients, m, v, average)
     }
 
     /// Adds network, average, moments and steps to `state`, as [`crate::Mlp`] and

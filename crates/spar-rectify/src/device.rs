@@ -95,8 +95,6 @@ struct Parts<B> {
     candidate_actions: B,
     values: B,
     imitation: Imitation<B>,
-    /// The decoder's, before it is added to that of the fit.
-    grad_imitation: B,
 }
 
 impl<'k, D: Device> DeviceSpar<'k, D> {
@@ -305,7 +303,6 @@ impl<B: std::fmt::Debug> Parts<B> {
             candidate_actions: alloc(k * act_dim)?,
             values: alloc(k * critic.nets())?,
             imitation: kernels.imitation_buffers(rows, k, act_dim)?,
-            grad_imitation: device.alloc(shape.parameters())?,
             critic,
             encoder,
             decoder,
@@ -342,9 +339,11 @@ impl<B: std::fmt::Debug> Parts<B> {
             self.imitate(kernels)?;
         }
         if self.encoder_learns(policy) {
-            self.encoder.step(kernels)?;
+            self.encoder.step(kernels, &[&self.encoder_pass])?;
         }
-        self.decoder.step(kernels)
+        let gradients = [&self.decoder_pass, &self.candidates];
+        let learned = if policy == Policy::Imitates { 2 } else { 1 };
+        self.decoder.step(kernels, &gradients[..learned])
     }
 
     /// Actions of the averaged policy at the next states, each with a latent of
@@ -486,8 +485,6 @@ impl<B: std::fmt::Debug> Parts<B> {
         let weight = self.config.lambda as f32;
         kernels.imitation(&pass.out, &ranking, weight, &mut self.imitation)?;
         let along = &self.imitation.grad;
-        let sum = &mut self.grad_imitation;
-        self.decoder
-            .backward_more(kernels, &drawn, pass, along, sum)
+        self.decoder.backward_along(kernels, &drawn, pass, along)
     }
 }

@@ -1,6 +1,10 @@
 //! The losses of SPAR, each with its gradient in one launch.
 
-use super::{Arg, CudaError, Device, Kernels, device::int, optim::elementwise};
+use super::{
+    Arg, CudaError, Device, Kernels,
+    device::int,
+    optim::{elementwise, rowwise},
+};
 
 /// What [`Kernels::temporal_difference`] bootstraps from.
 #[derive(Debug)]
@@ -135,19 +139,6 @@ impl<D: Device> Kernels<D> {
         unsafe { self.device.launch(elementwise("difference", count)?, &args) }
     }
 
-    /// `to += from`, of one length. One launch.
-    ///
-    /// # Errors
-    /// If the lengths differ or the launch fails.
-    pub fn add(&self, to: &mut D::Buffer, from: &D::Buffer) -> Result<(), CudaError> {
-        let count = self.device.len(to);
-        self.check("summand", from, count)?;
-        let count_arg = Arg::Int(int("numbers", count)?);
-        let args = [Arg::Write(to), Arg::Read(from), count_arg];
-        // SAFETY: the arguments are `add`'s, both of one length.
-        unsafe { self.device.launch(elementwise("add", count)?, &args) }
-    }
-
     /// Latents `z = mean + std * noise` into `z`, `[rows, latent]`. One launch.
     ///
     /// # Errors
@@ -200,7 +191,7 @@ impl<D: Device> Kernels<D> {
             Arg::Write(into.grad),
             Arg::Write(into.loss),
         ];
-        let launch = elementwise("reconstruction", rows)?;
+        let launch = rowwise("reconstruction", rows)?;
         // SAFETY: the arguments are `reconstruction`'s, lengths checked above.
         unsafe { self.device.launch(launch, &args) }
     }
@@ -245,7 +236,7 @@ impl<D: Device> Kernels<D> {
             Arg::Write(into.grad),
             Arg::Write(into.loss),
         ];
-        let launch = elementwise("latent_gradient", rows)?;
+        let launch = rowwise("latent_gradient", rows)?;
         // SAFETY: the arguments are `latent_gradient`'s, lengths checked above.
         unsafe { self.device.launch(launch, &args) }
     }

@@ -17,11 +17,11 @@
 //! | operation | launches |
 //! |---|---|
 //! | [`Kernels::forward`], all nets of an ensemble, gathering its input and clipping its actions | 1 |
-//! | [`Kernels::backward`], all nets | 2, or 3 where the rows are split |
+//! | [`Kernels::backward`], all nets | 2 |
 //! | [`Kernels::conservative`] | 1 |
 //! | [`Kernels::imitation`]: values to target, weights and gradient | 2, and 1 for the log |
 //! | [`Kernels::temporal_difference`] and each of the other losses, with its gradient | 1 |
-//! | [`Kernels::adam`] with weight decay and Polyak averaging, all nets | 1 |
+//! | [`Kernels::adam`] with the sum of a gradient's parts, weight decay and Polyak averaging, all nets | 1 |
 //! | [`Kernels::policy`] | 1 |
 //!
 //! A whole SPAR update, expectile critic and policy, takes 37 launches; `docs/cuda.md`
@@ -44,7 +44,7 @@ pub use device::{
 };
 pub use driver::{CudaBuffer, CudaDevice, CudaRecording, Rates};
 pub use losses::{Bootstrap, Loss, Posterior};
-pub use network::{Actions, GradientWork, Network, Part, Rows, Saved};
+pub use network::{Actions, Gradient, GradientWork, Network, Part, Rows, Saved};
 pub use optim::AdamStep;
 pub use policy::Policy;
 pub use profile::{By, Profile, Span};

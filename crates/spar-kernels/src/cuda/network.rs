@@ -12,8 +12,12 @@ const TILE: usize = 64;
 /// Rows of them staged at a time; `DEPTH` in `mlp_backward.cu`.
 const DEPTH: usize = 16;
 
-/// Staged weights of the backward pass; `STAGE * PITCH` in `mlp_backward.cu`.
-const STAGED: usize = 16 * (THREADS + 1);
+/// Staged weights of the backward pass, at the most; `2 * STAGE * PITCH` in
+/// `mlp_backward.cu`.
+const STAGED: usize = 2 * 16 * (THREADS + 2);
+
+/// Parts of sums that a block adds up, a row; `PARTS` in `network.cuh`.
+const PARTS: usize = 4 * THREADS;
 
 /// Fewest rows worth a split of their own: a split costs a pass over the
 /// parameters.
@@ -106,9 +110,28 @@ pub struct Saved<B> {
 pub struct GradientWork<B> {
     delta: B,
     masked: Option<B>,
-    /// Parts of the gradient, where the rows are split.
-    splits: Option<B>,
+}
+
+/// Gradient of the parameters of all nets over a pass's rows, which are split so
+/// that enough blocks run; what uses it adds the parts.
+#[derive(Debug)]
+pub struct Gradient<B> {
+    /// `[parts, nets, parameters]`.
+    pub(super) values: B,
+    pub(super) parts: usize,
     split_rows: usize,
+}
+
+impl<B> Gradient<B> {
+    /// The gradient whose `parts` parts something else has put in `values`, one after
+    /// the other: for [`Kernels::adam`] only.
+    pub fn of(values: B, parts: usize) -> Self {
+        Self {
+            values,
+            parts,
+            split_rows: 0,
+        }
+    }
 }
 
 impl<D: Device> Kernels<D> {
@@ -150,19 +173,49 @@ impl<D: Device> Kernels<D> {
     ) -> Result<GradientWork<D::Buffer>, CudaError> {
         let hidden = nets * rows * shape.hidden.iter().sum::<usize>();
         let masked = || self.device.alloc(hidden.max(1));
-        // Enough blocks for two per multiprocessor, of whole stages of rows.
-        let wanted = 2 * self.device.limits().multiprocessors;
-        let splits = wanted.div_ceil((tiles(shape) * nets).max(1));
-        let splits = splits.min(rows.div_ceil(SPLIT_ROWS)).max(1);
-        let split_rows = rows.div_ceil(splits).next_multiple_of(DEPTH);
-        let splits = rows.div_ceil(split_rows);
-        let parts = || self.device.alloc(splits * nets * shape.parameters());
         Ok(GradientWork {
             delta: self.device.alloc(hidden + nets * rows * shape.output)?,
             masked: shape.layer_norm().then(masked).transpose()?,
-            splits: (splits > 1).then(parts).transpose()?,
+        })
+    }
+
+    /// Buffer for the gradient of `nets` nets over `rows` rows.
+    ///
+    /// # Errors
+    /// If the device has no memory.
+    pub fn gradient(
+        &self,
+        shape: &MlpShape,
+        nets: usize,
+        rows: usize,
+    ) -> Result<Gradient<D::Buffer>, CudaError> {
+        // Enough blocks for two per multiprocessor, of whole stages of rows.
+        let wanted = 2 * self.device.limits().multiprocessors;
+        let parts = wanted.div_ceil((tiles(shape) * nets).max(1));
+        let parts = parts.min(rows.div_ceil(SPLIT_ROWS)).max(1);
+        let split_rows = rows.div_ceil(parts).next_multiple_of(DEPTH);
+        let parts = rows.div_ceil(split_rows);
+        Ok(Gradient {
+            values: self.device.alloc(parts * nets * shape.parameters())?,
+            parts,
             split_rows,
         })
+    }
+
+    /// The sum of a gradient's parts, `[nets, parameters]`, as [`Kernels::adam`] adds
+    /// them. Waits for the device.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read_gradient(&self, gradient: &Gradient<D::Buffer>) -> Result<Vec<f32>, CudaError> {
+        let values = self.device.read(&gradient.values)?;
+        let mut sum = vec![0.0; values.len() / gradient.parts];
+        for part in values.chunks_exact(sum.len().max(1)) {
+            for (sum, value) in sum.iter_mut().zip(part) {
+                *sum += value;
+            }
+        }
+        Ok(sum)
     }
 
     /// Outputs of every net for the same input into `out`,
@@ -186,7 +239,7 @@ impl<D: Device> Kernels<D> {
         let [spec, x0, x1, x2] = self.input(shape, input)?;
         self.check("outputs of a network", out, nets * rows * shape.output)?;
         let widest = widest(shape);
-        let tile = self.tile(rows, nets, shape.input + 2 * widest + THREADS, 0)?;
+        let tile = self.tile(rows, nets, shape.input + 2 * widest, 0)?;
         let mut args = vec![Arg::Net(net), Arg::Read(network.params), spec, x0, x1, x2];
         args.extend([
             Arg::Int(int("rows", rows)?),
@@ -237,10 +290,9 @@ impl<D: Device> Kernels<D> {
     /// input that `saved` holds and that gave `out` (read under a tanh head
     /// only).
     ///
-    /// `grad_params` (flat, net after net, overwritten) and `grad_x`
-    /// (`[nets, rows, input]`, overwritten) are computed only where asked for.
-    /// One launch for the input's gradient alone; else two, and one more where
-    /// the rows are split so that enough blocks run.
+    /// `grad_params` and `grad_x` (`[nets, rows, input]`), both overwritten, are
+    /// computed only where asked for. One launch for the input's gradient alone, else
+    /// two.
     ///
     /// # Errors
     /// If a buffer does not fit the shapes, a layer is too wide for the
@@ -254,7 +306,7 @@ impl<D: Device> Kernels<D> {
         out: &D::Buffer,
         grad_out: &D::Buffer,
         work: &mut GradientWork<D::Buffer>,
-        grad_params: Option<&mut D::Buffer>,
+        grad_params: Option<&mut Gradient<D::Buffer>>,
         grad_x: Option<&mut D::Buffer>,
     ) -> Result<(), CudaError> {
         let &Network { shape, nets, .. } = network;
@@ -277,7 +329,14 @@ impl<D: Device> Kernels<D> {
             ));
         }
         if let Some(grad) = &grad_params {
-            self.check("gradient of the parameters", grad, parameters)?;
+            let all = grad.parts * parameters;
+            self.check("gradient of the parameters", &grad.values, all)?;
+            int("parameters in all parts", all)?;
+            if grad.parts * grad.split_rows < rows {
+                return Err(CudaError::Shape(format!(
+                    "a gradient over fewer than {rows} rows"
+                )));
+            }
         }
         if let Some(grad) = &grad_x {
             self.check("gradient of the input", grad, nets * rows * shape.input)?;
@@ -319,51 +378,22 @@ impl<D: Device> Kernels<D> {
             return Ok(());
         };
 
-        let splits = match &work.splits {
-            None => 1,
-            Some(parts) => self.device.len(parts) / parameters,
-        };
-        int("parameters in all splits", splits * parameters)?;
-        if splits * work.split_rows < rows {
-            return Err(CudaError::Shape(format!(
-                "work of a backward pass over fewer than {rows} rows"
-            )));
-        }
         let launch = Launch {
             kernel: "mlp_backward_weights",
-            grid: [extent(tiles(shape))?, extent(nets)?, extent(splits)?],
+            grid: [extent(tiles(shape))?, extent(nets)?, extent(grad.parts)?],
             shared_bytes: 0,
         };
         let mut args = vec![Arg::Net(net), spec, x0, x1, x2];
         args.extend([
             Arg::Int(int("rows", rows)?),
-            Arg::Int(int("rows", work.split_rows)?),
+            Arg::Int(int("rows", grad.split_rows)?),
             Arg::Read(&saved.activation),
             saved.before.as_ref().map_or(Arg::Null, Arg::Read),
             Arg::Read(&work.delta),
             work.masked.as_ref().map_or(Arg::Null, Arg::Read),
+            Arg::Write(&mut grad.values),
         ]);
-        let Some(parts) = &mut work.splits else {
-            args.push(Arg::Write(grad));
-            // SAFETY: the arguments are `mlp_backward_weights`'s, checked above;
-            // one split writes the gradient itself.
-            return unsafe { self.device.launch(launch, &args) };
-        };
-        args.push(Arg::Write(parts));
-        // SAFETY: as above; `parts` holds as many gradients as there are splits.
-        unsafe { self.device.launch(launch, &args)? };
-        let launch = Launch {
-            kernel: "sum_splits",
-            grid: [extent(parameters.div_ceil(THREADS))?, 1, 1],
-            shared_bytes: 0,
-        };
-        let args = [
-            Arg::Read(&*parts),
-            Arg::Int(int("splits", splits)?),
-            Arg::Int(int("parameters", parameters)?),
-            Arg::Write(grad),
-        ];
-        // SAFETY: the arguments are `sum_splits`'s, lengths as above.
+        // SAFETY: the arguments are `mlp_backward_weights`'s, checked above.
         unsafe { self.device.launch(launch, &args) }
     }
 
@@ -415,9 +445,10 @@ impl<D: Device> Kernels<D> {
         Ok(args)
     }
 
-    /// Sixteen rows a block if that fills the device and fits its shared
-    /// memory, four otherwise. A block needs `per_row` floats of shared memory a
-    /// row and `fixed` more.
+    /// Sixteen rows a block if that about fills the device and fits its shared
+    /// memory, four otherwise: four times the blocks read the weights four times as
+    /// often. A block needs `per_row` floats of shared memory a row, and `fixed` or
+    /// [`PARTS`] a row more.
     pub(super) fn tile(
         &self,
         rows: usize,
@@ -428,10 +459,10 @@ impl<D: Device> Kernels<D> {
         let limits = self.device.limits();
         let tile = |rows| Tile {
             rows,
-            shared_bytes: (per_row * rows + fixed) * size_of::<f32>(),
+            shared_bytes: (per_row * rows + fixed.max(PARTS * rows)) * size_of::<f32>(),
         };
         let (large, small) = (tile(16), tile(4));
-        let fills = rows.div_ceil(large.rows) * nets >= limits.multiprocessors;
+        let fills = 4 * rows.div_ceil(large.rows) * nets >= 3 * limits.multiprocessors;
         if fills && large.shared_bytes <= limits.shared_bytes {
             Ok(large)
         } else if small.shared_bytes <= limits.shared_bytes {

@@ -3,6 +3,7 @@
 use super::{
     Arg, CudaError, Device, Kernels, Launch, THREADS,
     device::{extent, int},
+    network::Gradient,
 };
 use crate::optim::AdamConfig;
 
@@ -17,23 +18,38 @@ pub struct AdamStep<'a, B> {
 }
 
 impl<D: Device> Kernels<D> {
-    /// One step of Adam, or AdamW, in place; see [`crate::optim::adam`]. With
-    /// `average`, `target <- (1 - tau) target + tau params` of the new
-    /// parameters in the same pass. One launch.
+    /// One step of Adam, or AdamW, in place, along the sum of one or two
+    /// `gradients`; see [`crate::optim::adam`]. With `average`,
+    /// `target <- (1 - tau) target + tau params` of the new parameters in the same
+    /// pass. One launch.
     ///
     /// # Errors
-    /// If the buffers differ in length or the launch fails.
+    /// If the buffers differ in length, there are no gradients or more than two, or the
+    /// launch fails.
     pub fn adam(
         &self,
         step: &AdamStep<'_, D::Buffer>,
         params: &mut D::Buffer,
-        grad: &D::Buffer,
+        gradients: &[&Gradient<D::Buffer>],
         m: &mut D::Buffer,
         v: &mut D::Buffer,
         average: Option<(f32, &mut D::Buffer)>,
     ) -> Result<(), CudaError> {
         let count = self.device.len(params);
-        self.check("gradient", grad, count)?;
+        let (first, more) = match *gradients {
+            [first] => (first, None),
+            [first, more] => (first, Some(more)),
+            _ => {
+                return Err(CudaError::Shape(format!(
+                    "a step along {} gradients; expected one or two",
+                    gradients.len()
+                )));
+            }
+        };
+        for gradient in gradients {
+            int("parameters in all parts", gradient.parts * count)?;
+            self.check("gradient", &gradient.values, gradient.parts * count)?;
+        }
         self.check("first moment", m, count)?;
         self.check("second moment", v, count)?;
         if let Some((_, target)) = &average {
@@ -54,7 +70,10 @@ impl<D: Device> Kernels<D> {
         };
         let args = [
             Arg::Write(params),
-            Arg::Read(grad),
+            Arg::Read(&first.values),
+            Arg::Int(int("parts", first.parts)?),
+            more.map_or(Arg::Null, |more| Arg::Read(&more.values)),
+            Arg::Int(int("parts", more.map_or(0, |more| more.parts))?),
             Arg::Write(m),
             Arg::Write(v),
             target,
@@ -94,6 +113,18 @@ impl<D: Device> Kernels<D> {
         // length.
         unsafe { self.device.launch(elementwise("polyak", count)?, &args) }
     }
+}
+
+/// Rows a block takes where a warp takes a row.
+pub(super) const ROWS_PER_BLOCK: usize = THREADS / 32;
+
+/// A launch of one warp per row.
+pub(super) fn rowwise(kernel: &'static str, rows: usize) -> Result<Launch, CudaError> {
+    let launch = elementwise(kernel, rows)?;
+    Ok(Launch {
+        grid: [extent(rows.div_ceil(ROWS_PER_BLOCK))?, 1, 1],
+        ..launch
+    })
 }
 
 /// A launch of one thread per element.

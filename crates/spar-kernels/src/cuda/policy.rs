@@ -1,7 +1,7 @@
 //! Policy evaluation.
 
 use super::{
-    Arg, CudaError, Device, Kernels, Launch, Network, THREADS,
+    Arg, CudaError, Device, Kernels, Launch, Network,
     device::{extent, int},
     network::widest,
 };
@@ -60,7 +60,7 @@ impl<D: Device> Kernels<D> {
         let decoder_widest = decoder.as_ref().map_or(0, |d| widest(d.shape));
         let widest = widest(anchor.shape).max(decoder_widest);
         let input = decoder.as_ref().map_or(obs_dim, |d| d.shape.input);
-        let tile = self.tile(rows, 1, input + 2 * widest + THREADS, 0)?;
+        let tile = self.tile(rows, 1, input + 2 * widest, 0)?;
         let launch = Launch {
             kernel: tile.pick("policy_16", "policy_4"),
             grid: [extent(rows.div_ceil(tile.rows))?, 1, 1],

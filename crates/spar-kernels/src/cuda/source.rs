@@ -27,8 +27,7 @@ pub(crate) const SOURCES: [Source; 6] = [
         [
             "mlp_backward_rows_16",
             "mlp_backward_rows_4",
-            "mlp_backward_weights",
-            "sum_splits"
+            "mlp_backward_weights"
         ]
     ),
     source!(
@@ -41,7 +40,6 @@ pub(crate) const SOURCES: [Source; 6] = [
             "temporal_difference",
             "expectile_regression",
             "difference",
-            "add",
             "draw_latents",
             "reconstruction",
             "latent_gradient"

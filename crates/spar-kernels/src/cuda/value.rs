@@ -1,13 +1,11 @@
 //! Conservative values and latent-sampling weighted regression.
 
 use super::{
-    Arg, CudaError, Device, Kernels, Launch, THREADS, device::extent, device::int,
-    optim::elementwise,
+    Arg, CudaError, Device, Kernels,
+    device::int,
+    optim::{ROWS_PER_BLOCK, elementwise, rowwise},
 };
 use crate::value::{Conservatism, ImitationStats};
-
-/// States a block of `imitation` takes: one per warp.
-const STATES_PER_BLOCK: usize = THREADS / 32;
 
 /// Results of [`Kernels::imitation`], in buffers that are used again.
 #[derive(Debug)]
@@ -114,7 +112,7 @@ impl<D: Device> Kernels<D> {
             advantage: alloc(states * candidates)?,
             squares: alloc(states)?,
             data_advantage: alloc(states)?,
-            parts: alloc(4 * states.div_ceil(STATES_PER_BLOCK))?,
+            parts: alloc(4 * states.div_ceil(ROWS_PER_BLOCK))?,
             scales: alloc(2)?,
             stats: alloc(4)?,
         })
@@ -172,7 +170,7 @@ impl<D: Device> Kernels<D> {
             Arg::Write(&mut into.squares),
             Arg::Write(&mut into.data_advantage),
         ];
-        let launch = elementwise("advantages", states)?;
+        let launch = rowwise("advantages", states)?;
         // SAFETY: the arguments are `advantages`'s; what is private of `into` was
         // made for these sizes, the rest is checked above.
         unsafe { self.device.launch(launch, &args)? };
@@ -193,11 +191,7 @@ impl<D: Device> Kernels<D> {
             Arg::Write(&mut into.parts),
             Arg::Write(&mut into.scales),
         ];
-        let launch = Launch {
-            kernel: "imitation",
-            grid: [extent(states.div_ceil(STATES_PER_BLOCK))?, 1, 1],
-            shared_bytes: 0,
-        };
+        let launch = rowwise("imitation", states)?;
         // SAFETY: as above, of `imitation`.
         unsafe { self.device.launch(launch, &args) }
     }
@@ -214,7 +208,7 @@ impl<D: Device> Kernels<D> {
     ) -> Result<(ImitationStats, f32), CudaError> {
         let args = [
             Arg::Read(&of.parts),
-            Arg::Int(int("blocks", of.states.div_ceil(STATES_PER_BLOCK))?),
+            Arg::Int(int("blocks", of.states.div_ceil(ROWS_PER_BLOCK))?),
             Arg::Int(int("states", of.states)?),
             Arg::Int(int("candidates", of.candidates)?),
             Arg::Write(&mut of.stats),

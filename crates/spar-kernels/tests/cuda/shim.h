@@ -14,6 +14,7 @@
 #define __grid_constant__
 // One block at a time: what is shared by a block is shared by all.
 #define __shared__ static
+#define __align__(bytes) __attribute__((aligned(bytes)))
 #define DYNAMIC_SHARED(name) float *name = shim::dynamic_shared
 
 struct uint3 {

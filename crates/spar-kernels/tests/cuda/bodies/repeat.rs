@@ -4,8 +4,8 @@
 use spar_kernels::{
     MlpShape,
     cuda::{
-        AdamStep, Bootstrap, CudaError, Device, GradientWork, Head, Kernels, Loss, Network, Part,
-        Rows, Saved,
+        AdamStep, Bootstrap, CudaError, Device, Gradient, GradientWork, Head, Kernels, Loss,
+        Network, Part, Rows, Saved,
     },
     optim::{AdamConfig, adam_factors},
 };
@@ -24,7 +24,7 @@ struct Critic<B> {
     target: B,
     moments: [B; 2],
     factors: B,
-    grad: B,
+    grad: Gradient<B>,
     inputs: [B; 4],
     out: B,
     y: B,
@@ -44,7 +44,7 @@ impl<B: std::fmt::Debug> Critic<B> {
             target: device.upload(start).unwrap(),
             moments: [(); 2].map(|()| device.upload(&zeros).unwrap()),
             factors: alloc(2),
-            grad: alloc(start.len()),
+            grad: kernels.gradient(&shape, NETS, ROWS).unwrap(),
             inputs: [ROWS * shape.input(), ROWS, ROWS, ROWS].map(alloc),
             out: alloc(NETS * ROWS),
             y: alloc(ROWS),
@@ -102,7 +102,7 @@ impl<B: std::fmt::Debug> Critic<B> {
         };
         let [m, v] = &mut self.moments;
         let average = Some((0.1, &mut self.target));
-        kernels.adam(&step, &mut self.params, &self.grad, m, v, average)
+        kernels.adam(&step, &mut self.params, &[&self.grad], m, v, average)
     }
 }
 

@@ -5,8 +5,8 @@ use spar_core::Stream;
 use spar_kernels::{
     MlpShape,
     cuda::{
-        Actions, AdamStep, Bootstrap, DataActions, Device, GradientWork, Head, Kernels, Loss,
-        Network, Part, Posterior, Ranking, Rows, Saved,
+        Actions, AdamStep, Bootstrap, DataActions, Device, Gradient, GradientWork, Head, Kernels,
+        Loss, Network, Part, Posterior, Ranking, Rows, Saved,
     },
     optim::{AdamConfig, adam_factors},
     value::Conservatism,
@@ -28,7 +28,6 @@ struct Learner<B> {
     nets: usize,
     params: B,
     average: B,
-    grad: B,
     moments: [B; 2],
 }
 
@@ -45,7 +44,6 @@ impl<B: std::fmt::Debug> Learner<B> {
         Self {
             params: device.upload(&start).unwrap(),
             average: device.upload(&start).unwrap(),
-            grad: device.alloc(start.len()).unwrap(),
             moments: [(); 2].map(|()| device.upload(&zeros).unwrap()),
             shape,
             head,
@@ -66,16 +64,22 @@ impl<B: std::fmt::Debug> Learner<B> {
         &self,
         kernels: &Kernels<D>,
         rows: usize,
-    ) -> (B, Saved<B>, GradientWork<B>) {
+    ) -> (B, Saved<B>, GradientWork<B>, Gradient<B>) {
         let out = self.nets * rows * self.shape.output();
         (
             kernels.device().alloc(out).unwrap(),
             kernels.saved(&self.shape, self.nets, rows).unwrap(),
             kernels.gradient_work(&self.shape, self.nets, rows).unwrap(),
+            kernels.gradient(&self.shape, self.nets, rows).unwrap(),
         )
     }
 
-    fn step<D: Device<Buffer = B>>(&mut self, kernels: &Kernels<D>, averaged: bool) {
+    fn step<D: Device<Buffer = B>>(
+        &mut self,
+        kernels: &Kernels<D>,
+        gradients: &[&Gradient<B>],
+        averaged: bool,
+    ) {
         let config = AdamConfig::new(1e-3);
         let device = kernels.device();
         let step = AdamStep {
@@ -85,7 +89,7 @@ impl<B: std::fmt::Debug> Learner<B> {
         let [m, v] = &mut self.moments;
         let average = averaged.then_some((0.005, &mut self.average));
         kernels
-            .adam(&step, &mut self.params, &self.grad, m, v, average)
+            .adam(&step, &mut self.params, gradients, m, v, average)
             .unwrap();
     }
 }
@@ -125,13 +129,13 @@ pub fn update<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     // The critic: V on the targets' least, Q_i on V of the next state.
     let taken = [part(&obs, OBS, 1), part(&actions, ACT, 1)];
     let taken = rows(ROWS, &taken);
-    let (mut values, mut q_saved, mut q_work) = q.buffers(kernels, ROWS);
+    let (mut values, mut q_saved, mut q_work, mut q_grad) = q.buffers(kernels, ROWS);
     kernels
         .forward(&q.network(&q.average), &taken, None, &mut values, None)
         .unwrap();
     let now = [part(&obs, OBS, 1)];
     let now = rows(ROWS, &now);
-    let (mut v_now, mut v_saved, mut v_work) = v.buffers(kernels, ROWS);
+    let (mut v_now, mut v_saved, mut v_work, mut v_grad) = v.buffers(kernels, ROWS);
     let net = v.network(&v.params);
     kernels
         .forward(&net, &now, Some(&mut v_saved), &mut v_now, None)
@@ -144,7 +148,7 @@ pub fn update<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     kernels
         .expectile_regression(&values, CRITICS, &v_now, 0.7, into)
         .unwrap();
-    let (grad, work) = (Some(&mut v.grad), &mut v_work);
+    let (grad, work) = (Some(&mut v_grad), &mut v_work);
     let net = Network {
         shape: &v.shape,
         head: linear,
@@ -154,7 +158,7 @@ pub fn update<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     kernels
         .backward(&net, &now, &v_saved, &v_now, &grad_v, work, grad, None)
         .unwrap();
-    v.step(kernels, false);
+    v.step(kernels, &[&v_grad], false);
     let next = [part(&next_obs, OBS, 1)];
     let mut v_next = alloc(ROWS);
     kernels
@@ -185,7 +189,7 @@ pub fn update<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     kernels
         .temporal_difference(&from, &values, CRITICS, &mut target, into)
         .unwrap();
-    let (grad, work) = (Some(&mut q.grad), &mut q_work);
+    let (grad, work) = (Some(&mut q_grad), &mut q_work);
     let net = Network {
         shape: &q.shape,
         head: linear,
@@ -195,7 +199,7 @@ pub fn update<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     kernels
         .backward(&net, &taken, &q_saved, &values, &grad_q, work, grad, None)
         .unwrap();
-    q.step(kernels, true);
+    q.step(kernels, &[&q_grad], true);
 
     // Fitting the manifold.
     let (mut b, mut r, mut z) = (alloc(ROWS * ACT), alloc(ROWS * ACT), alloc(ROWS * LATENT));
@@ -205,7 +209,7 @@ pub fn update<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     kernels.difference(&actions, &b, &mut r).unwrap();
     let seen = [part(&obs, OBS, 1), part(&b, ACT, 1), part(&r, ACT, 1)];
     let seen = rows(ROWS, &seen);
-    let (mut head, mut e_saved, mut e_work) = encoder.buffers(kernels, ROWS);
+    let (mut head, mut e_saved, mut e_work, mut e_grad) = encoder.buffers(kernels, ROWS);
     let net = encoder.network(&encoder.params);
     kernels
         .forward(&net, &seen, Some(&mut e_saved), &mut head, None)
@@ -218,7 +222,7 @@ pub fn update<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     kernels.draw_latents(&posterior, &mut z).unwrap();
     let decoded = [part(&obs, OBS, 1), part(&b, ACT, 1), part(&z, LATENT, 1)];
     let decoded = rows(ROWS, &decoded);
-    let (mut residual, mut d_saved, mut d_work) = decoder.buffers(kernels, ROWS);
+    let (mut residual, mut d_saved, mut d_work, mut d_grad) = decoder.buffers(kernels, ROWS);
     let net = Network {
         shape: &decoder.shape,
         head: decoder.head,
@@ -234,7 +238,7 @@ pub fn update<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
         loss: &mut loss,
     };
     kernels.reconstruction(&residual, &r, 1.0, into).unwrap();
-    let (grad, below) = (Some(&mut decoder.grad), Some(&mut grad_x));
+    let (grad, below) = (Some(&mut d_grad), Some(&mut grad_x));
     let (out, work) = (&residual, &mut d_work);
     kernels
         .backward(
@@ -262,7 +266,7 @@ pub fn update<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
         nets: 1,
         params: &encoder.params,
     };
-    let (grad, work) = (Some(&mut encoder.grad), &mut e_work);
+    let (grad, work) = (Some(&mut e_grad), &mut e_work);
     kernels
         .backward(&net_e, &seen, &e_saved, &head, &grad_head, work, grad, None)
         .unwrap();
@@ -274,7 +278,7 @@ pub fn update<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
         part(&latents, LATENT, 1),
     ];
     let drawn = rows(ROWS * K, &drawn);
-    let (mut candidates, mut c_saved, mut c_work) = decoder.buffers(kernels, ROWS * K);
+    let (mut candidates, mut c_saved, mut c_work, mut c_grad) = decoder.buffers(kernels, ROWS * K);
     let mut candidate_actions = alloc(ROWS * K * ACT);
     let into = Actions {
         base: &b,
@@ -322,25 +326,25 @@ pub fn update<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
             &mut imitation,
         )
         .unwrap();
-    let mut grad_imitation = alloc(decoder.shape.parameters());
-    let (grad, work) = (Some(&mut grad_imitation), &mut c_work);
+    let (grad, work) = (Some(&mut c_grad), &mut c_work);
     let (out, grad_out) = (&candidates, &imitation.grad);
     kernels
         .backward(&net, &drawn, &c_saved, out, grad_out, work, grad, None)
         .unwrap();
-    kernels.add(&mut decoder.grad, &grad_imitation).unwrap();
-    encoder.step(kernels, false);
-    decoder.step(kernels, true);
+    encoder.step(kernels, &[&e_grad], false);
+    decoder.step(kernels, &[&d_grad, &c_grad], true);
 
     let learned = [q, v, encoder, decoder];
     let params: Vec<f32> = learned
         .iter()
         .flat_map(|learner| device.read(&learner.params).unwrap())
         .collect();
-    let moved = learned.iter().all(|learner| {
-        let grad = device.read(&learner.grad).unwrap();
-        grad.iter().any(|g| *g != 0.0)
-    });
+    let moved = [q_grad, v_grad, e_grad, d_grad, c_grad]
+        .iter()
+        .all(|gradient| {
+            let sum = kernels.read_gradient(gradient).unwrap();
+            sum.iter().any(|g| *g != 0.0)
+        });
     assert!(moved && params.iter().all(|p| p.is_finite()));
     params
 }

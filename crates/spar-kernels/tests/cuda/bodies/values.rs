@@ -1,7 +1,10 @@
 //! Values, regression, optimizer, and what is refused.
 
 use spar_kernels::{
-    cuda::{AdamStep, CudaError, DataActions, Device, Head, Kernels, Network, Part, Ranking, Rows},
+    cuda::{
+        AdamStep, CudaError, DataActions, Device, Gradient, Head, Kernels, Network, Part, Ranking,
+        Rows,
+    },
     optim::{AdamConfig, adam_factors},
     reference,
     value::{
@@ -159,29 +162,39 @@ pub fn adam<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
         let config = AdamConfig::new(1e-2).with_weight_decay(weight_decay);
         let lr = f64::from(config.lr);
         for step in 1..=5 {
-            let grad = draw(&mut stream, 1.0, n);
+            // Of two gradients in three parts and in two; then of one.
+            let mut parts = [3, 2].map(|parts| draw(&mut stream, 0.5, parts * n));
+            if step % 2 == 0 {
+                parts[1].clear();
+            }
+            let all_parts = parts.iter().flat_map(|gradient| gradient.chunks(n));
+            let grad = all_parts.fold(vec![0.0; n], |sum: Vec<f64>, part| {
+                sum.iter()
+                    .zip(part)
+                    .map(|(s, p)| s + f64::from(*p))
+                    .collect()
+            });
             let average = averaged.then_some((tau as f32, &mut target));
             let factors = device.upload(&adam_factors(&config, step)).unwrap();
             let what = AdamStep {
                 config,
                 factors: &factors,
             };
-            let uploaded = device.upload(&grad).unwrap();
+            let gradients = parts
+                .iter()
+                .filter(|parts| !parts.is_empty())
+                .map(|parts| Gradient::of(device.upload(parts).unwrap(), parts.len() / n));
+            let gradients: Vec<_> = gradients.collect();
+            let gradients: Vec<_> = gradients.iter().collect();
+            let (m_new, v_new) = (&mut m_gpu, &mut v_gpu);
             kernels
-                .adam(
-                    &what,
-                    &mut params,
-                    &uploaded,
-                    &mut m_gpu,
-                    &mut v_gpu,
-                    average,
-                )
+                .adam(&what, &mut params, &gradients, m_new, v_new, average)
                 .unwrap();
             if !averaged {
                 kernels.polyak(tau as f32, &mut target, &params).unwrap();
             }
             for i in 0..n {
-                let g = f64::from(grad[i]);
+                let g = grad[i];
                 p[i] *= 1.0 - lr * f64::from(weight_decay);
                 m[i] = config.beta1 * m[i] + (1.0 - config.beta1) * g;
                 v[i] = config.beta2 * v[i] + (1.0 - config.beta2) * g * g;
