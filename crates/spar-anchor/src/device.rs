@@ -1,4 +1,4 @@
-//! Behaviour cloning on a device: the update of `update.rs`, as six launches.
+//! Behaviour cloning on a device: the update of `update.rs`, as five launches.
 
 use spar_nn::{
     AdamConfig, BatchSlices, MlpShape, State, StateError,

@@ -68,7 +68,6 @@ fn the_device_follows_the_cpu_and_either_goes_on_from_the_other() {
     for i in 0..UPDATES {
         let before = kernels.device().launches();
         with_batch(i, |batch| device.update(batch)).unwrap();
-        // Few rows: a backward pass takes two launches.
         assert_eq!(kernels.device().launches() - before, 5);
         let want = with_batch(i, |batch| cpu.update(&Batch::of(batch).unwrap())).unwrap();
         let got = device.loss().unwrap();

@@ -24,7 +24,7 @@
 //! | [`Kernels::adam`] with the sum of a gradient's parts, weight decay and Polyak averaging, all nets | 1 |
 //! | [`Kernels::policy`] | 1 |
 //!
-//! A whole SPAR update, expectile critic and policy, takes 37 launches; `docs/cuda.md`
+//! A whole SPAR update, expectile critic and policy, takes 31 launches; `docs/cuda.md`
 //! lists them. [`Device::repeat`] records such a sequence once and starts it as one
 //! graph: all that changes from update to update lies in buffers.
 
