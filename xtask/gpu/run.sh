@@ -12,6 +12,8 @@
 #
 # Without a GPU, or with SPAR_GPU_STAND_IN=1, it runs over the stand-in on the CPU, at a
 # small size: that shows that this script works, and no speed.
+#
+# The programs lie packed in bin/; they are unpacked (85 MB) below TMPDIR, and removed at the end.
 set -u
 here=$(cd "$(dirname "$0")" && pwd) || exit 2
 out=${1:-"$here/out"}
@@ -26,17 +28,33 @@ fi
 rm -rf "$out"
 mkdir -p "$out/lib" && : >"$out/steps.jsonl" || exit 2
 out=$(cd "$out" && pwd) || exit 2
-gpu="$here/bin/spar-gpu"
+bin=$(mktemp -d "${TMPDIR:-/tmp}/gpu-check.XXXXXX") || exit 2
+gpu="$bin/spar-gpu"
 export SPAR_CUDA_SEED="$seed" RAYON_NUM_THREADS=1
+
+trap 'rm -rf "$bin"' EXIT
+trap 'exit 1' HUP INT TERM
+for packed in "$here"/bin/*.gz; do
+    program="$bin/$(basename "$packed" .gz)"
+    if ! gzip -dc "$packed" >"$program" || ! chmod +x "$program"; then
+        echo "error: $packed cannot be unpacked into $bin; set TMPDIR to a folder with space" >&2
+        exit 2
+    fi
+done
+if ! "$gpu" --help >/dev/null; then
+    echo "error: $gpu does not run on this machine, or TMPDIR is no place for programs" >&2
+    exit 2
+fi
 
 summary() {
     trap - EXIT
     "$gpu" summary "$out"
-    exit $?
+    rc=$?
+    rm -rf "$bin"
+    exit $rc
 }
 # A step that is running ends with its own limit.
 trap summary EXIT
-trap 'exit 1' HUP INT TERM
 
 # note STEP STATE SECONDS TEXT: what became of a step.
 note() {
@@ -141,7 +159,7 @@ note device passed 0 "$found"
 # --- Correctness ------------------------------------------------------------------------
 SPAR_CUDA_REQUIRED=1
 export SPAR_CUDA_REQUIRED
-step kernels 120 "$here/bin/cuda_device" --test-threads=1 --nocapture
+step kernels 120 "$bin/cuda_device" --test-threads=1 --nocapture
 updates=20 long=2000
 [ $stand_in = no ] || { updates=6 long=60; }
 step agree 120 "$gpu" agree --updates "$updates" --seed "$seed"
@@ -163,12 +181,12 @@ fi
 
 # One training run on the CPU and on the GPU, whole: data, anchor, updates, log, evaluation.
 train() {
-    step "train-$1" 120 "$here/bin/spar" train --dataset "$out/data.hdf5" --method spar \
+    step "train-$1" 120 "$bin/spar" train --dataset "$out/data.hdf5" --method spar \
         --env pointmass --device "$1" --out "$out/run-$1" --updates "$long" \
         --anchor-updates "$long" --warmup "$((long / 4))" --eval-episodes 2 --json
 }
 [ $stand_in = no ] || train() {
-    step "train-$1" 120 "$here/bin/spar" train --dataset "$out/data.hdf5" --method bc \
+    step "train-$1" 120 "$bin/spar" train --dataset "$out/data.hdf5" --method bc \
         --env pointmass --device "$1" --out "$out/run-$1" --updates "$long" --batch-size 4 \
         --eval-episodes 2 --json
 }
@@ -209,7 +227,7 @@ peer() {
         input=
     fi
 }
-if step inputs 20 "$here/bin/spar-bench" inputs "$out/inputs.safetensors"; then
+if step inputs 20 "$gpu" inputs "$out/inputs.safetensors"; then
     peer jax jax-scan jax-scan-tf32 jax-jit
     peer torch torch-graph torch-eager torch-compile
 fi

@@ -65,8 +65,15 @@ fn the_pack_checks_and_measures_over_the_stand_in_and_keeps_what_it_has() {
     let moved = place.path().join("another place");
     fs::rename(&folder, &moved).unwrap();
 
+    // Only packed programs travel, and what is unpacked is gone in the end.
+    for entry in fs::read_dir(moved.join("bin")).unwrap() {
+        let name = entry.unwrap().file_name();
+        assert!(name.to_str().unwrap().ends_with(".gz"), "{name:?}");
+    }
+    let scratch = place.path().join("scratch");
+    fs::create_dir(&scratch).unwrap();
     let out = place.path().join("out");
-    let output = run(&moved, &out, &[]);
+    let output = run(&moved, &out, &[("TMPDIR", scratch.to_str().unwrap())]);
     let (steps, all) = summary(&out);
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}");
@@ -102,6 +109,7 @@ fn the_pack_checks_and_measures_over_the_stand_in_and_keeps_what_it_has() {
     ];
     assert_eq!(names, expected);
     assert_eq!(all["holds"], true);
+    assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0, "left behind");
     let log = fs::read_to_string(out.join("kernels.log")).unwrap();
     assert!(log.contains("the CUDA kernels ran on stand-in"), "{log}");
     let results = &all["results"];
@@ -121,17 +129,16 @@ fn the_pack_checks_and_measures_over_the_stand_in_and_keeps_what_it_has() {
     assert!(page.contains("| streams | 2 |"), "{page}");
 
     // A kernel that is wrong fails the check, and the rest is measured all the same.
-    fs::rename(moved.join("bin/cuda_device"), moved.join("bin/kept")).unwrap();
     fs::write(
         moved.join("bin/cuda_device"),
         "#!/bin/sh\necho forward at 3 >&2\nexit 101\n",
     )
     .unwrap();
-    let output = Command::new("chmod")
-        .arg("+x")
+    let packed = Command::new("gzip")
+        .arg("-f")
         .arg(moved.join("bin/cuda_device"))
         .status();
-    assert!(output.unwrap().success());
+    assert!(packed.unwrap().success());
     let output = run(&moved, &out, &[("SPAR_GPU_TOTAL_S", "25")]);
     let (steps, all) = summary(&out);
     assert!(!output.status.success());

@@ -12,7 +12,10 @@ mod curves;
 mod summary;
 mod time;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -61,6 +64,11 @@ enum Step {
     /// Write random walks of a point mass in D4RL's layout, for these runs
     Data {
         /// An HDF5 file
+        file: PathBuf,
+    },
+    /// Write initial parameters, batches and noise for the same updates in other programs
+    Inputs {
+        /// A safetensors file
         file: PathBuf,
     },
     /// The losses of one cycle of updates
@@ -172,6 +180,7 @@ fn step(options: &Options) -> Result<bool> {
         Step::Once => (once(&gpu()?)?, true),
         Step::Curves { cpu, gpu } => curves::compare(cpu, gpu)?,
         Step::Data { file } => (curves::data(file)?, true),
+        Step::Inputs { file } => (inputs(file)?, true),
         Step::Losses => (losses(&gpu()?)?, true),
         Step::Time { seconds } => (time::measure(&gpu()?, *seconds)?, true),
         Step::Beside { by, runs, seconds } => {
@@ -200,6 +209,12 @@ fn once(gpu: &Gpu) -> Result<serde_json::Value> {
         bail!("the losses are not finite: {metrics:?}");
     }
     Ok(json!({ "updates": updates }))
+}
+
+/// What other programs compute the same updates from, at the suite's size.
+fn inputs(file: &Path) -> Result<serde_json::Value> {
+    crate::inputs::write(file)?;
+    Ok(json!({ "file": file }))
 }
 
 /// The losses of one cycle, as our worker on the CPU and the peers' say them.
