@@ -310,10 +310,7 @@ fn a_recorded_update_is_the_update() {
 /// The figures of `docs/cuda.md`.
 #[test]
 fn an_update_takes_the_launches_the_documentation_counts() {
-    for (form, rests, fits, imitates) in [
-        (FORMS[0], 12, 25, 31),
-        (FORMS[1], 8, 21, 27),
-    ] {
+    for (form, rests, fits, imitates) in [(FORMS[0], 12, 25, 31), (FORMS[1], 8, 21, 27)] {
         let Some(shim) = Shim::small() else { return };
         let kernels = Kernels::new(shim);
         let mut device = DeviceSpar::new(&kernels, &spar(form, 0.2), ROWS).unwrap();
