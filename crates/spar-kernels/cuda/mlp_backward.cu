@@ -9,80 +9,49 @@
 // fixed by the launch.
 #include "network.cuh"
 
-// Outputs of a layer whose weights are staged at a time: what is on its way is in
-// registers, of which sixteen rows need many for sums.
-template <int ROWS> constexpr int STAGE = ROWS > 8 ? 8 : 16;
-// Floats of a staged row, padded so that neither the transposing writes nor the
-// reads meet in one bank.
-template <int ROWS> constexpr int PITCH = THREADS + WARP / STAGE<ROWS>;
-// Most groups that share a stage: for every ROWS as many, so that a row's sum does
-// not depend on how many rows are beside it.
-constexpr int STAGE_GROUPS = 8;
-
 // y = g W^T for a tile: `g` [out, ROWS], `y` [in, ROWS], `weight` [in, out].
-// A thread owns input columns, whose weights are `out` apart from its
-// neighbour's; so the block reads them in the order they lie and hands them
-// over through `work`, two stages of [STAGE, PITCH] floats, while the next are on their
-// way; then the parts of the sums, [PARTS, ROWS]. `g` is read only after the
-// first of the barriers in here: whoever has just written it need not wait.
+// `parts` is [PARTS, ROWS].
 template <int ROWS>
 __device__ void dense_transposed(const float *__restrict__ weight, int in, int out, const float *g,
-                                 float *y, float *work)
+                                 float *y, float *parts)
 {
-    constexpr int STAGED = STAGE<ROWS>;
-    constexpr int APART = PITCH<ROWS>;
-    constexpr int TOGETHER = ROWS > 8 ? 1 : 4;
-    const int staged_row = threadIdx.x / STAGED;
-    const int staged_column = threadIdx.x % STAGED;
-    for (int k0 = 0; k0 < in; k0 += THREADS) {
-        const int width = min(THREADS, in - k0);
-        const Share by = share(width, STAGE_GROUPS);
-        int column[COLUMNS];
-#pragma unroll
-        for (int i = 0; i < COLUMNS; ++i) // past the end the last, to no effect
-            column[i] = min(by.first + i * by.owners, width - 1);
-        float sum[COLUMNS][ROWS] = {};
-        float ahead[STAGED];
+    // Outputs of a step: two of the matrix units', since a lane's four lie side by side.
+    constexpr int STEP = 16;
+    __syncthreads(); // whoever has just written `g` need not wait
+    const Lane lane = this_lane();
+    const Share by = share(in);
+    const bool together = by_fours(weight, out);
+    for (int span = by.span; by.group < by.groups && span < by.spans; span += WARPS) {
+        float4 ahead[TILES];
         const auto ask = [&](int j0) {
-            const int j = j0 + staged_column;
+            const int j = j0 + 4 * lane.step;
 #pragma unroll
-            for (int i = 0; i < STAGED; ++i) {
-                const int row = staged_row + i * (THREADS / STAGED);
-                ahead[i] = row < width && j < out ? weight[(k0 + row) * out + j] : 0.0f;
+            for (int t = 0; t < TILES; ++t) {
+                const int k = span * SPAN + 8 * t + lane.line;
+                ahead[t] = four(weight + k * out + j, k < in ? out - j : 0, together);
             }
         };
-        ask(0);
-        float *stage = work;
-        float *other = work + STAGED * APART;
-        for (int j0 = 0; j0 < out; j0 += STAGED) {
+        float sum[TILES][4] = {};
+        ask(STEP * by.group);
+        for (int j0 = STEP * by.group; j0 < out; j0 += STEP * by.groups) {
+            float4 w[TILES];
 #pragma unroll
-            for (int i = 0; i < STAGED; ++i)
-                stage[staged_column * APART + staged_row + i * (THREADS / STAGED)] = ahead[i];
-            // Whoever still reads the stage before last has not passed the barrier before.
-            __syncthreads();
-            ask(j0 + STAGED);
-            if (by.group < by.groups) {
-                const int count = min(STAGED, out - j0);
-#pragma unroll TOGETHER
-                for (int j = by.group; j < count; j += by.groups) {
-                    float w[COLUMNS];
+            for (int t = 0; t < TILES; ++t)
+                w[t] = ahead[t];
+            ask(j0 + STEP * by.groups);
+            const int j = j0 + 4 * lane.step;
+            const Halves<4> first = rows_of<ROWS>(g, out, j, j + 1, lane.line);
+            const Halves<4> second = rows_of<ROWS>(g, out, j + 2, j + 3, lane.line);
 #pragma unroll
-                    for (int i = 0; i < COLUMNS; ++i)
-                        w[i] = stage[j * APART + column[i]];
-                    add_products<ROWS>(w, g + (j0 + j) * ROWS, sum);
-                }
+            for (int t = 0; t < TILES; ++t) {
+                add_product(sum[t], first, w[t].x, w[t].y);
+                add_product(sum[t], second, w[t].z, w[t].w);
             }
-            float *free = other;
-            other = stage;
-            stage = free;
         }
-        __syncthreads();
-        put_parts<ROWS>(by, width, sum, work);
-        __syncthreads();
-        add_parts<ROWS>(by, width, work, nullptr, y + k0 * ROWS);
-        // Before the next weights overwrite what a slow thread still reads.
-        __syncthreads();
+        put_sums<ROWS>(by, in, sum, nullptr, y, parts,
+                       [=](int t, int n) { return span * SPAN + 8 * t + n; });
     }
+    add_parts<ROWS>(by, in, parts, nullptr, y);
 }
 
 // Gradient through activation, gain and normalization of hidden layer `layer`,
@@ -140,9 +109,7 @@ __device__ void norm_activate_backward(const Net &net, int layer, const float *_
 // layer after layer, and `masked` likewise without the last layer; both null
 // when only the input's gradient is asked for. `grad_x` is
 // [nets, rows, width[0]] or null. `out` is read only under a tanh head. Dynamic
-// shared memory, in floats: 2 * ROWS * widest layer and, for the work of
-// dense_transposed and the sums over a row, the larger of 2 * STAGE * PITCH and
-// PARTS * ROWS.
+// shared memory, in floats: ROWS * (2 * widest layer + PARTS).
 template <int ROWS>
 __device__ void mlp_backward_rows(const Net &net, const float *params, int rows, int widest,
                                   Saved saved, const float *out, const float *grad_out,
@@ -211,14 +178,15 @@ __device__ void mlp_backward_rows(const Net &net, const float *params, int rows,
     }
 
 MLP_BACKWARD_ROWS(16)
-MLP_BACKWARD_ROWS(4)
+MLP_BACKWARD_ROWS(8)
 
 // A block computes a TILE by TILE piece of one layer's weight gradient; a
-// thread SIDE by SIDE of it.
+// warp 16 inputs by SPAN outputs of it.
 constexpr int TILE = 64;
-constexpr int SIDE = 4;
-// Rows staged at a time.
+// Rows staged at a time, and floats of a staged row, padded so that the lanes of a
+// warp meet in no bank.
 constexpr int DEPTH = 16;
+constexpr int PITCH = TILE + 8;
 // Numbers of a stage that a thread brings: rows BESIDE apart of one column.
 constexpr int BROUGHT = DEPTH * TILE / THREADS;
 constexpr int BESIDE = THREADS / TILE;
@@ -265,8 +233,8 @@ KERNEL mlp_backward_weights(const __grid_constant__ Net net, const __grid_consta
                          const float *delta, const float *masked, float *grad)
 {
     // Two stages, so that one is filled while the other is read.
-    __shared__ __align__(16) float h[2][DEPTH][TILE];
-    __shared__ __align__(16) float g[2][DEPTH][TILE];
+    __shared__ __align__(16) float h[2][DEPTH][PITCH];
+    __shared__ __align__(16) float g[2][DEPTH][PITCH];
     const int member = blockIdx.y;
     const int hidden = rows * widths_before(net, net.layers - 1);
     const int first_row = blockIdx.z * split_rows;
@@ -310,10 +278,13 @@ KERNEL mlp_backward_weights(const __grid_constant__ Net net, const __grid_consta
         }
     };
 
-    float sum[SIDE][SIDE] = {};
+    float sum[TILES][4] = {};
     float bias = 0.0f;
-    const int tk = threadIdx.x / (TILE / SIDE) * SIDE;
-    const int tj = threadIdx.x % (TILE / SIDE) * SIDE;
+    const Lane lane = this_lane();
+    const int warp = threadIdx.x / WARP;
+    const int tk = warp / (TILE / SPAN) * 16 + lane.line;
+    // Column n of tile t is column 4 n + t of the span: a lane's are neighbours.
+    const int tj = warp % (TILE / SPAN) * SPAN;
     int stage = 0;
     ask(first_row);
     for (int row0 = first_row; row0 < end_row; row0 += DEPTH) {
@@ -326,16 +297,17 @@ KERNEL mlp_backward_weights(const __grid_constant__ Net net, const __grid_consta
         __syncthreads();
         ask(row0 + DEPTH);
 #pragma unroll
-        for (int d = 0; d < DEPTH; ++d) {
-            const float4 a = *reinterpret_cast<const float4 *>(&h[stage][d][tk]);
-            const float4 b = *reinterpret_cast<const float4 *>(&g[stage][d][tj]);
-            const float as[SIDE] = {a.x, a.y, a.z, a.w};
-            const float bs[SIDE] = {b.x, b.y, b.z, b.w};
-#pragma unroll
-            for (int i = 0; i < SIDE; ++i)
-#pragma unroll
-                for (int l = 0; l < SIDE; ++l)
-                    sum[i][l] += as[i] * bs[l];
+        for (int d = lane.step; d < DEPTH; d += 8) {
+            const float a[4] = {h[stage][d][tk], h[stage][d][tk + 8], h[stage][d + 4][tk],
+                                h[stage][d + 4][tk + 8]};
+            const Halves<4> inputs = halves(a);
+            const int j = tj + 4 * lane.line;
+            const float4 b = *reinterpret_cast<const float4 *>(&g[stage][d][j]);
+            const float4 c = *reinterpret_cast<const float4 *>(&g[stage][d + 4][j]);
+            add_product(sum[0], inputs, b.x, c.x);
+            add_product(sum[1], inputs, b.y, c.y);
+            add_product(sum[2], inputs, b.z, c.z);
+            add_product(sum[3], inputs, b.w, c.w);
         }
         if (k0 == 0 && threadIdx.x < TILE)
 #pragma unroll
@@ -344,13 +316,13 @@ KERNEL mlp_backward_weights(const __grid_constant__ Net net, const __grid_consta
         stage ^= 1;
     }
 #pragma unroll
-    for (int i = 0; i < SIDE; ++i)
+    for (int t = 0; t < TILES; ++t)
 #pragma unroll
-        for (int l = 0; l < SIDE; ++l) {
-            const int k = k0 + tk + i;
-            const int j = j0 + tj + l;
+        for (int i = 0; i < 4; ++i) {
+            const int k = k0 + tk + i / 2 * 8;
+            const int j = j0 + tj + 4 * (2 * lane.step + i % 2) + t;
             if (k < in && j < out)
-                grad[k * out + j] = sum[i][l];
+                grad[k * out + j] = sum[t][i];
         }
 
     // Bias, gain and shift belong to the outputs alone: the blocks of the first

@@ -61,8 +61,8 @@ __device__ void mlp_forward(const Net &net, const float *params, const Input &in
     }
 }
 
-// Sixteen rows a block where there are rows enough to fill the device and
-// shared memory enough to hold them, four otherwise; the host chooses.
+// Sixteen rows a block where shared memory holds them, eight otherwise; the host
+// chooses.
 #define MLP_FORWARD(ROWS)                                                                         \
     KERNEL mlp_forward_##ROWS(                                                                    \
         const __grid_constant__ Net net, const float *params,                                     \
@@ -76,4 +76,4 @@ __device__ void mlp_forward(const Net &net, const float *params, const Input &in
     }
 
 MLP_FORWARD(16)
-MLP_FORWARD(4)
+MLP_FORWARD(8)

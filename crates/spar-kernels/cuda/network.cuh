@@ -1,13 +1,12 @@
 // A network's forward pass over a tile of ROWS rows, by one block.
 //
 // Activations live in shared memory as [column, ROWS]: the rows of one column
-// side by side. A thread owns COLUMNS columns of the output and keeps their
-// COLUMNS * ROWS sums in registers, over a share of the inputs: a block reads a
-// weight once, neighbouring threads neighbouring weights, and the ROWS inputs it
-// meets are a broadcast of four at a time. Nothing between layers leaves the block.
-//
-// What bounds a block of few rows is how long a weight takes to arrive: so a
-// thread asks for those of STEPS inputs before it uses those it asked for last.
+// side by side. Products run on the matrix units, which take numbers of eleven
+// significant bits: a number is split into two such, and three products of the
+// parts give what single precision gives, up to 2^-21. A warp computes SPAN columns
+// of all rows at once; what bounds a block is how fast weights arrive, so each is
+// read once, straight into the registers it is needed in, and asked for before it is
+// needed. Nothing between layers leaves the block.
 #pragma once
 
 #include "common.cuh"
@@ -49,139 +48,229 @@ __device__ __forceinline__ float row_sum(int width, float *partial, Term term)
     return sum;
 }
 
-// Columns of a layer that a thread computes side by side.
-constexpr int COLUMNS = 4;
+// Tiles of eight columns that a warp computes side by side, and their columns.
+constexpr int TILES = 4;
+constexpr int SPAN = 8 * TILES;
+constexpr int WARPS = THREADS / WARP;
 
-// Most groups that share a sum: what narrow layers (a critic's last has one
-// column) gain by more of them, adding up their parts takes again.
-constexpr int GROUPS = 32;
+// Floats a row that the parts of shared sums take at most.
+constexpr int PARTS = WARPS * SPAN;
 
-// Floats a row that the parts of such sums take at most.
-constexpr int PARTS = THREADS * COLUMNS;
-
-// sum[i][r] += w[i] * x[r] over the rows of one input; `x` is 16-byte aligned,
-// since every buffer of a tile starts at a multiple of ROWS floats.
-template <int ROWS>
-__device__ __forceinline__ void add_products(const float (&w)[COLUMNS], const float *x,
-                                             float (&sum)[COLUMNS][ROWS])
-{
-#pragma unroll
-    for (int r = 0; r < ROWS; r += 4) {
-        const float4 v = *reinterpret_cast<const float4 *>(x + r);
-#pragma unroll
-        for (int i = 0; i < COLUMNS; ++i) {
-            sum[i][r] += w[i] * v.x;
-            sum[i][r + 1] += w[i] * v.y;
-            sum[i][r + 2] += w[i] * v.z;
-            sum[i][r + 3] += w[i] * v.w;
-        }
-    }
-}
-
-// How the threads of a block share a layer of `width` columns: a group of
-// `owners` threads has all of them, COLUMNS each, and every group a share of the
-// sum. A thread's columns are `owners` apart, so that neighbours read neighbours.
-struct Share {
-    int owners;
-    int groups;
-    int group; // at least `groups` for threads without one
-    int first; // of the thread's columns
+// The lane's place in the tiles of `multiply_tiles`: it holds row, or column,
+// `lane / 4` at the steps `lane % 4` and four later.
+struct Lane {
+    int step;
+    int line;
 };
 
-__device__ __forceinline__ Share share(int width, int most_groups)
+__device__ __forceinline__ Lane this_lane()
 {
+    return {static_cast<int>(threadIdx.x % 4), static_cast<int>(threadIdx.x % WARP / 4)};
+}
+
+// The eleven significant bits of `x` that the matrix units take, rounded; what is
+// not a number is left to the rest, `x` less this.
+__device__ __forceinline__ float leading(float x)
+{
+    return __uint_as_float((__float_as_uint(x) + 0x1000u) & 0xffffe000u);
+}
+
+// Both parts of the numbers of a tile.
+template <int COUNT> struct Halves {
+    float high[COUNT];
+    float low[COUNT];
+};
+
+template <int COUNT>
+__device__ __forceinline__ Halves<COUNT> halves(const float (&x)[COUNT])
+{
+    Halves<COUNT> parts;
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) {
+        parts.high[i] = leading(x[i]);
+        parts.low[i] = x[i] - parts.high[i];
+    }
+    return parts;
+}
+
+// sum += a b to single precision, with `b` the lane's `first` and `second`: the product
+// of the low parts is below the rounding.
+__device__ __forceinline__ void add_product(float (&sum)[4], const Halves<4> &a, float first,
+                                            float second)
+{
+    const float both[2] = {first, second};
+    const Halves<2> b = halves(both);
+    multiply_tiles(sum, a.low, b.high);
+    multiply_tiles(sum, a.high, b.low);
+    multiply_tiles(sum, a.high, b.high);
+}
+
+// The rows' numbers of two columns of a tile [width, ROWS], `width` or more being
+// zero. Line `i` of the matrix units' sixteen is row 2 i below eight and 2 i - 15 from there
+// on, so that a lane's two lie side by side; of eight rows the latter are none.
+template <int ROWS>
+__device__ __forceinline__ Halves<4> rows_of(const float *x, int width, int first, int second,
+                                             int line)
+{
+    float a[4] = {};
+    if constexpr (ROWS == 16) {
+        if (first < width) {
+            const float2 v = *reinterpret_cast<const float2 *>(x + first * ROWS + 2 * line);
+            a[0] = v.x;
+            a[1] = v.y;
+        }
+        if (second < width) {
+            const float2 v = *reinterpret_cast<const float2 *>(x + second * ROWS + 2 * line);
+            a[2] = v.x;
+            a[3] = v.y;
+        }
+    } else {
+        if (first < width)
+            a[0] = x[first * ROWS + line];
+        if (second < width)
+            a[2] = x[second * ROWS + line];
+    }
+    return halves(a);
+}
+
+// How the warps of a block share a layer of `width` columns: each has a span of
+// them, in turns if there are more spans than warps; if there are fewer, several
+// groups share the sum of a span.
+struct Share {
+    int spans;
+    int groups;
+    int group; // at least `groups` for warps without one
+    int span;  // the warp's first
+};
+
+__device__ __forceinline__ Share share(int width)
+{
+    const int warp = threadIdx.x / WARP;
     Share share;
-    share.owners = min(THREADS, (width + COLUMNS - 1) / COLUMNS);
-    share.groups = min(THREADS / share.owners, most_groups);
-    share.group = threadIdx.x / share.owners;
-    share.first = threadIdx.x % share.owners;
+    share.spans = (width + SPAN - 1) / SPAN;
+    share.groups = share.spans < WARPS ? WARPS / share.spans : 1;
+    share.group = share.groups > 1 ? warp / share.spans : 0;
+    share.span = share.groups > 1 ? warp % share.spans : warp;
     return share;
 }
 
-// Hands the groups' sums over to `partial`, [groups, width, ROWS], for add_parts.
-template <int ROWS>
-__device__ __forceinline__ void put_parts(const Share &by, int width,
-                                          const float (&sum)[COLUMNS][ROWS], float *partial)
+// Puts a span's sums where they belong: into `y`, [width, ROWS], with `bias`, which may be
+// null; or, if groups share them, into their parts, [groups, width, ROWS], for
+// add_parts. Column `n` of tile `t` is `column(t, n)`.
+template <int ROWS, class Column>
+__device__ __forceinline__ void put_sums(const Share &by, int width, const float (&sum)[TILES][4],
+                                         const float *__restrict__ bias, float *y, float *parts,
+                                         Column column)
 {
-    if (by.group >= by.groups)
-        return;
+    const Lane lane = this_lane();
+    float *to = by.groups > 1 ? parts + by.group * width * ROWS : y;
 #pragma unroll
-    for (int i = 0; i < COLUMNS; ++i) {
-        const int j = by.first + i * by.owners;
-        if (j >= width)
-            break;
-        float *to = partial + (by.group * width + j) * ROWS;
+    for (int t = 0; t < TILES; ++t)
 #pragma unroll
-        for (int r = 0; r < ROWS; r += 4)
-            *reinterpret_cast<float4 *>(to + r) =
-                float4{sum[i][r], sum[i][r + 1], sum[i][r + 2], sum[i][r + 3]};
-    }
+        for (int i = 0; i < 2; ++i) {
+            const int j = column(t, 2 * lane.step + i);
+            if (j >= width)
+                continue;
+            const float start = bias && by.groups == 1 ? bias[j] : 0.0f;
+            if constexpr (ROWS == 16)
+                *reinterpret_cast<float2 *>(to + j * ROWS + 2 * lane.line) =
+                    float2{sum[t][i] + start, sum[t][i + 2] + start};
+            else
+                to[j * ROWS + lane.line] = sum[t][i] + start;
+        }
 }
 
-// y[e] = bias + the groups' parts in order, [width, ROWS]; `bias` may be null.
+// y[e] = bias + the groups' parts in order, [width, ROWS], if groups share the sums;
+// every thread may then read `y`.
 template <int ROWS>
-__device__ __forceinline__ void add_parts(const Share &by, int width, const float *partial,
+__device__ __forceinline__ void add_parts(const Share &by, int width, const float *parts,
                                           const float *__restrict__ bias, float *y)
 {
+    __syncthreads();
+    if (by.groups == 1)
+        return;
     for (int e = threadIdx.x; e < width * ROWS; e += THREADS) {
         float sum = bias ? bias[e / ROWS] : 0.0f;
 #pragma unroll 4
         for (int group = 0; group < by.groups; ++group)
-            sum += partial[group * width * ROWS + e];
+            sum += parts[group * width * ROWS + e];
         y[e] = sum;
     }
+    __syncthreads();
+}
+
+// Four neighbours of `values`, of which `count` there are, the rest zero; in one read if
+// `together`, which asks for an address and a count of multiples of four.
+__device__ __forceinline__ float4 four(const float *__restrict__ values, int count, bool together)
+{
+    if (together)
+        return count > 0 ? *reinterpret_cast<const float4 *>(values) : float4{};
+    float4 v = {};
+    if (count > 0)
+        v.x = values[0];
+    if (count > 1)
+        v.y = values[1];
+    if (count > 2)
+        v.z = values[2];
+    if (count > 3)
+        v.w = values[3];
+    return v;
+}
+
+// Whether rows of `width` columns from `values` on can be read four at a time.
+__device__ __forceinline__ bool by_fours(const float *values, int width)
+{
+    return width % 4 == 0 && reinterpret_cast<size_t>(values) % sizeof(float4) == 0;
 }
 
 // y = x W + b for a tile: `x` [in, ROWS], `y` [out, ROWS], `weight` [in, out].
-// `partial` is [PARTS, ROWS].
+// `parts` is [PARTS, ROWS].
 template <int ROWS>
 __device__ void dense(const float *__restrict__ weight, const float *__restrict__ bias, int in,
-                      int out, const float *x, float *y, float *partial)
+                      int out, const float *x, float *y, float *parts)
 {
-    // Weights in flight are registers, of which sixteen rows need many for sums.
-    constexpr int STEPS = ROWS > 8 ? 2 : 4;
-    // A block has columns for all but the widest layers, which it takes in turns.
-    for (int first = 0; first < out; first += PARTS) {
-        const int width = min(PARTS, out - first);
-        const Share by = share(width, GROUPS);
-        float sum[COLUMNS][ROWS] = {};
-        if (by.group < by.groups) {
-            int column[COLUMNS];
+    // Steps of eight inputs whose weights are on their way.
+    constexpr int AHEAD = 2;
+    const Lane lane = this_lane();
+    const Share by = share(out);
+    const bool together = by_fours(weight, out);
+    for (int span = by.span; by.group < by.groups && span < by.spans; span += WARPS) {
+        // Column n of tile t is column 4 n + t of the span: a lane's are neighbours.
+        const int j = span * SPAN + 4 * lane.line;
+        float4 ahead[AHEAD][2];
+        const auto ask = [&](int k0) {
 #pragma unroll
-            for (int i = 0; i < COLUMNS; ++i) // past the end the last, to no effect
-                column[i] = first + min(by.first + i * by.owners, width - 1);
-            float ahead[STEPS][COLUMNS];
-            const auto ask = [&](int k) {
+            for (int s = 0; s < AHEAD; ++s)
 #pragma unroll
-                for (int step = 0; step < STEPS; ++step) {
-                    const int at = k + step * by.groups;
-#pragma unroll
-                    for (int i = 0; i < COLUMNS; ++i)
-                        ahead[step][i] = at < in ? weight[at * out + column[i]] : 0.0f;
+                for (int half = 0; half < 2; ++half) {
+                    const int k = k0 + s * 8 * by.groups + lane.step + 4 * half;
+                    ahead[s][half] = four(weight + k * out + j, k < in ? out - j : 0, together);
                 }
-            };
-            ask(by.group);
-            for (int k = by.group; k < in; k += STEPS * by.groups) {
-                float w[STEPS][COLUMNS];
+        };
+        float sum[TILES][4] = {};
+        ask(8 * by.group);
+        for (int k0 = 8 * by.group; k0 < in; k0 += AHEAD * 8 * by.groups) {
+            float4 w[AHEAD][2];
 #pragma unroll
-                for (int step = 0; step < STEPS; ++step)
+            for (int s = 0; s < AHEAD; ++s)
 #pragma unroll
-                    for (int i = 0; i < COLUMNS; ++i)
-                        w[step][i] = ahead[step][i];
-                ask(k + STEPS * by.groups);
+                for (int half = 0; half < 2; ++half)
+                    w[s][half] = ahead[s][half];
+            ask(k0 + AHEAD * 8 * by.groups);
 #pragma unroll
-                for (int step = 0; step < STEPS; ++step) {
-                    const int at = k + step * by.groups;
-                    if (at < in)
-                        add_products<ROWS>(w[step], x + at * ROWS, sum);
-                }
+            for (int s = 0; s < AHEAD; ++s) {
+                const int k = k0 + s * 8 * by.groups + lane.step;
+                const Halves<4> a = rows_of<ROWS>(x, in, k, k + 4, lane.line);
+                add_product(sum[0], a, w[s][0].x, w[s][1].x);
+                add_product(sum[1], a, w[s][0].y, w[s][1].y);
+                add_product(sum[2], a, w[s][0].z, w[s][1].z);
+                add_product(sum[3], a, w[s][0].w, w[s][1].w);
             }
         }
-        put_parts<ROWS>(by, width, sum, partial);
-        __syncthreads();
-        add_parts<ROWS>(by, width, partial, bias + first, y + first * ROWS);
-        __syncthreads();
+        put_sums<ROWS>(by, out, sum, bias, y, parts,
+                       [=](int t, int n) { return span * SPAN + 4 * n + t; });
     }
+    add_parts<ROWS>(by, out, parts, bias, y);
 }
 
 // max(v, 0) that lets a NaN through, as PyTorch's does.

@@ -66,4 +66,4 @@ __device__ void policy(const Net &anchor, const float *anchor_params, const Net 
     }
 
 POLICY(16)
-POLICY(4)
+POLICY(8)

@@ -1,7 +1,7 @@
 //! Networks: forward and backward.
 
 use super::{
-    Arg, CudaError, Device, Head, InputParts, Kernels, Launch, Net, THREADS,
+    Arg, CudaError, Device, Head, InputParts, Kernels, Launch, Net,
     device::{extent, int},
 };
 use crate::{Activation, MlpShape};
@@ -12,12 +12,8 @@ const TILE: usize = 64;
 /// Rows of them staged at a time; `DEPTH` in `mlp_backward.cu`.
 const DEPTH: usize = 16;
 
-/// Staged weights of the backward pass, at the most; `2 * STAGE * PITCH` in
-/// `mlp_backward.cu`.
-const STAGED: usize = 2 * 16 * (THREADS + 2);
-
 /// Parts of sums that a block adds up, a row; `PARTS` in `network.cuh`.
-const PARTS: usize = 4 * THREADS;
+const PARTS: usize = 256;
 
 /// Fewest rows worth a split of their own: a split costs a pass over the
 /// parameters.
@@ -239,7 +235,7 @@ impl<D: Device> Kernels<D> {
         let [spec, x0, x1, x2] = self.input(shape, input)?;
         self.check("outputs of a network", out, nets * rows * shape.output)?;
         let widest = widest(shape);
-        let tile = self.tile(rows, nets, shape.input + 2 * widest, 0)?;
+        let tile = self.tile(shape.input + 2 * widest)?;
         let mut args = vec![Arg::Net(net), Arg::Read(network.params), spec, x0, x1, x2];
         args.extend([
             Arg::Int(int("rows", rows)?),
@@ -276,7 +272,7 @@ impl<D: Device> Kernels<D> {
             }
         }
         let launch = Launch {
-            kernel: tile.pick("mlp_forward_16", "mlp_forward_4"),
+            kernel: tile.pick("mlp_forward_16", "mlp_forward_8"),
             grid: [extent(rows.div_ceil(tile.rows))?, extent(nets)?, 1],
             shared_bytes: tile.shared_bytes,
         };
@@ -344,9 +340,9 @@ impl<D: Device> Kernels<D> {
         let wanted = grad_params.is_some();
         let int_rows = Arg::Int(int("rows", rows)?);
         let widest = widest(shape).max(shape.input);
-        let tile = self.tile(rows, nets, 2 * widest, STAGED)?;
+        let tile = self.tile(2 * widest)?;
         let launch = Launch {
-            kernel: tile.pick("mlp_backward_rows_16", "mlp_backward_rows_4"),
+            kernel: tile.pick("mlp_backward_rows_16", "mlp_backward_rows_8"),
             grid: [extent(rows.div_ceil(tile.rows))?, extent(nets)?, 1],
             shared_bytes: tile.shared_bytes,
         };
@@ -445,34 +441,29 @@ impl<D: Device> Kernels<D> {
         Ok(args)
     }
 
-    /// Sixteen rows a block if that about fills the device and fits its shared
-    /// memory, four otherwise: four times the blocks read the weights four times as
-    /// often. A block needs `per_row` floats of shared memory a row, and `fixed` or
-    /// [`PARTS`] a row more.
-    pub(super) fn tile(
-        &self,
-        rows: usize,
-        nets: usize,
-        per_row: usize,
-        fixed: usize,
-    ) -> Result<Tile, CudaError> {
-        let limits = self.device.limits();
+    /// Sixteen rows a block if shared memory holds them, eight otherwise, for which the
+    /// matrix units work half in vain. A block needs `per_row` floats of shared memory
+    /// a row, and [`PARTS`] more.
+    pub(super) fn tile(&self, per_row: usize) -> Result<Tile, CudaError> {
+        let available = self.device.limits().shared_bytes;
         let tile = |rows| Tile {
             rows,
-            shared_bytes: (per_row * rows + fixed.max(PARTS * rows)) * size_of::<f32>(),
+            shared_bytes: (per_row + PARTS) * rows * size_of::<f32>(),
         };
-        let (large, small) = (tile(16), tile(4));
-        let fills = 4 * rows.div_ceil(large.rows) * nets >= 3 * limits.multiprocessors;
-        if fills && large.shared_bytes <= limits.shared_bytes {
-            Ok(large)
-        } else if small.shared_bytes <= limits.shared_bytes {
-            Ok(small)
-        } else {
-            Err(CudaError::Shape(format!(
-                "layers this wide need {} bytes of shared memory a block; the device has {}",
-                small.shared_bytes, limits.shared_bytes
-            )))
+        let small = tile(8);
+        if small.shared_bytes > available {
+            return Err(CudaError::Shape(format!(
+                "layers this wide need {} bytes of shared memory a block; the device has \
+                 {available}",
+                small.shared_bytes
+            )));
         }
+        let large = tile(16);
+        Ok(if large.shared_bytes <= available {
+            large
+        } else {
+            small
+        })
     }
 }
 

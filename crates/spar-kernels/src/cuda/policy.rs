@@ -60,9 +60,9 @@ impl<D: Device> Kernels<D> {
         let decoder_widest = decoder.as_ref().map_or(0, |d| widest(d.shape));
         let widest = widest(anchor.shape).max(decoder_widest);
         let input = decoder.as_ref().map_or(obs_dim, |d| d.shape.input);
-        let tile = self.tile(rows, 1, input + 2 * widest, 0)?;
+        let tile = self.tile(input + 2 * widest)?;
         let launch = Launch {
-            kernel: tile.pick("policy_16", "policy_4"),
+            kernel: tile.pick("policy_16", "policy_8"),
             grid: [extent(rows.div_ceil(tile.rows))?, 1, 1],
             shared_bytes: tile.shared_bytes,
         };

@@ -21,12 +21,12 @@ macro_rules! source {
 
 /// Every file that is compiled.
 pub(crate) const SOURCES: [Source; 6] = [
-    source!("mlp_forward.cu", ["mlp_forward_16", "mlp_forward_4"]),
+    source!("mlp_forward.cu", ["mlp_forward_16", "mlp_forward_8"]),
     source!(
         "mlp_backward.cu",
         [
             "mlp_backward_rows_16",
-            "mlp_backward_rows_4",
+            "mlp_backward_rows_8",
             "mlp_backward_weights"
         ]
     ),
@@ -46,7 +46,7 @@ pub(crate) const SOURCES: [Source; 6] = [
         ]
     ),
     source!("optim.cu", ["adam", "polyak"]),
-    source!("policy.cu", ["policy_16", "policy_4"]),
+    source!("policy.cu", ["policy_16", "policy_8"]),
 ];
 
 /// The headers the files include, those included by others first.

@@ -45,6 +45,7 @@ Fiber fibers[THREADS];
 jmp_buf scheduler;
 int current;
 float lanes[THREADS];
+float tiles[THREADS][6]; // of a and b, lane by lane
 char message[256];
 const char *error;
 
@@ -171,8 +172,8 @@ struct Kernel {
 };
 #define ENTRY(name) {#name, [](void **args) { apply(name, args); }, sizes(name)}
 const Kernel kernels[] = {
-    ENTRY(mlp_forward_16),       ENTRY(mlp_forward_4),
-    ENTRY(mlp_backward_rows_16), ENTRY(mlp_backward_rows_4),
+    ENTRY(mlp_forward_16),       ENTRY(mlp_forward_8),
+    ENTRY(mlp_backward_rows_16), ENTRY(mlp_backward_rows_8),
     ENTRY(mlp_backward_weights),
     ENTRY(conservative),         ENTRY(advantages),
     ENTRY(imitation),            ENTRY(imitation_stats),
@@ -181,7 +182,7 @@ const Kernel kernels[] = {
     ENTRY(difference),
     ENTRY(draw_latents),         ENTRY(reconstruction),
     ENTRY(latent_gradient),
-    ENTRY(policy_16),            ENTRY(policy_4),
+    ENTRY(policy_16),            ENTRY(policy_8),
 };
 
 } // namespace
@@ -201,6 +202,24 @@ float exchange(float value, int offset, unsigned mask)
     const float other = lanes[self ^ offset];
     wait(State::at_warp_barrier, -2);
     return other;
+}
+
+void multiply_tiles(float (&sum)[4], const float (&a)[4], const float (&b)[2])
+{
+    const int self = current;
+    // The units do not see the lowest thirteen bits.
+    const auto seen = [](float x) { return __uint_as_float(__float_as_uint(x) & 0xffffe000u); };
+    for (int i = 0; i < 6; ++i)
+        tiles[self][i] = seen(i < 4 ? a[i] : b[i - 4]);
+    wait(State::at_warp_barrier, -3);
+    const float(*warp)[6] = tiles + self / WARP * WARP;
+    const int line = self % WARP / 4;
+    const int step = self % 4;
+    for (int i = 0; i < 4; ++i) // row `line` or eight below, column 2 step or its neighbour
+        for (int k = 0; k < 8; ++k)
+            sum[i] += warp[4 * line + k % 4][i / 2 + k / 4 * 2] *
+                      warp[4 * (2 * step + i % 2) + k % 4][4 + k / 4];
+    wait(State::at_warp_barrier, -4);
 }
 
 } // namespace shim

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <cstring>
 
 #define __global__
 #define __device__ static
@@ -23,6 +24,9 @@ struct uint3 {
 struct alignas(16) float4 {
     float x, y, z, w;
 };
+struct alignas(8) float2 {
+    float x, y;
+};
 
 // Set before a fiber runs; a kernel reads them again after every wait.
 static uint3 threadIdx, blockIdx, gridDim;
@@ -33,6 +37,8 @@ extern float *dynamic_shared;
 void wait_block(int line);
 // Value of lane `lane ^ offset`; waits for the whole warp.
 float exchange(float value, int offset, unsigned mask);
+// As in common.cuh; waits for the whole warp.
+void multiply_tiles(float (&sum)[4], const float (&a)[4], const float (&b)[2]);
 } // namespace shim
 
 #define __syncthreads() shim::wait_block(__LINE__)
@@ -40,6 +46,23 @@ float exchange(float value, int offset, unsigned mask);
 static inline float __shfl_xor_sync(unsigned mask, float value, int offset)
 {
     return shim::exchange(value, offset, mask);
+}
+
+#define MATRIX_UNITS
+using shim::multiply_tiles;
+
+static inline unsigned __float_as_uint(float x)
+{
+    unsigned bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+static inline float __uint_as_float(unsigned bits)
+{
+    float x;
+    std::memcpy(&x, &bits, sizeof x);
+    return x;
 }
 
 static inline int min(int a, int b)
