@@ -109,6 +109,13 @@ __device__ __forceinline__ int parameters(const Net &net)
     return count;
 }
 
+// Floats from one net of an ensemble to the next: its parameters, and a few unused,
+// so that every net begins where four can be read at once.
+__device__ __forceinline__ int next_net(const Net &net)
+{
+    return (parameters(net) + 3) / 4 * 4;
+}
+
 // Sum of the widths of the layers' outputs before `layer`: what is kept of a
 // pass lies layer after layer, each [rows, width].
 __device__ __forceinline__ int widths_before(const Net &net, int layer)

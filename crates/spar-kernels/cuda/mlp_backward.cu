@@ -124,7 +124,7 @@ __device__ void mlp_backward_rows(const Net &net, const float *params, int rows,
     const int last = net.layers - 1;
     const int width = net.width[net.layers];
     const int hidden = rows * widths_before(net, last);
-    params += member * parameters(net);
+    params += member * next_net(net);
     saved.activation += member * hidden;
     saved.before += keeps_before(net) ? member * hidden : 0;
     saved.inverse_std += net.layer_norm ? member * rows * last : 0;
@@ -224,8 +224,7 @@ __device__ __forceinline__ Column input_column(const Input &input, const float *
 }
 
 // grid (tiles of all layers, nets, splits). Split `s` covers `split_rows` rows
-// and writes its part of the flat gradient to `grad[s]`, [splits, nets,
-// parameters]. `activation`, `delta`, `masked` and `before` are those of the
+// and writes its part of the gradient, laid out as the parameters, to `grad[s]`. `activation`, `delta`, `masked` and `before` are those of the
 // passes before.
 KERNEL mlp_backward_weights(const __grid_constant__ Net net, const __grid_constant__ Input input,
                          const float *x0, const float *x1, const float *x2, int rows,
@@ -241,7 +240,11 @@ KERNEL mlp_backward_weights(const __grid_constant__ Net net, const __grid_consta
     const int end_row = min(rows, first_row + split_rows);
     activation += member * hidden;
     delta += member * (hidden + rows * net.width[net.layers]);
-    grad += (blockIdx.z * gridDim.y + member) * parameters(net);
+    // The unused floats between nets are the optimizer's, too.
+    const int last = gridDim.y - 1;
+    grad += blockIdx.z * (last * next_net(net) + parameters(net)) + member * next_net(net);
+    if (member < last && blockIdx.x == 0 && threadIdx.x < next_net(net) - parameters(net))
+        grad[parameters(net) + threadIdx.x] = 0.0f;
 
     // Which layer, and which piece of its weight.
     int layer = 0;

@@ -38,7 +38,7 @@ __device__ void mlp_forward(const Net &net, const float *params, const Input &in
     float *partial = pong + widest * ROWS;
     const int first_row = blockIdx.x * ROWS;
     const int member = blockIdx.y;
-    params += member * parameters(net);
+    params += member * next_net(net);
     if (saved.activation) {
         const int kept = rows * widths_before(net, net.layers - 1);
         saved.activation += member * kept;

@@ -31,7 +31,7 @@ pub struct Net<B> {
     head: cuda::Head,
     /// Of the members in a checkpoint, one each.
     names: Vec<String>,
-    /// Flat, one member after the other.
+    /// As [`cuda::pack`] lays them out.
     params: B,
 }
 
@@ -48,7 +48,8 @@ impl<B: std::fmt::Debug> Net<B> {
         scale: f32,
         names: Vec<String>,
     ) -> Result<Self, CudaError> {
-        let params = kernels.device().alloc(names.len() * shape.parameters())?;
+        let params = cuda::packed_len(shape, names.len());
+        let params = kernels.device().alloc(params)?;
         let head = match shape.head() {
             Head::Linear => cuda::Head::Linear,
             Head::Tanh => cuda::Head::Tanh { scale },
@@ -130,19 +131,19 @@ impl<B: std::fmt::Debug> Net<B> {
         state: &mut State,
     ) -> Result<(), CudaError> {
         let values = kernels.device().read(buffer)?;
-        let parts = values.chunks_exact(self.shape.parameters());
-        for (name, part) in self.names.iter().zip(parts) {
+        let members = cuda::unpack(&self.shape, &values);
+        for (name, part) in self.names.iter().zip(members) {
             state.insert(&format!("{name}{suffix}"), part.to_vec());
         }
         Ok(())
     }
 
-    /// The members' arrays of `state` under their names and `suffix`, one after
-    /// the other.
+    /// The members' arrays of `state` under their names and `suffix`, as they lie on
+    /// the device.
     fn parts(&self, state: &State, suffix: &str) -> Result<Vec<f32>, StateError> {
         let part = |name| state.get(&format!("{name}{suffix}"), self.shape.parameters());
         let parts: Result<Vec<_>, _> = self.names.iter().map(part).collect();
-        Ok(parts?.concat())
+        Ok(cuda::pack(&self.shape, &parts?.concat()))
     }
 }
 
@@ -182,7 +183,7 @@ impl<B: std::fmt::Debug> Learner<B> {
         average: Option<(f32, Net<B>)>,
         adam: AdamConfig,
     ) -> Result<Self, CudaError> {
-        let zeros = vec![0.0; net.nets() * net.shape.parameters()];
+        let zeros = vec![0.0; cuda::packed_len(&net.shape, net.nets())];
         let upload = || kernels.device().upload(&zeros);
         Ok(Self {
             moments: [upload()?, upload()?],

@@ -44,7 +44,9 @@ pub use device::{
 };
 pub use driver::{CudaBuffer, CudaDevice, CudaRecording, Rates};
 pub use losses::{Bootstrap, Loss, Posterior};
-pub use network::{Actions, Gradient, GradientWork, Network, Part, Rows, Saved};
+pub use network::{
+    Actions, Gradient, GradientWork, Network, Part, Rows, Saved, pack, packed_len, unpack,
+};
 pub use optim::AdamStep;
 pub use policy::Policy;
 pub use profile::{By, Profile, Span};

@@ -28,8 +28,38 @@ pub struct Network<'a, B> {
     pub head: Head,
     /// Members.
     pub nets: usize,
-    /// Their flat parameters, one net after the other.
+    /// Their parameters, as [`pack`] lays them out.
     pub params: &'a B,
+}
+
+/// Floats from one net of an ensemble to the next; `next_net` in `common.cuh`.
+fn next_net(shape: &MlpShape) -> usize {
+    shape.parameters().next_multiple_of(4)
+}
+
+/// Length of the flat parameters of `nets` nets on a device.
+pub fn packed_len(shape: &MlpShape, nets: usize) -> usize {
+    nets.saturating_sub(1) * next_net(shape) + shape.parameters()
+}
+
+/// The flat parameters of nets one after the other, `[nets, parameters]`, as they lie on a
+/// device: with up to three zeros between nets, so that each begins at a multiple of
+/// four.
+pub fn pack(shape: &MlpShape, flat: &[f32]) -> Vec<f32> {
+    let nets = flat.chunks(shape.parameters()).collect::<Vec<_>>();
+    let mut packed = vec![0.0; packed_len(shape, nets.len())];
+    for (to, net) in packed.chunks_mut(next_net(shape)).zip(nets) {
+        to[..net.len()].copy_from_slice(net);
+    }
+    packed
+}
+
+/// What [`pack`] had packed: the parameters of each net.
+pub fn unpack<'a>(shape: &MlpShape, packed: &'a [f32]) -> impl Iterator<Item = &'a [f32]> {
+    let parameters = shape.parameters();
+    packed
+        .chunks(next_net(shape))
+        .map(move |net| &net[..parameters.min(net.len())])
 }
 
 /// One of up to three parts that stand side by side in the input.
@@ -112,7 +142,7 @@ pub struct GradientWork<B> {
 /// that enough blocks run; what uses it adds the parts.
 #[derive(Debug)]
 pub struct Gradient<B> {
-    /// `[parts, nets, parameters]`.
+    /// `[parts, packed parameters]`.
     pub(super) values: B,
     pub(super) parts: usize,
     split_rows: usize,
@@ -192,14 +222,14 @@ impl<D: Device> Kernels<D> {
         let split_rows = rows.div_ceil(parts).next_multiple_of(DEPTH);
         let parts = rows.div_ceil(split_rows);
         Ok(Gradient {
-            values: self.device.alloc(parts * nets * shape.parameters())?,
+            values: self.device.alloc(parts * packed_len(shape, nets))?,
             parts,
             split_rows,
         })
     }
 
-    /// The sum of a gradient's parts, `[nets, parameters]`, as [`Kernels::adam`] adds
-    /// them. Waits for the device.
+    /// The sum of a gradient's parts, laid out as the parameters, as [`Kernels::adam`]
+    /// adds them. Waits for the device.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -312,7 +342,7 @@ impl<D: Device> Kernels<D> {
         saved.check(network, rows)?;
         let outputs = nets * rows * shape.output;
         let hidden = nets * rows * shape.hidden.iter().sum::<usize>();
-        let parameters = nets * shape.parameters();
+        let parameters = packed_len(shape, nets);
         self.check("outputs of a network", out, outputs)?;
         self.check("gradient of the outputs", grad_out, outputs)?;
         self.check("work of a backward pass", &work.delta, hidden + outputs)?;
@@ -400,7 +430,7 @@ impl<D: Device> Kernels<D> {
         rows: usize,
     ) -> Result<Net, CudaError> {
         let &Network { shape, nets, .. } = network;
-        let parameters = nets * shape.parameters();
+        let parameters = packed_len(shape, nets);
         self.check("parameters of a network", network.params, parameters)?;
         // Every index of the kernels is below one of these.
         let widths = shape.input + shape.hidden.iter().sum::<usize>() + shape.output;

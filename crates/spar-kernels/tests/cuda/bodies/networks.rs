@@ -3,7 +3,7 @@
 use spar_core::Stream;
 use spar_kernels::{
     Activation, MlpShape, Workspace,
-    cuda::{Actions, Device, Head, Kernels, Network, Part, Policy, Rows},
+    cuda::{Actions, Device, Head, Kernels, Network, Part, Policy, Rows, pack, unpack},
     mlp::{self, GradParams},
     reference,
 };
@@ -120,7 +120,7 @@ pub fn forward<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
             shape: &shape,
             head,
             nets,
-            params: &device.upload(&params).unwrap(),
+            params: &device.upload(&pack(&shape, &params)).unwrap(),
         };
         let (plain, keeping) = with_rows(device, &input, |input| {
             let mut out = device.alloc(want.len()).unwrap();
@@ -204,7 +204,7 @@ fn check_backward<D: Device>(
         shape,
         head,
         nets,
-        params: &device.upload(&params).unwrap(),
+        params: &device.upload(&pack(shape, &params)).unwrap(),
     };
     let (gp, gx) = with_rows(device, &input, |input| {
         let mut saved = kernels.saved(shape, nets, rows).unwrap();
@@ -224,7 +224,13 @@ fn check_backward<D: Device>(
         run(None, Some(&mut alone_x));
         run(Some(&mut both), Some(&mut both_x));
         run(Some(&mut alone), None);
-        let [both, alone] = [both, alone].map(|g| kernels.read_gradient(&g).unwrap());
+        let [both, alone] = [both, alone].map(|gradient| {
+            let packed = kernels.read_gradient(&gradient).unwrap();
+            unpack(shape, &packed)
+                .flatten()
+                .copied()
+                .collect::<Vec<_>>()
+        });
         let [both_x, alone_x] = [both_x, alone_x].map(|b| device.read(&b).unwrap());
         assert_eq!(both, alone, "the parameters' gradient alone: {shape:?}");
         assert_eq!(both_x, alone_x, "the input's gradient alone: {shape:?}");

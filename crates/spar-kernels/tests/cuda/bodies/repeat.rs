@@ -5,7 +5,7 @@ use spar_kernels::{
     MlpShape,
     cuda::{
         AdamStep, Bootstrap, CudaError, Device, Gradient, GradientWork, Head, Kernels, Loss,
-        Network, Part, Rows, Saved,
+        Network, Part, Rows, Saved, pack,
     },
     optim::{AdamConfig, adam_factors},
 };
@@ -110,6 +110,7 @@ pub fn repeat<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
     let device = kernels.device();
     let shape = shape(9, &[20, 17], 1, true);
     let start = draw(&mut fresh(1, "repeat"), 0.3, NETS * shape.parameters());
+    let start = pack(&shape, &start);
     let train = |repeated: bool| {
         let mut critic = Critic::new(kernels, &start, shape.clone());
         let mut stream = fresh(2, "repeat");

@@ -6,7 +6,7 @@ use spar_kernels::{
     MlpShape,
     cuda::{
         Actions, AdamStep, Bootstrap, DataActions, Device, Gradient, GradientWork, Head, Kernels,
-        Loss, Network, Part, Posterior, Ranking, Rows, Saved,
+        Loss, Network, Part, Posterior, Ranking, Rows, Saved, pack,
     },
     optim::{AdamConfig, adam_factors},
     value::Conservatism,
@@ -40,6 +40,7 @@ impl<B: std::fmt::Debug> Learner<B> {
         nets: usize,
     ) -> Self {
         let start = draw(stream, 0.2, nets * shape.parameters());
+        let start = pack(&shape, &start);
         let zeros = vec![0.0; start.len()];
         Self {
             params: device.upload(&start).unwrap(),
