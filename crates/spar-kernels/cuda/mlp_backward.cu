@@ -9,26 +9,23 @@
 // fixed by the launch.
 #include "network.cuh"
 
-// y = g W^T for a tile: `g` [out, ROWS], `y` [in, ROWS], `weight` [in, out].
-// `parts` is [PARTS, ROWS].
-template <int ROWS>
-__device__ void dense_transposed(const float *__restrict__ weight, int in, int out, const float *g,
-                                 float *y, float *parts)
+// The sums of `dense_transposed`, TOGETHER as in `four`.
+template <int ROWS, bool TOGETHER>
+__device__ __forceinline__ void transposed_sums(const Share &by, const float *__restrict__ weight,
+                                                int in, int out, const float *g, float *y,
+                                                float *parts)
 {
     // Outputs of a step: two of the matrix units', since a lane's four lie side by side.
     constexpr int STEP = 16;
-    __syncthreads(); // whoever has just written `g` need not wait
     const Lane lane = this_lane();
-    const Share by = share(in);
-    const bool together = by_fours(weight, out);
-    for (int span = by.span; by.group < by.groups && span < by.spans; span += WARPS) {
+    for (int span = by.span; span < by.spans; span += WARPS) {
         float4 ahead[TILES];
         const auto ask = [&](int j0) {
             const int j = j0 + 4 * lane.step;
 #pragma unroll
             for (int t = 0; t < TILES; ++t) {
                 const int k = span * SPAN + 8 * t + lane.line;
-                ahead[t] = four(weight + k * out + j, k < in ? out - j : 0, together);
+                ahead[t] = four<TOGETHER>(weight + k * out + j, k < in ? out - j : 0);
             }
         };
         float sum[TILES][4] = {};
@@ -50,6 +47,22 @@ __device__ void dense_transposed(const float *__restrict__ weight, int in, int o
         }
         put_sums<ROWS>(by, in, sum, nullptr, y, parts,
                        [=](int t, int n) { return span * SPAN + 8 * t + n; });
+    }
+}
+
+// y = g W^T for a tile: `g` [out, ROWS], `y` [in, ROWS], `weight` [in, out].
+// `parts` is [PARTS, ROWS]. Whoever has just written `g` need not wait.
+template <int ROWS>
+__device__ void dense_transposed(const float *__restrict__ weight, int in, int out, const float *g,
+                                 float *y, float *parts)
+{
+    __syncthreads();
+    const Share by = share(in);
+    if (by.group < by.groups) {
+        if (by_fours(weight, out))
+            transposed_sums<ROWS, true>(by, weight, in, out, g, y, parts);
+        else
+            transposed_sums<ROWS, false>(by, weight, in, out, g, y, parts);
     }
     add_parts<ROWS>(by, in, parts, nullptr, y);
 }

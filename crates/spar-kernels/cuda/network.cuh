@@ -200,20 +200,20 @@ __device__ __forceinline__ void add_parts(const Share &by, int width, const floa
 }
 
 // Four neighbours of `values`, of which `count` there are, the rest zero; in one read if
-// `together`, which asks for an address and a count of multiples of four.
-__device__ __forceinline__ float4 four(const float *__restrict__ values, int count, bool together)
+// TOGETHER, which asks for an address and a count of multiples of four.
+template <bool TOGETHER>
+__device__ __forceinline__ float4 four(const float *__restrict__ values, int count)
 {
-    if (together)
-        return count > 0 ? *reinterpret_cast<const float4 *>(values) : float4{};
-    float4 v = {};
-    if (count > 0)
-        v.x = values[0];
-    if (count > 1)
-        v.y = values[1];
-    if (count > 2)
-        v.z = values[2];
-    if (count > 3)
-        v.w = values[3];
+    float4 v = {0.0f, 0.0f, 0.0f, 0.0f};
+    if constexpr (TOGETHER) {
+        if (count > 0)
+            v = *reinterpret_cast<const float4 *>(values);
+    } else {
+        v.x = count > 0 ? values[0] : 0.0f;
+        v.y = count > 1 ? values[1] : 0.0f;
+        v.z = count > 2 ? values[2] : 0.0f;
+        v.w = count > 3 ? values[3] : 0.0f;
+    }
     return v;
 }
 
@@ -223,18 +223,16 @@ __device__ __forceinline__ bool by_fours(const float *values, int width)
     return width % 4 == 0 && reinterpret_cast<size_t>(values) % sizeof(float4) == 0;
 }
 
-// y = x W + b for a tile: `x` [in, ROWS], `y` [out, ROWS], `weight` [in, out].
-// `parts` is [PARTS, ROWS].
-template <int ROWS>
-__device__ void dense(const float *__restrict__ weight, const float *__restrict__ bias, int in,
-                      int out, const float *x, float *y, float *parts)
+// The sums of `dense`, TOGETHER as in `four`.
+template <int ROWS, bool TOGETHER>
+__device__ __forceinline__ void dense_sums(const Share &by, const float *__restrict__ weight,
+                                           const float *__restrict__ bias, int in, int out,
+                                           const float *x, float *y, float *parts)
 {
     // Steps of eight inputs whose weights are on their way.
     constexpr int AHEAD = 2;
     const Lane lane = this_lane();
-    const Share by = share(out);
-    const bool together = by_fours(weight, out);
-    for (int span = by.span; by.group < by.groups && span < by.spans; span += WARPS) {
+    for (int span = by.span; span < by.spans; span += WARPS) {
         // Column n of tile t is column 4 n + t of the span: a lane's are neighbours.
         const int j = span * SPAN + 4 * lane.line;
         float4 ahead[AHEAD][2];
@@ -244,7 +242,7 @@ __device__ void dense(const float *__restrict__ weight, const float *__restrict_
 #pragma unroll
                 for (int half = 0; half < 2; ++half) {
                     const int k = k0 + s * 8 * by.groups + lane.step + 4 * half;
-                    ahead[s][half] = four(weight + k * out + j, k < in ? out - j : 0, together);
+                    ahead[s][half] = four<TOGETHER>(weight + k * out + j, k < in ? out - j : 0);
                 }
         };
         float sum[TILES][4] = {};
@@ -269,6 +267,21 @@ __device__ void dense(const float *__restrict__ weight, const float *__restrict_
         }
         put_sums<ROWS>(by, out, sum, bias, y, parts,
                        [=](int t, int n) { return span * SPAN + 4 * n + t; });
+    }
+}
+
+// y = x W + b for a tile: `x` [in, ROWS], `y` [out, ROWS], `weight` [in, out].
+// `parts` is [PARTS, ROWS].
+template <int ROWS>
+__device__ void dense(const float *__restrict__ weight, const float *__restrict__ bias, int in,
+                      int out, const float *x, float *y, float *parts)
+{
+    const Share by = share(out);
+    if (by.group < by.groups) {
+        if (by_fours(weight, out))
+            dense_sums<ROWS, true>(by, weight, bias, in, out, x, y, parts);
+        else
+            dense_sums<ROWS, false>(by, weight, bias, in, out, x, y, parts);
     }
     add_parts<ROWS>(by, out, parts, bias, y);
 }
