@@ -45,7 +45,10 @@ Fiber fibers[THREADS];
 jmp_buf scheduler;
 int current;
 float lanes[THREADS];
-float tiles[THREADS][6]; // of a and b, lane by lane
+// Of a and b, lane by lane, for this product and the one before, which slow lanes
+// may still read.
+float tiles[2][THREADS][6];
+int products[THREADS];
 char message[256];
 const char *error;
 
@@ -207,19 +210,19 @@ float exchange(float value, int offset, unsigned mask)
 void multiply_tiles(float (&sum)[4], const float (&a)[4], const float (&b)[2])
 {
     const int self = current;
+    float(*here)[6] = tiles[products[self]++ % 2];
     // The units do not see the lowest thirteen bits.
     const auto seen = [](float x) { return __uint_as_float(__float_as_uint(x) & 0xffffe000u); };
     for (int i = 0; i < 6; ++i)
-        tiles[self][i] = seen(i < 4 ? a[i] : b[i - 4]);
+        here[self][i] = seen(i < 4 ? a[i] : b[i - 4]);
     wait(State::at_warp_barrier, -3);
-    const float(*warp)[6] = tiles + self / WARP * WARP;
+    const float(*warp)[6] = here + self / WARP * WARP;
     const int line = self % WARP / 4;
     const int step = self % 4;
     for (int i = 0; i < 4; ++i) // row `line` or eight below, column 2 step or its neighbour
         for (int k = 0; k < 8; ++k)
             sum[i] += warp[4 * line + k % 4][i / 2 + k / 4 * 2] *
                       warp[4 * (2 * step + i % 2) + k % 4][4 + k / 4];
-    wait(State::at_warp_barrier, -4);
 }
 
 } // namespace shim
