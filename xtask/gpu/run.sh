@@ -199,7 +199,7 @@ rm -f "$out/data.hdf5"
 seconds=2 sides="1 4 16 45"
 [ $stand_in = no ] || { seconds=0.1 sides="1 2"; }
 step time 60 "$gpu" time --seconds $seconds
-for by in streams processes; do
+for by in lanes streams processes; do
     for runs in $sides; do
         step "beside-$by-$runs" 45 "$gpu" beside --by $by --runs "$runs" --seconds $seconds
     done

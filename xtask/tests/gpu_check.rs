@@ -98,6 +98,8 @@ fn the_pack_checks_and_measures_over_the_stand_in_and_keeps_what_it_has() {
         "train-cuda",
         "curves",
         "time",
+        "beside-lanes-1",
+        "beside-lanes-2",
         "beside-streams-1",
         "beside-streams-2",
         "beside-processes-1",
@@ -114,7 +116,7 @@ fn the_pack_checks_and_measures_over_the_stand_in_and_keeps_what_it_has() {
     assert!(log.contains("the CUDA kernels ran on stand-in"), "{log}");
     let results = &all["results"];
     let checks = results["agree"][0]["checks"].as_array().unwrap();
-    assert_eq!(checks.len(), 7, "{checks:?}");
+    assert_eq!(checks.len(), 13, "{checks:?}");
     assert!(
         results["curves"][0]["curves"]
             .as_array()
@@ -127,6 +129,7 @@ fn the_pack_checks_and_measures_over_the_stand_in_and_keeps_what_it_has() {
         "{page}"
     );
     assert!(page.contains("| streams | 2 |"), "{page}");
+    assert!(page.contains("| lanes | 2 |"), "{page}");
 
     // A kernel that is wrong fails the check, and the rest is measured all the same.
     fs::write(

@@ -58,6 +58,28 @@ struct Net {
     int width[MAX_LAYERS + 1];
 };
 
+// The runs one launch is for. Their buffers lie alike in equal slabs of one allocation, a
+// run's `stride` floats behind those of the one before; the host gives every launch these as
+// its last argument. A grid has `depth` blocks along z for each run.
+struct Lanes {
+    int depth;
+    long long stride;
+};
+
+// Moves a kernel's pointers, other than null, to the buffers of this block's run.
+template <class... Pointer>
+__device__ __forceinline__ void enter_lane(const Lanes &lanes, Pointer &...pointers)
+{
+    const long long offset = blockIdx.z / lanes.depth * lanes.stride;
+    ((pointers += pointers ? offset : 0), ...);
+}
+
+// This block's place along z among those of its run.
+__device__ __forceinline__ int z_in_lane(const Lanes &lanes)
+{
+    return blockIdx.z % lanes.depth;
+}
+
 // Rows of a network's input, made of up to three parts side by side, as in
 // [s, b, z]. Part `i` has `width[i]` columns, and each of its rows stands for
 // `repeat[i]` rows of the input in turn: the K candidates of a state share its

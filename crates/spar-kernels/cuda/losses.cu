@@ -10,8 +10,10 @@
 // the gradient of each net's own mean over rows. `next` is [next_nets, rows].
 KERNEL temporal_difference(const float *next, int next_nets, const float *rewards,
                            const float *not_terminal, float discount, const float *q, int nets,
-                           int rows, float *grad, float *target, float *loss)
+                           int rows, float *grad, float *target, float *loss,
+                           const __grid_constant__ Lanes lanes)
 {
+    enter_lane(lanes, next, rewards, not_terminal, q, grad, target, loss);
     const int row = blockIdx.x * THREADS + threadIdx.x;
     if (row >= rows)
         return;
@@ -31,8 +33,10 @@ KERNEL temporal_difference(const float *next, int next_nets, const float *reward
 //   u = min_n upper[n] - v,  w = u < 0 ? 1 - expectile : expectile
 //   grad = -2 w u / rows,    loss = w u^2                    each [rows]
 KERNEL expectile_regression(const float *upper, int nets, const float *v, float expectile,
-                            int rows, float *grad, float *loss)
+                            int rows, float *grad, float *loss,
+                            const __grid_constant__ Lanes lanes)
 {
+    enter_lane(lanes, upper, v, grad, loss);
     const int row = blockIdx.x * THREADS + threadIdx.x;
     if (row >= rows)
         return;
@@ -43,8 +47,10 @@ KERNEL expectile_regression(const float *upper, int nets, const float *v, float 
 }
 
 // out = a - b: the data's residual r = a - b.
-KERNEL difference(const float *a, const float *b, int count, float *out)
+KERNEL difference(const float *a, const float *b, int count, float *out,
+                  const __grid_constant__ Lanes lanes)
 {
+    enter_lane(lanes, a, b, out);
     const int i = blockIdx.x * THREADS + threadIdx.x;
     if (i < count)
         out[i] = a[i] - b[i];
@@ -57,8 +63,10 @@ constexpr float LOG_STD_HIGH = 15.0f;
 
 // z = mean + exp(clip(log_std)) * noise, [rows, latent], of the encoder's
 // output `head`, [rows, mean and log_std side by side].
-KERNEL draw_latents(const float *head, const float *noise, int rows, int latent, float *z)
+KERNEL draw_latents(const float *head, const float *noise, int rows, int latent, float *z,
+                    const __grid_constant__ Lanes lanes)
 {
+    enter_lane(lanes, head, noise, z);
     const int i = blockIdx.x * THREADS + threadIdx.x;
     if (i >= rows * latent)
         return;
@@ -71,8 +79,9 @@ KERNEL draw_latents(const float *head, const float *noise, int rows, int latent,
 //   grad = weight 2 (residual - r) / rows,  loss[row] = |residual - r|^2
 // A warp takes a row: grid (ceil(rows / (THREADS / WARP))).
 KERNEL reconstruction(const float *residual, const float *r, int rows, int act_dim, float weight,
-                      float *grad, float *loss)
+                      float *grad, float *loss, const __grid_constant__ Lanes lanes)
 {
+    enter_lane(lanes, residual, r, grad, loss);
     const int row = blockIdx.x * (THREADS / WARP) + threadIdx.x / WARP;
     if (row >= rows) // the same for all lanes of the warp
         return;
@@ -97,8 +106,9 @@ KERNEL reconstruction(const float *residual, const float *r, int rows, int act_d
 // A warp takes a row: grid (ceil(rows / (THREADS / WARP))).
 KERNEL latent_gradient(const float *grad_x, int stride, int offset, const float *head,
                        const float *noise, int rows, int latent, float weight, float *grad,
-                       float *kl)
+                       float *kl, const __grid_constant__ Lanes lanes)
 {
+    enter_lane(lanes, grad_x, head, noise, grad, kl);
     const int row = blockIdx.x * (THREADS / WARP) + threadIdx.x / WARP;
     if (row >= rows) // the same for all lanes of the warp
         return;

@@ -183,8 +183,11 @@ __device__ void mlp_backward_rows(const Net &net, const float *params, int rows,
     KERNEL mlp_backward_rows_##ROWS(                                                              \
         const __grid_constant__ Net net, const float *params, int rows, int widest,               \
         float *activation, float *before, float *inverse_std, const float *out,                   \
-        const float *grad_out, float *delta, float *masked, float *grad_x)                        \
+        const float *grad_out, float *delta, float *masked, float *grad_x,                        \
+        const __grid_constant__ Lanes lanes)                                                      \
     {                                                                                             \
+        enter_lane(lanes, params, activation, before, inverse_std, out, grad_out, delta,          \
+                   masked, grad_x);                                                               \
         mlp_backward_rows<ROWS>(net, params, rows, widest,                                        \
                                 Saved{activation, before, inverse_std}, out, grad_out,            \
                                 delta, masked, grad_x);                                           \
@@ -240,22 +243,25 @@ __device__ __forceinline__ Column input_column(const Input &input, const float *
 // and writes its part of the gradient, laid out as the parameters, to `grad[s]`. `activation`, `delta`, `masked` and `before` are those of the
 // passes before.
 KERNEL mlp_backward_weights(const __grid_constant__ Net net, const __grid_constant__ Input input,
-                         const float *x0, const float *x1, const float *x2, int rows,
-                         int split_rows, const float *activation, const float *before,
-                         const float *delta, const float *masked, float *grad)
+                            const float *x0, const float *x1, const float *x2, int rows,
+                            int split_rows, const float *activation, const float *before,
+                            const float *delta, const float *masked, float *grad,
+                            const __grid_constant__ Lanes lanes)
 {
+    enter_lane(lanes, x0, x1, x2, activation, before, delta, masked, grad);
     // Two stages, so that one is filled while the other is read.
     __shared__ __align__(16) float h[2][DEPTH][PITCH];
     __shared__ __align__(16) float g[2][DEPTH][PITCH];
     const int member = blockIdx.y;
     const int hidden = rows * widths_before(net, net.layers - 1);
-    const int first_row = blockIdx.z * split_rows;
+    const int split = z_in_lane(lanes);
+    const int first_row = split * split_rows;
     const int end_row = min(rows, first_row + split_rows);
     activation += member * hidden;
     delta += member * (hidden + rows * net.width[net.layers]);
     // The unused floats between nets are the optimizer's, too.
     const int last = gridDim.y - 1;
-    grad += blockIdx.z * (last * next_net(net) + parameters(net)) + member * next_net(net);
+    grad += split * (last * next_net(net) + parameters(net)) + member * next_net(net);
     if (member < last && blockIdx.x == 0 && threadIdx.x < next_net(net) - parameters(net))
         grad[parameters(net) + threadIdx.x] = 0.0f;
 

@@ -66,10 +66,13 @@ __device__ void mlp_forward(const Net &net, const float *params, const Input &in
 #define MLP_FORWARD(ROWS)                                                                         \
     KERNEL mlp_forward_##ROWS(                                                                    \
         const __grid_constant__ Net net, const float *params,                                     \
-        const __grid_constant__ Input input, const float *x0, const float *x1, const float *x2,   \
-        int rows, int widest, float *out, float *activation, float *before,                       \
-        float *inverse_std, const float *base, int base_repeat, float *actions)                   \
+        const __grid_constant__ Input input, const float *x0, const float *x1,                    \
+        const float *x2, int rows, int widest, float *out, float *activation,                     \
+        float *before, float *inverse_std, const float *base, int base_repeat,                    \
+        float *actions, const __grid_constant__ Lanes lanes)                                      \
     {                                                                                             \
+        enter_lane(lanes, params, x0, x1, x2, out, activation, before, inverse_std, base,         \
+                   actions);                                                                      \
         mlp_forward<ROWS>(net, params, input, x0, x1, x2, rows, widest, out,                      \
                           Saved{activation, before, inverse_std}, base, base_repeat,              \
                           actions);                                                               \

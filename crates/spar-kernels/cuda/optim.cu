@@ -27,9 +27,11 @@ __device__ __forceinline__ float sum_parts(const float *parts, int count_of_part
 // changes from step to step is in memory, so that a launch can be repeated as
 // it was recorded.
 KERNEL adam(float *params, const float *grad, int parts, const float *more, int more_parts,
-            float *m, float *v, float *target, const float *factors, int count, float keep, float new1, float keep2, float new2,
-            float eps, float tau)
+            float *m, float *v, float *target, const float *factors, int count, float keep,
+            float new1, float keep2, float new2, float eps, float tau,
+            const __grid_constant__ Lanes lanes)
 {
+    enter_lane(lanes, params, grad, more, m, v, target, factors);
     const int i = blockIdx.x * THREADS + threadIdx.x;
     if (i >= count)
         return;
@@ -49,8 +51,10 @@ KERNEL adam(float *params, const float *grad, int parts, const float *more, int 
 }
 
 // target <- target + tau (source - target).
-KERNEL polyak(float *target, const float *source, int count, float tau)
+KERNEL polyak(float *target, const float *source, int count, float tau,
+              const __grid_constant__ Lanes lanes)
 {
+    enter_lane(lanes, target, source);
     const int i = blockIdx.x * THREADS + threadIdx.x;
     if (i < count)
         target[i] += tau * (source[i] - target[i]);

@@ -58,9 +58,11 @@ __device__ void policy(const Net &anchor, const float *anchor_params, const Net 
 #define POLICY(ROWS)                                                                              \
     KERNEL policy_##ROWS(                                                                         \
         const __grid_constant__ Net anchor, const float *anchor_params,                           \
-        const __grid_constant__ Net decoder, const float *decoder_params, const float *mean,      \
-        const float *std, const float *obs, int rows, int widest, float *actions)                 \
+        const __grid_constant__ Net decoder, const float *decoder_params,                         \
+        const float *mean, const float *std, const float *obs, int rows, int widest,              \
+        float *actions, const __grid_constant__ Lanes lanes)                                      \
     {                                                                                             \
+        enter_lane(lanes, anchor_params, decoder_params, mean, std, obs, actions);                \
         policy<ROWS>(anchor, anchor_params, decoder, decoder_params, mean, std, obs, rows,        \
                      widest, actions);                                                            \
     }

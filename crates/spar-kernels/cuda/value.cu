@@ -3,8 +3,10 @@
 #include "common.cuh"
 
 // out[row] of `values` [nets, rows]. grid (ceil(rows / THREADS)).
-KERNEL conservative(const float *values, int nets, int rows, float deviations, float *out)
+KERNEL conservative(const float *values, int nets, int rows, float deviations, float *out,
+                    const __grid_constant__ Lanes lanes)
 {
+    enter_lane(lanes, values, out);
     const int row = blockIdx.x * THREADS + threadIdx.x;
     if (row < rows)
         out[row] = conservative_at(values, nets, rows, row, deviations);
@@ -19,9 +21,11 @@ KERNEL conservative(const float *values, int nets, int rows, float deviations, f
 // the candidates' mean. Every block measures the level anew, to the same bits.
 // A warp takes a state, its lanes the candidates: grid (ceil(states / (THREADS / WARP))).
 KERNEL advantages(const float *values, int nets, int states, int k, float deviations,
-               float penalty, const float *data, int data_nets, const float *baseline, float *advantage,
-               float *squares, float *data_advantage)
+                  float penalty, const float *data, int data_nets, const float *baseline,
+                  float *advantage, float *squares, float *data_advantage,
+                  const __grid_constant__ Lanes lanes)
 {
+    enter_lane(lanes, values, data, baseline, advantage, squares, data_advantage);
     __shared__ float scratch[THREADS / WARP];
     float part = 0.0f;
     for (int s = threadIdx.x; s < states; s += THREADS) {
@@ -134,10 +138,12 @@ __device__ Stats imitate_state(const float *candidates, const float *advantage, 
 // adds `squares` and `data_advantage` up anew, in the same order and so to the same
 // bits: a few loads per thread are cheaper than a launch.
 KERNEL imitation(const float *candidates, const float *advantage, const float *squares,
-              const float *data_advantage, int states, int k, int act_dim, float temperature,
-              float share, float weight, float *weights, float *target, float *grad, float *parts,
-              float *scales)
+                 const float *data_advantage, int states, int k, int act_dim, float temperature,
+                 float share, float weight, float *weights, float *target, float *grad,
+                 float *parts, float *scales, const __grid_constant__ Lanes lanes)
 {
+    enter_lane(lanes, candidates, advantage, squares, data_advantage, weights, target, grad,
+               parts, scales);
     __shared__ float scratch[THREADS / WARP];
     __shared__ Stats stats[THREADS / WARP];
     float part = 0.0f;
@@ -188,8 +194,10 @@ KERNEL imitation(const float *candidates, const float *advantage, const float *s
 
 // out = [loss, spread, weight_max, effective]: the means of `imitation`'s parts, for
 // the log. One block.
-KERNEL imitation_stats(const float *parts, int blocks, int states, int k, float *out)
+KERNEL imitation_stats(const float *parts, int blocks, int states, int k, float *out,
+                       const __grid_constant__ Lanes lanes)
 {
+    enter_lane(lanes, parts, out);
     __shared__ float scratch[THREADS / WARP];
     for (int i = 0; i < 4; ++i) {
         float part = 0.0f;

@@ -1,6 +1,8 @@
 //! Whole updates on the GPU against candle's on the CPU, which define them.
 
-use anyhow::Result;
+use std::thread;
+
+use anyhow::{Result, bail};
 use serde::Serialize;
 use serde_json::{Value, json};
 use spar_anchor::{Anchor, AnchorTrainer, DeviceAnchorTrainer};
@@ -35,6 +37,7 @@ pub(super) fn check(gpu: &Gpu, updates: usize, seed: u64) -> Result<(Value, bool
     let mut checks = vec![cloning(gpu, updates, seed)?];
     for form in [CriticForm::Expectile, CriticForm::Residual] {
         checks.extend(spar(gpu, form, updates, seed)?);
+        checks.extend(together(gpu, form, updates, seed)?);
     }
     let holds = checks.iter().all(|check| check.holds);
     let said = json!({
@@ -126,6 +129,47 @@ fn spar(gpu: &Gpu, form: CriticForm, updates: usize, seed: u64) -> Result<Vec<Ch
         same(name("launch by launch"), &recorded, &single),
         same(name("a second run"), &recorded, &again),
     ])
+}
+
+/// Runs that share their launches against each alone.
+fn together(gpu: &Gpu, form: CriticForm, updates: usize, seed: u64) -> Result<Vec<Check>> {
+    const RUNS: u64 = 3;
+    let warmup = updates as u64 / 3;
+    let inputs = (0..RUNS).map(|run| {
+        let mut inputs = Inputs::seeded(gpu.size, seed + run)?;
+        inputs.config.critic.form = form;
+        Ok(inputs)
+    });
+    let inputs = inputs.collect::<Result<Vec<_>>>()?;
+    let Some(first) = inputs.first() else {
+        bail!("no runs");
+    };
+    let lanes = gpu.lanes(first, inputs.len())?;
+    let shared = thread::scope(|scope| {
+        let runs: Vec<_> = lanes
+            .into_iter()
+            .zip(&inputs)
+            .map(|(lane, inputs)| {
+                scope.spawn(move || trained(&Kernels::new(lane), inputs, warmup, updates))
+            })
+            .collect();
+        let states = runs.into_iter().map(|run| match run.join() {
+            Ok(state) => state,
+            Err(_) => bail!("a run panicked"),
+        });
+        states.collect::<Result<Vec<_>>>()
+    })?;
+    let checks = shared.iter().zip(&inputs).enumerate();
+    let checks = checks.map(|(run, (shared, inputs))| {
+        let kernels = Kernels::new(gpu.device.beside()?);
+        let alone = trained(&kernels, inputs, warmup, updates)?;
+        let what = format!(
+            "{} critic, run {run} of {RUNS} that share launches",
+            form_name(form)
+        );
+        Ok(same(what, shared, &alone))
+    });
+    checks.collect()
 }
 
 fn form_name(form: CriticForm) -> &'static str {

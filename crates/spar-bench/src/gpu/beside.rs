@@ -12,8 +12,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use spar_kernels::cuda::CudaDevice;
-use spar_nn::device::Kernels;
+use spar_kernels::cuda::{CudaDevice, CudaLane};
+use spar_nn::device::{CudaError, Device, Kernels};
 use spar_rectify::DeviceSpar;
 
 use super::{By, Gpu};
@@ -25,7 +25,15 @@ type Did = (usize, f64);
 /// Lets `runs` runs go at once for about `seconds`.
 pub(super) fn measure(gpu: &Gpu, by: By, runs: usize, seconds: f64) -> Result<Value> {
     let all = match by {
-        By::Streams => streams(gpu, runs, seconds)?,
+        By::Streams => {
+            let beside = (0..runs).map(|_| gpu.device.beside());
+            let devices = beside.collect::<Result<_, _>>()?;
+            threads(devices, &gpu.inputs()?, seconds)?
+        }
+        By::Lanes => {
+            let inputs = gpu.inputs()?;
+            threads(gpu.lanes(&inputs, runs)?, &inputs, seconds)?
+        }
         By::Processes => processes(gpu, runs, seconds)?,
     };
     let updates: usize = all.iter().map(|(updates, _)| updates).sum();
@@ -37,9 +45,35 @@ pub(super) fn measure(gpu: &Gpu, by: By, runs: usize, seconds: f64) -> Result<Va
     }))
 }
 
-/// One run on a stream of its own: ready, then `go`, then updates for `seconds`.
-fn one(
-    device: CudaDevice,
+/// A device of a run.
+trait OfRun: Device {
+    /// Whether a run may be no more than a few updates ahead of its device: else it waits
+    /// after every cycle.
+    const BOUNDED: bool;
+
+    /// Waits for all it has started.
+    fn synchronize(&self) -> Result<(), CudaError>;
+}
+
+impl OfRun for CudaDevice {
+    const BOUNDED: bool = false;
+
+    fn synchronize(&self) -> Result<(), CudaError> {
+        Self::synchronize(self)
+    }
+}
+
+impl OfRun for CudaLane {
+    const BOUNDED: bool = true;
+
+    fn synchronize(&self) -> Result<(), CudaError> {
+        Self::synchronize(self)
+    }
+}
+
+/// One run on a device of its own: ready, then `go`, then updates for `seconds`.
+fn one<D: OfRun>(
+    device: D,
     inputs: &Inputs,
     seconds: f64,
     go: impl FnOnce() -> Result<()>,
@@ -47,47 +81,51 @@ fn one(
     let kernels = Kernels::new(device);
     let ready = || -> Result<_> {
         let mut spar = DeviceSpar::new(&kernels, &inputs.spar(|_| ())?, inputs.config.rows)?;
-        cycle(&kernels, &mut spar, inputs)?;
+        cycle(&mut spar, inputs)?;
+        kernels.device().synchronize()?;
         Ok(spar)
     };
-    let ready = ready();
-    // Whoever waits for all to be ready must not wait for one that failed.
+    let mut spar = match ready() {
+        Ok(spar) => spar,
+        Err(error) => {
+            // Whoever waits for all, to share a launch or to be ready, must not wait for one
+            // that failed.
+            drop(kernels);
+            go()?;
+            return Err(error);
+        }
+    };
     go()?;
-    let mut spar = ready?;
     let (begin, mut updates) = (Instant::now(), 0);
     loop {
-        cycle(&kernels, &mut spar, inputs)?;
+        cycle(&mut spar, inputs)?;
         updates += CYCLE;
+        let enough = begin.elapsed().as_secs_f64() >= seconds;
+        if enough || !D::BOUNDED {
+            kernels.device().synchronize()?;
+        }
         let elapsed = begin.elapsed().as_secs_f64();
-        if elapsed >= seconds {
+        if enough || elapsed >= seconds {
             return Ok((updates, elapsed));
         }
     }
 }
 
-/// One cycle of updates, done when this returns.
-fn cycle(
-    kernels: &Kernels<CudaDevice>,
-    spar: &mut DeviceSpar<'_, CudaDevice>,
-    inputs: &Inputs,
-) -> Result<()> {
-    for i in 0..CYCLE {
-        spar.update(&inputs.batch(i)?)?;
-    }
-    Ok(kernels.device().synchronize()?)
+/// One cycle of updates, which may not be done when this returns.
+fn cycle<D: Device>(spar: &mut DeviceSpar<'_, D>, inputs: &Inputs) -> Result<()> {
+    (0..CYCLE).try_for_each(|i| Ok(spar.update(&inputs.batch(i)?)?))
 }
 
-fn streams(gpu: &Gpu, runs: usize, seconds: f64) -> Result<Vec<Did>> {
-    let inputs = gpu.inputs()?;
-    let devices = (0..runs).map(|_| gpu.device.beside());
-    let devices = devices.collect::<Result<Vec<_>, _>>()?;
-    let ready = Barrier::new(runs);
+/// A run for each of `devices`, each in a thread.
+fn threads<D: OfRun + Send>(devices: Vec<D>, inputs: &Inputs, seconds: f64) -> Result<Vec<Did>> {
+    let ready = Barrier::new(devices.len());
+    let ready = &ready;
     thread::scope(|scope| {
         let threads: Vec<_> = devices
             .into_iter()
             .map(|device| {
-                scope.spawn(|| {
-                    one(device, &inputs, seconds, || {
+                scope.spawn(move || {
+                    one(device, inputs, seconds, || {
                         ready.wait();
                         Ok(())
                     })

@@ -21,7 +21,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 use serde_json::json;
-use spar_kernels::cuda::{CudaDevice, Device};
+use spar_kernels::cuda::{CudaDevice, CudaLane, Device};
 use spar_nn::device::Kernels;
 use spar_rectify::DeviceSpar;
 
@@ -112,6 +112,8 @@ enum By {
     Processes,
     /// Threads of one process, each with a stream.
     Streams,
+    /// Threads of one process that share every launch.
+    Lanes,
 }
 
 /// How the stand-in's name begins; `tests/cuda/driver.cpp` of spar-kernels has it.
@@ -143,6 +145,13 @@ impl Gpu {
 
     fn inputs(&self) -> Result<Inputs> {
         Inputs::new(self.size)
+    }
+
+    /// Devices for `runs` runs of `inputs` that share their launches.
+    fn lanes(&self, inputs: &Inputs, runs: usize) -> Result<Vec<CudaLane>> {
+        let tally = Kernels::new(self.device.tally());
+        DeviceSpar::new(&tally, &inputs.spar(|_| ())?, inputs.config.rows)?;
+        Ok(self.device.lanes(runs, tally.device().floats())?)
     }
 
     fn describe(&self) -> serde_json::Value {

@@ -22,6 +22,44 @@ pub struct Limits {
     pub multiprocessors: usize,
 }
 
+/// The runs of a launch, its last argument, which the device adds; `Lanes` in `common.cuh`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lanes {
+    depth: i32,
+    stride: i64,
+}
+
+impl Lanes {
+    /// Of a launch for one run.
+    ///
+    /// # Errors
+    /// If the grid's extent is beyond the kernels' integers.
+    pub fn alone(launch: &Launch) -> Result<Self, CudaError> {
+        Self::new(launch.grid[2], 1, 0).map(|(lanes, _)| lanes)
+    }
+
+    /// Of a launch for `runs` runs, each `depth` blocks deep, whose buffers lie `stride`
+    /// floats apart; and the extent of the grid along z.
+    pub(super) fn new(depth: u32, runs: usize, stride: usize) -> Result<(Self, u32), CudaError> {
+        let blocks = depth as usize * runs;
+        if blocks > MAX_BLOCKS_Z {
+            return Err(CudaError::Shape(format!(
+                "{runs} runs of {depth} blocks are {blocks}; a launch takes {MAX_BLOCKS_Z}"
+            )));
+        }
+        let too_large = |_| CudaError::Shape(format!("{stride} numbers for each run"));
+        let lanes = Self {
+            depth: int("blocks of a run", depth as usize)?,
+            stride: i64::try_from(stride).map_err(too_large)?,
+        };
+        Ok((lanes, extent(blocks)?))
+    }
+}
+
+/// Most blocks of a launch along z, on every GPU.
+const MAX_BLOCKS_Z: usize = 65_535;
+
 /// Sizes of a network as the kernels take them; `Net` in `common.cuh`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -138,7 +176,7 @@ pub enum Arg<'a, B> {
 }
 
 /// An argument's value, at an address a launch can be pointed to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ArgValue {
     /// Address of a buffer.
     Address(u64),
@@ -150,6 +188,8 @@ pub enum ArgValue {
     Int(i32),
     /// See [`Arg::Float`].
     Float(f32),
+    /// What every kernel takes last.
+    Lanes(Lanes),
 }
 
 impl<B> Arg<'_, B> {
@@ -176,6 +216,7 @@ impl ArgValue {
             Self::Input(value) => (&raw mut *value).cast(),
             Self::Int(value) => (&raw mut *value).cast(),
             Self::Float(value) => (&raw mut *value).cast(),
+            Self::Lanes(value) => (&raw mut *value).cast(),
         }
     }
 }
@@ -236,8 +277,10 @@ pub unsafe trait Device {
     /// If the launch fails.
     ///
     /// # Safety
-    /// `args` are those of the kernel in number, order and kind, and its
-    /// buffers as long as it reads and writes for this grid and these sizes.
+    /// `args` are those of the kernel in number, order and kind, but for its
+    /// [`Lanes`], and its buffers as long as it reads and writes for this grid and
+    /// these sizes. What a kernel writes is an [`Arg::Write`]: of recorded launches
+    /// those run side by side that write nothing another uses.
     unsafe fn launch(
         &self,
         launch: Launch,

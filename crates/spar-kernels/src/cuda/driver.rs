@@ -4,14 +4,15 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 use cudarc::{
     driver::{
-        CudaContext, CudaEvent, CudaFunction, CudaGraph, CudaSlice, CudaStream, DevicePtr,
-        DriverError, result, sys,
+        CudaContext, CudaEvent, CudaFunction, CudaSlice, CudaStream, DevicePtr, DriverError,
+        result, sys,
     },
     nvrtc::{self, CompileError, CompileOptions},
 };
 
 use super::{
-    Arg, CudaError, Device, Launch, Limits, THREADS,
+    Arg, ArgValue, CudaError, Device, Lanes, Launch, Limits, THREADS,
+    graph::{Graph, Noted, Slabs},
     recorder::Recorder,
     source::{SOURCES, Source},
 };
@@ -20,9 +21,8 @@ use super::{
 /// own; only [`Device::read`] waits for it.
 pub struct CudaDevice {
     stream: Arc<CudaStream>,
-    /// Asked before every call on the stream, so that only launches of the thread that
-    /// records them are ever captured.
-    recorder: Recorder<Shared>,
+    /// The launches of the threads that record, with the buffers these use.
+    recorder: Recorder<(Noted, Vec<Shared>)>,
     kernels: Arc<HashMap<&'static str, CudaFunction>>,
     limits: Limits,
     rates: Rates,
@@ -48,36 +48,13 @@ pub struct CudaBuffer(
 
 type Shared = Arc<CudaSlice<f32>>;
 
-/// Launches captured as a graph.
+/// Launches recorded as a graph.
 pub struct CudaRecording {
-    graph: CudaGraph,
+    graph: Graph,
     /// What the graph reads and writes lives as long as it.
     buffers: Vec<Shared>,
     /// The device's it was recorded on.
     stream: Arc<CudaStream>,
-}
-
-/// Ends a capture whatever comes of it, a panic too.
-struct Capture<'a> {
-    device: &'a CudaDevice,
-    open: bool,
-}
-
-impl Capture<'_> {
-    fn end(&mut self) -> (Result<Option<CudaGraph>, DriverError>, Vec<Shared>) {
-        self.open = false;
-        let stream = &self.device.stream;
-        let stop = || stream.end_capture(sys::CUgraphInstantiate_flags(0));
-        self.device.recorder.end(stop)
-    }
-}
-
-impl Drop for Capture<'_> {
-    fn drop(&mut self) {
-        if self.open {
-            drop(self.end());
-        }
-    }
 }
 
 impl CudaDevice {
@@ -112,7 +89,7 @@ impl CudaDevice {
             CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT as PROCESSORS,
         };
         // SAFETY: nothing but this one stream ever touches a buffer: `launch`
-        // refuses those of other devices. Events would be captured with launches.
+        // refuses those of other devices.
         unsafe { context.disable_event_tracking() };
         let attribute = |which| context.attribute(which).map_err(driver);
         let shared = attribute(SHARED)?;
@@ -156,7 +133,7 @@ impl CudaDevice {
                 multiprocessors: size(attribute(PROCESSORS)?),
             },
             name: context.name().map_err(driver)?,
-            // The default stream cannot be captured.
+            // The default stream would wait for every other.
             stream: context.new_stream().map_err(driver)?,
             recorder: Recorder::new(),
             kernels: Arc::new(kernels),
@@ -201,7 +178,7 @@ impl CudaDevice {
     }
 
     fn event(&self) -> Result<CudaEvent, CudaError> {
-        let _turn = self.recorder.turn("an event")?;
+        self.recorder.refuse("an event")?;
         let timed = sys::CUevent_flags::CU_EVENT_DEFAULT;
         self.stream.record_event(Some(timed)).map_err(driver)
     }
@@ -216,7 +193,7 @@ impl CudaDevice {
     /// # Errors
     /// If one of them failed.
     pub fn synchronize(&self) -> Result<(), CudaError> {
-        let _turn = self.recorder.turn("a wait")?;
+        self.recorder.refuse("a wait")?;
         self.stream.synchronize().map_err(driver)
     }
 
@@ -234,24 +211,78 @@ impl CudaDevice {
         &self,
         launches: &mut dyn FnMut() -> Result<(), CudaError>,
     ) -> Result<CudaRecording, CudaError> {
-        self.recorder.begin(|| {
-            let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
-            self.stream.begin_capture(mode).map_err(driver)
-        })?;
-        let mut capture = Capture {
-            device: self,
-            open: true,
-        };
-        let launched = launches();
-        let (captured, buffers) = capture.end();
-        launched?;
-        let Some(graph) = captured.map_err(driver)? else {
-            return Err(CudaError::Driver("nothing was recorded".to_owned()));
-        };
+        let noted = self.recorder.record(launches)?;
+        let (noted, buffers): (Vec<_>, Vec<_>) = noted.into_iter().unzip();
         Ok(CudaRecording {
-            graph,
-            buffers,
+            // SAFETY: whoever launched them vouched for the launches; the recording keeps
+            // their buffers, and the driver lets a graph that runs end before it is gone.
+            graph: unsafe { Graph::new(self, &noted, &[Slabs::ALONE])? },
+            buffers: buffers.into_iter().flatten().collect(),
             stream: Arc::clone(&self.stream),
+        })
+    }
+
+    /// Makes this thread's calls of the driver mean this GPU.
+    pub(super) fn bind(&self) -> Result<(), CudaError> {
+        self.stream.context().bind_to_thread().map_err(driver)
+    }
+
+    pub(super) fn stream(&self) -> &Arc<CudaStream> {
+        &self.stream
+    }
+
+    pub(super) fn raw_stream(&self) -> sys::CUstream {
+        self.stream.cu_stream()
+    }
+
+    /// The function, the threads of a block and the shared memory that start `launch`.
+    pub(super) fn start_of(
+        &self,
+        launch: &Launch,
+    ) -> Result<(sys::CUfunction, u32, u32), CudaError> {
+        let kernel = launch.kernel;
+        let failed = |reason: String| CudaError::Launch { kernel, reason };
+        let Some(function) = self.kernels.get(kernel) else {
+            return Err(failed("no such kernel".to_owned()));
+        };
+        let shared = u32::try_from(launch.shared_bytes).map_err(|e| failed(e.to_string()))?;
+        Ok((function.cu_function(), THREADS as u32, shared))
+    }
+
+    /// Starts `launch` on the stream for one run, with `values` and its lanes.
+    ///
+    /// # Errors
+    /// If the driver does not start it.
+    ///
+    /// # Safety
+    /// As of [`Device::launch`], of the values' buffers, which live until the launch ends or
+    /// are freed on the same stream.
+    pub(super) unsafe fn start(
+        &self,
+        launch: Launch,
+        mut values: Vec<ArgValue>,
+    ) -> Result<(), CudaError> {
+        let [x, y, z] = launch.grid;
+        let (function, threads, shared) = self.start_of(&launch)?;
+        values.push(ArgValue::Lanes(Lanes::alone(&launch)?));
+        let mut pointers: Vec<_> = values.iter_mut().map(ArgValue::pointer).collect();
+        self.bind()?;
+        // SAFETY: the function and the stream belong to the context just bound
+        // and live as long as `self`; the caller vouches that the arguments are
+        // the kernel's; their values outlive the call, which copies them.
+        let launched = unsafe {
+            result::launch_kernel(
+                function,
+                (x, y, z),
+                (threads, 1, 1),
+                shared,
+                self.stream.cu_stream(),
+                &mut pointers,
+            )
+        };
+        launched.map_err(|error| CudaError::Launch {
+            kernel: launch.kernel,
+            reason: error.to_string(),
         })
     }
 }
@@ -272,7 +303,7 @@ fn compile(source: &Source, arch: &'static str) -> Result<nvrtc::Ptx, CudaError>
     })
 }
 
-fn driver(error: DriverError) -> CudaError {
+pub(super) fn driver(error: DriverError) -> CudaError {
     CudaError::Driver(error.to_string())
 }
 
@@ -304,7 +335,7 @@ unsafe impl Device for CudaDevice {
     }
 
     fn alloc(&self, len: usize) -> Result<CudaBuffer, CudaError> {
-        let _turn = self.recorder.turn("a new buffer")?;
+        self.recorder.refuse("a new buffer")?;
         let zeros = self.stream.alloc_zeros(len).map_err(driver)?;
         Ok(CudaBuffer(Arc::new(zeros)))
     }
@@ -322,8 +353,8 @@ unsafe impl Device for CudaDevice {
                 got: values.len(),
             });
         }
-        let _turn = self.recorder.turn("a write")?;
-        self.stream.context().bind_to_thread().map_err(driver)?;
+        self.recorder.refuse("a write")?;
+        self.bind()?;
         let (address, _) = buffer.0.device_ptr(&self.stream);
         // SAFETY: the buffer is this device's own and as long as `values`, checked above.
         // These lie in pageable memory, which the driver has read when it
@@ -334,61 +365,39 @@ unsafe impl Device for CudaDevice {
 
     fn read(&self, buffer: &CudaBuffer) -> Result<Vec<f32>, CudaError> {
         self.own("a read", buffer)?;
-        let _turn = self.recorder.turn("a read")?;
+        self.recorder.refuse("a read")?;
         let values = self.stream.clone_dtoh(&*buffer.0).map_err(driver)?;
         self.stream.synchronize().map_err(driver)?;
         Ok(values)
     }
 
     unsafe fn launch(&self, launch: Launch, args: &[Arg<'_, CudaBuffer>]) -> Result<(), CudaError> {
-        let Launch {
-            kernel,
-            grid: [x, y, z],
-            shared_bytes,
-        } = launch;
-        let failed = |reason: String| CudaError::Launch { kernel, reason };
-        let Some(function) = self.kernels.get(kernel) else {
-            return Err(failed("no such kernel".to_owned()));
-        };
         // Another device's address would mean something else here.
         for arg in args {
             match arg {
-                Arg::Read(buffer) => self.own(kernel, buffer)?,
-                Arg::Write(buffer) => self.own(kernel, buffer)?,
+                Arg::Read(buffer) => self.own(launch.kernel, buffer)?,
+                Arg::Write(buffer) => self.own(launch.kernel, buffer)?,
                 _ => {}
             }
         }
         // All work is on one stream, in order: no event has to be recorded.
         let address = |buffer: &CudaBuffer| buffer.0.device_ptr(&self.stream).0;
-        let mut values: Vec<_> = args.iter().map(|arg| arg.value(address)).collect();
-        let mut pointers: Vec<_> = values.iter_mut().map(|value| value.pointer()).collect();
-        let shared = u32::try_from(shared_bytes).map_err(|e| failed(e.to_string()))?;
-        let threads = THREADS as u32;
-        let bound = self.stream.context().bind_to_thread();
-        bound.map_err(driver)?;
-        let _turn = self
-            .recorder
-            .launch(args.iter().filter_map(|arg| match arg {
-                Arg::Read(buffer) => Some(Arc::clone(&buffer.0)),
-                Arg::Write(buffer) => Some(Arc::clone(&buffer.0)),
-                _ => None,
-            }));
-        // SAFETY: the function and the stream belong to the context just bound
-        // and live as long as `self`; the caller vouches that the arguments are
-        // the kernel's; their values outlive the call, which copies them. A
-        // buffer dropped while the kernel runs is freed on the same stream,
-        // after it; a recording keeps its own.
-        let launched = unsafe {
-            result::launch_kernel(
-                function.cu_function(),
-                (x, y, z),
-                (threads, 1, 1),
-                shared,
-                self.stream.cu_stream(),
-                &mut pointers,
-            )
+        let used = |arg: &Arg<'_, CudaBuffer>| match arg {
+            Arg::Read(buffer) => Some(Arc::clone(&buffer.0)),
+            Arg::Write(buffer) => Some(Arc::clone(&buffer.0)),
+            _ => None,
         };
-        launched.map_err(|error| failed(error.to_string()))
+        let note = || {
+            let noted = Noted::new(launch, args, address);
+            (noted, args.iter().filter_map(used).collect())
+        };
+        if self.recorder.note(note) {
+            return Ok(());
+        }
+        let values = args.iter().map(|arg| arg.value(address)).collect();
+        // SAFETY: as the caller vouches. A buffer dropped while the kernel runs is freed on
+        // the same stream, after it.
+        unsafe { self.start(launch, values) }
     }
 
     fn repeat(
@@ -404,7 +413,7 @@ unsafe impl Device for CudaDevice {
             let why = "a recording of another device".to_owned();
             return Err(CudaError::Driver(why));
         }
-        let _turn = self.recorder.turn("a graph")?;
-        recording.graph.launch().map_err(driver)
+        self.recorder.refuse("a graph")?;
+        recording.graph.start(self)
     }
 }

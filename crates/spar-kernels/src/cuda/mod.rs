@@ -30,19 +30,24 @@
 
 mod device;
 mod driver;
+mod graph;
+mod lanes;
 mod losses;
+mod meeting;
 mod network;
 mod optim;
 mod policy;
 mod profile;
 mod recorder;
+mod slabs;
 mod source;
 mod value;
 
 pub use device::{
-    Arg, ArgValue, Device, Head, InputParts, Launch, Limits, MAX_LAYERS, Net, THREADS,
+    Arg, ArgValue, Device, Head, InputParts, Lanes, Launch, Limits, MAX_LAYERS, Net, THREADS,
 };
 pub use driver::{CudaBuffer, CudaDevice, CudaRecording, Rates};
+pub use lanes::{CudaLane, LaneBuffer, LaneRecording, Tally};
 pub use losses::{Bootstrap, Loss, Posterior};
 pub use network::{
     Actions, Gradient, GradientWork, Network, Part, Rows, Saved, pack, packed_len, unpack,
@@ -120,6 +125,9 @@ pub enum CudaError {
     /// Another call of the driver failed, or a launch before it did.
     #[error("the CUDA driver: {0}")]
     Driver(String),
+    /// Runs that share launches do not fit together, or what they share failed.
+    #[error("runs that share launches: {0}")]
+    Lanes(String),
     /// A buffer is not as long as the shapes say.
     #[error("{what}: {got} values where {expected} are expected")]
     Length {

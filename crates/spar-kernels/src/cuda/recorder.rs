@@ -1,156 +1,151 @@
-//! Whose turn it is on a stream while one thread records launches: all else of that thread
-//! is refused, and every other thread waits, so that only its launches are ever captured.
+//! Launches that are noted instead of started, by the thread that records: all else of that
+//! thread is refused meanwhile, and other threads go on as ever.
 
 use std::{
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
     thread::{self, ThreadId},
 };
 
 use super::CudaError;
 
-/// The turns on one stream.
+/// What the threads that record on one device have noted so far.
 #[derive(Debug)]
-pub(super) struct Recorder<B> {
-    open: Mutex<Option<Open<B>>>,
-    ended: Condvar,
+pub(super) struct Recorder<N> {
+    open: Mutex<HashMap<ThreadId, Vec<N>>>,
 }
 
-/// A recording that is not ended.
-#[derive(Debug)]
-struct Open<B> {
-    by: ThreadId,
-    kept: Vec<B>,
+/// Ends a recording whatever comes of it, a panic too.
+struct Open<'a, N>(&'a Recorder<N>);
+
+impl<N> Drop for Open<'_, N> {
+    fn drop(&mut self) {
+        self.0.open().remove(&thread::current().id());
+    }
 }
 
-/// The stream is this thread's as long as this lives.
-#[must_use]
-pub(super) struct Turn<'a, B>(MutexGuard<'a, Option<Open<B>>>);
-
-impl<B> Recorder<B> {
+impl<N> Recorder<N> {
     /// Nothing is recorded.
     pub(super) fn new() -> Self {
         Self {
-            open: Mutex::new(None),
-            ended: Condvar::new(),
+            open: Mutex::new(HashMap::new()),
         }
     }
 
-    /// The next turn that is not in the middle of another thread's recording.
-    fn next(&self) -> MutexGuard<'_, Option<Open<B>>> {
-        let me = thread::current().id();
-        // What a panic elsewhere left is a list of buffers, whole.
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        self.ended
-            .wait_while(open, |open| open.as_ref().is_some_and(|open| open.by != me))
-            .unwrap_or_else(PoisonError::into_inner)
+    fn open(&self) -> MutexGuard<'_, HashMap<ThreadId, Vec<N>>> {
+        // What a panic elsewhere left are lists of launches, whole.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A turn for a call that is no launch. It would become part of the recording, and with
-    /// it an address of the host's or a buffer that is gone by the time it is repeated.
+    /// For a call that is no launch: it would not be repeated with the recording.
     ///
     /// # Errors
     /// If this thread is recording.
-    pub(super) fn turn(&self, what: &str) -> Result<Turn<'_, B>, CudaError> {
-        let open = self.next();
-        match *open {
-            None => Ok(Turn(open)),
-            Some(_) => Err(CudaError::Driver(format!(
-                "{what} among launches that are recorded"
-            ))),
+    pub(super) fn refuse(&self, what: &str) -> Result<(), CudaError> {
+        let open = self.open();
+        if open.is_empty() || !open.contains_key(&thread::current().id()) {
+            return Ok(());
+        }
+        Err(CudaError::Driver(format!(
+            "{what} among launches that are recorded"
+        )))
+    }
+
+    /// Notes a launch if this thread records; else it is to be started.
+    pub(super) fn note(&self, launch: impl FnOnce() -> N) -> bool {
+        let mut open = self.open();
+        if open.is_empty() {
+            return false;
+        }
+        match open.get_mut(&thread::current().id()) {
+            Some(noted) => {
+                noted.push(launch());
+                true
+            }
+            None => false,
         }
     }
 
-    /// A turn for a launch that uses `buffers`: where this thread records, they are kept.
-    pub(super) fn launch(&self, buffers: impl IntoIterator<Item = B>) -> Turn<'_, B> {
-        let mut open = self.next();
-        if let Some(open) = &mut *open {
-            open.kept.extend(buffers);
-        }
-        Turn(open)
-    }
-
-    /// Begins a recording of this thread with `start`, which begins it on the stream.
+    /// What this thread launches in `launches`.
     ///
     /// # Errors
-    /// If this thread is recording, or `start` fails: then nothing is recorded.
-    pub(super) fn begin(
+    /// If it is recording already, or `launches` fails.
+    pub(super) fn record(
         &self,
-        start: impl FnOnce() -> Result<(), CudaError>,
-    ) -> Result<(), CudaError> {
-        let Turn(mut open) = self.turn("a recording")?;
-        start()?;
-        *open = Some(Open {
-            by: thread::current().id(),
-            kept: Vec::new(),
-        });
-        Ok(())
-    }
-
-    /// Ends this thread's recording with `stop`, which ends it on the stream. Returns what
-    /// that gives and the buffers used.
-    pub(super) fn end<T>(&self, stop: impl FnOnce() -> T) -> (T, Vec<B>) {
-        let mut open = self.next();
-        let stopped = stop();
-        let kept = open.take().map(|open| open.kept).unwrap_or_default();
-        self.ended.notify_all();
-        (stopped, kept)
+        launches: &mut dyn FnMut() -> Result<(), CudaError>,
+    ) -> Result<Vec<N>, CudaError> {
+        self.refuse("a recording")?;
+        let me = thread::current().id();
+        self.open().insert(me, Vec::new());
+        let open = Open(self);
+        launches()?;
+        let noted = self.open().get_mut(&me).map(std::mem::take);
+        drop(open);
+        Ok(noted.unwrap_or_default())
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    };
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
 
     #[test]
     fn another_threads_launch_does_not_join_a_recording() {
-        let recorder: Arc<Recorder<&str>> = Arc::new(Recorder::new());
-        let ended = Arc::new(AtomicBool::new(false));
-        recorder.begin(|| Ok(())).unwrap();
-        drop(recorder.launch(["mine"]));
-        let others: Vec<_> = (0..4)
-            .map(|i| {
-                let (recorder, ended) = (Arc::clone(&recorder), Arc::clone(&ended));
-                thread::spawn(move || {
-                    if i % 2 == 0 {
-                        drop(recorder.launch(["theirs"]));
-                    } else {
-                        drop(recorder.turn("a read").unwrap());
-                    }
-                    assert!(ended.load(Ordering::SeqCst), "a turn within the recording");
-                })
-            })
-            .collect();
-        // Long enough for them to be at the door.
-        thread::sleep(std::time::Duration::from_millis(50));
-        drop(recorder.launch(["mine too"]));
-        let ((), kept) = recorder.end(|| ended.store(true, Ordering::SeqCst));
-        assert_eq!(kept, ["mine", "mine too"]);
-        for other in others {
-            other.join().unwrap();
-        }
+        let recorder: Recorder<&str> = Recorder::new();
+        let noted = recorder.record(&mut || {
+            assert!(recorder.note(|| "mine"));
+            thread::scope(|scope| {
+                let other = scope.spawn(|| {
+                    assert!(!recorder.note(|| "theirs"));
+                    recorder.refuse("a read")?;
+                    recorder.record(&mut || {
+                        assert!(recorder.note(|| "their own"));
+                        Ok(())
+                    })
+                });
+                assert_eq!(other.join().unwrap(), Ok(vec!["their own"]));
+            });
+            assert!(recorder.note(|| "mine too"));
+            Ok(())
+        });
+        assert_eq!(noted, Ok(vec!["mine", "mine too"]));
     }
 
     #[test]
     fn what_is_no_launch_is_refused_within_a_recording() {
         let recorder: Recorder<()> = Recorder::new();
-        let failed = recorder.begin(|| Err(CudaError::NoDriver));
+        let noted = recorder.record(&mut || {
+            let refused = [
+                recorder.refuse("a read"),
+                recorder.record(&mut || Ok(())).map(drop),
+            ];
+            for refused in refused {
+                let error = refused.unwrap_err().to_string();
+                assert!(
+                    error.contains("among launches that are recorded"),
+                    "{error}"
+                );
+            }
+            Ok(())
+        });
+        assert_eq!(noted, Ok(Vec::new()));
+        recorder.refuse("a read").unwrap();
+    }
+
+    #[test]
+    fn what_fails_while_it_is_recorded_ends_the_recording() {
+        let recorder: Recorder<()> = Recorder::new();
+        let failed = recorder.record(&mut || Err(CudaError::NoDriver));
         assert_eq!(failed, Err(CudaError::NoDriver));
-        drop(recorder.turn("a read").unwrap());
-        recorder.begin(|| Ok(())).unwrap();
-        for refused in [recorder.turn("a read").map(drop), recorder.begin(|| Ok(()))] {
-            let error = refused.unwrap_err().to_string();
-            assert!(
-                error.contains("among launches that are recorded"),
-                "{error}"
-            );
-        }
-        recorder.end(|| ());
-        drop(recorder.turn("a read").unwrap());
+        recorder.refuse("a read").unwrap();
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            recorder.record(&mut || panic!("in the middle"))
+        }));
+        assert!(panicked.is_err());
+        recorder.refuse("a read").unwrap();
+        assert!(!recorder.note(|| ()));
     }
 }

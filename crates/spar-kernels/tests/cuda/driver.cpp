@@ -3,17 +3,22 @@
 // a GPU run as they are, with everything they ask of a driver, on a machine that has none. It
 // computes what a GPU computes up to rounding and says nothing about speed.
 //
-// Every call ends before it returns. What the real driver refuses is refused: buffers of no
-// bytes, copies beyond a buffer, anything but launches while a stream is captured, a kernel
-// that does not exist. What it would not notice is noticed: a kernel that writes beside a
-// buffer. The declarations are those of cuda.h and nvrtc.h, which are not needed to build it.
+// A copy from pinned memory happens as late as it may, when somebody waits for its stream, and
+// with it all that follows there; every other call ends before it returns. A graph's nodes run
+// in an order that its dependencies allow, another one each time: in the order they were added
+// as little as may be. What the real driver refuses is refused: buffers of no bytes, copies
+// beyond a buffer, nodes of another graph, a kernel that does not exist. What it would not
+// notice is noticed: a kernel that writes beside a buffer. The declarations are those of cuda.h and nvrtc.h, which are not needed to build it.
 
 #include "shim.cpp"
 
 #include <chrono>
+#include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 
 #define API extern "C" __attribute__((visibility("default")))
@@ -27,7 +32,6 @@ enum Result {
     INVALID_DEVICE = 101,
     NOT_FOUND = 500,
     LAUNCH_FAILED = 719,
-    CAPTURE_UNSUPPORTED = 900,
 };
 
 // One call at a time: the shim keeps one launch's state in statics.
@@ -44,13 +48,16 @@ constexpr unsigned char UNWRITTEN = 0xff;
 
 // Bytes of every buffer by its first address.
 std::map<unsigned long long, size_t> buffers;
+// Those of pinned memory.
+std::map<unsigned long long, size_t> pinned;
 
 unsigned char *bytes(unsigned long long address)
 {
     return reinterpret_cast<unsigned char *>(address);
 }
 
-bool within(unsigned long long address, size_t count)
+bool within(unsigned long long address, size_t count,
+            const std::map<unsigned long long, size_t> &buffers = ::buffers)
 {
     auto after = buffers.upper_bound(address);
     if (after == buffers.begin())
@@ -83,17 +90,25 @@ struct Node {
     unsigned grid[3];
     unsigned shared;
     std::vector<std::unique_ptr<char[]>> arguments;
+    std::vector<const Node *> after;
 };
 
 using Graph = std::vector<std::shared_ptr<Node>>;
 
 struct Stream {
-    std::unique_ptr<Graph> captured;
+    // What is not done yet, in order.
+    std::deque<std::function<Result()>> later;
 };
 
 struct Event {
+    Stream *stream = nullptr;
+    // Of `stream`'s work as long as that is not done.
+    bool pending = false;
     std::chrono::steady_clock::time_point at;
 };
+
+std::set<Graph *> graphs;
+std::set<Event *> events;
 
 Result run(const Node &node)
 {
@@ -110,11 +125,75 @@ Result run(const Node &node)
     return fail(LAUNCH_FAILED, error);
 }
 
-int refuse_captured(const Stream *stream)
+// Does the first thing that is left to do.
+Result do_next(Stream *stream)
 {
-    if (stream && stream->captured)
-        return CAPTURE_UNSUPPORTED;
+    const std::function<Result()> next = std::move(stream->later.front());
+    stream->later.pop_front();
+    return broken ? broken : next();
+}
+Result drain(Stream *stream)
+{
+    while (stream && !stream->later.empty())
+        do_next(stream);
     return broken;
+}
+
+// Does `work` in its turn on the stream: at once if nothing is left before it.
+Result in_turn(Stream *stream, std::function<Result()> work)
+{
+    if (broken)
+        return broken;
+    if (!stream || stream->later.empty())
+        return work();
+    stream->later.push_back(std::move(work));
+    return SUCCESS;
+}
+
+// A kernel with copies of its arguments, or nothing if the driver would refuse it.
+std::shared_ptr<Node> node_of(const shim::Kernel *kernel, unsigned x, unsigned y, unsigned z,
+                              unsigned threads, unsigned threads_y, unsigned threads_z,
+                              unsigned shared, void **arguments)
+{
+    const bool sound = kernel && threads == THREADS && threads_y == 1 && threads_z == 1 && x > 0 &&
+                       y > 0 && z > 0 && y <= 65535 && z <= 65535 && shared <= 227 * 1024;
+    if (!sound)
+        return nullptr;
+    auto node = std::make_shared<Node>();
+    node->kernel = kernel;
+    node->grid[0] = x, node->grid[1] = y, node->grid[2] = z;
+    node->shared = shared;
+    for (size_t i = 0; i < kernel->arguments.size(); ++i) {
+        const size_t size = kernel->arguments[i];
+        node->arguments.emplace_back(new char[size]);
+        std::memcpy(node->arguments.back().get(), arguments[i], size);
+    }
+    return node;
+}
+
+// Runs a graph: of the nodes that may run, every other time the one added last, else any.
+Result run_graph(const Graph &graph)
+{
+    static unsigned long long random = 88172645463325252ull;
+    static unsigned times = 0;
+    const bool last = times++ % 2 == 0;
+    std::set<const Node *> done;
+    while (done.size() < graph.size()) {
+        std::vector<const Node *> ready;
+        for (const auto &node : graph) {
+            bool may = !done.count(node.get());
+            for (const Node *before : node->after)
+                may = may && done.count(before);
+            if (may)
+                ready.push_back(node.get());
+        }
+        random ^= random << 13, random ^= random >> 7, random ^= random << 17;
+        const Node *next = last ? ready.back() : ready[random % ready.size()];
+        if (const Result failed = run(*next))
+            return failed;
+        done.insert(next);
+    }
+    return SUCCESS;
 }
 
 } // namespace
@@ -170,7 +249,6 @@ API int cuDevicePrimaryCtxRetain(void **context, int)
 API int cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
 API int cuCtxSetCurrent(void *) { return SUCCESS; }
 API int cuCtxGetCurrent(void **context) { return cuDevicePrimaryCtxRetain(context, 0); }
-API int cuCtxSynchronize() { return broken; }
 
 API int cuGetErrorName(int error, const char **name)
 {
@@ -180,18 +258,17 @@ API int cuGetErrorName(int error, const char **name)
     case INVALID_DEVICE: *name = "CUDA_ERROR_INVALID_DEVICE"; break;
     case NOT_FOUND: *name = "CUDA_ERROR_NOT_FOUND"; break;
     case LAUNCH_FAILED: *name = "CUDA_ERROR_LAUNCH_FAILED"; break;
-    case CAPTURE_UNSUPPORTED: *name = "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"; break;
     default: *name = "CUDA_ERROR_INVALID_VALUE"; break;
     }
     return SUCCESS;
 }
 API int cuGetErrorString(int error, const char **text) { return cuGetErrorName(error, text); }
 
-API int cuMemAllocAsync(unsigned long long *address, size_t count, Stream *stream)
+API int cuMemAllocAsync(unsigned long long *address, size_t count, Stream *)
 {
     ONE_AT_A_TIME;
-    if (const int refused = refuse_captured(stream))
-        return refused;
+    if (broken)
+        return broken;
     if (count == 0)
         return INVALID_VALUE;
     const size_t whole = (count + 2 * GUARD + 255) / 256 * 256;
@@ -209,16 +286,18 @@ API int cuMemAlloc_v2(unsigned long long *address, size_t count)
     return cuMemAllocAsync(address, count, nullptr);
 }
 
-API int cuMemFreeAsync(unsigned long long address, Stream *)
+API int cuMemFreeAsync(unsigned long long address, Stream *stream)
 {
     ONE_AT_A_TIME;
-    const auto buffer = buffers.find(address);
-    if (buffer == buffers.end())
+    if (!buffers.count(address))
         return INVALID_VALUE;
-    const bool whole = untouched(address, buffer->second);
-    buffers.erase(buffer);
-    std::free(bytes(address) - GUARD);
-    return whole ? SUCCESS : fail(LAUNCH_FAILED, "a kernel wrote beside a buffer");
+    return in_turn(stream, [=] {
+        const size_t count = buffers[address];
+        const bool whole = untouched(address, count);
+        buffers.erase(address);
+        std::free(bytes(address) - GUARD);
+        return whole ? SUCCESS : fail(LAUNCH_FAILED, "a kernel wrote beside a buffer");
+    });
 }
 API int cuMemFree_v2(unsigned long long address) { return cuMemFreeAsync(address, nullptr); }
 
@@ -226,37 +305,106 @@ API int cuMemsetD8Async(unsigned long long address, unsigned char value, size_t 
                         Stream *stream)
 {
     ONE_AT_A_TIME;
-    if (const int refused = refuse_captured(stream))
-        return refused;
     if (!within(address, count))
         return INVALID_VALUE;
-    std::memset(bytes(address), value, count);
-    return SUCCESS;
+    return in_turn(stream, [=] {
+        std::memset(bytes(address), value, count);
+        return SUCCESS;
+    });
 }
 
 API int cuMemcpyHtoDAsync_v2(unsigned long long to, const void *from, size_t count,
                              Stream *stream)
 {
     ONE_AT_A_TIME;
-    if (const int refused = refuse_captured(stream))
-        return refused;
     if (!within(to, count))
         return INVALID_VALUE;
-    std::memcpy(bytes(to), from, count);
-    return SUCCESS;
+    if (within(reinterpret_cast<unsigned long long>(from), count, pinned)) {
+        stream->later.push_back([=] {
+            std::memcpy(bytes(to), from, count);
+            return SUCCESS;
+        });
+        return broken;
+    }
+    const std::vector<char> copy(static_cast<const char *>(from),
+                                 static_cast<const char *>(from) + count);
+    return in_turn(stream, [=] {
+        std::memcpy(bytes(to), copy.data(), count);
+        return SUCCESS;
+    });
+}
+
+// As CUDA_MEMCPY2D; memory of type 1 is the host's, 2 the device's.
+struct Copy2D {
+    size_t from_x, from_y;
+    unsigned from_type;
+    const char *from_host;
+    unsigned long long from_device;
+    void *from_array;
+    size_t from_pitch;
+    size_t to_x, to_y;
+    unsigned to_type;
+    void *to_host;
+    unsigned long long to_device;
+    void *to_array;
+    size_t to_pitch;
+    size_t width, height;
+};
+
+API int cuMemcpy2DAsync_v2(const Copy2D *given, Stream *stream)
+{
+    ONE_AT_A_TIME;
+    const Copy2D copy = *given;
+    const bool known = copy.from_type == 1 && copy.to_type == 2 && !copy.from_x && !copy.from_y &&
+                       !copy.to_x && !copy.to_y && copy.width <= copy.from_pitch &&
+                       copy.width <= copy.to_pitch && copy.to_pitch <= 0x7fffffff;
+    if (!known || !copy.width || !copy.height)
+        return INVALID_VALUE;
+    const auto from = reinterpret_cast<unsigned long long>(copy.from_host);
+    if (!within(copy.to_device, copy.to_pitch * (copy.height - 1) + copy.width) ||
+        !within(from, copy.from_pitch * (copy.height - 1) + copy.width, pinned))
+        return INVALID_VALUE;
+    stream->later.push_back([=] {
+        for (size_t row = 0; row < copy.height; ++row)
+            std::memcpy(bytes(copy.to_device + row * copy.to_pitch),
+                        copy.from_host + row * copy.from_pitch, copy.width);
+        return SUCCESS;
+    });
+    return broken;
 }
 
 API int cuMemcpyDtoHAsync_v2(void *to, unsigned long long from, size_t count, Stream *stream)
 {
     ONE_AT_A_TIME;
-    if (const int refused = refuse_captured(stream))
-        return refused;
     if (!within(from, count))
         return INVALID_VALUE;
+    if (const Result failed = drain(stream))
+        return failed;
     const auto buffer = buffers.find(from);
     if (buffer != buffers.end() && !untouched(from, buffer->second))
         return fail(LAUNCH_FAILED, "a kernel wrote beside a buffer");
     std::memcpy(to, bytes(from), count);
+    return SUCCESS;
+}
+
+API int cuMemHostAlloc(void **memory, size_t count, unsigned)
+{
+    ONE_AT_A_TIME;
+    if (count == 0)
+        return INVALID_VALUE;
+    *memory = std::malloc(count);
+    if (!*memory)
+        return OUT_OF_MEMORY;
+    std::memset(*memory, UNWRITTEN, count);
+    pinned[reinterpret_cast<unsigned long long>(*memory)] = count;
+    return SUCCESS;
+}
+API int cuMemFreeHost(void *memory)
+{
+    ONE_AT_A_TIME;
+    if (!pinned.erase(reinterpret_cast<unsigned long long>(memory)))
+        return INVALID_VALUE;
+    std::free(memory);
     return SUCCESS;
 }
 
@@ -294,26 +442,11 @@ API int cuLaunchKernel(const shim::Kernel *kernel, unsigned x, unsigned y, unsig
                        Stream *stream, void **arguments, void **)
 {
     ONE_AT_A_TIME;
-    if (broken)
-        return broken;
-    const bool sound = threads == THREADS && threads_y == 1 && threads_z == 1 && x > 0 && y > 0 &&
-                       z > 0 && y <= 65535 && z <= 65535 && shared <= 227 * 1024;
-    if (!sound)
+    const auto node =
+        node_of(kernel, x, y, z, threads, threads_y, threads_z, shared, arguments);
+    if (!node)
         return INVALID_VALUE;
-    auto node = std::make_shared<Node>();
-    node->kernel = kernel;
-    node->grid[0] = x, node->grid[1] = y, node->grid[2] = z;
-    node->shared = shared;
-    for (size_t i = 0; i < kernel->arguments.size(); ++i) {
-        const size_t size = kernel->arguments[i];
-        node->arguments.emplace_back(new char[size]);
-        std::memcpy(node->arguments.back().get(), arguments[i], size);
-    }
-    if (stream && stream->captured) {
-        stream->captured->push_back(node);
-        return SUCCESS;
-    }
-    return run(*node);
+    return in_turn(stream, [=] { return run(*node); });
 }
 
 API int cuStreamCreate(Stream **stream, unsigned)
@@ -323,79 +456,129 @@ API int cuStreamCreate(Stream **stream, unsigned)
 }
 API int cuStreamDestroy_v2(Stream *stream)
 {
+    ONE_AT_A_TIME;
+    drain(stream);
+    for (Event *event : events)
+        if (event->stream == stream)
+            event->stream = nullptr;
     delete stream;
     return SUCCESS;
 }
-API int cuStreamSynchronize(Stream *stream) { return refuse_captured(stream); }
+API int cuStreamSynchronize(Stream *stream)
+{
+    ONE_AT_A_TIME;
+    return drain(stream);
+}
 API int cuStreamWaitEvent(Stream *, Event *, unsigned) { return broken; }
 
-API int cuStreamBeginCapture_v2(Stream *stream, int)
+API int cuGraphCreate(Graph **graph, unsigned flags)
 {
     ONE_AT_A_TIME;
-    if (!stream || stream->captured)
-        return CAPTURE_UNSUPPORTED;
-    stream->captured = std::make_unique<Graph>();
-    return SUCCESS;
-}
-API int cuStreamEndCapture(Stream *stream, Graph **graph)
-{
-    ONE_AT_A_TIME;
-    *graph = nullptr;
-    if (!stream || !stream->captured)
-        return CAPTURE_UNSUPPORTED;
-    *graph = stream->captured.release();
-    return SUCCESS;
-}
-API int cuStreamIsCapturing(Stream *stream, int *status)
-{
-    *status = stream && stream->captured;
+    if (flags)
+        return INVALID_VALUE;
+    *graph = new Graph;
+    graphs.insert(*graph);
     return SUCCESS;
 }
 
-API int cuGraphInstantiateWithFlags(Graph **instance, Graph *graph, unsigned long long)
+struct KernelNode {
+    const shim::Kernel *kernel;
+    unsigned grid[3], block[3], shared;
+    void **arguments, **extra;
+    void *kern, *context;
+};
+
+API int cuGraphAddKernelNode_v2(const Node **node, Graph *graph, const Node *const *after,
+                                size_t count, const KernelNode *given)
 {
+    ONE_AT_A_TIME;
+    if (!graphs.count(graph) || given->extra || given->kern)
+        return INVALID_VALUE;
+    const auto made = node_of(given->kernel, given->grid[0], given->grid[1], given->grid[2],
+                              given->block[0], given->block[1], given->block[2], given->shared,
+                              given->arguments);
+    if (!made)
+        return INVALID_VALUE;
+    for (size_t i = 0; i < count; ++i) {
+        bool known = false;
+        for (const auto &other : *graph)
+            known = known || other.get() == after[i];
+        for (const Node *other : made->after)
+            known = known && other != after[i]; // no dependency twice
+        if (!known)
+            return INVALID_VALUE;
+        made->after.push_back(after[i]);
+    }
+    graph->push_back(made);
+    *node = made.get();
+    return SUCCESS;
+}
+API int cuGraphInstantiateWithFlags(Graph **instance, Graph *graph, unsigned long long flags)
+{
+    ONE_AT_A_TIME;
+    if (!graphs.count(graph) || flags)
+        return INVALID_VALUE;
     *instance = new Graph(*graph);
+    graphs.insert(*instance);
     return SUCCESS;
 }
 API int cuGraphDestroy(Graph *graph)
 {
+    ONE_AT_A_TIME;
+    if (!graphs.erase(graph))
+        return INVALID_VALUE;
     delete graph;
     return SUCCESS;
 }
 API int cuGraphExecDestroy(Graph *graph) { return cuGraphDestroy(graph); }
-API int cuGraphUpload(Graph *, Stream *) { return SUCCESS; }
 API int cuGraphLaunch(Graph *graph, Stream *stream)
 {
     ONE_AT_A_TIME;
-    if (const int refused = refuse_captured(stream))
-        return refused;
-    for (const auto &node : *graph)
-        if (const Result failed = run(*node))
-            return failed;
-    return SUCCESS;
+    if (!graphs.count(graph))
+        return INVALID_VALUE;
+    // What was started runs to its end, whatever becomes of the graph.
+    return in_turn(stream, [nodes = *graph] { return run_graph(nodes); });
 }
 
 API int cuEventCreate(Event **event, unsigned)
 {
+    ONE_AT_A_TIME;
     *event = new Event;
+    events.insert(*event);
     return SUCCESS;
 }
 API int cuEventDestroy_v2(Event *event)
 {
+    ONE_AT_A_TIME;
+    events.erase(event);
     delete event;
     return SUCCESS;
 }
 API int cuEventRecord(Event *event, Stream *stream)
 {
-    if (const int refused = refuse_captured(stream))
-        return refused;
-    event->at = std::chrono::steady_clock::now();
-    return SUCCESS;
+    ONE_AT_A_TIME;
+    event->stream = stream;
+    event->pending = true;
+    return in_turn(stream, [=] {
+        if (events.count(event)) {
+            event->pending = false;
+            event->at = std::chrono::steady_clock::now();
+        }
+        return SUCCESS;
+    });
 }
-API int cuEventSynchronize(Event *) { return broken; }
-API int cuEventQuery(Event *) { return broken; }
+API int cuEventSynchronize(Event *event)
+{
+    ONE_AT_A_TIME;
+    // As far as it must and no further: what waits too little shows.
+    while (event->pending && event->stream && !event->stream->later.empty())
+        do_next(event->stream);
+    return broken;
+}
 API int cuEventElapsedTime(float *milliseconds, Event *from, Event *to)
 {
+    cuEventSynchronize(from);
+    cuEventSynchronize(to);
     *milliseconds = std::chrono::duration<float, std::milli>(to->at - from->at).count();
     return broken;
 }

@@ -16,7 +16,7 @@ use std::{
 };
 
 use libloading::{Library, Symbol};
-use spar_kernels::cuda::{Arg, ArgValue, CudaError, Device, Launch, Limits};
+use spar_kernels::cuda::{Arg, ArgValue, CudaError, Device, Lanes, Launch, Limits};
 
 type RunKernel = unsafe extern "C" fn(
     *const c_char,
@@ -275,7 +275,9 @@ unsafe impl Device for Shim {
             self.limits
         );
         let address = |buffer: &Buffer| buffer.start().expose_provenance() as u64;
-        let values: Vec<_> = args.iter().map(|arg| arg.value(address)).collect();
+        let lanes = ArgValue::Lanes(Lanes::alone(&launch)?);
+        let values = args.iter().map(|arg| arg.value(address));
+        let values: Vec<_> = values.chain([lanes]).collect();
         let mut recorded = self.recorded();
         let Some(recorded) = &mut *recorded else {
             return self.run(launch, &values);

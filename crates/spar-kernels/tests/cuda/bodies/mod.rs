@@ -4,7 +4,7 @@
 
 mod losses;
 mod networks;
-mod repeat;
+pub mod repeat;
 mod update;
 mod values;
 

@@ -106,34 +106,65 @@ impl<B: std::fmt::Debug> Critic<B> {
     }
 }
 
-pub fn repeat<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
-    let device = kernels.device();
-    let shape = shape(9, &[20, 17], 1, true);
-    let start = draw(&mut fresh(1, "repeat"), 0.3, NETS * shape.parameters());
-    let start = pack(&shape, &start);
-    let train = |repeated: bool| {
-        let mut critic = Critic::new(kernels, &start, shape.clone());
-        let mut stream = fresh(2, "repeat");
+/// A critic that learns by itself.
+#[derive(Clone, Copy)]
+pub struct Training {
+    /// Of its start and its data.
+    pub seed: u64,
+    pub steps: u64,
+    /// Widths of its two hidden layers.
+    pub hidden: [usize; 2],
+    /// Whether its steps are recorded.
+    pub repeated: bool,
+    /// Whether its losses are read after each step, which waits for it.
+    pub read: bool,
+}
+
+impl Training {
+    /// The losses that were read, then what it learned.
+    pub fn run<D: Device>(&self, kernels: &Kernels<D>) -> Result<Vec<f32>, CudaError> {
+        let device = kernels.device();
+        let shape = shape(9, &self.hidden, 1, true);
+        let mut stream = fresh(1 + 2 * self.seed, "repeat");
+        let start = draw(&mut stream, 0.3, NETS * shape.parameters());
+        let start = pack(&shape, &start);
+        let mut critic = Critic::new(kernels, &start, shape);
+        let mut stream = fresh(2 + 2 * self.seed, "repeat");
         let mut recording = None;
         let mut losses = Vec::new();
-        for step in 1..=STEPS {
+        for step in 1..=self.steps {
             for input in &mut critic.inputs {
                 let values = draw(&mut stream, 1.0, device.len(input));
-                device.write(&values, input).unwrap();
+                device.write(&values, input)?;
             }
             let factors = adam_factors(&AdamConfig::new(LR), step);
-            device.write(&factors, &mut critic.factors).unwrap();
-            if repeated {
-                device
-                    .repeat(&mut recording, &mut || critic.step(kernels))
-                    .unwrap();
+            device.write(&factors, &mut critic.factors)?;
+            if self.repeated {
+                device.repeat(&mut recording, &mut || critic.step(kernels))?;
             } else {
-                critic.step(kernels).unwrap();
+                critic.step(kernels)?;
             }
-            losses.extend(device.read(&critic.loss).unwrap());
+            if self.read {
+                losses.extend(device.read(&critic.loss)?);
+            }
         }
-        let learned = [critic.params, critic.target].map(|b| device.read(&b).unwrap());
-        [losses, learned.concat()].concat()
+        losses.extend(device.read(&critic.params)?);
+        losses.extend(device.read(&critic.target)?);
+        Ok(losses)
+    }
+}
+
+pub fn repeat<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
+    let device = kernels.device();
+    let train = |repeated| {
+        let training = Training {
+            seed: 0,
+            steps: STEPS,
+            hidden: [20, 17],
+            repeated,
+            read: true,
+        };
+        training.run(kernels).unwrap()
     };
     let direct = train(false);
     // What fails while it is recorded leaves no recording, and the device usable.
