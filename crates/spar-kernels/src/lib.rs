@@ -24,7 +24,7 @@
 //! [`rows`] alone.
 //!
 //! The module `cuda`, behind the feature of that name, holds the same operations as CUDA
-//! kernels, which have **never run on a GPU**.
+//! kernels; `docs/cuda.md` says what of them has run on a GPU.
 
 mod buffers;
 pub mod counting;

@@ -1,4 +1,4 @@
-//! The operations as CUDA kernels: **never run on a GPU**.
+//! The operations as CUDA kernels; `docs/cuda.md` says what of them has run on a GPU.
 //!
 //! The sources under this crate's folder `cuda` are compiled at run time for
 //! the GPU that is there, so that one binary runs on machines with and without
@@ -7,7 +7,7 @@
 //! [`Device`] runs the kernels: a GPU ([`CudaDevice`]), and in the tests a
 //! stand-in that executes the very same sources on the CPU and is compared with
 //! the plain references. The sources are also compiled to PTX for sm_80 and sm_90
-//! and assembled there, without a spill. No timing of them exists.
+//! and assembled there, without a spill.
 //!
 //! # Launches
 //! A small network is bound by launches rather than by arithmetic, so that one
