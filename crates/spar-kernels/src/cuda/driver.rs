@@ -29,8 +29,8 @@ pub struct CudaDevice {
     name: String,
 }
 
-/// What a GPU can do at most by the figures its driver gives: single-precision
-/// multiply-adds outside tensor cores, and its memory.
+/// What a GPU can do at most by the figures its driver gives: multiply-adds to single
+/// precision, on whichever units do more of them, and its memory.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rates {
     /// Floating-point operations a second.
@@ -114,12 +114,15 @@ impl CudaDevice {
         }
         let size = |value: i32| usize::try_from(value).unwrap_or_default();
         let rate = |which| Ok::<_, CudaError>(f64::from(attribute(which)?));
-        // Single-precision units of a multiprocessor; the programming guide's table.
-        let units = if (major, minor) == (8, 0) {
-            64.0
-        } else {
-            128.0
+        // Multiply-adds a cycle of a multiprocessor, in single precision (the programming
+        // guide's table) and on the matrix units (the architectures' white papers), which
+        // take three for one.
+        let (units, matrix) = match (major, minor) {
+            (8, 0) => (64.0_f64, 512.0),
+            (9, _) => (128.0, 1024.0),
+            _ => (128.0, 128.0),
         };
+        let units = units.max(matrix / 3.0);
         // Clocks are in kHz, the bus in bits; the memory moves data twice a cycle, and a
         // multiply-add is two operations.
         let rates = Rates {
