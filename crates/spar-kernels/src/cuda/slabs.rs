@@ -1,12 +1,13 @@
 //! The memory of runs that share launches: equal slabs of one allocation, and pinned memory
-//! of the host from which all runs' new batches go over in a few copies.
+//! of the host from which all runs' new batches go over in one copy, while the device is at
+//! the launches before.
 
 use std::{
     fmt, ptr,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use cudarc::driver::{CudaEvent, CudaSlice, DevicePtr, result, sys};
+use cudarc::driver::{CudaEvent, CudaSlice, CudaStream, DevicePtr, result, sys};
 
 use super::{
     CudaError,
@@ -22,8 +23,8 @@ pub(super) const ALIGN: usize = 64;
 /// by itself. SPAR's batch with its noise has about 30 000 at the suite's sizes.
 const STAGED: usize = 1 << 18;
 
-/// Parts of the pinned memory, used in turn: one is filled while another waits to be copied
-/// and a third is being copied.
+/// Parts of the pinned memory, used in turn: one is filled while another goes over and a third
+/// is taken into the slabs.
 const SLOTS: usize = 3;
 
 /// Largest distance between two rows of a copy, on every GPU.
@@ -92,8 +93,14 @@ pub(super) struct Slabs {
     runs: usize,
     /// Pinned: `[SLOTS, runs, STAGED]`.
     stage: *mut f32,
-    /// That what was staged in a slot has been copied.
+    /// The same on the device.
+    landed: CudaSlice<f32>,
+    /// Copies from the one to the other, beside launches.
+    copies: Arc<CudaStream>,
+    /// That what was staged in a slot is on the device.
     copied: [CudaEvent; SLOTS],
+    /// That the slabs have it.
+    taken: [CudaEvent; SLOTS],
     kinds: Mutex<Kinds>,
 }
 
@@ -106,6 +113,7 @@ unsafe impl Sync for Slabs {}
 impl Drop for Slabs {
     fn drop(&mut self) {
         // What is copied from pinned memory must be there until it is.
+        let _: Result<_, _> = self.copies.synchronize();
         let _: Result<_, _> = self.device.synchronize();
         // SAFETY: it came from `malloc_host`, and nothing uses it any more.
         let _: Result<_, _> = unsafe { result::free_host(self.stage.cast()) };
@@ -135,11 +143,15 @@ impl Slabs {
         };
         device.bind()?;
         let stream = device.stream();
-        let memory = stream
-            .alloc_zeros((runs * stride).max(1))
-            .map_err(no_memory)?;
+        let zeros = |floats: usize| stream.alloc_zeros(floats.max(1)).map_err(no_memory);
+        let memory = zeros(runs * stride)?;
+        let landed = zeros(SLOTS * runs * STAGED)?;
+        let copies = stream.context().new_stream().map_err(driver)?;
         let event = || stream.context().new_event(None).map_err(driver);
         let copied = [event()?, event()?, event()?];
+        let taken = [event()?, event()?, event()?];
+        // The other stream may not come before the zeros.
+        stream.synchronize().map_err(driver)?;
         let bytes = SLOTS * runs.max(1) * STAGED * size_of::<f32>();
         // SAFETY: as long as it is zeroed; what lies between two writes goes over with them.
         let stage = unsafe {
@@ -153,7 +165,10 @@ impl Slabs {
             stride,
             runs,
             stage: stage.cast(),
+            landed,
+            copies,
             copied,
+            taken,
             kinds: Mutex::default(),
             device,
         })
@@ -170,11 +185,15 @@ impl Slabs {
         start + (lane * self.stride * size_of::<f32>()) as u64
     }
 
-    /// Where what `lane` stages for the start after `starts` lies.
+    /// Which part of pinned memory is that of `lane` for the start after `starts`.
+    fn part(&self, lane: usize, starts: usize) -> usize {
+        (starts % SLOTS * self.runs + lane) * STAGED
+    }
+
+    /// Where it lies.
     fn staged_at(&self, lane: usize, starts: usize) -> *mut f32 {
-        let part = starts % SLOTS * self.runs + lane;
         // SAFETY: within the pinned memory, for a lane of these runs.
-        unsafe { self.stage.add(part * STAGED) }
+        unsafe { self.stage.add(self.part(lane, starts)) }
     }
 
     /// Puts `values` for place `at` of the slab of `lane` into pinned memory; false if there
@@ -190,9 +209,9 @@ impl Slabs {
         if len > STAGED - from {
             return false;
         }
-        // SAFETY: the part is this lane's, and long enough. The slot was last copied from for
-        // the start SLOTS before this one, which is over: the start two before this one, which
-        // a lane waits for before it goes on, ended only when it was.
+        // SAFETY: the part is this lane's, and long enough. The slot was last read for the
+        // start SLOTS before this one, and the start two before this one, which a lane waits
+        // for before it goes on, ended only when the slabs had what was read.
         unsafe {
             let to = self.staged_at(lane, staged.starts).add(from);
             ptr::copy_nonoverlapping(values.as_ptr(), to, len);
@@ -216,9 +235,13 @@ impl Slabs {
     /// If a copy fails.
     pub(super) fn send(&self, lane: usize, staged: &Staged) -> Result<(), CudaError> {
         for write in &staged.writes {
-            let (from, to) = self.ends(lane, staged.starts, write);
-            // SAFETY: pinned memory that stays as it is until it is copied.
-            let values = unsafe { std::slice::from_raw_parts(from, write.len) };
+            // SAFETY: within the lane's part, pinned memory that stays as it is until it is
+            // copied.
+            let values = unsafe {
+                let from = self.staged_at(lane, staged.starts).add(write.from);
+                std::slice::from_raw_parts(from, write.len)
+            };
+            let to = self.address(lane) + bytes(write.at);
             // SAFETY: within the slab, which is the device's own.
             let copied = unsafe { result::memcpy_htod_async(to, values, self.device.raw_stream()) };
             copied.map_err(driver)?;
@@ -226,45 +249,47 @@ impl Slabs {
         Ok(())
     }
 
-    /// Where a write comes from and goes to.
-    fn ends(&self, lane: usize, starts: usize, write: &Write) -> (*const f32, u64) {
-        // SAFETY: within the lane's part.
-        let from = unsafe { self.staged_at(lane, starts).add(write.from) };
-        let to = self.address(lane) + (write.at * size_of::<f32>()) as u64;
-        (from, to)
-    }
-
-    /// Copies a write that `runs` runs from `lane` on have staged alike.
-    fn send_all(
-        &self,
-        lane: usize,
-        runs: usize,
-        starts: usize,
-        write: &Write,
-    ) -> Result<(), CudaError> {
-        use sys::CUmemorytype::{CU_MEMORYTYPE_DEVICE, CU_MEMORYTYPE_HOST};
-        let (from, to) = self.ends(lane, starts, write);
-        let copy = sys::CUDA_MEMCPY2D {
-            srcXInBytes: 0,
-            srcY: 0,
-            srcMemoryType: CU_MEMORYTYPE_HOST,
-            srcHost: from.cast(),
-            srcDevice: 0,
-            srcArray: ptr::null_mut(),
-            srcPitch: STAGED * size_of::<f32>(),
-            dstXInBytes: 0,
-            dstY: 0,
-            dstMemoryType: CU_MEMORYTYPE_DEVICE,
-            dstHost: ptr::null_mut(),
-            dstDevice: to,
-            dstArray: ptr::null_mut(),
-            dstPitch: self.stride * size_of::<f32>(),
-            WidthInBytes: write.len * size_of::<f32>(),
-            Height: runs,
-        };
-        // SAFETY: both sides are rows within the pinned memory and the slabs of these runs.
-        let copied = unsafe { sys::cuMemcpy2DAsync_v2(&raw const copy, self.device.raw_stream()) };
-        copied.result().map_err(driver)
+    /// Sends what the lanes, in rows of neighbours, have all staged as `staged`: beside what
+    /// the device is at, then into their slabs.
+    fn send_all(&self, lanes: &[(usize, usize)], staged: &Staged) -> Result<(), CudaError> {
+        if staged.writes.is_empty() {
+            return Ok(());
+        }
+        let (landed, _) = self.landed.device_ptr(self.device.stream());
+        let stage_pitch = STAGED * size_of::<f32>();
+        let slot = staged.starts % SLOTS;
+        for &(lane, runs) in lanes {
+            let rows = Rows {
+                width: staged.used * size_of::<f32>(),
+                height: runs,
+                from: Origin::Host(self.staged_at(lane, staged.starts)),
+                from_pitch: stage_pitch,
+                to: landed + bytes(self.part(lane, staged.starts)),
+                to_pitch: stage_pitch,
+            };
+            // SAFETY: rows of pinned memory and of as much on the device, which was taken from
+            // there by the end of the last start.
+            unsafe { rows.copy(self.copies.cu_stream())? };
+        }
+        self.copied[slot].record(&self.copies).map_err(driver)?;
+        let stream = self.device.stream();
+        stream.wait(&self.copied[slot]).map_err(driver)?;
+        for &(lane, runs) in lanes {
+            let from = landed + bytes(self.part(lane, staged.starts));
+            for write in &staged.writes {
+                let rows = Rows {
+                    width: write.len * size_of::<f32>(),
+                    height: runs,
+                    from: Origin::Device(from + bytes(write.from)),
+                    from_pitch: stage_pitch,
+                    to: self.address(lane) + bytes(write.at),
+                    to_pitch: self.stride * size_of::<f32>(),
+                };
+                // SAFETY: rows of what has landed and of the slabs of these runs.
+                unsafe { rows.copy(stream.cu_stream())? };
+            }
+        }
+        Ok(())
     }
 
     /// The number of a recording: the same for the same launches.
@@ -300,17 +325,13 @@ impl Slabs {
         let starts = first.staged.starts;
         let alike = arrivals.iter().all(|(_, a)| a.staged == first.staged);
         if alike && self.stride * size_of::<f32>() <= MAX_PITCH {
-            for (lane, runs) in neighbours(&lanes) {
-                for write in &first.staged.writes {
-                    self.send_all(lane, runs, starts, write)?;
-                }
-            }
+            self.send_all(&neighbours(&lanes), &first.staged)?;
         } else {
             for (lane, arrival) in arrivals {
                 self.send(*lane, &arrival.staged)?;
             }
         }
-        let [now, before] = [starts, starts + SLOTS - 1].map(|slot| &self.copied[slot % SLOTS]);
+        let [now, before] = [starts, starts + SLOTS - 1].map(|slot| &self.taken[slot % SLOTS]);
         now.record(self.device.stream()).map_err(driver)?;
         self.graph(&mut kinds, first.kind, &lanes)?
             .start(&self.device)?;
@@ -346,6 +367,62 @@ impl Slabs {
             Some((_, graph)) => Ok(graph),
             None => Err(CudaError::Driver("nothing was recorded".to_owned())),
         }
+    }
+}
+
+/// Bytes of that many floats.
+fn bytes(floats: usize) -> u64 {
+    (floats * size_of::<f32>()) as u64
+}
+
+/// Where rows are copied from.
+enum Origin {
+    Host(*const f32),
+    Device(u64),
+}
+
+/// Rows that are copied, in bytes.
+struct Rows {
+    width: usize,
+    height: usize,
+    from: Origin,
+    from_pitch: usize,
+    to: u64,
+    to_pitch: usize,
+}
+
+impl Rows {
+    /// Copies them to the device in the order of `stream`.
+    ///
+    /// # Safety
+    /// Both sides have that many rows, and keep them until the copy is done.
+    unsafe fn copy(&self, stream: sys::CUstream) -> Result<(), CudaError> {
+        use sys::CUmemorytype::{CU_MEMORYTYPE_DEVICE, CU_MEMORYTYPE_HOST};
+        let (kind, host, device) = match self.from {
+            Origin::Host(from) => (CU_MEMORYTYPE_HOST, from, 0),
+            Origin::Device(from) => (CU_MEMORYTYPE_DEVICE, ptr::null(), from),
+        };
+        let copy = sys::CUDA_MEMCPY2D {
+            srcXInBytes: 0,
+            srcY: 0,
+            srcMemoryType: kind,
+            srcHost: host.cast(),
+            srcDevice: device,
+            srcArray: ptr::null_mut(),
+            srcPitch: self.from_pitch,
+            dstXInBytes: 0,
+            dstY: 0,
+            dstMemoryType: CU_MEMORYTYPE_DEVICE,
+            dstHost: ptr::null_mut(),
+            dstDevice: self.to,
+            dstArray: ptr::null_mut(),
+            dstPitch: self.to_pitch,
+            WidthInBytes: self.width,
+            Height: self.height,
+        };
+        // SAFETY: as the caller vouches; the driver has read `copy` when it returns.
+        let copied = unsafe { sys::cuMemcpy2DAsync_v2(&raw const copy, stream) };
+        copied.result().map_err(driver)
     }
 }
 

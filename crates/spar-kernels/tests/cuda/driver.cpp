@@ -100,15 +100,20 @@ struct Stream {
     std::deque<std::function<Result()>> later;
 };
 
-struct Event {
-    Stream *stream = nullptr;
-    // Of `stream`'s work as long as that is not done.
-    bool pending = false;
+// A place in a stream's work, and when it was reached.
+struct Mark {
+    Stream *stream;
+    bool reached = false;
     std::chrono::steady_clock::time_point at;
 };
 
+struct Event {
+    // Where it was last recorded.
+    std::shared_ptr<Mark> mark;
+};
+
 std::set<Graph *> graphs;
-std::set<Event *> events;
+std::set<Stream *> streams;
 
 Result run(const Node &node)
 {
@@ -136,6 +141,14 @@ Result drain(Stream *stream)
 {
     while (stream && !stream->later.empty())
         do_next(stream);
+    return broken;
+}
+
+// Does what is left before a mark, and no more: what waits too little shows.
+Result reach(const std::shared_ptr<Mark> &mark)
+{
+    while (mark && !mark->reached && streams.count(mark->stream) && !mark->stream->later.empty())
+        do_next(mark->stream);
     return broken;
 }
 
@@ -355,21 +368,27 @@ API int cuMemcpy2DAsync_v2(const Copy2D *given, Stream *stream)
 {
     ONE_AT_A_TIME;
     const Copy2D copy = *given;
-    const bool known = copy.from_type == 1 && copy.to_type == 2 && !copy.from_x && !copy.from_y &&
+    const bool of_host = copy.from_type == 1;
+    const bool known = (of_host || copy.from_type == 2) && copy.to_type == 2 && !copy.from_x &&
+                       !copy.from_y &&
                        !copy.to_x && !copy.to_y && copy.width <= copy.from_pitch &&
                        copy.width <= copy.to_pitch && copy.to_pitch <= 0x7fffffff;
     if (!known || !copy.width || !copy.height)
         return INVALID_VALUE;
-    const auto from = reinterpret_cast<unsigned long long>(copy.from_host);
+    const auto from =
+        of_host ? reinterpret_cast<unsigned long long>(copy.from_host) : copy.from_device;
     if (!within(copy.to_device, copy.to_pitch * (copy.height - 1) + copy.width) ||
-        !within(from, copy.from_pitch * (copy.height - 1) + copy.width, pinned))
+        !within(from, copy.from_pitch * (copy.height - 1) + copy.width, of_host ? pinned : buffers))
         return INVALID_VALUE;
-    stream->later.push_back([=] {
+    const auto work = [=] {
         for (size_t row = 0; row < copy.height; ++row)
             std::memcpy(bytes(copy.to_device + row * copy.to_pitch),
-                        copy.from_host + row * copy.from_pitch, copy.width);
+                        bytes(from + row * copy.from_pitch), copy.width);
         return SUCCESS;
-    });
+    };
+    if (!of_host)
+        return in_turn(stream, work);
+    stream->later.push_back(work);
     return broken;
 }
 
@@ -451,16 +470,16 @@ API int cuLaunchKernel(const shim::Kernel *kernel, unsigned x, unsigned y, unsig
 
 API int cuStreamCreate(Stream **stream, unsigned)
 {
+    ONE_AT_A_TIME;
     *stream = new Stream;
+    streams.insert(*stream);
     return SUCCESS;
 }
 API int cuStreamDestroy_v2(Stream *stream)
 {
     ONE_AT_A_TIME;
     drain(stream);
-    for (Event *event : events)
-        if (event->stream == stream)
-            event->stream = nullptr;
+    streams.erase(stream);
     delete stream;
     return SUCCESS;
 }
@@ -469,7 +488,15 @@ API int cuStreamSynchronize(Stream *stream)
     ONE_AT_A_TIME;
     return drain(stream);
 }
-API int cuStreamWaitEvent(Stream *, Event *, unsigned) { return broken; }
+API int cuStreamWaitEvent(Stream *stream, Event *event, unsigned)
+{
+    ONE_AT_A_TIME;
+    const auto mark = event->mark;
+    // Not before its turn: what does not wait for this shows.
+    if (mark && !mark->reached)
+        stream->later.push_back([=] { return reach(mark); });
+    return broken;
+}
 
 API int cuGraphCreate(Graph **graph, unsigned flags)
 {
@@ -542,44 +569,39 @@ API int cuGraphLaunch(Graph *graph, Stream *stream)
 
 API int cuEventCreate(Event **event, unsigned)
 {
-    ONE_AT_A_TIME;
     *event = new Event;
-    events.insert(*event);
     return SUCCESS;
 }
 API int cuEventDestroy_v2(Event *event)
 {
-    ONE_AT_A_TIME;
-    events.erase(event);
     delete event;
     return SUCCESS;
 }
 API int cuEventRecord(Event *event, Stream *stream)
 {
     ONE_AT_A_TIME;
-    event->stream = stream;
-    event->pending = true;
+    const auto mark = std::make_shared<Mark>();
+    mark->stream = stream;
+    event->mark = mark;
     return in_turn(stream, [=] {
-        if (events.count(event)) {
-            event->pending = false;
-            event->at = std::chrono::steady_clock::now();
-        }
+        mark->reached = true;
+        mark->at = std::chrono::steady_clock::now();
         return SUCCESS;
     });
 }
 API int cuEventSynchronize(Event *event)
 {
     ONE_AT_A_TIME;
-    // As far as it must and no further: what waits too little shows.
-    while (event->pending && event->stream && !event->stream->later.empty())
-        do_next(event->stream);
-    return broken;
+    return reach(event->mark);
 }
 API int cuEventElapsedTime(float *milliseconds, Event *from, Event *to)
 {
     cuEventSynchronize(from);
     cuEventSynchronize(to);
-    *milliseconds = std::chrono::duration<float, std::milli>(to->at - from->at).count();
+    if (!from->mark || !to->mark)
+        return INVALID_VALUE;
+    const auto took = to->mark->at - from->mark->at;
+    *milliseconds = std::chrono::duration<float, std::milli>(took).count();
     return broken;
 }
 API int cuEventElapsedTime_v2(float *milliseconds, Event *from, Event *to)
