@@ -447,7 +447,8 @@ fn rectify_asks_no_critic_for_an_action_gradient() {
         })
     };
     let mut found = lines_where(of("spar-critic"), |line| {
-        line.contains("Trace::Input") || line.contains("Trace::Both")
+        let climbs = line.contains(".climb");
+        climbs || line.contains("Trace::Input") || line.contains("Trace::Both")
     });
     found.extend(lines_where(of("spar-rectify"), |line| {
         line.contains("Trace::Input") || line.contains("climbed")

@@ -18,11 +18,7 @@ use spar_policy::{
     sampled::{Pick, Sampler, Worth},
 };
 
-use crate::{
-    actor::Actor,
-    learner::{Gradients, Parts},
-    parts::{Critics, Trained},
-};
+use crate::{Critics, Gradients, Trained, actor::Actor, learner::Parts};
 
 /// The largest component of a data action: the sources clip to a hair inside the box.
 const LARGEST_ACTION: f32 = 1.0 - 1e-5;

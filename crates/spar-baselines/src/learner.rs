@@ -3,17 +3,16 @@
 
 use std::sync::Arc;
 
-use candle_core::{Result, Tensor, Var, backprop::GradStore};
+use candle_core::Result;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use spar_anchor::Anchor;
 use spar_core::Stream;
+pub(crate) use spar_core::names;
+pub use spar_core::names::MethodName;
 use spar_nn::{Mlp, RowMlp, State, StateError};
 
 use crate::{
-    actor::Actor,
-    parts::{Critics, Momentum, Trained, Variable},
-    replay::Replay,
-    settings::Settings,
+    Critics, Momentum, Trained, Variable, actor::Actor, replay::Replay, settings::Settings,
 };
 
 /// A minibatch, and where it was drawn from.
@@ -43,11 +42,8 @@ pub struct Start {
 
 /// A method: what a file of [`crate::methods`] implements.
 pub trait Baseline: Learner + Sized + 'static {
-    /// The name on command lines, in suites and in tables.
-    const NAME: &'static str;
-
-    /// The name in the literature.
-    const TITLE: &'static str;
+    /// Its name, one of [`spar_core::names`] in the workspace.
+    const NAME: MethodName;
 
     /// Whether it grows out of the frozen anchor, which is then trained first.
     const ANCHORED: bool = false;
@@ -265,21 +261,4 @@ impl<'a> Parts<'a> {
         }
         Ok(())
     }
-}
-
-/// Gradients of one backward pass, as candle hands them out.
-pub type Gradients = GradStore;
-
-/// The one number of a scalar tensor.
-///
-/// # Errors
-/// If it is no `f32` scalar.
-pub fn scalar(tensor: &Tensor) -> Result<f32> {
-    tensor.to_scalar()
-}
-
-/// A variable of `values`.
-pub(crate) fn var(values: Vec<f32>) -> Result<Var> {
-    let n = values.len();
-    Var::from_vec(values, n, &spar_nn::Device::Cpu)
 }

@@ -11,14 +11,16 @@
 //!
 //! # Adding a method
 //!
-//! One file in `methods/`, one line in [`METHODS`]. Behaviour cloning in full:
+//! One file in `methods/`, a line for its module and one in [`METHODS`] in `methods/mod.rs`
+//! beside it, and its name in `spar_core::names`, where reports and suites read it. Behaviour
+//! cloning in full:
 //!
 //! ```
 //! use candle_core::Result;
 //! use serde::{Deserialize, Serialize};
 //! use spar_baselines::{
-//!     Actor, Baseline, DataConfig, Learner, Metrics, Parts, Sample, Settings, SettingsError,
-//!     Start, Trained,
+//!     Actor, Baseline, DataConfig, Learner, MethodName, Metrics, Parts, Sample, Settings,
+//!     SettingsError, Start, Trained,
 //! };
 //! use spar_nn::{Head, Trace, relu_shape};
 //!
@@ -62,8 +64,8 @@
 //! }
 //!
 //! impl Baseline for Cloning {
-//!     const NAME: &'static str = "cloning";
-//!     const TITLE: &'static str = "Cloning";
+//!     // In the workspace `names::CLONING`.
+//!     const NAME: MethodName = ("cloning", "Cloning");
 //!     type Config = Config;
 //!     fn new(config: Config, start: Start) -> Result<Self> {
 //!         let shape = relu_shape(start.obs_dim, config.hidden, start.act_dim)?;
@@ -87,7 +89,7 @@
 //! }
 //! ```
 //!
-//! and in the registry `Entry::of::<methods::cloning::Cloning>(),`. From then on
+//! and in `METHODS` `Entry::of::<cloning::Cloning>(),`. From then on
 //! `spar train --method cloning` trains it, `[method.cloning]` in a suite file sets
 //! its hyper-parameters, and `spar eval` plays its policy file. Give it a PyTorch
 //! program in `tests/scripts/baselines/`; the parity test demands one.
@@ -95,10 +97,8 @@
 mod actor;
 pub mod diffusion;
 pub mod flow;
-pub mod gaussian;
 mod learner;
 pub mod methods;
-mod parts;
 mod registry;
 mod replay;
 mod settings;
@@ -106,12 +106,20 @@ pub mod vae;
 
 pub use actor::Actor;
 pub use learner::{
-    Baseline, Exploration, Gradients, Learner, Metrics, Online, Part, Parts, Sample, Start, scalar,
+    Baseline, Exploration, Learner, MethodName, Metrics, Online, Part, Parts, Sample, Start,
 };
-pub use parts::{Aggregate, Critics, Momentum, Trained, Variable, bellman};
-pub use registry::{Entry, Feed, METHODS, StartError, find};
+pub use methods::METHODS;
+pub use registry::{Entry, Feed, StartError, find};
 pub use replay::Replay;
 pub use settings::{Blend, DataConfig, Hubl, Keep, Rewards, Settings, SettingsError, States};
+pub use spar_nn::{
+    Aggregate, Critics, Gradients, Momentum, Trained, Variable, bellman, gaussian, scalar,
+};
+
+use spar_nn::{
+    critics::{detached, mean, repeat_rows},
+    trained::cosine,
+};
 
 // The program of the README is run with the tests.
 #[cfg(doctest)]

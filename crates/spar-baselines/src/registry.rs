@@ -5,41 +5,9 @@ use toml::Table;
 
 use crate::{
     learner::{Baseline, Learner, Online, Start},
-    methods,
+    methods::METHODS,
     settings::{DataConfig, Settings, SettingsError, sizes},
 };
-
-/// Every method, in the order they are listed. A method is added by its file in
-/// `methods/` and one line here.
-pub const METHODS: &[Entry] = &[
-    Entry::of::<methods::td3bc::Td3Bc>(),
-    Entry::of::<methods::iql::Iql>(),
-    Entry::of::<methods::bc10::Bc10>(),
-    Entry::of::<methods::awac::Awac>(),
-    Entry::of::<methods::rebrac::ReBrac>(),
-    Entry::of::<methods::plas::Plas>(),
-    Entry::of::<methods::plas::PlasP>(),
-    Entry::of::<methods::bcq::Bcq>(),
-    Entry::of::<methods::rpl::Rpl>(),
-    Entry::of::<methods::inac::InAc>(),
-    Entry::of::<methods::cql::Cql>(),
-    Entry::of::<methods::brac::BracP>(),
-    Entry::of::<methods::brac::BracV>(),
-    Entry::of::<methods::awr::Awr>(),
-    Entry::of::<methods::sac_n::SacN>(),
-    Entry::of::<methods::sac_n::Edac>(),
-    Entry::of::<methods::lapo::Lapo>(),
-    Entry::of::<methods::hubl::Blended<methods::td3bc::Td3Bc>>(),
-    Entry::of::<methods::hubl::Blended<methods::iql::Iql>>(),
-    Entry::of::<methods::bc_diffusion::BcDiffusion>(),
-    Entry::of::<methods::diffusion_ql::DiffusionQl>(),
-    Entry::of::<methods::idql::Idql>(),
-    Entry::of::<methods::srpo::Srpo>(),
-    Entry::of::<methods::bc_flow::BcFlow>(),
-    Entry::of::<methods::fql::Fql>(),
-    Entry::of::<methods::ifql::Ifql>(),
-    Entry::of::<methods::fac::Fac>(),
-];
 
 type Starter = fn(&Table, Start) -> Result<Box<dyn Learner>, StartError>;
 
@@ -90,10 +58,10 @@ pub fn find(name: &str) -> Option<&'static Entry> {
 }
 
 impl Entry {
-    const fn of<M: Baseline>() -> Self {
+    pub(crate) const fn of<M: Baseline>() -> Self {
         Self {
-            name: M::NAME,
-            title: M::TITLE,
+            name: M::NAME.0,
+            title: M::NAME.1,
             anchored: M::ANCHORED,
             rewarded: M::REWARDED,
             online: M::ONLINE,
@@ -133,7 +101,7 @@ impl Entry {
 /// defaults of an inner table would be those of its type, not of the method.
 fn parse<M: Baseline>(table: Table) -> Result<M::Config, SettingsError> {
     let wrong = |why: String| SettingsError::Parse {
-        method: M::NAME,
+        method: M::NAME.0,
         why: why.trim().replace('\n', " "),
     };
     let whole = Table::try_from(M::Config::default());
@@ -152,7 +120,7 @@ fn parse<M: Baseline>(table: Table) -> Result<M::Config, SettingsError> {
 
 fn settings<M: Baseline>(table: Table) -> Result<Table, SettingsError> {
     Table::try_from(parse::<M>(table)?).map_err(|e| SettingsError::Parse {
-        method: M::NAME,
+        method: M::NAME.0,
         why: e.to_string(),
     })
 }

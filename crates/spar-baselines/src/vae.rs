@@ -4,10 +4,7 @@
 use candle_core::{Result, Tensor};
 use spar_nn::{Batch, Head, Mlp, RowMlp, Rows, Trace, relu_shape};
 
-use crate::{
-    learner::{Parts, scalar},
-    parts::Trained,
-};
+use crate::{Trained, learner::Parts, scalar};
 
 /// Bounds of the encoder's log standard deviation.
 const LOG_STD: (f32, f32) = (-4.0, 15.0);

@@ -1,38 +1,11 @@
 //! The stochastic policy SAC trains and data are collected with.
 
-use candle_core::{D, Result, Tensor};
+use candle_core::Result;
 use spar_core::{Policy, Stream};
 use spar_nn::{Mlp, RowMlp, RowWork};
 
 /// Bounds of the log standard deviation, as in D4RL's behaviour policies.
-const LOG_STD: (f32, f32) = (-20.0, 2.0);
-
-/// Added to `1 - a^2` inside the log-density's correction, as in rlkit.
-const CORRECTION_EPS: f64 = 1e-6;
-
-/// A reparametrized draw from the tanh-Gaussian whose mean and log standard
-/// deviation are the two halves of `head`, `[rows, 2 act_dim]`.
-///
-/// With `u = mean + std * noise` (`noise` standard normal, `[rows, act_dim]`)
-/// returns the action `a = tanh(u)`, `[rows, act_dim]`, and its log-density
-/// `sum_i [log N(u_i) - log(1 - a_i^2 + 1e-6)]`, `[rows]` (Haarnoja et al.
-/// 2018, appendix C).
-///
-/// # Errors
-/// If the shapes do not fit.
-pub fn sample(head: &Tensor, noise: &Tensor) -> Result<(Tensor, Tensor)> {
-    let act_dim = noise.dim(1)?;
-    let mean = head.narrow(1, 0, act_dim)?;
-    let log_std = head
-        .narrow(1, act_dim, act_dim)?
-        .clamp(LOG_STD.0, LOG_STD.1)?;
-    let action = (mean + log_std.exp()?.mul(noise)?)?.tanh()?;
-    let gaussian = ((noise.sqr()? * -0.5)? - log_std)?;
-    let half_log_two_pi = 0.5 * (2.0 * std::f64::consts::PI).ln();
-    let correction = (action.sqr()?.neg()? + (1.0 + CORRECTION_EPS))?.log()?;
-    let log_density = ((gaussian - half_log_two_pi)? - correction)?.sum(D::Minus1)?;
-    Ok((action, log_density))
-}
+pub(crate) const LOG_STD: (f32, f32) = (-20.0, 2.0);
 
 /// A tanh-Gaussian policy for rollouts: one network whose output is the mean
 /// and the log standard deviation of the action before the tanh.

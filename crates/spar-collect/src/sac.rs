@@ -2,18 +2,25 @@
 //! (Haarnoja et al. 2018, with automatic temperature; sizes and rates of
 //! rlkit, which D4RL used).
 
-use candle_core::{D, Device, Result, Tensor, Var};
+use candle_core::{D, Result, Tensor, bail};
 use serde::{Deserialize, Serialize};
 use spar_core::{
     EnvId, Stream,
     limits::{self, MOST_BATCH, MOST_ROWS, MOST_UPDATES},
 };
-use spar_nn::{Adam, AdamConfig, Batch, Mlp, State, StateError, Trace, normal, relu_shape};
+use spar_nn::{
+    Batch, Critics, State, StateError, Trace, Trained, Variable, bellman,
+    gaussian::{Bound, halves, tanh_draw_rounded},
+    normal, relu_shape,
+};
 
 use crate::{
     CollectError,
-    gaussian::{self, GaussianPolicy},
+    gaussian::{GaussianPolicy, LOG_STD},
 };
+
+/// Added to `1 - a^2` inside the log-density's correction, as in rlkit.
+const CORRECTION: f64 = 1e-6;
 
 /// Most environments stepped in turn: each has a simulation of its own.
 const MOST_ENVS: u64 = 1024;
@@ -191,13 +198,9 @@ pub struct Sac {
     config: SacConfig,
     act_dim: usize,
     /// Its output is `[mean, log_std]`.
-    actor: Mlp,
-    critics: Vec<Mlp>,
-    targets: Vec<Mlp>,
-    log_alpha: Var,
-    actor_optim: Adam,
-    critic_optims: Vec<Adam>,
-    alpha_optim: Adam,
+    actor: Trained,
+    critics: Critics,
+    log_alpha: Variable,
     noise: Stream,
 }
 
@@ -219,32 +222,20 @@ impl Sac {
     /// Only if candle cannot hold them.
     pub fn new(config: SacConfig, env: EnvId, seed: u64) -> Result<Self> {
         let (obs_dim, act_dim) = (env.obs_dim(), env.act_dim());
-        let net = |name: &str, input, output, layer_norm| {
-            let shape = relu_shape(input, config.hidden.clone(), output)?;
-            let shape = shape.with_layer_norm(layer_norm);
-            Mlp::new(shape, &mut Stream::new(seed, name))
+        let (lr, critic_lr) = (f64::from(config.lr), f64::from(config.critic_lr));
+        let shape = |input, output| relu_shape(input, config.hidden.clone(), output);
+        let of_critics = shape(obs_dim + act_dim, 1)?.with_layer_norm(config.layer_norm);
+        let critic = |i| {
+            let name = format!("sac/critic/{i}");
+            Trained::new(of_critics.clone(), critic_lr, seed, &name)
         };
-        let actor = net("sac/actor/init", obs_dim, 2 * act_dim, false)?;
-        let critics = (0..2)
-            .map(|i| {
-                let name = format!("sac/critic/{i}/init");
-                net(&name, obs_dim + act_dim, 1, config.layer_norm)
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let targets = critics.iter().map(Mlp::duplicate).collect::<Result<_>>()?;
-        let adam = AdamConfig::new(config.critic_lr);
-        let log_alpha = Var::zeros(1, candle_core::DType::F32, &Device::Cpu)?;
         Ok(Self {
-            actor_optim: Adam::new(&actor, AdamConfig::new(config.lr)),
-            critic_optims: critics.iter().map(|c| Adam::new(c, adam)).collect(),
-            alpha_optim: Adam::of(&log_alpha, adam),
+            actor: Trained::new(shape(obs_dim, 2 * act_dim)?, lr, seed, "sac/actor")?,
+            critics: Critics::of((0..2).map(critic))?,
+            log_alpha: Variable::new(vec![0.0], critic_lr)?,
             noise: Stream::new(seed, "sac/noise"),
             config,
             act_dim,
-            actor,
-            critics,
-            targets,
-            log_alpha,
         })
     }
 
@@ -256,11 +247,12 @@ impl Sac {
             late_factor: factor,
             ..
         } = self.config;
-        self.actor_optim.set_lr(factor * lr);
-        for optim in &mut self.critic_optims {
-            optim.set_lr(factor * critic_lr);
+        let (lr, critic_lr) = (f64::from(factor * lr), f64::from(factor * critic_lr));
+        self.actor.set_lr(lr);
+        for critic in &mut self.critics.nets {
+            critic.set_lr(critic_lr);
         }
-        self.alpha_optim.set_lr(factor * critic_lr);
+        self.log_alpha.set_lr(critic_lr);
     }
 
     /// The stochastic policy as it stands.
@@ -268,7 +260,7 @@ impl Sac {
     /// # Errors
     /// Only if candle cannot read its own tensors.
     pub fn policy(&self) -> Result<GaussianPolicy> {
-        GaussianPolicy::of(&self.actor)
+        GaussianPolicy::of(&self.actor.net)
     }
 
     /// One update of critics, actor and temperature on one batch, then of the
@@ -280,64 +272,51 @@ impl Sac {
     /// If the batch's shapes do not fit.
     pub fn update(&mut self, batch: &Batch) -> Result<SacMetrics> {
         let rows = batch.obs.dim(0)?;
-        let alpha = self.log_alpha.as_detached_tensor().exp()?;
+        let alpha = self.log_alpha.var.as_detached_tensor().exp()?;
 
         let noise = normal(&mut self.noise, 1.0, rows, self.act_dim)?;
-        let head = self.actor.forward_detached(&batch.next_obs)?;
-        let (next_action, next_log_pi) = gaussian::sample(&head, &noise)?;
+        let head = self.actor.net.forward_detached(&batch.next_obs)?;
+        let (next_action, next_log_pi) = drawn(&head, &noise)?;
+        // Joined, not beside each other: the bits of the behaviour policies there are.
         let next = Tensor::cat(&[&batch.next_obs, &next_action], 1)?;
-        let next_q = (
-            self.targets[0].forward_detached(&next)?.squeeze(1)?,
-            self.targets[1].forward_detached(&next)?.squeeze(1)?,
-        );
-        let soft = (self.value(&next_q.0, &next_q.1)? - next_log_pi.broadcast_mul(&alpha)?)?;
-        let target = (&batch.rewards + (soft.mul(&batch.not_terminal)? * self.config.discount)?)?;
-
-        let taken = Tensor::cat(&[&batch.obs, &batch.actions], 1)?;
-        let mut critic_loss = 0.0;
-        for (critic, optim) in self.critics.iter().zip(&mut self.critic_optims) {
-            let q = critic.forward(&taken, Trace::Params)?.squeeze(1)?;
-            let loss = (q - &target)?.sqr()?.mean_all()?;
-            optim.step(&loss.backward()?)?;
-            critic_loss += loss.to_scalar::<f32>()?;
-        }
+        let targets = self.critics.targets.iter();
+        let next_value = self.value(targets.map(|net| net.forward_detached(&next)?.squeeze(1)))?;
+        let soft = (next_value - next_log_pi.broadcast_mul(&alpha)?)?;
+        let target = bellman(batch, self.config.discount, &soft)?;
+        let critic_loss = self.critics.fit(&batch.obs, &batch.actions, &target)?;
 
         let noise = normal(&mut self.noise, 1.0, rows, self.act_dim)?;
-        let head = self.actor.forward(&batch.obs, Trace::Params)?;
-        let (action, log_pi) = gaussian::sample(&head, &noise)?;
+        let head = self.actor.net.forward(&batch.obs, Trace::Params)?;
+        let (action, log_pi) = drawn(&head, &noise)?;
         let proposed = Tensor::cat(&[&batch.obs, &action], 1)?;
-        let q = (
-            self.critics[0]
-                .forward(&proposed, Trace::Input)?
-                .squeeze(1)?,
-            self.critics[1]
-                .forward(&proposed, Trace::Input)?
-                .squeeze(1)?,
-        );
-        let value = self.value(&q.0, &q.1)?;
+        let climbed = self.critics.nets.iter();
+        let climbed = climbed.map(|q| q.net.forward(&proposed, Trace::Input)?.squeeze(1));
+        let value = self.value(climbed)?;
         let loss = (log_pi.broadcast_mul(&alpha)? - value)?.mean_all()?;
-        self.actor_optim.step(&loss.backward()?)?;
+        let actor_loss = self.actor.descend(&loss)?;
 
         // d/d(log alpha) of -log_alpha * mean(log pi + target entropy), with
         // the target entropy -act_dim.
         let entropy_gap = (log_pi.detach().mean(D::Minus1)? - self.act_dim as f64)?;
-        self.alpha_optim
-            .step_along(&entropy_gap.neg()?.reshape(1)?)?;
+        let slope = entropy_gap.neg()?.reshape(1)?;
+        self.log_alpha.step_along(&slope)?;
 
-        for (target, critic) in self.targets.iter().zip(&self.critics) {
-            target.track(critic, self.config.tau)?;
-        }
+        self.critics.track(f64::from(self.config.tau))?;
         Ok(SacMetrics {
             critic_loss,
-            actor_loss: loss.to_scalar()?,
+            actor_loss,
             alpha: alpha.to_vec1::<f32>()?[0],
         })
     }
 
     /// What two critics make of an action, `[rows]`.
-    fn value(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    fn value(&self, mut of_critics: impl Iterator<Item = Result<Tensor>>) -> Result<Tensor> {
+        let (Some(a), Some(b)) = (of_critics.next(), of_critics.next()) else {
+            bail!("SAC has two critics");
+        };
+        let (a, b) = (a?, b?);
         let pessimism = f64::from(self.config.pessimism);
-        let spread = (a - b)?.abs()?;
+        let spread = (&a - &b)?.abs()?;
         ((a + b)? * 0.5)? - (spread * (0.5 * pessimism))?
     }
 
@@ -347,14 +326,12 @@ impl Sac {
     /// Only if candle cannot read its own tensors.
     pub fn save(&self, state: &mut State) -> Result<()> {
         self.actor.save("actor", state)?;
-        self.actor_optim.save("actor", state);
-        for (i, critic) in self.critics.iter().enumerate() {
+        let Critics { nets, targets } = &self.critics;
+        for (i, (critic, target)) in nets.iter().zip(targets).enumerate() {
             critic.save(&format!("critic.{i}"), state)?;
-            self.critic_optims[i].save(&format!("critic.{i}"), state);
-            self.targets[i].save(&format!("target.{i}"), state)?;
+            target.save(&format!("target.{i}"), state)?;
         }
-        state.insert("log_alpha", self.log_alpha.to_vec1()?);
-        self.alpha_optim.save("log_alpha", state);
+        self.log_alpha.save("log_alpha", state)?;
         state.insert_stream("noise", &self.noise);
         Ok(())
     }
@@ -365,16 +342,21 @@ impl Sac {
     /// If something is absent or of another size.
     pub fn load(&mut self, state: &State) -> std::result::Result<(), StateError> {
         self.actor.load("actor", state)?;
-        self.actor_optim.load("actor", state)?;
-        for (i, critic) in self.critics.iter().enumerate() {
+        let Critics { nets, targets } = &mut self.critics;
+        for (i, (critic, target)) in nets.iter_mut().zip(targets).enumerate() {
             critic.load(&format!("critic.{i}"), state)?;
-            self.critic_optims[i].load(&format!("critic.{i}"), state)?;
-            self.targets[i].load(&format!("target.{i}"), state)?;
+            target.load(&format!("target.{i}"), state)?;
         }
-        let log_alpha = Tensor::new(state.get("log_alpha", 1)?, &Device::Cpu)?;
-        self.log_alpha.set(&log_alpha)?;
-        self.alpha_optim.load("log_alpha", state)?;
+        self.log_alpha.load("log_alpha", state)?;
         self.noise = state.get_stream("noise")?;
         Ok(())
     }
+}
+
+/// The action and its log-density, `[rows]`, of a network's output `head`,
+/// `[rows, 2 act_dim]`.
+fn drawn(head: &Tensor, noise: &Tensor) -> Result<(Tensor, Tensor)> {
+    let bound = Bound::Clamp(f64::from(LOG_STD.0), f64::from(LOG_STD.1));
+    let (mean, log_std) = halves(head, bound, 0.0)?;
+    tanh_draw_rounded(&mean, &log_std, noise, CORRECTION)
 }

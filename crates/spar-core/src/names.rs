@@ -1,40 +1,53 @@
 //! Names that become folders, columns and words of a command line: which may be given,
 //! and which are taken by the methods there are.
 
-/// Every method by the name it has on command lines and in files, and by the
-/// literature's. `spar-train` and `spar-baselines` define the methods; this crate cannot
-/// ask them, so a test of `spar` compares the lists.
-pub const METHODS: [(&str, &str); 29] = [
-    ("spar", "SPAR"),
-    ("bc", "BC"),
-    ("bc10", "10%BC"),
-    ("td3bc", "TD3+BC"),
-    ("rebrac", "ReBRAC"),
-    ("iql", "IQL"),
-    ("awac", "AWAC"),
-    ("cql", "CQL"),
-    ("brac-p", "BRAC-p"),
-    ("brac-v", "BRAC-v"),
-    ("bcq", "BCQ"),
-    ("plas", "PLAS"),
-    ("plas-p", "PLAS+P"),
-    ("awr", "AWR"),
-    ("inac", "InAC"),
-    ("rpl", "RPL"),
-    ("sac-n", "SAC-N"),
-    ("edac", "EDAC"),
-    ("lapo", "LAPO"),
-    ("hubl-td3bc", "HUBL TD3+BC"),
-    ("hubl-iql", "HUBL IQL"),
-    ("bc-diffusion", "BC-Diffusion"),
-    ("diffusion-ql", "Diffusion-QL"),
-    ("idql", "IDQL"),
-    ("srpo", "SRPO"),
-    ("bc-flow", "BC (flow)"),
-    ("fql", "FQL"),
-    ("ifql", "IFQL"),
-    ("fac", "FAC"),
-];
+/// The name of a method on command lines and in files, and the literature's.
+pub type MethodName = (&'static str, &'static str);
+
+macro_rules! methods {
+    ($($constant:ident = $name:literal, $title:literal;)*) => {
+        /// Every method. `spar-train` and `spar-baselines`, which define them, take their names
+        /// from here; what only reads them, as a suite or a report, asks nobody else.
+        pub const METHODS: [MethodName; [$($name),*].len()] = [$(($name, $title)),*];
+
+        $(
+            #[doc = $title]
+            pub const $constant: MethodName = ($name, $title);
+        )*
+    };
+}
+
+methods! {
+    SPAR = "spar", "SPAR";
+    BC = "bc", "BC";
+    BC10 = "bc10", "10%BC";
+    TD3BC = "td3bc", "TD3+BC";
+    REBRAC = "rebrac", "ReBRAC";
+    IQL = "iql", "IQL";
+    AWAC = "awac", "AWAC";
+    CQL = "cql", "CQL";
+    BRAC_P = "brac-p", "BRAC-p";
+    BRAC_V = "brac-v", "BRAC-v";
+    BCQ = "bcq", "BCQ";
+    PLAS = "plas", "PLAS";
+    PLAS_P = "plas-p", "PLAS+P";
+    AWR = "awr", "AWR";
+    INAC = "inac", "InAC";
+    RPL = "rpl", "RPL";
+    SAC_N = "sac-n", "SAC-N";
+    EDAC = "edac", "EDAC";
+    LAPO = "lapo", "LAPO";
+    HUBL_TD3BC = "hubl-td3bc", "HUBL TD3+BC";
+    HUBL_IQL = "hubl-iql", "HUBL IQL";
+    BC_DIFFUSION = "bc-diffusion", "BC-Diffusion";
+    DIFFUSION_QL = "diffusion-ql", "Diffusion-QL";
+    IDQL = "idql", "IDQL";
+    SRPO = "srpo", "SRPO";
+    BC_FLOW = "bc-flow", "BC (flow)";
+    FQL = "fql", "FQL";
+    IFQL = "ifql", "IFQL";
+    FAC = "fac", "FAC";
+}
 
 /// Words that mean something else where a name may stand: every method, and no suite.
 const RESERVED: [&str; 2] = ["all", "none"];

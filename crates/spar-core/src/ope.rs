@@ -51,7 +51,9 @@ pub struct OpeSettings {
     pub hidden: Vec<usize>,
     /// Adam's learning rate.
     pub lr: f32,
-    /// Rate at which the target network follows.
+    /// Rate at which the target network follows. Values travel back along an episode by its
+    /// pace: after `n` updates a level of value that differs from the data's is reached up to
+    /// about `exp(-n tau (1 - discount))`.
     pub tau: f32,
     /// Discount of future rewards, from 0 to below 1.
     pub discount: f64,
@@ -66,6 +68,37 @@ pub struct OpeSettings {
     pub horizon: Option<usize>,
     /// Seed of every stream.
     pub seed: u64,
+}
+
+impl Default for OpeSettings {
+    /// This project's; the networks are those of its critics.
+    fn default() -> Self {
+        Self {
+            updates: 20_000,
+            batch: 256,
+            hidden: vec![256, 256],
+            lr: 3e-4,
+            tau: 0.02,
+            discount: 0.99,
+            estimators: 2,
+            draws: 1,
+            held_out: 0.1,
+            horizon: None,
+            seed: 0,
+        }
+    }
+}
+
+impl OpeSettings {
+    /// These of data cut after `horizon` steps, and of a policy that `draws` its actions or
+    /// does not.
+    pub fn of(&self, horizon: Option<usize>, draws: bool) -> Self {
+        Self {
+            draws: if draws { self.draws } else { 1 },
+            horizon,
+            ..self.clone()
+        }
+    }
 }
 
 /// An estimate of a policy's value.

@@ -1,8 +1,7 @@
 //! What only ablations ask of a critic: its gradient with respect to actions, which
 //! SPAR never takes.
 
-use candle_core::{Result, Tensor, bail};
-use spar_nn::{Rows, Trace};
+use candle_core::{Result, Tensor};
 
 use crate::model::Critic;
 
@@ -13,12 +12,5 @@ use crate::model::Critic;
 /// # Errors
 /// If the shapes do not fit.
 pub fn climbed(critic: &Critic, obs: &Tensor, actions: &Tensor) -> Result<Tensor> {
-    let mut values = critic.q.iter().map(|q| {
-        q.forward(Rows::beside(obs, actions), Trace::Input)?
-            .squeeze(1)
-    });
-    let Some(first) = values.next() else {
-        bail!("an ensemble of no critics")
-    };
-    values.try_fold(first?, |least, value| least.minimum(&value?))
+    critic.q.climb_min(obs, actions)
 }

@@ -1,7 +1,7 @@
 //! The critic's update on a device: that of `update.rs`, as launches.
 
 use spar_nn::{
-    AdamConfig, Conservatism, Mlp, MlpShape, State, StateError,
+    AdamConfig, Conservatism, MlpShape, State, StateError,
     device::{
         BatchBuffers, Bootstrap, CudaError, DataActions, Device, Kernels, Learner, Loss, Net, Part,
         Pass, Rows, mean,
@@ -62,7 +62,7 @@ impl<B: std::fmt::Debug> DeviceCritic<B> {
             let names = 0..config.n_critics;
             names.map(|i| format!("critic.{i}{suffix}")).collect()
         };
-        let Some(shape) = critic.q.first().map(Mlp::shape) else {
+        let Some(shape) = critic.q.nets.first().map(|q| q.net.shape()) else {
             return Err(CudaError::Shape("a critic of no networks".to_owned()));
         };
         let q = Net::new(kernels, shape, 1.0, named(""))?;
@@ -85,7 +85,7 @@ impl<B: std::fmt::Debug> DeviceCritic<B> {
             value: critic
                 .value
                 .as_ref()
-                .map(|net| value(net.shape()))
+                .map(|value_net| value(value_net.net.shape()))
                 .transpose()?,
             next: alloc(config.n_critics * rows)?,
             y: alloc(rows)?,

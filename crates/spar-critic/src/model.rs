@@ -1,10 +1,9 @@
 //! The ensemble.
 
 use candle_core::{Result, Tensor, bail};
-use spar_core::Stream;
 use spar_nn::{
-    Adam, AdamConfig, Conservatism, EnsembleValues, Mlp, Precision, RowMlp, Rows, State,
-    StateError, conservative_value, deviation, relu_shape,
+    Critics, EnsembleValues, Precision, RowMlp, Rows, State, StateError, Trained,
+    conservative_value, deviation, relu_shape,
 };
 
 use crate::config::{CriticConfig, CriticForm};
@@ -14,11 +13,8 @@ use crate::config::{CriticConfig, CriticForm};
 #[derive(Debug)]
 pub struct Critic {
     pub(crate) config: CriticConfig,
-    pub(crate) q: Vec<Mlp>,
-    pub(crate) target: Vec<Mlp>,
-    pub(crate) value: Option<Mlp>,
-    pub(crate) q_optim: Vec<Adam>,
-    pub(crate) value_optim: Option<Adam>,
+    pub(crate) q: Critics,
+    pub(crate) value: Option<Trained>,
     /// Of the last update.
     pub(crate) data: Option<DataValues>,
 }
@@ -41,25 +37,18 @@ impl Critic {
     /// # Errors
     /// Only if candle cannot hold the parameters.
     pub fn new(config: CriticConfig, obs_dim: usize, act_dim: usize, seed: u64) -> Result<Self> {
-        let net = |input, name: String| {
-            let shape = relu_shape(input, config.hidden.clone(), 1)?.with_layer_norm(true);
-            Mlp::new(shape, &mut Stream::new(seed, &name))
+        let shape = |input| {
+            relu_shape(input, config.hidden.clone(), 1).map(|shape| shape.with_layer_norm(true))
         };
-        let adam = AdamConfig::new(config.lr);
-        let q = (0..config.n_critics)
-            .map(|i| net(obs_dim + act_dim, format!("critic/{i}/init")))
-            .collect::<Result<Vec<_>>>()?;
-        let value = (config.form == CriticForm::Expectile)
-            .then(|| net(obs_dim, "critic/value/init".to_owned()))
-            .transpose()?;
+        let lr = f64::from(config.lr);
+        let value = || Trained::new(shape(obs_dim)?, lr, seed, "critic/value");
         Ok(Self {
-            target: q.iter().map(Mlp::duplicate).collect::<Result<_>>()?,
-            q_optim: q.iter().map(|net| Adam::new(net, adam)).collect(),
-            value_optim: value.as_ref().map(|net| Adam::new(net, adam)),
+            q: Critics::new(&shape(obs_dim + act_dim)?, config.n_critics, lr, seed)?,
+            value: (config.form == CriticForm::Expectile)
+                .then(value)
+                .transpose()?,
             data: None,
             config,
-            q,
-            value,
         })
     }
 
@@ -76,7 +65,7 @@ impl Critic {
     /// If the shapes do not fit.
     pub fn conservative_value(&self, obs: &Tensor, actions: &Tensor) -> Result<Tensor> {
         let rows = Rows::beside(obs, actions);
-        conservative_value(&self.q, self.config.conservatism(), rows)
+        conservative_value(&self.q.nets, self.config.conservatism(), rows)
     }
 
     /// [`Self::conservative_value`] of candidates, `[rows * K, act_dim]`, less
@@ -87,7 +76,7 @@ impl Critic {
     /// # Errors
     /// If there was no update, or the shapes do not fit.
     pub fn candidate_value(&self, obs: &Tensor, actions: &Tensor) -> Result<Tensor> {
-        let values = EnsembleValues::of(&self.q, Rows::beside(obs, actions))?;
+        let values = EnsembleValues::of(&self.q.nets, Rows::beside(obs, actions))?;
         let level = self.of_data()?.disagreement;
         values.penalized(self.config.conservatism(), self.config.penalty, level)
     }
@@ -107,7 +96,7 @@ impl Critic {
     pub fn advantage(&self, obs: &Tensor, actions: &Tensor) -> Result<Tensor> {
         let q = self.conservative_value(obs, actions)?;
         match &self.value {
-            Some(value) => q - value.forward_detached(obs)?.squeeze(1)?,
+            Some(value) => q - value.net.forward_detached(obs)?.squeeze(1)?,
             None => Ok(q),
         }
     }
@@ -133,8 +122,8 @@ impl Critic {
     /// Chooses the precision of whatever carries no gradient: targets, the values
     /// of next states and [`Self::conservative_value`].
     pub fn set_detached_precision(&mut self, precision: Precision) {
-        let nets = self.q.iter_mut().chain(&mut self.target);
-        for net in nets.chain(&mut self.value) {
+        let trained = self.q.nets.iter_mut().chain(&mut self.value);
+        for net in trained.map(|q| &mut q.net).chain(&mut self.q.targets) {
             net.set_detached_precision(precision);
         }
     }
@@ -144,7 +133,7 @@ impl Critic {
     /// # Errors
     /// Only if candle cannot read the parameters.
     pub fn rows(&self) -> Result<Vec<RowMlp>> {
-        self.q.iter().map(Mlp::row_mlp).collect()
+        self.q.nets.iter().map(|q| q.net.row_mlp()).collect()
     }
 
     /// Adds every network and optimizer to `state`.
@@ -152,16 +141,11 @@ impl Critic {
     /// # Errors
     /// Only if candle cannot read the parameters.
     pub fn save(&self, state: &mut State) -> Result<()> {
-        for (i, net) in self.q.iter().enumerate() {
-            net.save(&format!("critic.{i}"), state)?;
-            self.target[i].save(&format!("critic.{i}.target"), state)?;
-            self.q_optim[i].save(&format!("critic.{i}"), state);
+        self.q.save(state)?;
+        match &self.value {
+            Some(value) => value.save("critic.value", state),
+            None => Ok(()),
         }
-        if let (Some(net), Some(optim)) = (&self.value, &self.value_optim) {
-            net.save("critic.value", state)?;
-            optim.save("critic.value", state);
-        }
-        Ok(())
     }
 
     /// Takes every network and optimizer from `state`.
@@ -169,20 +153,10 @@ impl Critic {
     /// # Errors
     /// If one is absent or of another size.
     pub fn load(&mut self, state: &State) -> std::result::Result<(), StateError> {
-        for i in 0..self.q.len() {
-            self.q[i].load(&format!("critic.{i}"), state)?;
-            self.target[i].load(&format!("critic.{i}.target"), state)?;
-            self.q_optim[i].load(&format!("critic.{i}"), state)?;
+        self.q.load(state)?;
+        match &mut self.value {
+            Some(value) => value.load("critic.value", state),
+            None => Ok(()),
         }
-        if let (Some(net), Some(optim)) = (&self.value, &mut self.value_optim) {
-            net.load("critic.value", state)?;
-            optim.load("critic.value", state)?;
-        }
-        Ok(())
     }
-}
-
-/// `min_i net_i(x)`, `[rows]`, without any gradient.
-pub(crate) fn minimum(nets: &[Mlp], x: &Tensor) -> Result<Tensor> {
-    conservative_value(nets, Conservatism::Min, x)
 }

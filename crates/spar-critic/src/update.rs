@@ -2,12 +2,12 @@
 
 use candle_core::{Result, Tensor, bail};
 use serde::{Deserialize, Serialize};
-use spar_nn::{Batch, Conservatism, EnsembleValues, Trace};
+use spar_nn::{Batch, Conservatism, EnsembleValues, Trace, bellman, conservative_value};
 
 use crate::{
     config::CriticForm,
     loss::expectile_loss,
-    model::{Critic, DataValues, minimum},
+    model::{Critic, DataValues},
 };
 
 /// Draws next actions `[rows, act_dim]` for next states: asked only by the
@@ -40,41 +40,33 @@ impl Critic {
         let mut data = None;
         let (next_value, value_loss) = match self.config.form {
             CriticForm::Expectile => {
-                let (Some(value), Some(optim)) = (&self.value, &mut self.value_optim) else {
+                let Some(value) = &mut self.value else {
                     bail!("the in-sample critic has no value network");
                 };
-                let targets = EnsembleValues::of(&self.target, &taken)?;
+                let targets = EnsembleValues::of(&self.q.targets, &taken)?;
                 let upper = targets.conservative(Conservatism::Min)?;
-                let v = value.forward(&batch.obs, Trace::Params)?.squeeze(1)?;
+                let v = value.net.forward(&batch.obs, Trace::Params)?.squeeze(1)?;
                 let u = (&upper - &v)?;
                 let loss = expectile_loss(&u, self.config.expectile)?;
-                optim.step(&loss.backward()?)?;
+                let value_loss = value.descend(&loss)?;
                 data = Some(DataValues {
                     disagreement: targets.disagreement(),
                     least: upper,
                     value: Some(v.detach()),
                 });
-                let next = value.forward_detached(&batch.next_obs)?.squeeze(1)?;
-                (next, loss.to_scalar()?)
+                let next = value.net.forward_detached(&batch.next_obs)?.squeeze(1)?;
+                (next, value_loss)
             }
             CriticForm::Residual => {
                 let actions = next_actions(&batch.next_obs)?;
+                // Joined, not beside each other: the bits of the runs there are.
                 let next = Tensor::cat(&[&batch.next_obs, &actions], 1)?;
-                (minimum(&self.target, &next)?, 0.0)
+                let least = conservative_value(&self.q.targets, Conservatism::Min, &next)?;
+                (least, 0.0)
             }
         };
-        let future = (next_value.mul(&batch.not_terminal)? * self.config.discount)?;
-        let y = (&batch.rewards + future)?;
-
-        let (mut q_loss, mut of_data) = (0.0, Vec::new());
-        for (q, optim) in self.q.iter().zip(&mut self.q_optim) {
-            let predicted = q.forward(&taken, Trace::Params)?.squeeze(1)?;
-            of_data.push(predicted.detach());
-            let error = (predicted - &y)?;
-            let loss = error.sqr()?.mean_all()?;
-            optim.step(&loss.backward()?)?;
-            q_loss += loss.to_scalar::<f32>()?;
-        }
+        let y = bellman(batch, self.config.discount, &next_value)?;
+        let (q_loss, of_data) = self.q.fit_joined(&taken, &y)?;
         if data.is_none() {
             let critics = EnsembleValues::from_each(&of_data)?;
             data = Some(DataValues {
@@ -85,7 +77,7 @@ impl Critic {
         }
         self.data = data;
         Ok(CriticMetrics {
-            q_loss: q_loss / self.q.len() as f32,
+            q_loss: q_loss / self.q.count() as f32,
             value_loss,
             target_mean: y.mean_all()?.to_scalar()?,
         })
@@ -96,9 +88,6 @@ impl Critic {
     /// # Errors
     /// Only if candle fails.
     pub fn polyak(&self) -> Result<()> {
-        for (target, q) in self.target.iter().zip(&self.q) {
-            target.track(q, self.config.tau)?;
-        }
-        Ok(())
+        self.q.track(f64::from(self.config.tau))
     }
 }

@@ -1,5 +1,7 @@
 //! What an ensemble of networks says of some rows, without any gradient.
 
+use std::borrow::Borrow;
+
 use candle_core::{Device, Result, Tensor, bail};
 use spar_kernels::value::{Conservatism, conservative, disagreement, penalize};
 
@@ -19,15 +21,16 @@ impl EnsembleValues {
     ///
     /// # Errors
     /// If there is no net, or the shapes do not fit.
-    pub fn of<'a>(nets: &[Mlp], x: impl Into<Rows<'a>>) -> Result<Self> {
+    pub fn of<'a>(nets: &[impl Borrow<Mlp>], x: impl Into<Rows<'a>>) -> Result<Self> {
         let x = x.into();
         let rows = x.rows()?;
-        if nets.is_empty() || nets.iter().any(|net| net.shape().output() != 1) {
+        if nets.is_empty() || nets.iter().any(|net| net.borrow().shape().output() != 1) {
             bail!("a critic is at least one network of one output");
         }
         let mut values = vec![0.0; nets.len() * rows];
         for (i, net) in nets.iter().enumerate() {
-            net.forward_into(x, &mut values[i * rows..(i + 1) * rows])?;
+            net.borrow()
+                .forward_into(x, &mut values[i * rows..(i + 1) * rows])?;
         }
         let nets = nets.len();
         Ok(Self { values, nets })
@@ -79,7 +82,7 @@ impl EnsembleValues {
 /// # Errors
 /// If there is no net, or the shapes do not fit.
 pub fn conservative_value<'a>(
-    nets: &[Mlp],
+    nets: &[impl Borrow<Mlp>],
     by: Conservatism,
     x: impl Into<Rows<'a>>,
 ) -> Result<Tensor> {

@@ -11,19 +11,23 @@
 
 mod activate;
 mod batch;
+pub mod critics;
 pub mod device;
 mod ensemble;
 mod few;
+pub mod gaussian;
 mod imitation;
 mod input;
 mod mlp;
 mod optim;
 mod slope;
 mod state;
+pub mod trained;
 
 pub use activate::activated;
 pub use batch::{BaseActions, Batch, BatchSlices};
 pub use candle_core::{DType, Device, Error, Result, Tensor, Var};
+pub use critics::{Aggregate, Critics, bellman};
 pub use ensemble::{EnsembleValues, conservative_value};
 pub use imitation::{deviation, imitation_target, weighted_regression};
 pub use input::Rows;
@@ -35,6 +39,7 @@ pub use spar_kernels::{
 };
 pub use spar_policy::{Activation, Linear, Norm, RowMlp, RowWork};
 pub use state::{CHECKPOINT_FORMAT, State, StateError};
+pub use trained::{Gradients, Momentum, Trained, Variable, scalar};
 
 use spar_core::Stream;
 

@@ -506,5 +506,5 @@ fn conservative_values_are_those_of_the_nets_outputs() {
         .unwrap();
     let want = (mean.squeeze(1).unwrap() - (variance.sqrt().unwrap() * 2.0).unwrap()).unwrap();
     close(&cautious, &want, 1e-5);
-    assert!(conservative_value(&[], Conservatism::Min, &x).is_err());
+    assert!(conservative_value(&[] as &[Mlp], Conservatism::Min, &x).is_err());
 }

@@ -13,7 +13,7 @@ use spar_stats::{Bootstrap, hierarchical_mean, mean, std};
 
 use crate::{
     actions::Actions,
-    config::FqeConfig,
+    config::{FqeConfig, check},
     error::OpeError,
     fqe::{Fqe, Units},
 };
@@ -69,7 +69,7 @@ pub fn evaluate(
     config: &FqeConfig,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Evaluation, OpeError> {
-    config.check()?;
+    check(config)?;
     if !data.dataset().rewarded {
         return Err(OpeError::NoRewards);
     }

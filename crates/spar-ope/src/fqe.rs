@@ -1,8 +1,7 @@
 //! The estimator: a network, its slowly following copy, and the units they speak in.
 
 use candle_core::{Device, Result, Tensor};
-use spar_core::Stream;
-use spar_nn::{Adam, AdamConfig, Mlp, Rows, relu_shape};
+use spar_nn::{Mlp, Rows, Trained, relu_shape};
 
 use crate::config::FqeConfig;
 
@@ -28,9 +27,8 @@ pub struct Fqe {
     pub(crate) units: Units,
     pub(crate) discount: f64,
     pub(crate) tau: f32,
-    pub(crate) q: Mlp,
+    pub(crate) q: Trained,
     pub(crate) target: Mlp,
-    pub(crate) optim: Adam,
 }
 
 impl Fqe {
@@ -47,21 +45,20 @@ impl Fqe {
         units: Units,
     ) -> Result<Self> {
         let shape = relu_shape(obs_dim + act_dim, config.hidden.clone(), 1)?.with_layer_norm(true);
-        let mut stream = Stream::new(config.seed, &format!("ope/{index}/init"));
-        let q = Mlp::new(shape, &mut stream)?;
+        let (lr, name) = (f64::from(config.lr), format!("ope/{index}"));
+        let q = Trained::new(shape, lr, config.seed, &name)?;
         Ok(Self {
             units,
             discount: config.discount,
             tau: config.tau,
-            target: q.duplicate()?,
-            optim: Adam::new(&q, AdamConfig::new(config.lr)),
+            target: q.net.duplicate()?,
             q,
         })
     }
 
     /// The network, whose output is in [`Units`].
     pub fn network(&self) -> &Mlp {
-        &self.q
+        &self.q.net
     }
 
     /// Its slowly following copy.
@@ -75,7 +72,7 @@ impl Fqe {
     /// If their number is not the network's.
     pub fn set_params(&self, params: Vec<f32>) -> Result<()> {
         self.target.set_params(params.clone())?;
-        self.q.set_params(params)
+        self.q.net.set_params(params)
     }
 
     /// `Q(s, a)`, `[rows]`, in the units of the rewards; `obs`, `[rows, obs_dim]`, is
@@ -86,7 +83,7 @@ impl Fqe {
     pub fn values(&self, obs: &[f32], actions: &[f32], rows: usize) -> Result<Vec<f64>> {
         let matrix = |v: &[f32]| Tensor::from_slice(v, (rows, v.len() / rows.max(1)), &Device::Cpu);
         let (obs, actions) = (matrix(obs)?, matrix(actions)?);
-        let out = self.q.forward_detached(Rows::beside(&obs, &actions))?;
+        let out = self.q.net.forward_detached(Rows::beside(&obs, &actions))?;
         let out: Vec<f32> = out.flatten_all()?.to_vec1()?;
         let Units { center, scale, .. } = self.units;
         let value = |q: f32| f64::from(center) + f64::from(scale) * f64::from(q);

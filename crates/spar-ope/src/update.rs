@@ -32,10 +32,10 @@ impl Fqe {
         let y = y.affine(1.0 / scale, -center / scale)?;
 
         let taken = Tensor::cat(&[&batch.obs, &batch.actions], 1)?;
-        let q = self.q.forward(&taken, Trace::Params)?.squeeze(1)?;
+        let q = self.q.net.forward(&taken, Trace::Params)?.squeeze(1)?;
         let loss = (q - y)?.sqr()?.mean_all()?;
-        self.optim.step(&loss.backward()?)?;
-        self.target.track(&self.q, self.tau)?;
-        loss.to_scalar()
+        let loss = self.q.descend(&loss)?;
+        self.target.track(&self.q.net, self.tau)?;
+        Ok(loss)
     }
 }

@@ -6,8 +6,8 @@
 use candle_core::{D, Result, Tensor};
 use spar_core::Stream;
 use spar_nn::{
-    Adam, AdamConfig, Batch, Head, Mlp, Rows, State, StateError, Trace, imitation_target,
-    relu_shape, weighted_regression,
+    Adam, AdamConfig, Batch, Head, Mlp, Rows, State, StateError, Trace, critics::repeat_rows,
+    imitation_target, relu_shape, weighted_regression,
 };
 use spar_policy::LATENT_CLIP;
 
@@ -16,7 +16,7 @@ use crate::{
     config::{Ablation, RectifyConfig},
     loss::fit_rows,
     model::{INITIAL_OUTPUT_SCALE, decode_detached},
-    update::{Spar, SparMetrics, repeat_rows},
+    update::{Spar, SparMetrics},
 };
 
 /// The largest weight of a data action before weights are divided by their mean

@@ -15,7 +15,7 @@ use spar_core::Stream;
 use spar_critic::{Critic, CriticConfig, CriticMetrics};
 use spar_nn::{
     Adam, AdamConfig, Batch, ImitationStats, Mlp, Precision, State, StateError, Trace,
-    weighted_regression,
+    critics::repeat_rows, weighted_regression,
 };
 
 use crate::{
@@ -341,12 +341,4 @@ impl Spar {
         self.posterior = state.get_stream("rectify.posterior")?;
         Ok(())
     }
-}
-
-/// Each row of `x`, `[rows, width]`, `k` times in a row: `[rows * k, width]`.
-pub(crate) fn repeat_rows(x: &Tensor, k: usize) -> Result<Tensor> {
-    let (rows, width) = x.dims2()?;
-    x.unsqueeze(1)?
-        .expand((rows, k, width))?
-        .reshape((rows * k, width))
 }

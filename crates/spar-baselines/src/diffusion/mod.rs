@@ -135,7 +135,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::parts::Trained;
+    use crate::Trained;
 
     fn shape(code: CodeKind, body: Body) -> NoiseShape {
         NoiseShape {

@@ -11,10 +11,7 @@ use spar_nn::{
 };
 use spar_policy::sampled::{NoiseNet, Residuals};
 
-use crate::{
-    learner::{Gradients, Parts},
-    parts::{Trained, Variable},
-};
+use crate::{Gradients, Trained, Variable, learner::Parts};
 
 /// Sizes of a [`Noise`].
 #[derive(Clone, Debug, PartialEq)]

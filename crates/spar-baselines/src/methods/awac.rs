@@ -7,10 +7,12 @@ use spar_core::Stream;
 use spar_nn::{Trace, normal, relu_shape};
 
 use crate::{
+    Critics, Trained,
     actor::Actor,
+    bellman,
     gaussian::{Bound, FreeGaussian, log_density},
-    learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
-    parts::{Critics, Trained, bellman},
+    learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
+    scalar,
     settings::{DataConfig, Settings, SettingsError, accessors, positive, unit},
 };
 
@@ -77,8 +79,7 @@ pub struct Awac {
 }
 
 impl Baseline for Awac {
-    const NAME: &'static str = "awac";
-    const TITLE: &'static str = "AWAC";
+    const NAME: MethodName = names::AWAC;
     type Config = Config;
 
     fn new(config: Config, start: Start) -> Result<Self> {

@@ -11,11 +11,12 @@ use spar_core::Stream;
 use spar_nn::{Device, Mlp, Trace, relu_shape};
 
 use crate::{
+    Momentum,
     actor::Actor,
     gaussian::log_density,
-    learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
-    parts::Momentum,
+    learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
     replay::Replay,
+    scalar,
     settings::{
         DataConfig, Settings, SettingsError, accessors, not_negative, positive, unit, updates,
     },
@@ -121,8 +122,7 @@ pub struct Awr {
 }
 
 impl Baseline for Awr {
-    const NAME: &'static str = "awr";
-    const TITLE: &'static str = "AWR";
+    const NAME: MethodName = names::AWR;
     type Config = Config;
 
     fn new(config: Config, start: Start) -> Result<Self> {

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use spar_nn::{Head, Trace, relu_shape};
 
 use crate::{
+    Trained,
     actor::Actor,
-    learner::{Baseline, Learner, Metrics, Parts, Sample, Start},
-    parts::Trained,
+    learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
     settings::{DataConfig, Keep, Settings, SettingsError, accessors, positive},
 };
 
@@ -57,8 +57,7 @@ pub struct Bc10 {
 }
 
 impl Baseline for Bc10 {
-    const NAME: &'static str = "bc10";
-    const TITLE: &'static str = "10%BC";
+    const NAME: MethodName = names::BC10;
     type Config = Config;
 
     fn new(config: Config, start: Start) -> Result<Self> {

@@ -14,10 +14,11 @@ use spar_policy::{
 };
 
 use crate::{
+    Trained,
     actor::Actor,
     diffusion::{Body, CodeKind, Noise, NoiseShape, at_steps, draw_steps, noise_error},
-    learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
-    parts::Trained,
+    learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
+    scalar,
     settings::{
         DataConfig, Settings, SettingsError, States, accessors, chain_steps, even, positive,
     },
@@ -89,8 +90,7 @@ pub struct BcDiffusion {
 }
 
 impl Baseline for BcDiffusion {
-    const NAME: &'static str = "bc-diffusion";
-    const TITLE: &'static str = "BC-Diffusion";
+    const NAME: MethodName = names::BC_DIFFUSION;
     const REWARDED: bool = false;
     type Config = Config;
 

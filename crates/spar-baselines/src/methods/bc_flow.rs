@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     actor::Actor,
     flow::{Flow, FlowConfig, data_actions},
-    learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
+    learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
+    scalar,
     settings::{DataConfig, Settings, SettingsError, States, accessors, chain_steps, positive},
 };
 
@@ -58,8 +59,7 @@ pub struct BcFlow {
 }
 
 impl Baseline for BcFlow {
-    const NAME: &'static str = "bc-flow";
-    const TITLE: &'static str = "BC (flow)";
+    const NAME: MethodName = names::BC_FLOW;
     const REWARDED: bool = false;
     type Config = Config;
 

@@ -11,9 +11,11 @@ use spar_nn::{Head, Mlp, Trace, normal, relu_shape};
 use spar_policy::{Latent, LatentActor};
 
 use crate::{
+    Critics, Trained,
     actor::Actor,
-    learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
-    parts::{Critics, Trained, bellman},
+    bellman,
+    learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
+    scalar,
     settings::{
         DataConfig, Settings, SettingsError, States, accessors, action_units, candidates, positive,
         share, unit,
@@ -102,8 +104,7 @@ pub struct Bcq {
 }
 
 impl Baseline for Bcq {
-    const NAME: &'static str = "bcq";
-    const TITLE: &'static str = "BCQ";
+    const NAME: MethodName = names::BCQ;
     type Config = Config;
 
     fn new(config: Config, start: Start) -> Result<Self> {

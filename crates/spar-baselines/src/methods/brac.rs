@@ -8,10 +8,12 @@ use spar_core::Stream;
 use spar_nn::{Trace, normal, relu_shape};
 
 use crate::{
+    Critics, Trained,
     actor::Actor,
+    bellman,
     gaussian::{Bound, halves, tanh_density, tanh_draw},
-    learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
-    parts::{Critics, Trained, bellman, repeat_rows},
+    learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
+    repeat_rows, scalar,
     settings::{DataConfig, Settings, SettingsError, States, accessors, positive, unit, updates},
 };
 
@@ -117,8 +119,7 @@ pub type BracP = Brac<false>;
 pub type BracV = Brac<true>;
 
 impl<const V: bool> Baseline for Brac<V> {
-    const NAME: &'static str = if V { "brac-v" } else { "brac-p" };
-    const TITLE: &'static str = if V { "BRAC-v" } else { "BRAC-p" };
+    const NAME: MethodName = if V { names::BRAC_V } else { names::BRAC_P };
     type Config = Config;
 
     fn new(config: Config, start: Start) -> Result<Self> {

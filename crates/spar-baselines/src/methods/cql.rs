@@ -13,10 +13,14 @@ use spar_core::Stream;
 use spar_nn::{Batch, Device, Rows, Trace, normal, relu_shape};
 
 use crate::{
+    Critics, Trained, Variable,
     actor::Actor,
+    bellman,
     gaussian::{Bound, halves, tanh_density, tanh_draw},
-    learner::{Baseline, Exploration, Learner, Metrics, Online, Parts, Sample, Start, scalar},
-    parts::{Critics, Trained, Variable, bellman, repeat_rows},
+    learner::{
+        Baseline, Exploration, Learner, MethodName, Metrics, Online, Parts, Sample, Start, names,
+    },
+    repeat_rows, scalar,
     settings::{DataConfig, Settings, SettingsError, accessors, positive, unit, updates},
 };
 
@@ -116,8 +120,7 @@ pub struct Cql {
 }
 
 impl Baseline for Cql {
-    const NAME: &'static str = "cql";
-    const TITLE: &'static str = "CQL";
+    const NAME: MethodName = names::CQL;
     // The critics are trained: there is nothing to clone first.
     const ONLINE: Option<Online> = Some(Online {
         noise: None,

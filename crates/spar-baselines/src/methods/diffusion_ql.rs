@@ -15,10 +15,12 @@ use spar_policy::{
 
 use super::{bc_diffusion::noise_shape, td3bc::mean_abs};
 use crate::{
+    Critics, Trained,
     actor::Actor,
+    bellman, detached,
     diffusion::{ChainNoise, Noise, at_steps, draw_steps, noise_error, sample as sample_chain},
-    learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
-    parts::{Critics, Trained, bellman, detached},
+    learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
+    scalar,
     settings::{
         DataConfig, Settings, SettingsError, States, accessors, action_units, candidates,
         chain_steps, even, not_negative, passes, positive, unit, updates,
@@ -137,8 +139,7 @@ pub struct DiffusionQl {
 }
 
 impl Baseline for DiffusionQl {
-    const NAME: &'static str = "diffusion-ql";
-    const TITLE: &'static str = "Diffusion-QL";
+    const NAME: MethodName = names::DIFFUSION_QL;
     type Config = Config;
 
     fn new(config: Config, start: Start) -> Result<Self> {

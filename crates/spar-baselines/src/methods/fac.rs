@@ -10,11 +10,14 @@ use spar_core::Stream;
 use spar_nn::{Device, normal};
 
 use crate::{
+    Aggregate, Critics,
     actor::Actor,
+    bellman,
     flow::{Divergence, Flow, FlowConfig, OneStep, data_actions, value_shape},
-    learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
-    parts::{Aggregate, Critics, bellman, mean},
+    learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
+    mean,
     replay::Replay,
+    scalar,
     settings::{
         DataConfig, Settings, SettingsError, States, accessors, chain_steps, not_negative,
         positive, probes, unit, updates,
@@ -141,8 +144,7 @@ pub struct Fac {
 }
 
 impl Baseline for Fac {
-    const NAME: &'static str = "fac";
-    const TITLE: &'static str = "FAC";
+    const NAME: MethodName = names::FAC;
     type Config = Config;
 
     fn new(config: Config, start: Start) -> Result<Self> {

@@ -10,10 +10,12 @@ use spar_core::Stream;
 use spar_nn::normal;
 
 use crate::{
+    Aggregate, Critics,
     actor::Actor,
+    bellman,
     flow::{Flow, FlowConfig, OneStep, data_actions, value_shape},
-    learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
-    parts::{Aggregate, Critics, bellman},
+    learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
+    scalar,
     settings::{
         DataConfig, Settings, SettingsError, States, accessors, chain_steps, not_negative,
         positive, unit,
@@ -90,8 +92,7 @@ pub struct Fql {
 }
 
 impl Baseline for Fql {
-    const NAME: &'static str = "fql";
-    const TITLE: &'static str = "FQL";
+    const NAME: MethodName = names::FQL;
     type Config = Config;
 
     fn new(config: Config, start: Start) -> Result<Self> {

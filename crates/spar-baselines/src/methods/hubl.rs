@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{iql::Iql, td3bc::Td3Bc};
 use crate::{
     actor::Actor,
-    learner::{Baseline, Learner, Metrics, Parts, Sample, Start},
+    learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
     settings::{Blend, DataConfig, Hubl, Settings, SettingsError},
 };
 
@@ -62,19 +62,15 @@ impl<C: Settings> Settings for Config<C> {
 /// A method that has a name of its own when its data are relabelled.
 pub trait Base: Baseline {
     /// That name.
-    const BLENDED: &'static str;
-    /// Its name in tables.
-    const BLENDED_TITLE: &'static str;
+    const BLENDED: MethodName;
 }
 
 impl Base for Td3Bc {
-    const BLENDED: &'static str = "hubl-td3bc";
-    const BLENDED_TITLE: &'static str = "HUBL TD3+BC";
+    const BLENDED: MethodName = names::HUBL_TD3BC;
 }
 
 impl Base for Iql {
-    const BLENDED: &'static str = "hubl-iql";
-    const BLENDED_TITLE: &'static str = "HUBL IQL";
+    const BLENDED: MethodName = names::HUBL_IQL;
 }
 
 /// A base method on relabelled data.
@@ -82,8 +78,7 @@ impl Base for Iql {
 pub struct Blended<M>(M);
 
 impl<M: Base> Baseline for Blended<M> {
-    const NAME: &'static str = M::BLENDED;
-    const TITLE: &'static str = M::BLENDED_TITLE;
+    const NAME: MethodName = M::BLENDED;
     const ANCHORED: bool = M::ANCHORED;
     type Config = Config<M::Config>;
 

@@ -15,10 +15,12 @@ use spar_policy::{
 };
 
 use crate::{
+    Critics, Trained,
     actor::Actor,
+    bellman, cosine,
     diffusion::{Body, CodeKind, Noise, NoiseShape, at_steps, draw_steps, noise_error},
-    learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
-    parts::{Critics, Trained, bellman, cosine},
+    learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
+    scalar,
     settings::{
         DataConfig, Rewards, Settings, SettingsError, States, accessors, block_count, candidates,
         chain_steps, even, not_negative, passes, positive, rate, unit, updates,
@@ -153,8 +155,7 @@ pub struct Idql {
 }
 
 impl Baseline for Idql {
-    const NAME: &'static str = "idql";
-    const TITLE: &'static str = "IDQL";
+    const NAME: MethodName = names::IDQL;
     type Config = Config;
 
     fn new(config: Config, start: Start) -> Result<Self> {

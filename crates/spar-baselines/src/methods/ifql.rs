@@ -9,10 +9,12 @@ use spar_critic::expectile_loss;
 use spar_nn::Trace;
 
 use crate::{
+    Critics, Trained,
     actor::Actor,
+    bellman,
     flow::{Flow, FlowConfig, data_actions, value_shape},
-    learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
-    parts::{Critics, Trained, bellman},
+    learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
+    scalar,
     settings::{
         DataConfig, Settings, SettingsError, States, accessors, candidates, chain_steps, passes,
         positive, unit,
@@ -89,8 +91,7 @@ pub struct Ifql {
 }
 
 impl Baseline for Ifql {
-    const NAME: &'static str = "ifql";
-    const TITLE: &'static str = "IFQL";
+    const NAME: MethodName = names::IFQL;
     type Config = Config;
 
     fn new(config: Config, start: Start) -> Result<Self> {

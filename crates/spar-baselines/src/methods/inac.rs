@@ -8,10 +8,12 @@ use spar_core::Stream;
 use spar_nn::{Head, Trace, normal, relu_shape};
 
 use crate::{
+    Critics, Trained,
     actor::Actor,
+    bellman,
     gaussian::{Bound, FreeGaussian, log_density},
-    learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
-    parts::{Critics, Trained, bellman},
+    learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
+    scalar,
     settings::{DataConfig, Settings, SettingsError, States, accessors, positive, unit},
 };
 
@@ -80,8 +82,7 @@ pub struct InAc {
 }
 
 impl Baseline for InAc {
-    const NAME: &'static str = "inac";
-    const TITLE: &'static str = "InAC";
+    const NAME: MethodName = names::INAC;
     type Config = Config;
 
     fn new(config: Config, start: Start) -> Result<Self> {

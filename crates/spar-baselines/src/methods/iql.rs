@@ -8,10 +8,14 @@ use spar_critic::expectile_loss;
 use spar_nn::{Head, Trace, relu_shape};
 
 use crate::{
+    Critics, Trained,
     actor::Actor,
+    bellman, cosine,
     gaussian::{Bound, FreeGaussian, log_density},
-    learner::{Baseline, Exploration, Learner, Metrics, Online, Parts, Sample, Start, scalar},
-    parts::{Critics, Trained, bellman, cosine},
+    learner::{
+        Baseline, Exploration, Learner, MethodName, Metrics, Online, Parts, Sample, Start, names,
+    },
+    scalar,
     settings::{
         DataConfig, Rewards, Settings, SettingsError, States, accessors, not_negative, positive,
         unit, updates,
@@ -98,8 +102,7 @@ pub struct Iql {
 }
 
 impl Baseline for Iql {
-    const NAME: &'static str = "iql";
-    const TITLE: &'static str = "IQL";
+    const NAME: MethodName = names::IQL;
     // Where the rate has fallen to zero nothing would be learned any more.
     const ONLINE: Option<Online> = Some(Online {
         noise: None,

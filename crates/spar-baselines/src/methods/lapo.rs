@@ -9,10 +9,12 @@ use spar_nn::{Device, Head, Mlp, Rows, Trace, normal, relu_shape};
 use spar_policy::{Latent, LatentActor};
 
 use crate::{
+    Critics, Trained,
     actor::Actor,
-    learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
-    parts::{Critics, Trained, bellman},
+    bellman,
+    learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
     replay::Replay,
+    scalar,
     settings::{
         DataConfig, Rewards, Settings, SettingsError, accessors, action_units, finite,
         not_negative, positive, share, unit,
@@ -123,8 +125,7 @@ pub struct Lapo {
 }
 
 impl Baseline for Lapo {
-    const NAME: &'static str = "lapo";
-    const TITLE: &'static str = "LAPO";
+    const NAME: MethodName = names::LAPO;
     type Config = Config;
 
     fn new(config: Config, start: Start) -> Result<Self> {

@@ -9,9 +9,11 @@ use spar_nn::{Head, Mlp, Trace, normal, relu_shape};
 use spar_policy::{Latent, LatentActor};
 
 use crate::{
+    Critics, Trained,
     actor::Actor,
-    learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
-    parts::{Critics, Trained, bellman},
+    bellman,
+    learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
+    scalar,
     settings::{
         DataConfig, Settings, SettingsError, States, accessors, action_units, positive, share,
         unit, updates,
@@ -109,8 +111,7 @@ pub struct Plas<const P: bool = false> {
 pub type PlasP = Plas<true>;
 
 impl<const P: bool> Baseline for Plas<P> {
-    const NAME: &'static str = if P { "plas-p" } else { "plas" };
-    const TITLE: &'static str = if P { "PLAS+P" } else { "PLAS" };
+    const NAME: MethodName = if P { names::PLAS_P } else { names::PLAS };
     type Config = Config;
 
     fn new(config: Config, start: Start) -> Result<Self> {

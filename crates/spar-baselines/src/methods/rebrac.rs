@@ -13,10 +13,12 @@ use spar_nn::{Head, Mlp, Trace, normal, relu_shape};
 
 use super::td3bc::{mean_abs, smoothed};
 use crate::{
+    Critics, Trained,
     actor::Actor,
-    learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
-    parts::{Critics, Trained, bellman},
+    bellman,
+    learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
     replay::Replay,
+    scalar,
     settings::{
         DataConfig, Settings, SettingsError, States, accessors, not_negative, positive, unit,
         updates,
@@ -108,8 +110,7 @@ pub struct ReBrac {
 }
 
 impl Baseline for ReBrac {
-    const NAME: &'static str = "rebrac";
-    const TITLE: &'static str = "ReBRAC";
+    const NAME: MethodName = names::REBRAC;
     type Config = Config;
 
     fn new(config: Config, start: Start) -> Result<Self> {

@@ -11,9 +11,11 @@ use spar_anchor::Anchor;
 use spar_nn::{Head, Mlp, Rows, Trace, relu_shape};
 
 use crate::{
+    Critics, Trained,
     actor::Actor,
-    learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
-    parts::{Critics, Trained, bellman},
+    bellman,
+    learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
+    scalar,
     settings::{
         DataConfig, Settings, SettingsError, accessors, action_units, not_negative, positive, unit,
         updates,
@@ -83,8 +85,7 @@ pub struct Rpl {
 }
 
 impl Baseline for Rpl {
-    const NAME: &'static str = "rpl";
-    const TITLE: &'static str = "RPL";
+    const NAME: MethodName = names::RPL;
     const ANCHORED: bool = true;
     type Config = Config;
 

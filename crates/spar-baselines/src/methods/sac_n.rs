@@ -15,10 +15,12 @@ use spar_core::{
 use spar_nn::{Mlp, MlpShape, Rows, Trace, normal, relu_shape};
 
 use crate::{
+    Critics, Trained, Variable,
     actor::Actor,
+    bellman, detached,
     gaussian::{Bound, halves, tanh_draw_floored},
-    learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
-    parts::{Critics, Trained, Variable, bellman, detached, repeat_rows},
+    learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
+    repeat_rows, scalar,
     settings::{
         DataConfig, Settings, SettingsError, States, accessors, not_negative, positive, unit,
     },
@@ -45,10 +47,8 @@ const LENGTH: (f64, f64) = (1e-10, 1e-30);
 
 /// Which of the two a method is.
 pub trait Kind: Clone + std::fmt::Debug + PartialEq + 'static {
-    /// The name on command lines, in suites and in tables.
-    const NAME: &'static str;
-    /// The name in the literature.
-    const TITLE: &'static str;
+    /// Its name.
+    const NAME: MethodName;
     /// Whether the critics' gradients are spread.
     const DIVERSE: bool;
 }
@@ -62,14 +62,12 @@ pub enum Plain {}
 pub enum Diverse {}
 
 impl Kind for Plain {
-    const NAME: &'static str = "sac-n";
-    const TITLE: &'static str = "SAC-N";
+    const NAME: MethodName = names::SAC_N;
     const DIVERSE: bool = false;
 }
 
 impl Kind for Diverse {
-    const NAME: &'static str = "edac";
-    const TITLE: &'static str = "EDAC";
+    const NAME: MethodName = names::EDAC;
     const DIVERSE: bool = true;
 }
 
@@ -159,8 +157,7 @@ pub type SacN = Sac<Plain>;
 pub type Edac = Sac<Diverse>;
 
 impl<K: Kind> Baseline for Sac<K> {
-    const NAME: &'static str = K::NAME;
-    const TITLE: &'static str = K::TITLE;
+    const NAME: MethodName = K::NAME;
     type Config = Config<K>;
 
     fn new(config: Config<K>, start: Start) -> Result<Self> {
@@ -189,8 +186,8 @@ impl<K: Kind> Baseline for Sac<K> {
             },
             actor: Trained::of(actor, config.actor_lr),
             log_temperature: Variable::new(vec![0.0], config.actor_lr)?,
-            own: Stream::new(seed, &format!("{}/own", Self::NAME)),
-            next: Stream::new(seed, &format!("{}/next", Self::NAME)),
+            own: Stream::new(seed, &format!("{}/own", Self::NAME.0)),
+            next: Stream::new(seed, &format!("{}/next", Self::NAME.0)),
             act_dim,
             config,
         })

@@ -9,10 +9,12 @@ use spar_critic::expectile_loss;
 use spar_nn::{Head, HiddenActivation, Mlp, NormEps, Rows, Trace, normal, relu_shape};
 
 use crate::{
+    Critics, Trained,
     actor::Actor,
+    bellman, cosine,
     diffusion::{Body, CodeKind, Noise, NoiseShape, Times, noise_error, noised},
-    learner::{Baseline, Learner, Metrics, Parts, Sample, Start, scalar},
-    parts::{Critics, Trained, bellman, cosine},
+    learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
+    scalar,
     settings::{
         DataConfig, Rewards, Settings, SettingsError, States, accessors, block_count, even,
         not_negative, positive, rate, unit, updates,
@@ -146,8 +148,7 @@ pub struct Srpo {
 }
 
 impl Baseline for Srpo {
-    const NAME: &'static str = "srpo";
-    const TITLE: &'static str = "SRPO";
+    const NAME: MethodName = names::SRPO;
     type Config = Config;
 
     fn new(config: Config, start: Start) -> Result<Self> {

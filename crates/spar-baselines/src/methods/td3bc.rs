@@ -7,9 +7,13 @@ use spar_core::Stream;
 use spar_nn::{Head, Mlp, Trace, normal, relu_shape};
 
 use crate::{
+    Critics, Trained,
     actor::Actor,
-    learner::{Baseline, Exploration, Learner, Metrics, Online, Parts, Sample, Start, scalar},
-    parts::{Critics, Trained, bellman},
+    bellman,
+    learner::{
+        Baseline, Exploration, Learner, MethodName, Metrics, Online, Parts, Sample, Start, names,
+    },
+    scalar,
     settings::{
         DataConfig, Settings, SettingsError, accessors, not_negative, positive, unit, updates,
     },
@@ -86,8 +90,7 @@ pub struct Td3Bc {
 }
 
 impl Baseline for Td3Bc {
-    const NAME: &'static str = "td3bc";
-    const TITLE: &'static str = "TD3+BC";
+    const NAME: MethodName = names::TD3BC;
     // The noise that TD3 explores by.
     const ONLINE: Option<Online> = Some(Online {
         noise: Some(0.1),

@@ -254,7 +254,7 @@ fn of_policy(
 ) -> Result<OpeRecord> {
     let draws = one.policy.draws();
     let identity = &data.dataset().identity;
-    let settings = config.settings(horizon, draws);
+    let settings = config.of(horizon, draws);
     let policy_sha256 = sha256_file(&one.file)?;
     let env_name = env.map(|env| env.name().to_owned());
     if let Some(out) = &one.out

@@ -4,10 +4,7 @@ use std::f64::consts::PI;
 
 use candle_core::{D, Result, Tensor};
 
-use crate::{
-    learner::Gradients,
-    parts::{Trained, Variable},
-};
+use crate::trained::{Gradients, Trained, Variable};
 
 /// `log N(x; mean, exp(log_std)^2)`, `[rows]`, summed over dimensions; `log_std`
 /// is `[rows, dim]`, or `[dim]` for all rows.
@@ -60,6 +57,24 @@ pub fn tanh_draw_floored(
     let slope = ((&e * 4.0)? / (e + 1.0)?.sqr()?)?;
     let density = (log_density(&u, mean, log_std)? - (slope + floor)?.log()?.sum(D::Minus1)?)?;
     Ok((u.tanh()?, density))
+}
+
+/// [`tanh_draw`] with the log-density `log N(u) - sum log(1 - a^2 + floor)` of the rounded `a`
+/// itself, as rlkit computes it: the bits of what was trained so.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn tanh_draw_rounded(
+    mean: &Tensor,
+    log_std: &Tensor,
+    noise: &Tensor,
+    floor: f64,
+) -> Result<(Tensor, Tensor)> {
+    let a = (mean + log_std.exp()?.mul(noise)?)?.tanh()?;
+    let normal = (((noise.sqr()? * -0.5)? - log_std)? - 0.5 * (2.0 * PI).ln())?;
+    let slope = (a.sqr()?.neg()? + (1.0 + floor))?;
+    let density = (normal - slope.log()?)?.sum(D::Minus1)?;
+    Ok((a, density))
 }
 
 /// The log-density, `[rows]`, that the same policy gives actions `a`, which are

@@ -1,224 +1,26 @@
-//! The parts methods are made of: a network with its optimizer, and critics with
-//! their targets.
-
-use std::{borrow::Borrow, f64::consts::PI};
+//! Critics: action-value networks with their optimizers and target copies.
 
 use candle_core::{Result, Tensor, bail};
 use serde::{Deserialize, Serialize};
-use spar_core::Stream;
-use spar_nn::{
-    Adam, AdamConfig, Batch, Conservatism, Mlp, MlpShape, RowMlp, Rows, State, StateError, Trace,
-    clip_gradients, conservative_value,
+use spar_kernels::value::Conservatism;
+use spar_policy::RowMlp;
+
+use crate::{
+    batch::Batch,
+    ensemble::conservative_value,
+    input::Rows,
+    mlp::{Mlp, MlpShape, Trace},
+    optim::clip_gradients,
+    state::{State, StateError},
+    trained::{Gradients, Trained, scalar},
 };
-
-use crate::learner::{Gradients, scalar, var};
-
-/// A network and its Adam.
-#[derive(Debug)]
-pub struct Trained {
-    /// The network.
-    pub net: Mlp,
-    optim: Adam,
-}
-
-impl Trained {
-    /// A fresh network, initialized from the stream `<name>/init` of `seed`.
-    ///
-    /// # Errors
-    /// Only if candle cannot hold the parameters.
-    pub fn new(shape: MlpShape, lr: f64, seed: u64, name: &str) -> Result<Self> {
-        Self::decayed(shape, lr, 0.0, seed, name)
-    }
-
-    /// The same with AdamW's weight decay.
-    ///
-    /// # Errors
-    /// As [`Self::new`].
-    pub fn decayed(shape: MlpShape, lr: f64, decay: f64, seed: u64, name: &str) -> Result<Self> {
-        let net = Mlp::new(shape, &mut Stream::new(seed, &format!("{name}/init")))?;
-        let config = AdamConfig::new(lr as f32).with_weight_decay(decay as f32);
-        let optim = Adam::new(&net, config);
-        Ok(Self { net, optim })
-    }
-
-    /// The same with flax's fan-average initialization: weights uniform within
-    /// `sqrt(6 / (in + out))` of zero, biases zero.
-    ///
-    /// # Errors
-    /// Only if candle cannot hold the parameters.
-    pub fn glorot(shape: MlpShape, lr: f64, seed: u64, name: &str) -> Result<Self> {
-        let net = Mlp::glorot(shape, &mut Stream::new(seed, &format!("{name}/init")))?;
-        Ok(Self::of(net, lr))
-    }
-
-    /// A network as it is.
-    pub fn of(net: Mlp, lr: f64) -> Self {
-        let optim = Adam::new(&net, AdamConfig::new(lr as f32));
-        Self { net, optim }
-    }
-
-    /// One step along the gradient the backward pass of `grads` left.
-    ///
-    /// # Errors
-    /// If there is none.
-    pub fn step(&mut self, grads: &Gradients) -> Result<()> {
-        self.optim.step(grads)
-    }
-
-    /// One step down `loss`, whose value is returned.
-    ///
-    /// # Errors
-    /// If no gradient of it reaches this network.
-    pub fn descend(&mut self, loss: &Tensor) -> Result<f32> {
-        self.step(&loss.backward()?)?;
-        scalar(loss)
-    }
-
-    /// Changes the learning rate, for schedules.
-    pub fn set_lr(&mut self, lr: f64) {
-        self.optim.set_lr(lr as f32);
-    }
-
-    pub(crate) fn save(&self, name: &str, state: &mut State) -> Result<()> {
-        self.optim.save(name, state);
-        self.net.save(name, state)
-    }
-
-    pub(crate) fn load(
-        &mut self,
-        name: &str,
-        state: &State,
-    ) -> std::result::Result<(), StateError> {
-        self.optim.load(name, state)?;
-        self.net.load(name, state)
-    }
-}
-
-impl Borrow<Mlp> for Trained {
-    fn borrow(&self) -> &Mlp {
-        &self.net
-    }
-}
-
-/// A trained flat variable that is no network, and its Adam.
-#[derive(Debug)]
-pub struct Variable {
-    /// The variable, `[n]`.
-    pub var: candle_core::Var,
-    optim: Adam,
-}
-
-impl Variable {
-    /// A variable that starts at `values`.
-    ///
-    /// # Errors
-    /// Only if candle cannot hold it.
-    pub fn new(values: Vec<f32>, lr: f64) -> Result<Self> {
-        Self::decayed(values, lr, 0.0)
-    }
-
-    /// The same with AdamW's weight decay.
-    ///
-    /// # Errors
-    /// As [`Self::new`].
-    pub fn decayed(values: Vec<f32>, lr: f64, decay: f64) -> Result<Self> {
-        let var = var(values)?;
-        let config = AdamConfig::new(lr as f32).with_weight_decay(decay as f32);
-        let optim = Adam::of(&var, config);
-        Ok(Self { var, optim })
-    }
-
-    /// One step along its gradient in `grads`.
-    ///
-    /// # Errors
-    /// If there is none.
-    pub fn step(&mut self, grads: &Gradients) -> Result<()> {
-        self.optim.step(grads)
-    }
-
-    /// Changes the learning rate, for schedules.
-    pub fn set_lr(&mut self, lr: f64) {
-        self.optim.set_lr(lr as f32);
-    }
-
-    pub(crate) fn save(&self, name: &str, state: &mut State) -> Result<()> {
-        self.optim.save(name, state);
-        state.insert(name, self.var.to_vec1()?);
-        Ok(())
-    }
-
-    pub(crate) fn load(
-        &mut self,
-        name: &str,
-        state: &State,
-    ) -> std::result::Result<(), StateError> {
-        self.optim.load(name, state)?;
-        let n = self.var.elem_count();
-        let values = Tensor::from_vec(state.get(name, n)?, n, &spar_nn::Device::Cpu)?;
-        Ok(self.var.set(&values)?)
-    }
-}
-
-/// A network and its stochastic gradient descent with momentum, by PyTorch's
-/// definition: `v <- momentum v + g`, `p <- p - lr v`.
-#[derive(Debug)]
-pub struct Momentum {
-    /// The network.
-    pub net: Mlp,
-    velocity: Vec<f32>,
-    lr: f32,
-    momentum: f32,
-}
-
-impl Momentum {
-    /// An optimizer of `net` at rest.
-    pub fn new(net: Mlp, lr: f64, momentum: f64) -> Self {
-        Self {
-            velocity: vec![0.0; net.shape().parameters()],
-            lr: lr as f32,
-            momentum: momentum as f32,
-            net,
-        }
-    }
-
-    /// One step down `loss`, whose value is returned.
-    ///
-    /// # Errors
-    /// If no gradient of it reaches this network.
-    pub fn descend(&mut self, loss: &Tensor) -> Result<f32> {
-        loss.backward()?;
-        let Some(grad) = self.net.take_gradient() else {
-            bail!("no gradient reached a trained network");
-        };
-        let mut params = self.net.to_params()?;
-        for ((p, v), g) in params.iter_mut().zip(&mut self.velocity).zip(grad) {
-            *v = self.momentum * *v + g;
-            *p -= self.lr * *v;
-        }
-        self.net.set_params(params)?;
-        scalar(loss)
-    }
-
-    pub(crate) fn save(&self, name: &str, state: &mut State) -> Result<()> {
-        state.insert(&format!("{name}.velocity"), self.velocity.clone());
-        self.net.save(name, state)
-    }
-
-    pub(crate) fn load(
-        &mut self,
-        name: &str,
-        state: &State,
-    ) -> std::result::Result<(), StateError> {
-        self.velocity = state.get(&format!("{name}.velocity"), self.velocity.len())?;
-        self.net.load(name, state)
-    }
-}
-
 /// Action-value networks `Q_1..Q_N` with target copies.
 #[derive(Debug)]
 pub struct Critics {
-    pub(crate) nets: Vec<Trained>,
-    pub(crate) targets: Vec<Mlp>,
+    /// The critics, in order.
+    pub nets: Vec<Trained>,
+    /// Their targets, in the same order.
+    pub targets: Vec<Mlp>,
 }
 
 impl Critics {
@@ -242,13 +44,17 @@ impl Critics {
     }
 
     fn each(count: usize, init: impl Fn(&str) -> Result<Trained>) -> Result<Self> {
-        let nets = (0..count)
-            .map(|i| init(&format!("critic/{i}")))
-            .collect::<Result<Vec<_>>>()?;
-        let targets = nets
-            .iter()
-            .map(|q| q.net.duplicate())
-            .collect::<Result<_>>()?;
+        Self::of((0..count).map(|i| init(&format!("critic/{i}"))))
+    }
+
+    /// Critics as they are, and targets that equal them.
+    ///
+    /// # Errors
+    /// If one of them could not be made, or candle cannot hold the parameters.
+    pub fn of(nets: impl Iterator<Item = Result<Trained>>) -> Result<Self> {
+        let nets = nets.collect::<Result<Vec<_>>>()?;
+        let targets = nets.iter().map(|q| q.net.duplicate());
+        let targets = targets.collect::<Result<_>>()?;
         Ok(Self { nets, targets })
     }
 
@@ -367,12 +173,33 @@ impl Critics {
     /// As there.
     pub fn fit_weighted(&mut self, s: &Tensor, a: &Tensor, y: &Tensor, weight: f64) -> Result<f32> {
         let taken = Tensor::cat(&[s, a], 1)?;
-        let mut sum = 0.0;
-        for q in &mut self.nets {
-            let error = (q.net.forward(&taken, Trace::Params)?.squeeze(1)? - y)?;
-            sum += q.descend(&(error.sqr()?.mean_all()? * weight)?)?;
-        }
+        let (sum, _) = self.fit_each(&taken, y, |loss| loss * weight)?;
         Ok(sum)
+    }
+
+    /// [`Self::fit`] of `taken`, `[rows, obs_dim + act_dim]`, states and actions side by side;
+    /// returns what each critic said of them before it learned, too, `[rows]` each.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fit_joined(&mut self, taken: &Tensor, y: &Tensor) -> Result<(f32, Vec<Tensor>)> {
+        self.fit_each(taken, y, Ok)
+    }
+
+    fn fit_each(
+        &mut self,
+        taken: &Tensor,
+        y: &Tensor,
+        weighted: impl Fn(Tensor) -> Result<Tensor>,
+    ) -> Result<(f32, Vec<Tensor>)> {
+        let (mut sum, mut said) = (0.0, Vec::with_capacity(self.nets.len()));
+        for q in &mut self.nets {
+            let value = q.net.forward(taken, Trace::Params)?.squeeze(1)?;
+            said.push(value.detach());
+            let loss = (value - y)?.sqr()?.mean_all()?;
+            sum += q.descend(&weighted(loss)?)?;
+        }
+        Ok((sum, said))
     }
 
     /// [`Self::fit`] of critics whose gradients, together, are no longer than `most`.
@@ -401,6 +228,30 @@ impl Critics {
     /// Only if candle cannot read the parameters.
     pub fn target_rows(&self) -> Result<Vec<RowMlp>> {
         self.targets.iter().map(Mlp::row_mlp).collect()
+    }
+
+    /// Adds every critic, its optimizer and its target to `state`.
+    ///
+    /// # Errors
+    /// Only if candle cannot read the parameters.
+    pub fn save(&self, state: &mut State) -> Result<()> {
+        for (i, (q, target)) in self.nets.iter().zip(&self.targets).enumerate() {
+            q.save(&format!("critic.{i}"), state)?;
+            target.save(&format!("critic.{i}.target"), state)?;
+        }
+        Ok(())
+    }
+
+    /// Takes all that [`Self::save`] added from `state`.
+    ///
+    /// # Errors
+    /// If something is absent or of another size.
+    pub fn load(&mut self, state: &State) -> std::result::Result<(), StateError> {
+        for (i, (q, target)) in self.nets.iter_mut().zip(&self.targets).enumerate() {
+            q.load(&format!("critic.{i}"), state)?;
+            target.load(&format!("critic.{i}.target"), state)?;
+        }
+        Ok(())
     }
 
     /// How many there are.
@@ -447,15 +298,11 @@ pub fn bellman(batch: &Batch, discount: f64, next: &Tensor) -> Result<Tensor> {
     &batch.rewards + (next.mul(&batch.not_terminal)? * discount)?
 }
 
-/// A learning rate that falls from `lr` to zero by a cosine in `updates` updates and stays
-/// there, in update `step`, from one.
-pub(crate) fn cosine(lr: f64, step: u64, updates: u64) -> f64 {
-    let done = ((step - 1) as f64 / updates as f64).min(1.0);
-    lr * 0.5 * (1.0 + (PI * done).cos())
-}
-
 /// `net(s, a)` of a network with one output, `[rows * K]`, without any gradient.
-pub(crate) fn detached(net: &Mlp, s: &Tensor, a: &Tensor) -> Result<Tensor> {
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn detached(net: &Mlp, s: &Tensor, a: &Tensor) -> Result<Tensor> {
     net.forward_detached(Rows::beside(s, a))?.squeeze(1)
 }
 
@@ -466,13 +313,19 @@ fn least(values: impl Iterator<Item = Result<Tensor>>) -> Result<Tensor> {
 }
 
 /// The mean of several values, element by element.
-pub(crate) fn mean(values: impl Iterator<Item = Result<Tensor>>) -> Result<Tensor> {
+///
+/// # Errors
+/// If one of them could not be computed, or their shapes differ.
+pub fn mean(values: impl Iterator<Item = Result<Tensor>>) -> Result<Tensor> {
     let values = values.collect::<Result<Vec<_>>>()?;
     Tensor::stack(&values, 0)?.mean(0)
 }
 
 /// Each row of `x`, `[rows, width]`, `k` times in turn: `[rows * k, width]`.
-pub(crate) fn repeat_rows(x: &Tensor, k: usize) -> Result<Tensor> {
+///
+/// # Errors
+/// If it is no matrix.
+pub fn repeat_rows(x: &Tensor, k: usize) -> Result<Tensor> {
     let (rows, width) = x.dims2()?;
     x.unsqueeze(1)?
         .expand((rows, k, width))?
