@@ -124,8 +124,11 @@ impl Config {
 
     fn of_suite() -> Result<Self> {
         let suite: Suite = toml::from_str(SUITE).context("the suite file")?;
-        let train: toml::Table = suite.train;
-        let train: Train = train.try_into().context("the suite's [train]")?;
+        let mut train: toml::Table = suite.train;
+        if let Some(spar) = suite.method.get("spar") {
+            train.extend(spar.settings.clone());
+        }
+        let train: Train = train.try_into().context("the suite's settings of SPAR")?;
         Ok(Self {
             cycle: CYCLE,
             rows: train.batch_size,

@@ -43,6 +43,22 @@ const OF_SPAR: [&str; 4] = [
 /// Settings that only an anchor and what grows out of it have a use for.
 const OF_ANCHORED: [&str; 3] = ["config.anchor.", "config.batch_size", "config.reward_range"];
 
+/// Settings that only a method with updates of its own has a use for: `bc` is its anchor.
+const OF_UPDATED: [&str; 2] = ["config.reward_range", "config.updates"];
+
+/// Settings, by the start of their paths in `spec.json`, that do not reach a run of `method`:
+/// none decides a number of it, and its record holds none. `anchored` as in
+/// [`RunIdentity::of`].
+pub fn out_of_reach(method: &str, anchored: bool) -> impl Iterator<Item = &'static str> {
+    let of_others: &[&[&str]] = match method {
+        "bc" => &[&OF_SPAR, &OF_UPDATED],
+        "spar" => &[],
+        _ if anchored => &[&OF_SPAR],
+        _ => &[&OF_SPAR, &OF_ANCHORED],
+    };
+    of_others.iter().copied().flatten().copied()
+}
+
 /// What says which policy of a file stands in the anchor's place.
 const ANCHOR_SHA256: &str = "config.anchor.sha256";
 /// What says which method is trained first, in the anchor's place. It is of the same data and
@@ -137,12 +153,6 @@ impl RunIdentity {
             }
         }
         let method = spec["method"].as_str().unwrap_or_default();
-        let of_others: &[&[&str]] = match method {
-            "bc" => &[&OF_SPAR, &["config.reward_range", "config.updates"]],
-            "spar" => &[],
-            _ if anchored => &[&OF_SPAR],
-            _ => &[&OF_SPAR, &OF_ANCHORED],
-        };
         // Of the anchor of a file only which it is, not where it lies nor how one would have
         // been cloned.
         let of_method = method == "spar" && fields.contains_key(ANCHOR_METHOD);
@@ -154,7 +164,7 @@ impl RunIdentity {
         fields.retain(|field, _| {
             let is_name = field.starts_with("dataset.") && field != "dataset.sha256"
                 || nameless && field == "task";
-            let mut of_others = of_others.iter().copied().flatten();
+            let mut of_others = out_of_reach(method, anchored);
             let decides_nothing = is_name
                 || field.starts_with("config.anchor.") && tells.is_some_and(|tells| field != tells)
                 || field == "config.checkpoint_every"

@@ -19,6 +19,13 @@ mod extends;
 
 pub use extends::{CHOICES, overlay};
 
+/// SPAR, whose settings reach its variants as well.
+const SPAR: &str = "spar";
+
+/// What `[method.spar]` may hold, typed by `spar-train`. In older files these stood in
+/// `[train]`, and are read as if they stood here (`extends`).
+const OF_SPAR: [&str; 4] = ["critic", "rectify", "data", "detached_precision"];
+
 /// A suite file, as in `suites/mujoco.toml`; one with `extends = "mujoco"` is laid over
 /// that file beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,7 +52,7 @@ pub struct Suite {
     /// Where scores are expected to lie; `spar-report` flags those that do not.
     #[serde(default)]
     pub bands: Vec<Bands>,
-    /// Hyper-parameters of methods that have their own, by name.
+    /// Hyper-parameters of methods, by name.
     #[serde(default)]
     pub method: BTreeMap<String, MethodTable>,
     /// SPAR with some settings changed, by the name of its column.
@@ -97,7 +104,7 @@ pub struct MethodTable {
     /// Hyper-parameters that differ for one task, by task id.
     #[serde(default)]
     pub task: BTreeMap<String, Table>,
-    /// The method's hyper-parameters, typed by `spar-baselines`.
+    /// The method's hyper-parameters, typed by `spar-baselines`; SPAR's by `spar-train`.
     #[serde(flatten)]
     pub settings: Table,
 }
@@ -122,8 +129,7 @@ pub struct Preset {
     /// Hyper-parameters this preset changes, typed by `spar-train`.
     #[serde(default)]
     pub train: Table,
-    /// Hyper-parameters this preset changes of methods that have their own, by
-    /// name.
+    /// Hyper-parameters this preset changes of methods, by name.
     #[serde(default)]
     pub method: BTreeMap<String, Table>,
 }
@@ -201,6 +207,7 @@ impl Suite {
             .try_into()
             .map_err(|e: toml::de::Error| wrong(e.message().replace('\n', " ")))?;
         suite.check_names().map_err(wrong)?;
+        suite.check_settings_of_spar().map_err(wrong)?;
         suite
             .check_amounts()
             .map_err(|error| wrong(error.to_string()))?;
@@ -260,7 +267,7 @@ impl Suite {
 
     /// Whether the method's runs grow out of those of `bc`.
     pub fn anchored(&self, method: &str) -> bool {
-        method == "spar"
+        method == SPAR
             || self.variant.contains_key(method)
             || self.method.get(method).is_some_and(|table| table.anchored)
     }
@@ -290,6 +297,30 @@ impl Suite {
                 "there is no method and no [variant] `{}`; expected a variant or one of: {known}",
                 name.escape_debug()
             ));
+        }
+        Ok(())
+    }
+
+    /// Refuses settings in `[method.spar]` that are none of SPAR's own.
+    fn check_settings_of_spar(&self) -> Result<(), String> {
+        let own = self.method.get(SPAR);
+        let own = own.map(|table| (format!("method.{SPAR}"), &table.settings));
+        let of_tasks = self.method.get(SPAR).into_iter().flat_map(|table| {
+            let tasks = table.task.iter();
+            tasks.map(|(task, table)| (format!("method.{SPAR}.task.{task}"), table))
+        });
+        let of_presets = self.presets.iter().filter_map(|(name, preset)| {
+            let table = preset.method.get(SPAR)?;
+            Some((format!("presets.{name}.method.{SPAR}"), table))
+        });
+        for (name, table) in own.into_iter().chain(of_tasks).chain(of_presets) {
+            if let Some(other) = table.keys().find(|key| !OF_SPAR.contains(&key.as_str())) {
+                return Err(format!(
+                    "[{name}] has `{}`, expected one of: {}; what every run has stands in [train]",
+                    other.escape_debug(),
+                    OF_SPAR.join(", ")
+                ));
+            }
         }
         Ok(())
     }
@@ -379,8 +410,8 @@ impl Suite {
     }
 
     /// [`Self::hyper_parameters`] of one run of `method`, with the method's own, in
-    /// the same order, as `method`, where the suite has any; those of a variant lie over
-    /// all of them.
+    /// the same order, as `method`, where the suite has any. SPAR's stand beside the others;
+    /// those of a variant of it lie over all of them.
     ///
     /// # Errors
     /// If there is no such preset.
@@ -391,16 +422,22 @@ impl Suite {
         method: &str,
     ) -> Result<Table, SuiteError> {
         let mut merged = self.hyper_parameters(preset, task)?;
-        if let Some(variant) = self.variant.get(method) {
-            overlay(&mut merged, &variant.settings);
-        }
+        let variant = self.variant.get(method);
+        let method = variant.map_or(method, |_| SPAR);
         if let Some(table) = self.method.get(method) {
             let mut own = table.settings.clone();
             let presets = &self.preset(preset)?.method;
             for over in table.task.get(task).into_iter().chain(presets.get(method)) {
                 overlay(&mut own, over);
             }
-            merged.insert("method".to_owned(), own.into());
+            if method == SPAR {
+                overlay(&mut merged, &own);
+            } else {
+                merged.insert("method".to_owned(), own.into());
+            }
+        }
+        if let Some(variant) = variant {
+            overlay(&mut merged, &variant.settings);
         }
         Ok(merged)
     }
@@ -419,3 +456,7 @@ pub fn parse_error(text: &str, error: &toml::de::Error) -> String {
 #[cfg(test)]
 #[path = "suite_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "suite/spar_tests.rs"]
+mod spar_tests;

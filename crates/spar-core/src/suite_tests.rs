@@ -117,7 +117,7 @@ fn a_suite_may_extend_another() {
     );
 }
 
-const LEAST: &str = "eval_seed = 1\ntasks = ['hopper-medium']\n[train]\nupdates = 10\n\
+pub(super) const LEAST: &str = "eval_seed = 1\ntasks = ['hopper-medium']\n[train]\nupdates = 10\n\
                      rewards = { range = 1000.0 }\n[presets.p]\ndescription = 'd'\nseeds = [0]\n\
                      eval_episodes = 2\ndata_rows = 10\n";
 

@@ -14,7 +14,8 @@ use spar_rectify::{Ablation, Base, RectifyConfig, Spar};
 use crate::{error::TrainError, given, sink, spec::Method};
 
 /// Everything that decides how a policy is trained, given data and a seed: the
-/// `[train]` table of a suite file.
+/// `[train]` table of a suite file, and a method's own. A run's `spec.json` holds of it what
+/// reaches the run's method.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {
@@ -130,13 +131,15 @@ impl TrainConfig {
         Ok(config)
     }
 
-    /// [`Self::from_table`] for a run of `method`, whose own settings are those in
-    /// `method` of the table and its defaults where there are none.
+    /// [`Self::from_table`] for a run of `method`, whose own settings are those of the table
+    /// (a baseline's in `method`, SPAR's beside it) and its defaults where there are none.
     ///
     /// # Errors
     /// As there, for both.
     pub fn for_method(table: toml::Table, method: Method) -> Result<Self, TrainError> {
-        let mut config = Self::from_table(table)?;
+        let mut whole = Self::of_spar()?;
+        spar_core::suite::overlay(&mut whole, &table);
+        let mut config = Self::from_table(whole)?;
         config.method = match method {
             Method::Bc | Method::Spar => None,
             Method::Baseline(entry) => {
@@ -145,6 +148,14 @@ impl TrainConfig {
             }
         };
         Ok(config)
+    }
+
+    /// SPAR's own settings with their defaults.
+    fn of_spar() -> Result<toml::Table, TrainError> {
+        let whole = toml::Table::try_from(Self::default());
+        let mut whole = whole.map_err(|e| TrainError::Config(one_line(&e)))?;
+        whole.retain(|name, _| ["critic", "rectify"].contains(&name));
+        Ok(whole)
     }
 
     /// The defaults of a single run of `method`: [`Self::default`], and the method's own.

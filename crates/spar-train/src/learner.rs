@@ -71,7 +71,9 @@ pub(crate) trait Learner {
 
     /// SHA-256 of the parameters that training must not move: those of a frozen anchor.
     /// `None` where there are none.
-    fn frozen(&mut self) -> Result<Option<String>, TrainError>;
+    fn frozen(&mut self) -> Result<Option<String>, TrainError> {
+        Ok(None)
+    }
 }
 
 /// The anchor while it is being trained.
@@ -228,10 +230,6 @@ impl Learner for CpuAnchor {
     fn policy(&mut self, normalizer: &Normalizer) -> Result<Networks, TrainError> {
         policy_of_anchor(&self.trainer.anchor, normalizer)
     }
-
-    fn frozen(&mut self) -> Result<Option<String>, TrainError> {
-        Ok(None)
-    }
 }
 
 impl AnchorLearner for CpuAnchor {
@@ -277,10 +275,6 @@ impl<D: Device> Learner for Mirrored<DeviceAnchorTrainer<'_, D>, AnchorTrainer> 
     fn policy(&mut self, normalizer: &Normalizer) -> Result<Networks, TrainError> {
         self.read_back()?;
         policy_of_anchor(&self.cpu.anchor, normalizer)
-    }
-
-    fn frozen(&mut self) -> Result<Option<String>, TrainError> {
-        Ok(None)
     }
 }
 

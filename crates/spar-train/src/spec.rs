@@ -1,8 +1,9 @@
 //! What decides a run.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 use spar_baselines::{Entry, METHODS};
-use spar_core::{DatasetIdentity, Difference, EnvId, RunIdentity, Scope};
+use spar_core::{DatasetIdentity, Difference, EnvId, RunIdentity, Scope, identity::out_of_reach};
 use spar_data::Reading;
 
 use crate::{
@@ -52,6 +53,17 @@ impl Method {
             Self::Spar => true,
             Self::Baseline(entry) => entry.rewarded,
         }
+    }
+
+    /// Whether the setting `name`, a field of [`TrainConfig`], does not reach it.
+    fn is_without(self, name: &str) -> bool {
+        let mut others = out_of_reach(self.name(), self.anchored());
+        others.any(|path| {
+            let field = path
+                .strip_prefix("config.")
+                .map(|path| path.trim_end_matches('.'));
+            field == Some(name)
+        })
     }
 
     /// The phase in which its own networks are trained.
@@ -137,8 +149,10 @@ impl std::str::FromStr for DeviceKind {
     }
 }
 
-/// Everything that decides a run's bits: the content of `spec.json`.
+/// Everything that decides a run's bits: the content of `spec.json`, which holds of the
+/// settings only those that reach its method. Read, the others are the defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct RunSpec {
     /// Suite, or `none`.
     pub suite: String,
@@ -178,6 +192,49 @@ pub struct RunSpec {
     /// How an offline run is fine-tuned online; absent of one that is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finetune: Option<Finetune>,
+}
+
+impl Serialize for RunSpec {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut spec = written(&Whole(self)).map_err(serde::ser::Error::custom)?;
+        if let Some(config) = spec.get_mut("config").and_then(Value::as_object_mut) {
+            config.retain(|name, _| !self.method.is_without(name));
+        }
+        spec.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RunSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        let mut spec = Value::deserialize(deserializer)?;
+        let method = spec.get("method").cloned();
+        let method = method.ok_or_else(|| D::Error::missing_field("method"))?;
+        let method = Method::deserialize(method).map_err(D::Error::custom)?;
+        if let Some(config) = spec.get_mut("config").and_then(Value::as_object_mut) {
+            let defaults = written(&TrainConfig::default()).map_err(D::Error::custom)?;
+            for (name, value) in defaults.as_object().into_iter().flatten() {
+                if method.is_without(name) && !config.contains_key(name) {
+                    config.insert(name.clone(), value.clone());
+                }
+            }
+        }
+        Self::deserialize(spec).map_err(D::Error::custom)
+    }
+}
+
+/// A spec with all its settings.
+struct Whole<'a>(&'a RunSpec);
+
+impl Serialize for Whole<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        RunSpec::serialize(self.0, serializer)
+    }
+}
+
+/// `value` written and read: single-precision numbers as their shortest decimals.
+fn written(value: &impl Serialize) -> serde_json::Result<Value> {
+    serde_json::from_str(&serde_json::to_string(value)?)
 }
 
 impl RunSpec {

@@ -129,7 +129,8 @@ fn every_file_says_whose_it_is() {
     assert_eq!(head["run"], serde_json::to_value(&stamp).unwrap());
     let state = spar_nn::State::read(&out.join(CHECKPOINT)).unwrap();
     let kept: RunSpec = serde_json::from_str(&state.metadata["spec"]).unwrap();
-    assert_eq!(kept, spec);
+    // Of another method's settings a spec holds none.
+    assert_eq!(kept.identity().unwrap(), spec.identity().unwrap());
     let files: Vec<&str> = integrity.files.keys().map(String::as_str).collect();
     let mut expected = RESULTS;
     expected.sort_unstable();
@@ -426,4 +427,71 @@ fn paths(prefix: &str, value: &Value, out: &mut Vec<String>) {
         paths(&path, value, out);
         out.push(path);
     }
+}
+
+/// A run's spec says what reached it, and is read as what it was.
+#[test]
+fn a_spec_holds_only_the_settings_that_reach_its_method() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = data(dir.path());
+    let fields = |method: &str| {
+        let method: Method = method.parse().unwrap();
+        let mut spec = spec(method, &data);
+        let own = spar_train::TrainConfig::defaults_of(method).unwrap().method;
+        spec.config.method = own;
+        let text = serde_json::to_string(&spec).unwrap();
+        let read: RunSpec = serde_json::from_str(&text).unwrap();
+        let (here, there) = (spec.identity().unwrap(), read.identity().unwrap());
+        assert_eq!(here.sha256(), there.sha256(), "{text}");
+        // A record that holds everything, as they did, is of the same run.
+        let mut whole: Value = serde_json::from_str(&text).unwrap();
+        let of_spar = serde_json::to_string(&self::spec(Method::Spar, &data).config).unwrap();
+        let of_spar: Value = serde_json::from_str(&of_spar).unwrap();
+        for (name, value) in of_spar.as_object().unwrap() {
+            let config = whole["config"].as_object_mut().unwrap();
+            config.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        let old: RunSpec = serde_json::from_value(whole).unwrap();
+        assert_eq!(old.identity().unwrap().sha256(), here.sha256(), "{text}");
+        let value: Value = serde_json::from_str(&text).unwrap();
+        let config = value["config"].as_object().unwrap();
+        let reached = |name: &&str| config.contains_key(*name);
+        [
+            "anchor",
+            "batch_size",
+            "reward_range",
+            "critic",
+            "rectify",
+            "detached_precision",
+            "method",
+            "updates",
+            "eval_every",
+        ]
+        .into_iter()
+        .filter(reached)
+        .collect::<Vec<_>>()
+        .join(" ")
+    };
+    assert_eq!(fields("bc"), "anchor batch_size eval_every");
+    assert_eq!(
+        fields("spar"),
+        "anchor batch_size reward_range critic rectify detached_precision updates eval_every"
+    );
+    assert_eq!(fields("iql"), "method updates eval_every");
+    assert_eq!(
+        fields("rpl"),
+        "anchor batch_size reward_range method updates eval_every"
+    );
+    // What reaches it is not guessed.
+    let text = serde_json::to_string(&spec(Method::Spar, &data)).unwrap();
+    let mut without: Value = serde_json::from_str(&text).unwrap();
+    without["config"]
+        .as_object_mut()
+        .unwrap()
+        .remove("critic")
+        .unwrap();
+    let error = serde_json::from_value::<RunSpec>(without)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("critic"), "{error}");
 }

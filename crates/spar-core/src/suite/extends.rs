@@ -8,7 +8,7 @@ use std::{
 
 use toml::{Table, Value};
 
-use super::{OwnTask, Suite, SuiteError, parse_error};
+use super::{OF_SPAR, OwnTask, SPAR, Suite, SuiteError, parse_error};
 use crate::{
     files::in_file,
     names,
@@ -39,8 +39,8 @@ pub fn overlay(base: &mut Table, over: &Table) {
 }
 
 /// The suite file at `path` as a table: laid over the one beside it that its `extends`
-/// names, if any, without that one's methods, variants and bands, and what it says of
-/// tasks this one does not have. That one may extend another.
+/// names, if any, without that one's methods but SPAR, its variants and bands, and what it
+/// says of tasks this one does not have. That one may extend another.
 pub(super) fn table(path: &Path) -> Result<Table, SuiteError> {
     extended(path, &mut Vec::new())
 }
@@ -69,6 +69,70 @@ fn register_own_tasks(suite: &Table) -> Result<(), String> {
     Ok(())
 }
 
+/// Puts SPAR's settings where they belong, in a file from before they had a table of their
+/// own: those in `[train]`, `[task.<task>]` and `[presets.<preset>.train]` into
+/// `[method.spar]`, `[method.spar.task.<task>]` and `[presets.<preset>.method.spar]`.
+fn move_settings_of_spar(suite: &mut Table) -> Result<(), String> {
+    let names = |suite: &Table, table: &str| -> Vec<String> {
+        let table = suite.get(table).and_then(Value::as_table);
+        table.into_iter().flat_map(Table::keys).cloned().collect()
+    };
+    let mut moves = vec![(
+        vec!["train".to_owned()],
+        vec!["method".to_owned(), SPAR.to_owned()],
+    )];
+    for task in names(suite, "task") {
+        let to = ["method", SPAR, "task", &task].map(str::to_owned).to_vec();
+        moves.push((vec!["task".to_owned(), task], to));
+    }
+    for preset in names(suite, "presets") {
+        let path = |rest: &[&str]| {
+            let path = ["presets", &preset].into_iter().chain(rest.iter().copied());
+            path.map(str::to_owned).collect()
+        };
+        moves.push((path(&["train"]), path(&["method", SPAR])));
+    }
+    let extends = suite.contains_key("extends");
+    for (from, to) in moves {
+        let Some(table) = at(suite, &from) else {
+            continue;
+        };
+        let moved = OF_SPAR.map(|key| table.remove_entry(key));
+        for (key, mut value) in moved.into_iter().flatten() {
+            // Without a penalty such a file meant the critic that had none.
+            if !extends
+                && from == ["train"]
+                && key == "critic"
+                && let Value::Table(critic) = &mut value
+            {
+                critic.entry("penalty").or_insert(Value::Float(0.0));
+            }
+            let mut place = &mut *suite;
+            for name in &to {
+                let below = place.entry(name).or_insert_with(|| Table::new().into());
+                let Value::Table(below) = below else {
+                    return Err(format!("`{name}` is {below}, expected a table"));
+                };
+                place = below;
+            }
+            if place.contains_key(&key) {
+                let (from, to) = (from.join("."), to.join("."));
+                return Err(format!(
+                    "SPAR's `{key}` stands in [{from}] and in [{to}]; leave it in the latter"
+                ));
+            }
+            place.insert(key, value);
+        }
+    }
+    Ok(())
+}
+
+/// The table at `path`, if there is one.
+fn at<'a>(suite: &'a mut Table, path: &[String]) -> Option<&'a mut Table> {
+    path.iter()
+        .try_fold(suite, |table, name| table.get_mut(name)?.as_table_mut())
+}
+
 /// [`table`] of a file that those at `above` extend, one the next.
 fn extended(path: &Path, above: &mut Vec<PathBuf>) -> Result<Table, SuiteError> {
     let wrong = |why: String| SuiteError::Parse {
@@ -78,6 +142,7 @@ fn extended(path: &Path, above: &mut Vec<PathBuf>) -> Result<Table, SuiteError> 
     let text = fs::read_to_string(path).map_err(|e| in_file(e, path))?;
     let mut own: Table = toml::from_str(&text).map_err(|e| wrong(parse_error(&text, &e)))?;
     register_own_tasks(&own).map_err(wrong)?;
+    move_settings_of_spar(&mut own).map_err(wrong)?;
     let Some(name) = own.remove("extends") else {
         // Read again as what it has to be: an error then has its line.
         if above.is_empty() {
@@ -98,17 +163,26 @@ fn extended(path: &Path, above: &mut Vec<PathBuf>) -> Result<Table, SuiteError> 
         return Err(wrong(why));
     }
     let mut merged = extended(&base, above)?;
-    for left_out in ["methods", "method", "variant", "bands"] {
+    for left_out in ["methods", "variant", "bands"] {
         merged.remove(left_out);
     }
+    let keep_spar = |table: &mut Table| {
+        if let Some(Value::Table(methods)) = table.get_mut("method") {
+            methods.retain(|method, _| method == SPAR);
+        }
+    };
+    keep_spar(&mut merged);
     let presets = merged.get_mut("presets").and_then(Value::as_table_mut);
     for (_, preset) in presets.into_iter().flatten() {
-        preset.as_table_mut().map(|preset| preset.remove("method"));
+        preset.as_table_mut().map(keep_spar);
     }
-    if let Some(tasks) = own.get("tasks").and_then(Value::as_array)
-        && let Some(of_tasks) = merged.get_mut("task").and_then(Value::as_table_mut)
-    {
-        of_tasks.retain(|task, _| tasks.iter().any(|kept| kept.as_str() == Some(task)));
+    if let Some(tasks) = own.get("tasks").and_then(Value::as_array) {
+        for path in [&["task"][..], &["method", SPAR, "task"]] {
+            let path: Vec<String> = path.iter().map(|&name| name.to_owned()).collect();
+            if let Some(of_tasks) = at(&mut merged, &path) {
+                of_tasks.retain(|task, _| tasks.iter().any(|kept| kept.as_str() == Some(task)));
+            }
+        }
     }
     overlay(&mut merged, &own);
     Ok(merged)

@@ -221,7 +221,7 @@ fn presets(suite: &Suite) -> Result<String> {
     let first = first.context("the suite has no task")?;
     let mut rows = Vec::new();
     for (name, preset) in &suite.presets {
-        let config = TrainConfig::from_table(suite.hyper_parameters(name, &first)?)?;
+        let config = TrainConfig::for_method(suite.hyper_parameters(name, &first)?, Method::Bc)?;
         let seeds: Vec<String> = preset.seeds.iter().map(u64::to_string).collect();
         rows.push(vec![
             name.clone(),

@@ -38,27 +38,9 @@ eval_every = 10000
 eval_episodes = 1
 checkpoint_every = 500
 anchor = { hidden = [16, 16], lr = 3e-4, updates = 2000 }
-[train.critic]
-form = "expectile"
-hidden = [16, 16]
-n_critics = 2
-lr = 3e-4
-discount = 0.99
-tau = 0.005
-expectile = 0.7
-[train.rectify]
-hidden = [16, 16]
-lr = 3e-4
-beta = 0.5
-rho = 1.0
-w_fit = 0.1
-lambda = 1.0
-candidates = 4
-temperature = 0.3
-sigma_z = 1.0
-policy_freq = 2
-warmup = 50
-tau = 0.005
+[method.spar]
+critic.hidden = [16, 16]
+rectify = { hidden = [16, 16], candidates = 4, warmup = 50 }
 [method.iql]
 data.batch_size = 32
 hidden = [16, 16]
