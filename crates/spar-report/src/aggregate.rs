@@ -41,7 +41,7 @@ fn summary(results: &Results, method: &str, plan: &Bootstrap) -> Found<Summary> 
         iqm_high: None,
         aggregates: None,
     };
-    if summary.tasks_complete < results.tasks.len() {
+    if summary.tasks_complete < results.tasks.len() || !results.unit.is_score() {
         return Ok(summary);
     }
     let by_task = by_task(results, method);
@@ -92,7 +92,8 @@ fn complete(results: &Results) -> Found<Vec<(&String, Scores)>> {
 
 /// The best method of each row, and of the mean over all tasks.
 pub(crate) fn best(results: &Results, plan: &Bootstrap) -> Found<Vec<Best>> {
-    let rows = results.tasks.iter().copied().map(Some).chain([None]);
+    let rows = results.tasks.iter().copied().map(Some);
+    let rows = rows.chain(results.unit.is_score().then_some(None));
     let rows: Vec<Option<TaskId>> = rows.collect();
     in_parallel(&rows, |row| best_of(results, *row, plan))
         .into_iter()
@@ -117,7 +118,12 @@ fn best_of(results: &Results, row: Option<TaskId>, plan: &Bootstrap) -> Found<Op
     let Some(&(method, value)) = leader.filter(|_| ranked.len() > 1) else {
         return Ok(None);
     };
-    let episodes = |&task: &TaskId| results.cells_of(task, method).map(episode_scores).collect();
+    let episodes = |&task: &TaskId| {
+        let cells = results.cells_of(task, method);
+        cells
+            .map(|cell| episode_scores(results.unit, cell))
+            .collect()
+    };
     let episodes: Vec<Vec<Vec<f64>>> = tasks.iter().map(episodes).collect();
     let interval = hierarchical_mean(&episodes, plan)?.overall.interval;
     let others = ranked.iter().filter(|(other, _)| *other != method);
@@ -139,7 +145,7 @@ pub(crate) fn profiles(results: &Results) -> Found<Option<Profiles>> {
     let (low, high) = all.fold((0.0, 0.0), |(low, high): (f64, f64), &x| {
         (low.min(x), high.max(x))
     });
-    if methods.is_empty() {
+    if methods.is_empty() || !results.unit.is_score() {
         return Ok(None);
     }
     // Whole tens around all scores.

@@ -13,6 +13,9 @@ use crate::{
 /// A flag for every cell, finished in part or whole, that lies outside its band.
 pub(crate) fn flags(suite: &Suite, results: &Results) -> Vec<Flag> {
     let mut flags = Vec::new();
+    if !results.unit.is_score() {
+        return flags;
+    }
     for &task in &results.tasks {
         for method in &results.methods {
             let Some(cell) = results.cells_of(task, method).next() else {

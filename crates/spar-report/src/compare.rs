@@ -8,7 +8,7 @@ use spar_stats::{Bootstrap, Pair, paired_difference};
 use crate::{
     ReportError, ReportRequest, aggregate, bands, differences, names, ope, published,
     read::Run,
-    results::{Cell, Comparison, Missing, Results, SCHEMA, TaskComparison, Verdict},
+    results::{Cell, Comparison, Missing, Results, SCHEMA, TaskComparison, Unit, Verdict},
     sweeps, table,
 };
 
@@ -16,6 +16,9 @@ use crate::{
 pub(crate) const METHOD: &str = "spar";
 /// See [`METHOD`].
 pub(crate) const ANCHOR: &str = "bc";
+
+/// Why nothing is averaged over tasks.
+pub(crate) const NO_MEAN: &str = "no mean over tasks, whose returns have no common scale";
 
 pub(crate) fn results(request: &ReportRequest, runs: &[Run]) -> Result<Results, ReportError> {
     let mut cells = Vec::new();
@@ -32,6 +35,11 @@ pub(crate) fn results(request: &ReportRequest, runs: &[Run]) -> Result<Results, 
         }
     }
     let commits: BTreeSet<&str> = cells.iter().map(|cell| cell.commit.as_str()).collect();
+    let known = runs.iter().filter_map(|run| run.outcome.as_ref().ok());
+    let known = known.map(|done| done.record.normalized_score());
+    let tasks = request.tasks.iter();
+    let references = tasks.map(|task| task.env().reference_returns().map(|(low, _)| low));
+    let unit = Unit::of(known.chain(references));
     let mut results = Results {
         schema: SCHEMA,
         suite: request.suite.name.clone(),
@@ -42,6 +50,7 @@ pub(crate) fn results(request: &ReportRequest, runs: &[Run]) -> Result<Results, 
         tasks: request.tasks.clone(),
         methods: request.methods.clone(),
         seeds: request.seeds.clone(),
+        unit,
         cells,
         missing,
         summary: Vec::new(),
@@ -52,7 +61,7 @@ pub(crate) fn results(request: &ReportRequest, runs: &[Run]) -> Result<Results, 
         flags: Vec::new(),
         profiles: None,
         improvements: Vec::new(),
-        ope: ope::tasks(runs)?,
+        ope: ope::tasks(runs, unit)?,
         published: published::of(&request.tasks)?,
     };
     let plan = Bootstrap::default();
@@ -88,7 +97,7 @@ fn cell(run: &Run) -> Option<Cell> {
         seed: run.seed,
         returns: record.returns.clone(),
         mean_return: record.mean_return(),
-        normalized_score: record.normalized_score()?,
+        normalized_score: record.normalized_score(),
         dataset: printable(&record.dataset.id).into_owned(),
         dataset_origin: record.dataset.origin,
         dataset_sha256: printable(&record.dataset.sha256).into_owned(),
@@ -106,11 +115,14 @@ fn cell(run: &Run) -> Option<Cell> {
     })
 }
 
-/// Normalized scores of the finished seeds of one cell of the table.
+/// What the finished seeds of one cell of the table have reached, in the report's unit.
 pub(crate) fn scores(results: &Results, task: spar_core::TaskId, method: &str) -> Vec<f64> {
     results
         .cells_of(task, method)
-        .map(|cell| cell.normalized_score)
+        .filter_map(|cell| match results.unit {
+            Unit::NormalizedScore => cell.normalized_score,
+            Unit::Return => Some(cell.mean_return),
+        })
         .collect()
 }
 
@@ -128,7 +140,10 @@ pub(crate) fn comparison(
             let anchor = |seed| results.cells_of(task, other).find(|c| c.seed == seed);
             results
                 .cells_of(task, name)
-                .filter_map(|cell| Some((episode_scores(cell), episode_scores(anchor(cell.seed)?))))
+                .filter_map(|cell| {
+                    let scores = |cell| episode_scores(results.unit, cell);
+                    Some((scores(cell), scores(anchor(cell.seed)?)))
+                })
                 .collect()
         })
         .collect();
@@ -163,6 +178,7 @@ pub(crate) fn comparison(
         })
         .collect();
     let overall = found.as_ref().map(|found| found.overall);
+    let overall = overall.filter(|_| results.over_tasks());
     let pairs = tasks.iter().map(|task| task.pairs).sum();
     let pairs_expected = results.tasks.len() * results.seeds.len();
     Ok(Comparison {
@@ -188,14 +204,15 @@ pub(crate) fn comparison(
         verdict: match overall.map(|e| e.interval) {
             Some(i) if pairs == pairs_expected && i.low > 0.0 => Verdict::Supported,
             Some(i) if pairs == pairs_expected && i.high <= 0.0 => Verdict::NotSupported,
+            None if !results.over_tasks() => Verdict::NotGiven,
             _ => Verdict::Inconclusive,
         },
         sentence: String::new(),
     })
 }
 
-pub(crate) fn episode_scores(cell: &Cell) -> Vec<f64> {
-    let score = |&episode_return| cell.env.normalized_score(episode_return);
+pub(crate) fn episode_scores(unit: Unit, cell: &Cell) -> Vec<f64> {
+    let score = |&episode_return| unit.value(Some(cell.env), episode_return);
     cell.returns.iter().filter_map(score).collect()
 }
 
@@ -204,12 +221,17 @@ pub(crate) fn episode_scores(cell: &Cell) -> Vec<f64> {
 fn sentence(results: &Results, found: &Comparison, given: bool) -> String {
     let (method, asked) = (names::short(&found.method), results.tasks.len());
     let verdict = found.verdict.name();
-    let (Some(difference), Some(low), Some(high)) = (found.mean_difference, found.low, found.high)
-    else {
-        return format!(
-            "{method} cannot be compared with its anchor: none of {} pairs is finished: {verdict}",
-            found.pairs_expected
-        );
+    let mean = match (found.mean_difference, found.low, found.high) {
+        (Some(difference), Some(low), Some(high)) => format!(
+            "mean difference {difference:+.1} [{low:+.1}, {high:+.1}] (95% paired interval, hierarchical bootstrap)"
+        ),
+        _ if !results.over_tasks() && found.pairs > 0 => NO_MEAN.to_owned(),
+        _ => {
+            return format!(
+                "{method} cannot be compared with its anchor: none of {} pairs is finished: {verdict}",
+                found.pairs_expected
+            );
+        }
     };
     let mut text = format!(
         "{method} is above its anchor on {} of {} tasks",
@@ -224,9 +246,7 @@ fn sentence(results: &Results, found: &Comparison, given: bool) -> String {
     }
     let undecided = found.tasks_compared - found.tasks_above - found.tasks_below;
     text += &table::others(found.tasks_below, undecided);
-    text += &format!(
-        "; mean difference {difference:+.1} [{low:+.1}, {high:+.1}] (95% paired interval, hierarchical bootstrap): {verdict}"
-    );
+    text += &format!("; {mean}: {verdict}");
     if !given {
         text += &format!(" (preset {} gives none)", results.preset);
     } else if results.seeds.len() == 1 {

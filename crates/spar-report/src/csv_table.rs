@@ -23,7 +23,7 @@ struct Line {
     seeds: usize,
     /// Seeds (or pairs) asked for.
     seeds_expected: usize,
-    /// Mean normalized score, or the mean difference.
+    /// Mean normalized score, if there is one, or the mean difference.
     score: Option<f64>,
     /// Its standard deviation over seeds, ddof = 0; empty for one seed.
     score_std: Option<f64>,
@@ -94,7 +94,8 @@ fn lines(results: &Results) -> Vec<Line> {
     for &task in &results.tasks {
         for method in &results.methods {
             let cells: Vec<_> = results.cells_of(task, method).collect();
-            let scores: Vec<f64> = cells.iter().map(|cell| cell.normalized_score).collect();
+            let scores: Vec<f64> = cells.iter().filter_map(|c| c.normalized_score).collect();
+            let known = !scores.is_empty() && scores.len() == cells.len();
             let returns: Vec<f64> = cells.iter().map(|cell| cell.mean_return).collect();
             let first = cells.first();
             lines.push(Line {
@@ -103,8 +104,8 @@ fn lines(results: &Results) -> Vec<Line> {
                 status: status(cells.len(), expected),
                 seeds: cells.len(),
                 seeds_expected: expected,
-                score: first.map(|_| mean(&scores)),
-                score_std: spread(&scores),
+                score: known.then(|| mean(&scores)),
+                score_std: spread(&scores).filter(|_| known),
                 mean_return: first.map(|_| mean(&returns)),
                 return_std: spread(&returns),
                 episodes: first.map(|cell| cell.returns.len()),

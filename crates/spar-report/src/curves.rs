@@ -1,4 +1,4 @@
-//! Learning curves as SVG: normalized score against updates, mean over seeds
+//! Learning curves as SVG: normalized score, or return, against updates, mean over seeds
 //! with a band from the lowest to the highest seed.
 
 use std::collections::BTreeMap;
@@ -15,6 +15,7 @@ use crate::{
     names,
     read::{Finished, Run},
     render as render_error,
+    results::Unit,
 };
 
 /// The curves of one task.
@@ -28,6 +29,8 @@ pub(crate) struct TaskCurves {
     official: bool,
     /// What is counted along the horizontal axis.
     x: &'static str,
+    /// What the numbers are.
+    unit: Unit,
 }
 
 /// One method's curve.
@@ -52,7 +55,7 @@ struct Point {
     high: f64,
 }
 
-pub(crate) fn collect(request: &ReportRequest, runs: &[Run]) -> Vec<TaskCurves> {
+pub(crate) fn collect(request: &ReportRequest, runs: &[Run], unit: Unit) -> Vec<TaskCurves> {
     let others = || request.methods.iter().filter(|m| *m != ANCHOR);
     let curve = |task, method: &String| {
         let mut drawn = finished(runs, task);
@@ -67,9 +70,9 @@ pub(crate) fn collect(request: &ReportRequest, runs: &[Run]) -> Vec<TaskCurves> 
             level,
             seeds: drawn.len(),
             points: if level {
-                final_level(&drawn)
+                final_level(&drawn, unit)
             } else {
-                points(&drawn)
+                points(&drawn, unit)
             },
         }
     };
@@ -81,6 +84,7 @@ pub(crate) fn collect(request: &ReportRequest, runs: &[Run]) -> Vec<TaskCurves> 
             .iter()
             .all(|run| run.record.dataset.origin == Origin::Official),
         x: "updates",
+        unit,
     };
     request.tasks.iter().map(curves).collect()
 }
@@ -93,22 +97,25 @@ fn finished(runs: &[Run], task: TaskId) -> Vec<&Finished> {
 }
 
 /// The final scores, as one point at update 0.
-fn final_level(runs: &[&Finished]) -> Vec<Point> {
+fn final_level(runs: &[&Finished], unit: Unit) -> Vec<Point> {
     let scores: Vec<f64> = runs
         .iter()
-        .filter_map(|run| run.record.normalized_score())
+        .filter_map(|run| match unit {
+            Unit::NormalizedScore => run.record.normalized_score(),
+            Unit::Return => Some(run.record.mean_return()),
+        })
         .collect();
     point(0, &scores).into_iter().collect()
 }
 
 /// The updates every seed was evaluated at.
-fn points(runs: &[&Finished]) -> Vec<Point> {
+fn points(runs: &[&Finished], unit: Unit) -> Vec<Point> {
     let mut by_update: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
     for row in runs.iter().flat_map(|run| &run.curve) {
         by_update
             .entry(row.update)
             .or_default()
-            .push(row.normalized_score);
+            .extend(row.value(unit));
     }
     by_update.retain(|_, scores| scores.len() == runs.len());
     by_update
@@ -163,6 +170,7 @@ pub(crate) fn of_steps(
             .unwrap_or(0),
         official,
         x: "steps in the environment",
+        unit: Unit::NormalizedScore,
     };
     let drawn = sheet(std::slice::from_ref(&curves), 1, (720, 400));
     drawn.map_err(|e| render_error(&format!("the curves of {task}"), e))
@@ -267,7 +275,7 @@ fn draw_task(area: &Area<'_>, curves: &TaskCurves) -> Drawn<()> {
     let mut chart = builder(area).build_cartesian_2d(0.0..last, (low - margin)..(high + margin))?;
     let axes = Axes {
         x: curves.x,
-        y: "normalized score",
+        y: curves.unit.words(),
         x_labels,
         y_labels: 6,
         x_format: Some(&thousands),

@@ -1,20 +1,23 @@
 //! The variants of SPAR a suite holds, each against SPAR itself: the ablation table.
 
-use std::collections::BTreeMap;
-
 use spar_core::{Suite, printable};
 use spar_stats::Bootstrap;
 
 use crate::{
     ReportError, Results,
-    compare::{METHOD, comparison},
+    compare::{METHOD, NO_MEAN, comparison},
     names,
     results::{Comparison, Difference},
     table::{Grid, Sign, estimate, with_part},
 };
 
 /// What the numbers of [`grid`] are.
-pub(crate) const NOTE: &str = "SPAR with one thing changed, minus SPAR: points of normalized score, with 95% paired intervals (seeds within tasks, then paired episodes within seeds).";
+pub(crate) fn note(results: &Results) -> String {
+    format!(
+        "SPAR with one thing changed, minus SPAR: {}, with 95% paired intervals (seeds within tasks, then paired episodes within seeds).",
+        results.unit.points()
+    )
+}
 
 /// Each variant of the suite in the report against SPAR.
 pub(crate) fn of(
@@ -41,7 +44,10 @@ fn sentence(results: &Results, found: &Comparison) -> String {
     let (name, full) = (names::short(&found.method), names::short(&found.anchor));
     let (Some(difference), Some(low), Some(high)) = (found.mean_difference, found.low, found.high)
     else {
-        return format!("{name}: not finished, nothing follows");
+        return match found.pairs {
+            0 => format!("{name}: not finished, nothing follows"),
+            _ => format!("{name} against {full}: {NO_MEAN}"),
+        };
     };
     let one_seed = results.seeds.len() == 1;
     let told = match (low, high) {
@@ -78,7 +84,8 @@ pub(crate) fn grid(results: &Results) -> Option<Grid> {
     }
     let mut header = vec![format!("minus {}", names::short(METHOD))];
     header.extend(results.tasks.iter().map(ToString::to_string));
-    header.push("mean [95%]".to_owned());
+    let over_tasks = results.over_tasks();
+    header.extend(over_tasks.then(|| "mean [95%]".to_owned()));
     let row = |Difference {
                    comparison: found, ..
                }: &Difference| {
@@ -88,16 +95,14 @@ pub(crate) fn grid(results: &Results) -> Option<Grid> {
             with_part(text, t.pairs, results.seeds.len(), "seeds")
         }));
         let mean = estimate(found.mean_difference, found.low, found.high, Sign::Shown);
-        row.push(with_part(mean, found.pairs, found.pairs_expected, "pairs"));
+        let mean = with_part(mean, found.pairs, found.pairs_expected, "pairs");
+        row.extend(over_tasks.then_some(mean));
         row
     };
-    Some(Grid {
+    Some(Grid::of(
         header,
-        rows: results.differences.iter().map(row).collect(),
-        numbers: true,
-        aggregates: 0,
-        marks: BTreeMap::new(),
-    })
+        results.differences.iter().map(row).collect(),
+    ))
 }
 
 /// What each row supports, with what the variant is.

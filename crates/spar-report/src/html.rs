@@ -13,9 +13,10 @@ use crate::{
     names, ope,
     published::{self, Source},
     render as render_error,
-    results::Cell,
+    results::{Cell, Unit},
     sweeps,
     table::{self, Grid, Mark},
+    totals,
 };
 
 #[derive(Template)]
@@ -32,14 +33,15 @@ struct Page {
     protocol: String,
     marks_note: Option<String>,
     note: &'static str,
+    heading: &'static str,
     scores: TableView,
     differences: Option<TableView>,
-    differences_note: &'static str,
+    differences_note: String,
     differences_lines: Vec<String>,
     sweeps: Vec<String>,
     sweeps_note: &'static str,
     sweeps_legend: Vec<LegendView>,
-    aggregates: TableView,
+    aggregates: Option<TableView>,
     intervals: Vec<String>,
     profiles: Option<String>,
     matrix: Option<String>,
@@ -49,9 +51,9 @@ struct Page {
     curves_note: String,
     curves_legend: Vec<LegendView>,
     ope: Option<TableView>,
-    ope_note: &'static str,
+    ope_note: String,
     ope_lines: Vec<String>,
-    returns: TableView,
+    returns: Option<TableView>,
     data: TableView,
     runs: Vec<TaskView>,
     facts: Vec<(&'static str, String)>,
@@ -161,11 +163,15 @@ pub(crate) fn render(
     remarks.extend(table::remarks(results));
     let published = (!results.published.is_empty()).then(|| published_table(results));
     let profiles = of(figures::Kind::Profiles).next();
-    let mut sections = vec![("scores", "Scores")];
+    let scored = results.unit.is_score();
+    let heading = if scored { "Scores" } else { "Returns" };
+    let mut sections = vec![("scores", heading)];
     if !results.differences.is_empty() {
         sections.push(("differences", "Variants"));
     }
-    sections.push(("aggregates", "Aggregates"));
+    if scored {
+        sections.push(("aggregates", "Aggregates"));
+    }
     if profiles.is_some() {
         sections.push(("comparison", "Distributions"));
     }
@@ -173,8 +179,10 @@ pub(crate) fn render(
     if !results.ope.is_empty() {
         sections.push(("ope", "Without the simulator"));
     }
+    if scored {
+        sections.push(("returns", "Returns"));
+    }
     sections.extend([
-        ("returns", "Returns"),
         ("data", "Data"),
         ("runs", "Runs"),
         ("facts", "How it was made"),
@@ -197,14 +205,15 @@ pub(crate) fn render(
         protocol: table::protocol(results),
         marks_note: table::marks_note(results, "Bold"),
         note: figures::note(results),
+        heading,
         scores: scores_table(results),
         differences: differences::grid(results).map(|grid| plain("Variants against SPAR", grid)),
-        differences_note: differences::NOTE,
+        differences_note: differences::note(results),
         differences_lines: differences::lines(results).collect(),
         sweeps: of(figures::Kind::Sweep).collect(),
         sweeps_note: sweeps::NOTE,
         sweeps_legend: sweeps::legend(results).into_iter().map(entry).collect(),
-        aggregates: plain("Aggregates over all tasks", table::aggregates_grid(results)),
+        aggregates: totals::grid(results).map(|grid| plain("Aggregates over all tasks", grid)),
         intervals: of(figures::Kind::Interval).collect(),
         profiles,
         matrix: of(figures::Kind::Matrix).next(),
@@ -217,9 +226,9 @@ pub(crate) fn render(
         curves_note: legend.note,
         curves_legend: legend.entries.into_iter().map(entry).collect(),
         ope: ope::grid(results).map(|grid| plain("Policies without the simulator", grid)),
-        ope_note: ope::NOTE,
+        ope_note: ope::note(results),
         ope_lines: ope::lines(results),
-        returns: plain("Mean undiscounted returns", table::returns_grid(results)),
+        returns: scored.then(|| plain("Mean undiscounted returns", table::returns_grid(results))),
         data: plain("Training data of each task", table::data_grid(results)),
         runs: runs(results, films),
         facts: table::facts(results),
@@ -301,7 +310,13 @@ fn anchor(task: usize, method: usize) -> String {
 fn scores_table(results: &Results) -> TableView {
     let grid = table::scores_grid(results);
     let marks = grid.marks.clone();
-    let mut view = plain("Normalized scores", grid);
+    let mut view = plain(
+        match results.unit {
+            Unit::NormalizedScore => "Normalized scores",
+            Unit::Return => "Undiscounted returns",
+        },
+        grid,
+    );
     let rows = view.groups.iter_mut().flat_map(|group| &mut group.rows);
     for (i, row) in rows.enumerate() {
         for (j, cell) in row.cells.iter_mut().enumerate() {
@@ -420,7 +435,10 @@ fn run(cell: &Cell, films: &[RunFilms]) -> RunView {
     let minutes = cell.wall_s / 60.0;
     RunView {
         seed: cell.seed,
-        score: format!("{:.1}", cell.normalized_score),
+        score: match cell.normalized_score {
+            Some(score) => format!("{score:.1}"),
+            None => "unknown".to_owned(),
+        },
         mean_return: format!("{:.1}", cell.mean_return),
         rest: format!(
             "over {} episodes; {minutes:.1} min on {}, {threads}; commit {}",

@@ -36,7 +36,7 @@ pub(crate) fn render(results: &Results) -> String {
     }
     lines.extend(environment(&table::scores_grid(results), &caption));
     if let Some(grid) = differences::grid(results) {
-        let caption = about(Some(differences::NOTE.to_owned()));
+        let caption = about(Some(differences::note(results)));
         lines.extend(environment(&grid, &caption));
     }
     lines.join("\n") + "\n"

@@ -31,7 +31,7 @@
 
 use std::{io, path::Path, path::PathBuf};
 
-use spar_core::{Origin, Suite, TaskId, suite::SuiteError, write_atomic};
+use spar_core::{Suite, TaskId, suite::SuiteError};
 
 mod aggregate;
 mod bands;
@@ -56,8 +56,11 @@ mod ope;
 mod published;
 mod read;
 pub mod results;
+mod seeds;
 mod sweeps;
 mod table;
+mod totals;
+mod unit;
 mod versus;
 
 pub use histogram::{Histogram, bars};
@@ -104,21 +107,6 @@ pub enum ReportError {
         what: &'static str,
         /// What is named twice.
         name: String,
-    },
-    /// The environment has no reference scores to normalize with.
-    #[error("task `{0}` has no D4RL reference scores, so its returns cannot be normalized")]
-    NoReference(TaskId),
-    /// A run was trained on data without reference scores.
-    #[error(
-        "{}: data set `{dataset}` ({origin}) has no D4RL reference scores, so the run's returns cannot be normalized; they stand in its folder: leave the run out", file.display()
-    )]
-    NoReferenceData {
-        /// The run's `DONE`.
-        file: PathBuf,
-        /// The data it was trained on.
-        dataset: String,
-        /// Where those come from.
-        origin: Origin,
     },
     /// A file is there and cannot be read.
     #[error("cannot read {0}")]
@@ -188,7 +176,7 @@ pub enum ReportError {
     },
     /// A single run of data that are no task's.
     #[error(
-        "{}: the run is of `{task}`, which is no task with D4RL reference scores, so it cannot be compared", file.display()
+        "{}: the run is of `{task}`, which is no known task, so it cannot be compared", file.display()
     )]
     NoTask {
         /// The run's `DONE`.
@@ -320,9 +308,10 @@ impl Report {
     /// runs contradict their folders or each other. Missing runs are no error.
     pub fn build(request: &ReportRequest) -> Result<Self, ReportError> {
         let runs = read::read(request)?;
+        let results = compare::results(request, &runs)?;
         Ok(Self {
-            results: compare::results(request, &runs)?,
-            curves: curves::collect(request, &runs),
+            curves: curves::collect(request, &runs, results.unit),
+            results,
             films: films::collect(&runs),
         })
     }
@@ -358,13 +347,7 @@ impl Report {
     /// # Errors
     /// If an output cannot be rendered or written.
     pub fn write(&self, folder: &Path) -> Result<Vec<PathBuf>, WriteError> {
-        let mut written = Vec::new();
-        for (name, text) in self.files()? {
-            let path = folder.join(name);
-            write_atomic(&path, text.as_bytes())?;
-            written.push(path);
-        }
-        Ok(written)
+        seeds::write(self.files()?, folder)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     Report, Results, differences, ope,
     published::{self, Source},
     table::{self, Grid, Mark},
+    totals,
 };
 
 /// The report as Markdown.
@@ -30,23 +31,25 @@ pub(crate) fn render(results: &Results) -> String {
     parts.extend(table::marks_note(results, "Bold").map(|note| format!("{note}.")));
     if let Some(grid) = differences::grid(results) {
         parts.push("## Variants against SPAR".to_owned());
-        parts.push(differences::NOTE.to_owned());
+        parts.push(differences::note(results));
         parts.push(markdown(&grid));
         let lines = differences::lines(results).map(|line| format!("- {}", escape(&line)));
         parts.push(lines.collect::<Vec<_>>().join("\n"));
     }
     if let Some(grid) = ope::grid(results) {
         parts.push("## Without the simulator".to_owned());
-        parts.push(ope::NOTE.to_owned());
+        parts.push(ope::note(results));
         parts.push(markdown(&grid));
         let lines = ope::lines(results);
         let lines = lines.iter().map(|line| format!("- {}", escape(line)));
         parts.push(lines.collect::<Vec<_>>().join("\n"));
     }
-    parts.push("## Aggregates".to_owned());
-    parts.push(markdown(&table::aggregates_grid(results)));
-    parts.push("## Mean returns".to_owned());
-    parts.push(markdown(&table::returns_grid(results)));
+    if let Some(grid) = totals::grid(results) {
+        parts.push("## Aggregates".to_owned());
+        parts.push(markdown(&grid));
+        parts.push("## Mean returns".to_owned());
+        parts.push(markdown(&table::returns_grid(results)));
+    }
     parts.push("## Training data".to_owned());
     parts.push(markdown(&table::data_grid(results)));
     parts.join("\n\n") + "\n"

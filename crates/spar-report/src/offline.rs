@@ -5,7 +5,7 @@
 mod versus;
 
 use serde::Serialize;
-use spar_core::{Scope, printable};
+use spar_core::printable;
 use spar_stats::{mean, std};
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use crate::{
     ReportError, WriteError,
     find::{self, Found},
     markdown::{markdown, terminal},
-    names, render,
+    names, render, seeds,
     table::Grid,
 };
 pub use versus::{OfflineRow, OfflineVersus};
@@ -141,13 +141,10 @@ impl OfflineReport {
                 format!("{} ({} rows)", row.episodes, row.rows),
             ]
         };
-        Grid {
-            header: header.map(str::to_owned).to_vec(),
-            rows: self.rows.iter().map(row).collect(),
-            numbers: true,
-            aggregates: 0,
-            marks: Default::default(),
-        }
+        Grid::of(
+            header.map(str::to_owned).to_vec(),
+            self.rows.iter().map(row).collect(),
+        )
     }
 
     /// The table for a terminal.
@@ -164,12 +161,6 @@ impl OfflineReport {
     /// If one cannot be rendered.
     pub fn files(&self) -> Result<Vec<(&'static str, String)>, ReportError> {
         let json = serde_json::to_string_pretty(self).map_err(|e| render("JSON", e))?;
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        for point in &self.curves {
-            writer.serialize(point).map_err(|e| render("CSV", e))?;
-        }
-        let bytes = writer.into_inner().map_err(|e| render("CSV", e))?;
-        let curves = String::from_utf8(bytes).map_err(|e| render("CSV", e))?;
         let table = format!(
             "# Runs without an environment\n\n{}\n\n{MEANING}.\n",
             markdown(&self.grid())
@@ -177,7 +168,7 @@ impl OfflineReport {
         Ok(vec![
             ("table.md", table),
             ("results.json", json + "\n"),
-            ("curves.csv", curves),
+            ("curves.csv", seeds::csv(&self.curves)?),
         ])
     }
 
@@ -186,13 +177,7 @@ impl OfflineReport {
     /// # Errors
     /// If one cannot be rendered or written.
     pub fn write(&self, folder: &Path) -> Result<Vec<PathBuf>, WriteError> {
-        let mut written = Vec::new();
-        for (name, text) in self.files()? {
-            let path = folder.join(name);
-            spar_core::write_atomic(&path, text.as_bytes())?;
-            written.push(path);
-        }
-        Ok(written)
+        seeds::write(self.files()?, folder)
     }
 }
 
@@ -218,35 +203,10 @@ fn same_episodes(one: &Found, other: &Found) -> Result<(), ReportError> {
     })
 }
 
-/// Refuses two seeds of one method that differ in anything else.
-fn same_settings(one: &Found, other: &Found) -> Result<(), ReportError> {
-    let differences = other.identity.differences(&one.identity, Scope::Seeds);
-    let Some(difference) = differences.into_iter().next() else {
-        return Ok(());
-    };
-    Err(ReportError::OfflineSettings {
-        method: one.record.method.clone(),
-        difference: Box::new(difference),
-        first_file: one.file.clone(),
-        second_file: other.file.clone(),
-    })
-}
-
 /// The runs of one method on one data set.
 fn summary(group: &[&Found]) -> Result<OfflineSummary, ReportError> {
     let first = group[0];
-    for (place, run) in group.iter().enumerate() {
-        same_settings(first, run)?;
-        let seed = run.record.seed;
-        if let Some(twin) = group[..place].iter().find(|r| r.record.seed == seed) {
-            return Err(ReportError::SeedTwice {
-                method: run.record.method.clone(),
-                seed,
-                first_file: twin.file.clone(),
-                second_file: run.file.clone(),
-            });
-        }
-    }
+    seeds::refuse_unlike(group)?;
     let mut group = group.to_vec();
     group.sort_by_key(|run| run.record.seed);
     let errors: Vec<f64> = group

@@ -8,14 +8,14 @@ use std::{
 };
 
 use serde::Serialize;
-use spar_core::{EnvId, RunRecord, Scope, TaskId, printable};
+use spar_core::{EnvId, RunRecord, TaskId, printable};
 use spar_stats::{Bootstrap, Estimate, Pair, mean, paired_difference};
 
 use crate::{
     ReportError, WriteError, curves,
     find::{self, Tuned},
     markdown::{markdown, terminal},
-    names, render,
+    names, render, seeds,
     table::Grid,
 };
 
@@ -149,13 +149,10 @@ impl OnlineReport {
                 row.seeds.len().to_string(),
             ]
         };
-        Grid {
-            header: header.map(str::to_owned).to_vec(),
-            rows: self.rows.iter().map(row).collect(),
-            numbers: true,
-            aggregates: 0,
-            marks: Default::default(),
-        }
+        Grid::of(
+            header.map(str::to_owned).to_vec(),
+            self.rows.iter().map(row).collect(),
+        )
     }
 
     /// The table for a terminal.
@@ -170,11 +167,6 @@ impl OnlineReport {
     /// If one cannot be rendered.
     pub fn files(&self) -> Result<Vec<(String, String)>, ReportError> {
         let json = serde_json::to_string_pretty(self).map_err(|e| render("JSON", e))?;
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        for point in &self.curves {
-            writer.serialize(point).map_err(|e| render("CSV", e))?;
-        }
-        let bytes = writer.into_inner().map_err(|e| render("CSV", e))?;
         let table = markdown(&self.grid());
         let mut text = format!("# Fine-tuned online\n\n{table}\n\n{MEANING}.\n");
         for (task, _) in &self.drawn {
@@ -183,10 +175,7 @@ impl OnlineReport {
         let mut files = vec![
             ("finetune.md".to_owned(), text),
             ("finetune.json".to_owned(), json + "\n"),
-            (
-                "finetune.csv".to_owned(),
-                String::from_utf8(bytes).map_err(|e| render("CSV", e))?,
-            ),
+            ("finetune.csv".to_owned(), seeds::csv(&self.curves)?),
         ];
         let drawn = self.drawn.iter();
         files.extend(drawn.map(|(task, svg)| (format!("finetune-{task}.svg"), svg.clone())));
@@ -198,13 +187,7 @@ impl OnlineReport {
     /// # Errors
     /// If one cannot be rendered or written.
     pub fn write(&self, folder: &Path) -> Result<Vec<PathBuf>, WriteError> {
-        let mut written = Vec::new();
-        for (name, text) in self.files()? {
-            let path = folder.join(name);
-            spar_core::write_atomic(&path, text.as_bytes())?;
-            written.push(path);
-        }
-        Ok(written)
+        seeds::write(self.files()?, folder)
     }
 }
 
@@ -214,29 +197,7 @@ const RETURN: &str = "return";
 fn row(group: &mut [&Tuned]) -> Result<OnlineRow, ReportError> {
     group.sort_by_key(|run| run.record.seed);
     let first = group[0];
-    for (place, run) in group.iter().enumerate() {
-        let method = || run.record.method.clone();
-        if let Some(twin) = group[..place]
-            .iter()
-            .find(|other| other.record.seed == run.record.seed)
-        {
-            return Err(ReportError::SeedTwice {
-                method: method(),
-                seed: run.record.seed,
-                first_file: twin.file.clone(),
-                second_file: run.file.clone(),
-            });
-        }
-        let differences = run.identity.differences(&first.identity, Scope::Seeds);
-        if let Some(difference) = differences.into_iter().next() {
-            return Err(ReportError::OfflineSettings {
-                method: method(),
-                difference: Box::new(difference),
-                first_file: first.file.clone(),
-                second_file: run.file.clone(),
-            });
-        }
-    }
+    seeds::refuse_unlike(group)?;
     let record = &first.record;
     let env = record.known_env();
     let known = record.normalized_score().is_some();

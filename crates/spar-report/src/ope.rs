@@ -8,6 +8,7 @@ use spar_stats::{mean, spearman};
 use crate::{
     ReportError, Results, names,
     read::{Finished, Run},
+    results::Unit,
     table::Grid,
 };
 
@@ -37,8 +38,12 @@ pub struct OpeRun {
     pub low: Option<f64>,
     /// Upper end.
     pub high: Option<f64>,
-    /// The normalized score in the simulator.
-    pub normalized_score: f64,
+    /// The normalized score in the simulator; absent where no reference returns are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalized_score: Option<f64>,
+    /// The mean return there, in a report on returns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_return: Option<f64>,
 }
 
 /// A policy with its value estimated, and measured.
@@ -122,13 +127,13 @@ impl Choice {
 }
 
 /// Every task of which a run was evaluated without the simulator.
-pub(crate) fn tasks(runs: &[Run]) -> Result<Vec<OpeTask>, ReportError> {
+pub(crate) fn tasks(runs: &[Run], unit: Unit) -> Result<Vec<OpeTask>, ReportError> {
     let mut tasks: Vec<TaskId> = runs.iter().map(|run| run.task).collect();
     tasks.dedup();
     let of = |task: TaskId| {
         let own: Vec<&Run> = runs.iter().filter(|run| run.task == task).collect();
         refuse_mixtures(task, &own)?;
-        let found: Vec<OpeRun> = own.iter().filter_map(|run| both_ways(run)).collect();
+        let found: Vec<OpeRun> = own.iter().filter_map(|run| both_ways(run, unit)).collect();
         let finished = own.iter().filter(|run| run.outcome.is_ok()).count();
         let several = own.iter().any(|run| run.seed != own[0].seed);
         let candidates: Vec<Candidate> = found
@@ -139,7 +144,7 @@ pub(crate) fn tasks(runs: &[Run]) -> Result<Vec<OpeTask>, ReportError> {
                     false => names::short(&run.method),
                 },
                 estimate: run.discounted_return,
-                measured: run.normalized_score,
+                measured: run.measured(),
             })
             .collect();
         Ok(OpeTask {
@@ -155,7 +160,7 @@ pub(crate) fn tasks(runs: &[Run]) -> Result<Vec<OpeTask>, ReportError> {
     Ok(found)
 }
 
-fn both_ways(run: &Run) -> Option<OpeRun> {
+fn both_ways(run: &Run, unit: Unit) -> Option<OpeRun> {
     let Finished { record, ope, .. } = run.outcome.as_ref().ok()?;
     let value = &ope.as_ref()?.value;
     Some(OpeRun {
@@ -164,8 +169,18 @@ fn both_ways(run: &Run) -> Option<OpeRun> {
         discounted_return: value.discounted_return,
         low: value.low,
         high: value.high,
-        normalized_score: record.normalized_score()?,
+        normalized_score: record.normalized_score().filter(|_| unit.is_score()),
+        mean_return: (!unit.is_score()).then(|| record.mean_return()),
     })
+}
+
+impl OpeRun {
+    /// What the simulator gave, in the report's unit.
+    fn measured(&self) -> f64 {
+        self.normalized_score
+            .or(self.mean_return)
+            .unwrap_or(f64::NAN)
+    }
 }
 
 /// One number orders policies where it was made alike: on the same data, in the same way.
@@ -200,17 +215,28 @@ fn refuse_mixtures(task: TaskId, runs: &[&Run]) -> Result<(), ReportError> {
 }
 
 /// What the numbers are.
-pub(crate) const NOTE: &str = "Each run's policy by fitted Q evaluation on logged data \
-     (`spar ope`), which knows no simulator, beside its score in the simulator. The interval is \
-     over initial states and holds nothing of the error of the fit: where the order is wrong, \
-     that error is why.";
+pub(crate) fn note(results: &Results) -> String {
+    format!(
+        "Each run's policy by fitted Q evaluation on logged data (`spar ope`), which knows no \
+         simulator, beside its {} in the simulator. The interval is over initial states and \
+         holds nothing of the error of the fit: where the order is wrong, that error is why.",
+        measured(results)
+    )
+}
+
+fn measured(results: &Results) -> &'static str {
+    match results.unit {
+        Unit::NormalizedScore => "score",
+        Unit::Return => "return",
+    }
+}
 
 /// The runs evaluated both ways; `None` if there is none.
 pub(crate) fn grid(results: &Results) -> Option<Grid> {
     let header = [
-        "run",
-        "FQE, discounted return [95%]",
-        "score in the simulator",
+        "run".to_owned(),
+        "FQE, discounted return [95%]".to_owned(),
+        format!("{} in the simulator", measured(results)),
     ];
     let row = |task: &OpeTask, run: &OpeRun| {
         let method = names::short(&run.method);
@@ -221,20 +247,14 @@ pub(crate) fn grid(results: &Results) -> Option<Grid> {
         vec![
             format!("{} {method} seed {}", task.task, run.seed),
             format!("{:.1}{interval}", run.discounted_return),
-            format!("{:.1}", run.normalized_score),
+            format!("{:.1}", run.measured()),
         ]
     };
     let tasks = results.ope.iter();
     let rows: Vec<_> = tasks
         .flat_map(|task| task.runs.iter().map(move |run| row(task, run)))
         .collect();
-    (!rows.is_empty()).then(|| Grid {
-        header: header.map(str::to_owned).to_vec(),
-        rows,
-        numbers: true,
-        aggregates: 0,
-        marks: Default::default(),
-    })
+    (!rows.is_empty()).then(|| Grid::of(header.to_vec(), rows))
 }
 
 /// What would have been picked, task by task, and what is left out.
@@ -247,7 +267,7 @@ pub(crate) fn lines(results: &Results) -> Vec<String> {
         .collect();
     for task in &results.ope {
         let sentence = match &task.choice {
-            Some(choice) => choice.sentence("score"),
+            Some(choice) => choice.sentence(measured(results)),
             None => "one run was evaluated without the simulator, so nothing is picked".to_owned(),
         };
         let left = match task.without {
@@ -257,7 +277,7 @@ pub(crate) fn lines(results: &Results) -> Vec<String> {
         };
         lines.push(format!("{}: {sentence}{left}", task.task));
     }
-    if regrets.len() > 1 {
+    if regrets.len() > 1 && results.over_tasks() {
         lines.push(format!(
             "mean regret over {} tasks: {:.1}",
             regrets.len(),

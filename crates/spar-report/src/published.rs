@@ -2,7 +2,7 @@
 //! data and its protocol. They are shown apart: tables on the same cell disagree
 //! by tens of points, and runs on local data are not comparable with any.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use spar_core::{Origin, TaskId};
@@ -106,13 +106,7 @@ pub(crate) fn grid(results: &Results) -> Grid {
             rows.push(row);
         }
     }
-    Grid {
-        header,
-        rows,
-        numbers: true,
-        aggregates: 0,
-        marks: BTreeMap::new(),
-    }
+    Grid::of(header, rows)
 }
 
 /// How far the report's own numbers may be held against these.

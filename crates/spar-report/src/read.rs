@@ -12,7 +12,10 @@ use spar_core::{
     files::in_file, ope::OPE_FILE,
 };
 
-use crate::{ReportError, ReportRequest, results::Reason};
+use crate::{
+    ReportError, ReportRequest,
+    results::{Reason, Unit},
+};
 
 /// One cell of the request: a task, a method and a seed.
 pub(crate) struct Run {
@@ -40,7 +43,20 @@ pub(crate) struct Finished {
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct CurveRow {
     pub(crate) update: u64,
-    pub(crate) normalized_score: f64,
+    pub(crate) mean_return: f64,
+    /// The column is there, and empty where no score is known.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub(crate) normalized_score: Option<f64>,
+}
+
+impl CurveRow {
+    /// Its number in `unit`.
+    pub(crate) fn value(&self, unit: Unit) -> Option<f64> {
+        match unit {
+            Unit::NormalizedScore => self.normalized_score,
+            Unit::Return => Some(self.mean_return),
+        }
+    }
 }
 
 /// Every cell of the request, tasks outermost, seeds innermost.
@@ -51,9 +67,6 @@ pub(crate) fn read(request: &ReportRequest) -> Result<Vec<Run>, ReportError> {
     distinct("seed", &request.seeds)?;
     let mut runs = Vec::new();
     for &task in &request.tasks {
-        if task.env().reference_returns().is_none() {
-            return Err(ReportError::NoReference(task));
-        }
         let first = runs.len();
         for method in &request.methods {
             for &seed in &request.seeds {
@@ -153,13 +166,6 @@ pub(crate) fn read_folder(
     agrees(&file, "seed", &record.seed, &seed)?;
     let env = record.env.as_deref().unwrap_or("none");
     agrees(&file, "environment", &env, &task.env().name())?;
-    if record.normalized_score().is_none() {
-        return Err(ReportError::NoReferenceData {
-            file,
-            dataset: record.dataset.id,
-            origin: record.dataset.origin,
-        });
-    }
     Ok(Ok(Finished {
         curve: read_curve(folder, &record)?,
         ope: None,
@@ -212,9 +218,6 @@ pub(crate) fn find(runs: &Path) -> Result<Vec<Run>, ReportError> {
         let Ok(task) = task.parse::<TaskId>() else {
             continue;
         };
-        if task.env().reference_returns().is_none() {
-            return Err(ReportError::NoReference(task));
-        }
         for (method, folder) in folders(&folder)? {
             let mut seeds: Vec<(u64, PathBuf)> = folders(&folder)?
                 .into_iter()
@@ -281,11 +284,20 @@ fn read_curve(folder: &Path, record: &RunRecord) -> Result<Vec<CurveRow>, Report
         .into_deserialize()
         .collect::<Result<Vec<CurveRow>, csv::Error>>()
         .map_err(|e| corrupt(e.to_string()))?;
-    if let Some(row) = rows.iter().find(|row| !row.normalized_score.is_finite()) {
-        return Err(corrupt(format!(
-            "the score at update {} is {}, expected a finite number",
-            row.update, row.normalized_score
-        )));
+    for row in &rows {
+        let numbers = [
+            ("score", row.normalized_score),
+            ("return", Some(row.mean_return)),
+        ];
+        let wrong = numbers
+            .into_iter()
+            .find(|(_, n)| n.is_some_and(|n| !n.is_finite()));
+        if let Some((what, Some(number))) = wrong {
+            return Err(corrupt(format!(
+                "the {what} at update {} is {number}, expected a finite number",
+                row.update
+            )));
+        }
     }
     if let Some(pair) = rows.windows(2).find(|w| w[0].update >= w[1].update) {
         return Err(corrupt(format!(

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use spar_core::{EnvId, Origin, TaskId};
 use spar_stats::{Estimate, Interval};
 
+pub use crate::unit::Unit;
 use crate::{compare::ANCHOR, ope::OpeTask};
 
 /// Version of the schema, raised when a field changes its meaning or goes.
@@ -31,6 +32,9 @@ pub struct Results {
     pub methods: Vec<String>,
     /// Training seeds asked for.
     pub seeds: Vec<u64>,
+    /// What the numbers of the tables are.
+    #[serde(default, skip_serializing_if = "Unit::is_score")]
+    pub unit: Unit,
     /// Finished runs: tasks outermost, seeds innermost.
     pub cells: Vec<Cell>,
     /// Runs asked for and not finished, in the same order.
@@ -82,8 +86,10 @@ pub struct Cell {
     pub returns: Vec<f64>,
     /// Mean of `returns`.
     pub mean_return: f64,
-    /// D4RL's normalized score of `mean_return`, in percent.
-    pub normalized_score: f64,
+    /// D4RL's normalized score of `mean_return`, in percent; absent where no reference
+    /// returns are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalized_score: Option<f64>,
     /// Id of the training data.
     pub dataset: String,
     /// `official`, `local` or `user`.
@@ -432,6 +438,11 @@ impl Results {
     /// Whether every seed of `method` on `task` is finished.
     pub fn complete(&self, task: TaskId, method: &str) -> bool {
         self.cells_of(task, method).count() == self.seeds.len()
+    }
+
+    /// Whether numbers of its tasks have a common scale, and may be averaged.
+    pub(crate) fn over_tasks(&self) -> bool {
+        self.unit.is_score() || self.tasks.len() == 1
     }
 
     /// Whether every run of `method` is finished.

@@ -20,6 +20,10 @@ use crate::{
 /// makes no sweep.
 pub(crate) fn of(suite: &Suite, results: &Results) -> Result<Vec<Sweep>, ReportError> {
     let mut sweeps: BTreeMap<String, Vec<SweepPoint>> = BTreeMap::new();
+    // What is drawn is in points of score.
+    if !results.unit.is_score() {
+        return Ok(Vec::new());
+    }
     for name in &results.methods {
         let variant = suite.variant.get(name);
         if let Some((setting, value)) = variant.and_then(|v| only_number(&v.settings)) {

@@ -12,7 +12,8 @@ use spar_stats::{Bootstrap, mean, std};
 use crate::{
     compare::{ANCHOR, scores},
     names::{label, short},
-    results::{Bounded, Cell, Results, Summary},
+    results::{Bounded, Cell, Results, Unit},
+    totals,
 };
 
 /// A header and rows of equal width; the first column holds names.
@@ -47,6 +48,17 @@ impl Mark {
 }
 
 impl Grid {
+    /// Of numbers, without marks or aggregates.
+    pub(crate) fn of(header: Vec<String>, rows: Vec<Vec<String>>) -> Self {
+        Self {
+            header,
+            rows,
+            numbers: true,
+            aggregates: 0,
+            marks: BTreeMap::new(),
+        }
+    }
+
     /// What sets off the cell in this row and column.
     pub(crate) fn mark(&self, row: usize, column: usize) -> Option<Mark> {
         self.marks.get(&(row, column)).copied()
@@ -72,7 +84,8 @@ pub(crate) fn marks_note(results: &Results, bold: &str) -> Option<String> {
     })
 }
 
-/// Normalized scores, with the difference to the anchor and the aggregates.
+/// Normalized scores, with the difference to the anchor and the aggregates; or returns,
+/// without those that are of several tasks.
 pub(crate) fn scores_grid(results: &Results) -> Grid {
     let mut header = vec!["task".to_owned()];
     header.extend(results.methods.iter().map(|method| label(method)));
@@ -93,36 +106,10 @@ pub(crate) fn scores_grid(results: &Results) -> Grid {
         }));
         rows.push(row);
     }
-    let tasks = results.tasks.len();
-    let mut means = vec![match tasks {
-        1 => "mean of 1 task".to_owned(),
-        n => format!("mean of {n} tasks"),
-    }];
-    let mut totals = vec!["total".to_owned()];
-    let mut iqms = vec!["IQM of runs [95%]".to_owned()];
-    for summary in &results.summary {
-        let absent = || absent(results, summary);
-        means.push(match (summary.mean, summary.std) {
-            (Some(mean), Some(std)) => format!("{mean:.1} ± {std:.1}"),
-            (Some(mean), None) => format!("{mean:.1}"),
-            (None, _) => absent(),
-        });
-        totals.push(match summary.mean {
-            Some(mean) => format!("{:.1}", mean * tasks as f64),
-            None => absent(),
-        });
-        iqms.push(match summary.iqm {
-            Some(_) => estimate(summary.iqm, summary.iqm_low, summary.iqm_high, Sign::Plain),
-            None => absent(),
-        });
+    if results.unit.is_score() {
+        rows.extend(totals::rows(results));
     }
-    if let Some(found) = compared {
-        let text = estimate(found.mean_difference, found.low, found.high, Sign::Shown);
-        means.push(with_part(text, found.pairs, found.pairs_expected, "pairs"));
-        totals.push(String::new());
-        iqms.push(String::new());
-    }
-    rows.extend([means, totals, iqms]);
+    let aggregates = rows.len() - results.tasks.len();
     let marked = results.tasks.iter().copied().map(Some).chain([None]);
     let marks = marked
         .enumerate()
@@ -137,40 +124,9 @@ pub(crate) fn scores_grid(results: &Results) -> Grid {
         header,
         rows,
         numbers: true,
-        aggregates: 3,
+        aggregates,
         marks,
     }
-}
-
-/// rliable's aggregates of the complete methods, with their intervals.
-pub(crate) fn aggregates_grid(results: &Results) -> Grid {
-    let interval = match results.seeds.len() {
-        1 => "",
-        _ => " [95%]",
-    };
-    let names = ["mean", "median of tasks", "IQM of runs", "optimality gap"];
-    let mut header = vec!["method".to_owned()];
-    header.extend(names.map(|name| format!("{name}{interval}")));
-    let row = |summary: &Summary| {
-        let numbers = match &summary.aggregates {
-            Some(a) => [a.mean, a.median, a.iqm, a.optimality_gap].map(bounded),
-            None => std::array::from_fn(|_| absent(results, summary)),
-        };
-        let mut row = vec![label(&summary.method)];
-        row.extend(numbers);
-        row
-    };
-    Grid {
-        header,
-        rows: results.summary.iter().map(row).collect(),
-        numbers: true,
-        aggregates: 0,
-        marks: BTreeMap::new(),
-    }
-}
-
-fn bounded(number: Bounded) -> String {
-    estimate(Some(number.value), number.low, number.high, Sign::Plain)
 }
 
 /// A probability with its interval.
@@ -179,11 +135,6 @@ pub(crate) fn probability(p: &Bounded) -> String {
         (Some(low), Some(high)) => format!("{:.2} [{low:.2}, {high:.2}]", p.value),
         _ => format!("{:.2}", p.value),
     }
-}
-
-fn absent(results: &Results, summary: &Summary) -> String {
-    let tasks = results.tasks.len();
-    format!("missing ({}/{tasks} tasks)", summary.tasks_complete)
 }
 
 /// Undiscounted returns, not normalized.
@@ -202,13 +153,7 @@ pub(crate) fn returns_grid(results: &Results) -> Grid {
         row.extend(results.methods.iter().map(of));
         row
     };
-    Grid {
-        header,
-        rows: results.tasks.iter().map(row).collect(),
-        numbers: true,
-        aggregates: 0,
-        marks: BTreeMap::new(),
-    }
+    Grid::of(header, results.tasks.iter().map(row).collect())
 }
 
 /// Which data each row was trained on.
@@ -307,7 +252,21 @@ pub(crate) fn protocol(results: &Results) -> String {
         1 => "one seed (no spread over seeds can be given)".to_owned(),
         n => format!("mean ± std over {n} seeds (ddof = 0)"),
     };
-    format!("last checkpoint, {spread}, D4RL normalized score")
+    let unit = match results.unit {
+        Unit::NormalizedScore => "D4RL normalized score".to_owned(),
+        Unit::Return => {
+            let task = |task: &TaskId| task.env().reference_returns().is_none();
+            let without = list(results.tasks.iter().filter(|t| task(t)));
+            let of = match without.is_empty() {
+                true => "some of the data".to_owned(),
+                false => without,
+            };
+            format!(
+                "undiscounted returns, not normalized: no D4RL reference returns are known of {of}"
+            )
+        }
+    };
+    format!("last checkpoint, {spread}, {unit}")
 }
 
 /// Everything a reader of the table has to know, as (name, value) lines.

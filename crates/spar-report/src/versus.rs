@@ -15,10 +15,11 @@ use spar_stats::{
 
 use crate::{
     ReportError,
+    compare::NO_MEAN,
     markdown::terminal,
     names,
     read::{Finished, Run, find, length, refuse_lengths, refuse_mixtures, refuse_other_settings},
-    results::Bounded,
+    results::{Bounded, Unit},
     table::{self, Grid},
 };
 
@@ -29,10 +30,11 @@ pub struct Versus {
     pub a: PathBuf,
     /// The other, B.
     pub b: PathBuf,
-    /// What the numbers are: `normalized_score`.
-    pub unit: &'static str,
+    /// What the numbers are.
+    pub unit: Unit,
     /// Every task and method that both have finished runs of with a common seed,
-    /// method by method, each followed by its mean over tasks.
+    /// method by method, each followed by its mean over tasks, unless those have no common
+    /// scale.
     pub rows: Vec<Row>,
     /// What is not compared, and what the runs do not have in common.
     pub notes: Vec<String>,
@@ -49,11 +51,11 @@ pub struct Row {
     pub method: String,
     /// Training seeds compared; of a mean, pairs of runs.
     pub seeds: usize,
-    /// Mean normalized score of A's runs.
+    /// Mean of A's runs, in [`Versus::unit`].
     pub a: f64,
     /// And of B's.
     pub b: f64,
-    /// B minus A in points of normalized score: seeds, then paired episodes
+    /// B minus A: seeds, then paired episodes
     /// resampled.
     pub difference: Estimate,
     /// How probably a run of B scores above a run of A on the same task; its
@@ -142,9 +144,17 @@ impl Versus {
                 refuse_lengths(task, &side)?;
             }
         }
+        let both = shared.iter().flat_map(|(one, other)| [*one, *other]);
+        let both = both.filter_map(|run| run.outcome.as_ref().ok());
+        let unit = Unit::of(both.map(|done| done.record.normalized_score()));
         let compared = in_parallel(&methods, |method| {
             let of_method = shared.iter().filter(|(run, _)| run.method == **method);
-            method_rows(&tasks, method, &of_method.copied().collect::<Vec<_>>())
+            method_rows(
+                &tasks,
+                method,
+                &of_method.copied().collect::<Vec<_>>(),
+                unit,
+            )
         });
         let mut rows = Vec::new();
         let mut verdicts = Vec::new();
@@ -156,7 +166,7 @@ impl Versus {
         Ok(Self {
             a: a.to_owned(),
             b: b.to_owned(),
-            unit: "normalized_score",
+            unit,
             rows,
             notes: notes(&runs_a, &runs_b, &shared),
             verdicts,
@@ -188,18 +198,19 @@ impl Versus {
                 },
             ]
         };
-        let grid = Grid {
-            header: header.map(str::to_owned).to_vec(),
-            rows: self.rows.iter().map(row).collect(),
-            numbers: true,
-            aggregates: 0,
-            marks: Default::default(),
-        };
+        let grid = Grid::of(
+            header.map(str::to_owned).to_vec(),
+            self.rows.iter().map(row).collect(),
+        );
         let mut lines = vec![
             format!("A: {}", printable(&self.a.display().to_string())),
             format!("B: {}", printable(&self.b.display().to_string())),
             terminal(&grid, |text, _| printable(text).into_owned()),
         ];
+        if !self.unit.is_score() {
+            let why = "no D4RL reference returns are known of some run";
+            lines.push(format!("undiscounted returns, not normalized: {why}"));
+        }
         let notes = self.notes.iter();
         lines.extend(notes.map(|note| format!("note: {}", printable(note))));
         let verdicts = self.verdicts.iter();
@@ -214,12 +225,12 @@ fn twin<'a>(run: &Run, others: &'a [Run]) -> Option<&'a Run> {
     others.iter().find(same)
 }
 
-/// Scores of the evaluation episodes of a finished run.
-fn episodes(run: &Run) -> Vec<f64> {
+/// The evaluation episodes of a finished run, in `unit`.
+fn episodes(run: &Run, unit: Unit) -> Vec<f64> {
     let Ok(Finished { record, .. }) = &run.outcome else {
         return Vec::new();
     };
-    let score = |&episode_return: &f64| record.known_env()?.normalized_score(episode_return);
+    let score = |&episode_return: &f64| unit.value(record.known_env(), episode_return);
     record.returns.iter().filter_map(score).collect()
 }
 
@@ -227,11 +238,12 @@ fn method_rows(
     tasks: &[TaskId],
     method: &str,
     shared: &[Shared<'_>],
+    unit: Unit,
 ) -> Result<Vec<Row>, ReportError> {
     let plan = Bootstrap::default();
     let of_task = |task: TaskId| {
         let pairs = shared.iter().filter(move |(run, _)| run.task == task);
-        pairs.map(|(one, other)| (episodes(one), episodes(other)))
+        pairs.map(|(one, other)| (episodes(one, unit), episodes(other, unit)))
     };
     let by_task: Vec<(TaskId, Vec<Episodes>)> = tasks
         .iter()
@@ -260,7 +272,9 @@ fn method_rows(
     for (i, ((task, _), &difference)) in by_task.iter().zip(&found.tasks).enumerate() {
         rows.push(row(Some(*task), method, &a[i..=i], &b[i..=i], difference)?);
     }
-    rows.push(row(None, method, &a, &b, found.overall)?);
+    if unit.is_score() || by_task.len() == 1 {
+        rows.push(row(None, method, &a, &b, found.overall)?);
+    }
     Ok(rows)
 }
 
@@ -287,27 +301,32 @@ fn row(
     })
 }
 
-/// One line on a method's rows, the last of which is their mean.
+/// One line on a method's rows, the last of which is their mean, if they have one.
 fn verdict(rows: &[Row]) -> Option<String> {
-    let (all, tasks) = rows.split_last()?;
+    let (all, tasks) = match rows.split_last()? {
+        (mean, tasks) if mean.task.is_none() => (Some(mean), tasks),
+        _ => (None, rows),
+    };
     let of = |outcome| tasks.iter().filter(|row| row.outcome == outcome).count();
-    let Estimate { value, interval } = all.difference;
     // As in a table: with one seed the interval does not hold the noise of training.
     let one_seed = tasks.iter().any(|row| row.seeds == 1);
-    let outcome = if one_seed {
-        "no verdict"
-    } else {
-        all.outcome.words()
+    let mean = match all.map(|all| all.difference) {
+        Some(Estimate { value, interval }) => format!(
+            "mean difference {value:+.1} [{:+.1}, {:+.1}] (95% paired interval, hierarchical bootstrap)",
+            interval.low, interval.high
+        ),
+        None => NO_MEAN.to_owned(),
+    };
+    let outcome = match all {
+        Some(all) if !one_seed => all.outcome.words(),
+        _ => "no verdict",
     };
     let mut line = format!(
-        "{}: B is above A on {} of {} tasks{}; mean difference {value:+.1} [{:+.1}, {:+.1}] (95% paired interval, hierarchical bootstrap): {}",
-        names::short(&all.method),
+        "{}: B is above A on {} of {} tasks{}; {mean}: {outcome}",
+        names::short(&rows.first()?.method),
         of(Outcome::BetterB),
         tasks.len(),
         table::others(of(Outcome::BetterA), of(Outcome::Undecided)),
-        interval.low,
-        interval.high,
-        outcome
     );
     if one_seed {
         line += " (one seed somewhere: the interval holds the noise of evaluation episodes, not of training)";

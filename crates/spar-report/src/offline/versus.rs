@@ -6,12 +6,13 @@ use serde::Serialize;
 use spar_core::printable;
 use spar_stats::{Bootstrap, Estimate, Pair, mean, paired_difference};
 
-use super::{MEANING, same_episodes, same_settings};
+use super::{MEANING, same_episodes};
 use crate::{
     ReportError,
     find::{self, Found},
     markdown::terminal,
     names,
+    seeds::same_settings,
     table::Grid,
 };
 
@@ -140,13 +141,10 @@ impl OfflineVersus {
                 row.seeds.to_string(),
             ]
         };
-        let grid = Grid {
-            header: header.map(str::to_owned).to_vec(),
-            rows: self.rows.iter().map(row).collect(),
-            numbers: true,
-            aggregates: 0,
-            marks: Default::default(),
-        };
+        let grid = Grid::of(
+            header.map(str::to_owned).to_vec(),
+            self.rows.iter().map(row).collect(),
+        );
         let mut lines = vec![
             format!("A: {}", printable(&self.a.display().to_string())),
             format!("B: {}", printable(&self.b.display().to_string())),

@@ -7,6 +7,7 @@ mod many;
 mod outputs;
 mod page;
 mod refusals;
+mod returns;
 mod runs;
 mod versus;
 mod without_simulator;

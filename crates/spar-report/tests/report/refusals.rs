@@ -329,21 +329,6 @@ fn runs_in_the_wrong_folder_are_refused() {
 }
 
 #[test]
-fn data_without_reference_scores_are_refused() {
-    let runs = Runs::complete();
-    runs.change_row("hopper-medium", |r| {
-        r.dataset.origin = spar_core::Origin::Minari;
-        r.dataset.id = "mujoco/hopper/medium-v0".into();
-    });
-    check(
-        &refused(&runs),
-        expect![
-            "RUNS/hopper-medium/bc/seed-0/DONE: data set `mujoco/hopper/medium-v0` (minari) has no D4RL reference scores, so the run's returns cannot be normalized; they stand in its folder: leave the run out"
-        ],
-    );
-}
-
-#[test]
 fn requests_that_contradict_themselves_are_refused() {
     let with = |edit: &dyn Fn(&mut spar_report::ReportRequest)| {
         let mut runs = Runs::empty();
@@ -365,12 +350,6 @@ fn requests_that_contradict_themselves_are_refused() {
     check(
         &with(&|r| r.preset = "paper".into()),
         expect!["suite `mujoco` has no preset `paper`; expected one of: quick"],
-    );
-    check(
-        &with(&|r| r.tasks = vec!["pointmass-medium".parse().unwrap()]),
-        expect![
-            "task `pointmass-medium` has no D4RL reference scores, so its returns cannot be normalized"
-        ],
     );
     let mut runs = Runs::empty();
     runs.request.seeds = vec![1, 1];

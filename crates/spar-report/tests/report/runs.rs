@@ -79,7 +79,16 @@ impl Runs {
 
     /// The same with every run finished.
     pub(crate) fn complete() -> Self {
-        let runs = Self::empty();
+        Self::empty().finished()
+    }
+
+    /// A task whose environment has no reference returns, BC and SPAR, two seeds, finished.
+    pub(crate) fn without_references() -> Self {
+        Self::of(&["pointmass-medium"], &["bc", "spar"], &[0, 1]).finished()
+    }
+
+    fn finished(self) -> Self {
+        let runs = self;
         for (row, task) in runs.request.tasks.iter().enumerate() {
             for (gain, method) in [(0.0, "bc"), (400.0, "spar")] {
                 for seed in 0..2 {
@@ -238,7 +247,8 @@ impl Runs {
             let part = f64::from(step) / 20.0;
             let mean = record.mean_return() * (0.4 + 0.6 * part.sqrt())
                 + 40.0 * (f64::from(step) + 3.0 * seed as f64).sin() * (1.0 - part);
-            let score = task.env().normalized_score(mean).unwrap();
+            let score = task.env().normalized_score(mean);
+            let score = score.map_or_else(String::new, |score| score.to_string());
             let update = u64::from(step) * record.updates / 20;
             writeln!(curve, "{update},4,{mean},{score}").unwrap();
         }

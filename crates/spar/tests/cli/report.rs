@@ -44,7 +44,6 @@ fn what_cannot_be_reported_is_refused() {
             "report --suite suite.toml --runs runs --out report {words}"
         ))
     };
-    report("--preset short --seeds 3").fails(1, &["pointmass", "no D4RL reference scores"]);
     report("--preset huge").fails(2, &["no preset `huge`", "long, short"]);
     report("--preset short --methods bc,sac").fails(2, &["unknown method `sac`"]);
     report("--preset short --tasks hopper").fails(2, &["unknown task `hopper`"]);
