@@ -91,13 +91,24 @@ impl Cargo {
 
     /// Formatting, clippy and documentation, each without a warning.
     pub(crate) fn lint(&self) -> Result<ExitCode> {
-        let checks: [&[&str]; 3] = [
+        let checks: [&[&str]; 4] = [
             &["fmt", "--all", "--check"],
             &[
                 "clippy",
                 "--release",
                 "--workspace",
                 "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ],
+            // Data without HDF5, which no other build leaves out.
+            &[
+                "clippy",
+                "--release",
+                "--package",
+                "spar-data",
+                "--no-default-features",
                 "--",
                 "-D",
                 "warnings",

@@ -103,6 +103,43 @@ fn the_programs_outside_are_built_with_the_workspaces_dependencies() {
     assert!(other.is_empty() && !theirs.is_empty(), "{other:?}");
 }
 
+/// As above, only where it is asked for: Parquet's library takes a minute.
+#[test]
+fn data_are_read_without_hdf5() {
+    if env::var_os("SPAR_TEST_OUTSIDE").is_none() {
+        eprintln!("skipped: SPAR_TEST_OUTSIDE is not set");
+        return;
+    }
+    let tree = cargo(&[
+        "tree",
+        "--edges=normal",
+        "--no-default-features",
+        "--features=read",
+    ]);
+    let tree = said(&{ tree }.output().unwrap());
+    assert!(tree.contains("parquet") && !tree.contains("hdf5"), "{tree}");
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("log.csv");
+    let rows = "obs_0,obs_1,action_0,reward,terminal\n\
+                0.1,0.2,0.5,1.0,0\n0.3,0.4,-0.5,0.0,1\n";
+    fs::write(&table, rows).unwrap();
+    assert_eq!(
+        said(&run("read", &["read"], &[&table])).trim(),
+        "2 rows, 2 wide"
+    );
+    let hdf5 = folder.path().join("log.hdf5");
+    let mut bytes = b"\x89HDF\r\n\x1a\n".to_vec();
+    bytes.resize(4096, 0);
+    fs::write(&hdf5, bytes).unwrap();
+    let output = run("read", &["read"], &[&hdf5]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{errors}");
+    assert!(
+        errors.contains("which this program was built without"),
+        "{errors}"
+    );
+}
+
 /// With spar-policy alone: it builds in seconds.
 #[test]
 fn a_policy_is_acted_by_with_spar_policy_alone() {

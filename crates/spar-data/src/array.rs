@@ -6,10 +6,11 @@ use std::ops::Range;
 use hdf5::types::TypeDescriptor;
 
 use crate::{
+    elements::Real,
     error::DataError,
     packed::{Plan, Scratch, plan},
     remarks,
-    source::{Real, Source, damaged},
+    source::{Source, damaged},
 };
 
 /// An array `[rows, width]`, neither of which is 0; a vector's width is 1.

@@ -18,6 +18,7 @@ use crate::{
     error::DataError,
     flags::Flagged,
     groups::Groups,
+    identity::{META_DATASET, META_ORIGIN},
     joined::Joined,
     minari::{About, Episode, EpisodeRows, Episodes, MinariWriter, refuse_existing},
     named_env,
@@ -26,7 +27,7 @@ use crate::{
     reading::{Asked, Next, Parts, Reading},
     source::Source,
     successors::{self, Flags},
-    writer::{META_DATASET, META_ORIGIN, MetaValue, Row, Writer},
+    writer::{MetaValue, Row, Writer},
 };
 
 /// For data that do not need one to tell where episodes are cut.
@@ -76,7 +77,8 @@ impl Conversion {
                 let layout = source.layout;
                 Groups::of(&source).is_none().then_some(layout)
             }
-            Kind::Npz | Kind::Csv | Kind::Parquet => None,
+            // Read whole.
+            _ => None,
         };
         Ok(Self {
             checked,

@@ -6,7 +6,7 @@ use spar_core::DatasetIdentity;
 
 use crate::{
     array::Array,
-    dataset::{Dataset, Ends},
+    dataset::Dataset,
     error::DataError,
     flags::FlagNames,
     identity::identify,
@@ -123,7 +123,7 @@ impl<'a> D4rl<'a> {
         let (next_observations, breaks) = match &self.next_observations {
             Some(array) if parts == Parts::Everything || reading.next == Next::Recorded => {
                 let next = array.read()?;
-                let breaks = breaks_in_memory(obs_dim, flags, &observations, &next);
+                let breaks = successors::breaks_in_memory(obs_dim, flags, &observations, &next);
                 (Some(next), Some(breaks?))
             }
             _ => (None, None),
@@ -209,23 +209,4 @@ fn checked_flags(source: &Source<'_>, rows: usize) -> Result<FlagNames, DataErro
         source.flags(name, rows)?;
     }
     Ok(names)
-}
-
-/// [`successors::breaks`] of arrays in memory.
-pub(crate) fn breaks_in_memory(
-    width: usize,
-    flags: Flags<'_>,
-    observations: &[f32],
-    next: &[f32],
-) -> Result<Ends, DataError> {
-    let part = |all: &[f32], rows: Range<usize>, out: &mut Vec<f32>| {
-        out.extend_from_slice(&all[rows.start * width..rows.end * width]);
-        Ok(())
-    };
-    successors::breaks(
-        width,
-        flags,
-        |rows, out| part(observations, rows, out),
-        |rows, out| part(next, rows, out),
-    )
 }

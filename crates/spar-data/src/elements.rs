@@ -1,13 +1,61 @@
 //! The numbers in a file's bytes, as those that are asked for.
 
+use std::path::Path;
+
+use half::f16;
+#[cfg(feature = "hdf5")]
 use hdf5::{
-    Datatype,
+    Datatype, H5Type as Stored,
     types::{FloatSize, IntSize, TypeDescriptor},
 };
 
-use half::f16;
+use crate::error::DataError;
 
-use crate::source::Real;
+/// Deflate packs at most 1032:1; shape declarations beyond that (and a little,
+/// for small arrays) cannot be true and are refused before memory is taken.
+const MAX_PACKING: u128 = 1100;
+const SMALL: u128 = 1 << 16;
+/// All arrays together, which are not all constant: a file may ask for so many bytes,
+/// and for so many more for each of its own. Memory that reading takes is near that
+/// at most.
+const FREE: u128 = 256 << 20;
+const MAX_PACKING_OF_ALL: u128 = 100;
+
+/// What the library, where there is one, asks of a number.
+#[cfg(not(feature = "hdf5"))]
+pub(crate) trait Stored {}
+#[cfg(not(feature = "hdf5"))]
+impl<T> Stored for T {}
+
+/// A number an array can be read as; others become it as C converts them, too large
+/// ones infinite.
+pub(crate) trait Real: Stored + Copy + Default + Into<f64> + Send + Sync {
+    fn of_f32(x: f32) -> Self;
+    fn of_f64(x: f64) -> Self;
+    fn of_i64(x: i64) -> Self;
+    fn of_u64(x: u64) -> Self;
+}
+
+macro_rules! real {
+    ($($type:ty),*) => { $(
+        impl Real for $type {
+            fn of_f32(x: f32) -> Self {
+                x as Self
+            }
+            fn of_f64(x: f64) -> Self {
+                x as Self
+            }
+            fn of_i64(x: i64) -> Self {
+                x as Self
+            }
+            fn of_u64(x: u64) -> Self {
+                x as Self
+            }
+        }
+    )* };
+}
+
+real!(f32, f64);
 
 /// The type of the numbers in the file, in this machine's byte order.
 #[derive(Clone, Copy)]
@@ -27,6 +75,7 @@ pub(crate) enum Element {
 
 impl Element {
     /// `None` if the library has to convert.
+    #[cfg(feature = "hdf5")]
     pub(crate) fn of(kind: &TypeDescriptor, dtype: &Datatype) -> Option<Self> {
         let native = Datatype::from_descriptor(kind).ok()?;
         if native != *dtype {
@@ -79,6 +128,34 @@ pub(crate) fn numbers<T: Real>(element: Element, bytes: &[u8], shuffled: bool, o
         Element::U32 => each!(u32, |x| T::of_u64(u64::from(x))),
         Element::U64 => each!(u64, T::of_u64),
     }
+}
+
+/// Refuses the array `key` whose shape takes `declared` bytes, of which the file has
+/// `stored`, or with which `all` arrays so far take more than a file of `length` bytes may.
+pub(crate) fn fits_stored(
+    path: &Path,
+    key: &str,
+    declared: u128,
+    stored: u64,
+    all: u128,
+    length: u64,
+) -> Result<(), DataError> {
+    let within = |declared, stored: u64, limit| {
+        if declared <= limit {
+            return Ok(());
+        }
+        Err(DataError::TooLarge {
+            path: path.into(),
+            key: key.into(),
+            declared,
+            stored,
+            limit,
+        })
+    };
+    let limit = |stored: u64| u128::from(stored) * MAX_PACKING + SMALL;
+    within(declared, stored, limit(stored))?;
+    let whole = u128::from(length) * MAX_PACKING_OF_ALL + FREE;
+    within(all, length, whole.min(limit(length)))
 }
 
 /// Shuffled, all first bytes stand before all second ones.

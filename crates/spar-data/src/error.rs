@@ -8,6 +8,16 @@ use spar_core::EnvId;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
+    /// The file is HDF5, which this program was built without.
+    #[error(
+        "{}: the file is HDF5, which this program was built without; build it with the feature \
+         `hdf5` of spar-data, or convert the file to .npz or Parquet",
+        path.display()
+    )]
+    WithoutHdf5 {
+        /// The file.
+        path: PathBuf,
+    },
     /// There is no such file.
     #[error("{}: no such data file; give the path of an existing data file, or the folder or id of a Minari or LeRobot data set", path.display())]
     NotFound {

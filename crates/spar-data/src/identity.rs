@@ -6,10 +6,13 @@ use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
 use serde::Deserialize;
 use spar_core::{DatasetIdentity, Origin};
 
-use crate::{
-    manifest,
-    writer::{META_DATASET, META_ORIGIN},
-};
+use crate::manifest;
+
+/// Metadata key that says a file was generated here (value `local`) or converted
+/// from a Minari data set (value `minari`).
+pub const META_ORIGIN: &str = "spar_origin";
+/// Metadata key of such a file's id, as in `hopper-medium-local`.
+pub const META_DATASET: &str = "spar_dataset";
 
 /// Decides from the hash, then from what the file says of itself, and at last
 /// falls back on its name; with a note for a user who may have expected more.

@@ -6,6 +6,9 @@
 //! successor; Minari's keeps the last observation ([`Ends`]), so that no transition
 //! is lost. [`Transitions`] says what each gives.
 //!
+//! Without the feature `hdf5` nothing of HDF5 is built: NumPy archives, CSV, Parquet and
+//! LeRobot's folders are read, D4RL's and Minari's files refused, and nothing is written.
+//!
 //! This is the only crate that knows HDF5, and the only one that knows where
 //! files are on the net ([`manifest`], and behind the feature `fetch` their download). What
 //! passes through it is checked
@@ -31,58 +34,79 @@
 //! # }
 //! ```
 
+#[cfg(feature = "hdf5")]
 mod alias;
+#[cfg(feature = "hdf5")]
 mod array;
+#[cfg(feature = "hdf5")]
 mod arrays;
 mod bounds;
 mod columns;
+#[cfg(feature = "hdf5")]
 mod convert;
+#[cfg(feature = "hdf5")]
 mod convert_whole;
-mod csv_file;
+#[cfg(feature = "hdf5")]
 mod d4rl;
 mod dataset;
 mod elements;
 mod error;
 #[cfg(feature = "fetch")]
 pub mod fetch;
+#[cfg_attr(
+    not(feature = "hdf5"),
+    expect(dead_code, reason = "D4RL's layout alone asks for it")
+)]
 mod flags;
+#[cfg(feature = "hdf5")]
 mod groups;
 mod held_out;
 mod identity;
 mod info;
+#[cfg(feature = "hdf5")]
 mod joined;
 mod lerobot;
 pub mod manifest;
+#[cfg(feature = "hdf5")]
 mod metadata;
 mod minari;
+#[cfg(feature = "hdf5")]
 mod named_env;
 mod normalizer;
 mod npy;
 mod npz;
+#[cfg(feature = "hdf5")]
 mod packed;
 mod parquet_column;
 mod parquet_file;
+#[cfg(feature = "hdf5")]
 mod plugins;
+#[cfg_attr(not(feature = "hdf5"), expect(dead_code, reason = "HDF5 has heaps"))]
 mod precheck;
 mod read;
 mod reading;
 mod rehearsal;
 mod remarks;
 mod sampler;
+#[cfg(feature = "hdf5")]
 mod source;
 mod stats;
 mod successors;
 mod table;
 mod transitions;
 mod whole;
+#[cfg(feature = "hdf5")]
 mod writer;
 
+#[cfg(feature = "hdf5")]
 pub use arrays::arrays;
 pub use bounds::BoundsSource;
+#[cfg(feature = "hdf5")]
 pub use convert::{Conversion, Converted};
 pub use dataset::{Dataset, Ends, Episode, EpisodeEnd, Layout, Steps};
 pub use error::DataError;
 pub use held_out::{HeldOut, held_out};
+pub use identity::{META_DATASET, META_ORIGIN};
 pub use info::{Info, Returns, Span, horizon_of, info};
 pub use minari::{minari_id, minari_root};
 pub use reading::{Next, Reading};
@@ -92,7 +116,8 @@ pub use spar_core::{ActionBounds, BoundsError, DatasetIdentity, Normalizer, Orig
 pub use stats::{Coverage, Distribution, Stats, stats};
 pub use transitions::Transitions;
 pub use whole::Beside;
-pub use writer::{META_DATASET, META_ORIGIN, MetaValue, Row, Writer, local_metadata};
+#[cfg(feature = "hdf5")]
+pub use writer::{MetaValue, Row, Writer, local_metadata};
 
 // The program of the README is run with the tests.
 #[cfg(doctest)]

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde_json::Value;
 use spar_core::{DatasetIdentity, EnvId, Origin, printable};
 
-use crate::{error::DataError, reading::Asked, writer::META_DATASET};
+use crate::{error::DataError, identity::META_DATASET, reading::Asked};
 
 /// Metadata that name an environment, so that one that is not known is worth a note.
 const ENVIRONMENTS: [&str; 8] = [

@@ -2,10 +2,7 @@
 
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
 
-use crate::{
-    elements::{Element, numbers},
-    source::Real,
-};
+use crate::elements::{Element, Real, numbers};
 
 /// Longest header of an array. NumPy's have 128 bytes; what is parsed can nest.
 const HEADER: usize = 512;

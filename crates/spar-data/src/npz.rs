@@ -18,13 +18,13 @@ use zip::{CompressionMethod, ZipArchive};
 
 use crate::{
     dataset::Dataset,
+    elements::{Real, fits_stored},
     error::DataError,
     flags::{FlagNames, FlagSource},
     npy::{Numbers, Wrong},
     read::Checked,
     reading::{Asked, Next, Parts},
     remarks,
-    source::{Real, fits_stored},
     table::Table,
 };
 

@@ -17,10 +17,7 @@ use hdf5::{
 use libdeflater::Decompressor;
 use rayon::prelude::*;
 
-use crate::{
-    elements::{Element, numbers},
-    source::Real,
-};
+use crate::elements::{Element, Real, numbers};
 
 /// Rows of a band of an array that is not chunked.
 const BAND: usize = 4096;

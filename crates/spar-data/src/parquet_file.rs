@@ -29,11 +29,11 @@ use spar_core::printable;
 use crate::{
     columns::{self, Column, Columns, MOST_COLUMNS, damaged},
     dataset::Dataset,
+    elements::fits_stored,
     error::DataError,
     parquet_column::{Kind, Leaf, drain, kind, numbers},
     read::Checked,
     reading::{Asked, Reading},
-    source::fits_stored,
 };
 
 /// Bytes that a number takes: once as a column, once in its row.

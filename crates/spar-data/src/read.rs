@@ -1,32 +1,36 @@
 //! A path in, an open file out: the checks before any layout is known.
 
-use std::{
-    panic::resume_unwind,
-    path::{Path, PathBuf},
-    thread,
-};
+mod csv_file;
+
+use std::path::{Path, PathBuf};
+#[cfg(feature = "hdf5")]
+use std::{panic::resume_unwind, thread};
 
 use spar_core::EnvId;
 
+#[cfg(feature = "hdf5")]
 use crate::{
-    csv_file,
     d4rl::D4rl,
-    dataset::{Dataset, Layout},
-    error::DataError,
+    dataset::Layout,
     groups::Groups,
+    minari::{Description, Episodes},
+    source::Source,
+};
+use crate::{
+    dataset::Dataset,
+    error::DataError,
     lerobot::Folder,
-    minari::{self, Description, Episodes},
-    npz, parquet_file,
+    minari, npz, parquet_file,
     precheck::{Kind, Scanned, precheck, scan},
     reading::{Asked, Reading},
     rehearsal,
-    source::Source,
 };
 
 /// A file that the library may open.
 pub(crate) struct Checked {
     path: PathBuf,
     /// What stands beside it, if it is a Minari data set's.
+    #[cfg(feature = "hdf5")]
     described: Option<Description>,
     /// What it is, if it is LeRobot's.
     folder: Option<Folder>,
@@ -55,16 +59,19 @@ impl Checked {
         if let Some(folder) = Folder::at(&path)? {
             return Ok(Self {
                 path: folder.path().to_owned(),
+                #[cfg(feature = "hdf5")]
                 described: None,
                 kind: Kind::Parquet,
                 length: folder.length(),
                 folder: Some(folder),
             });
         }
+        #[cfg(feature = "hdf5")]
         let described = Description::beside(&path)?;
         let (kind, length) = precheck(&path)?;
         Ok(Self {
             path,
+            #[cfg(feature = "hdf5")]
             described,
             folder: None,
             kind,
@@ -98,11 +105,13 @@ impl Checked {
         self.folder.as_ref()
     }
 
+    #[cfg(feature = "hdf5")]
     pub(crate) fn open(&self) -> Result<Source<'_>, DataError> {
         Source::open(&self.path, self.length)
     }
 
     /// The episodes of `source`, which has Minari's layout.
+    #[cfg(feature = "hdf5")]
     pub(crate) fn episodes<'a>(
         &self,
         source: &'a Source<'a>,
@@ -134,6 +143,18 @@ pub(crate) fn read_file(path: &Path, asked: Asked<'_>) -> Result<Dataset, DataEr
         Kind::Npz => return npz::read(&checked, asked),
         Kind::Hdf5 => {}
     }
+    read_hdf5(&checked, asked)
+}
+
+/// Where HDF5 is left out of the program, its files are refused by name.
+#[cfg(not(feature = "hdf5"))]
+fn read_hdf5(checked: &Checked, _: Asked<'_>) -> Result<Dataset, DataError> {
+    let path = checked.path().into();
+    Err(DataError::WithoutHdf5 { path })
+}
+
+#[cfg(feature = "hdf5")]
+fn read_hdf5(checked: &Checked, asked: Asked<'_>) -> Result<Dataset, DataError> {
     // Hashing takes as long as reading, so each has a thread.
     thread::scope(|scope| {
         let scan = scope.spawn(|| checked.scan());

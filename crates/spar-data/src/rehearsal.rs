@@ -18,16 +18,14 @@ use std::{
     sync::OnceLock,
 };
 
+#[cfg(feature = "hdf5")]
 use crate::{
     d4rl::D4rl,
     dataset::Layout,
-    error::DataError,
     groups::Groups,
-    parquet_file,
-    precheck::Kind,
-    read::Checked,
-    reading::{Asked, Parts, Reading},
+    reading::{Asked, Parts},
 };
+use crate::{error::DataError, parquet_file, precheck::Kind, read::Checked, reading::Reading};
 
 /// Seconds of CPU time that a child has, and one more for each [`BYTES_PER_SECOND`].
 const SECONDS: u64 = 60;
@@ -67,17 +65,28 @@ pub fn rehearse(path: &Path, observations: &[String]) -> Result<(), DataError> {
         observations: observations.to_vec(),
         ..Reading::default()
     };
-    let asked = Asked {
-        env: None,
-        reading: &reading,
-        parts: Parts::Everything,
-    };
     if checked.kind() == Kind::Parquet {
         return parquet_file::rehearse(&checked, &reading);
     }
+    rehearse_hdf5(&checked, &reading)
+}
+
+#[cfg(not(feature = "hdf5"))]
+fn rehearse_hdf5(checked: &Checked, _: &Reading) -> Result<(), DataError> {
+    let path = checked.path().into();
+    Err(DataError::WithoutHdf5 { path })
+}
+
+#[cfg(feature = "hdf5")]
+fn rehearse_hdf5(checked: &Checked, reading: &Reading) -> Result<(), DataError> {
+    let asked = Asked {
+        env: None,
+        reading,
+        parts: Parts::Everything,
+    };
     let source = checked.open()?;
     if let Some(groups) = Groups::of(&source) {
-        return groups.read(&reading).map(drop);
+        return groups.read(reading).map(drop);
     }
     match source.layout {
         Layout::D4rl => D4rl::open(&source, asked)?.rehearse(),

@@ -3,24 +3,14 @@
 
 use std::{cell::Cell, fs::File, path::Path};
 
-use hdf5::{H5Type, plist::dataset_create::Layout as Storage, types::TypeDescriptor};
+use hdf5::{plist::dataset_create::Layout as Storage, types::TypeDescriptor};
 
 use spar_core::printable;
 
 use crate::{
-    alias::Alias, array::Array, dataset::Layout, error::DataError, flags::FlagSource,
-    joined::Joined, plugins,
+    alias::Alias, array::Array, dataset::Layout, elements::fits_stored, error::DataError,
+    flags::FlagSource, joined::Joined, plugins,
 };
-
-/// Deflate packs at most 1032:1; shape declarations beyond that (and a little,
-/// for small arrays) cannot be true and are refused before memory is taken.
-const MAX_PACKING: u128 = 1100;
-const SMALL: u128 = 1 << 16;
-/// All arrays together, which are not all constant: a file may ask for so many bytes,
-/// and for so many more for each of its own. Memory that reading takes is near that
-/// at most.
-const FREE: u128 = 256 << 20;
-const MAX_PACKING_OF_ALL: u128 = 100;
 
 /// Bytes of the largest number that is read.
 const LARGEST: usize = 8;
@@ -38,36 +28,6 @@ pub(crate) struct Source<'a> {
     /// The name that the library opened the file by.
     _alias: Alias,
 }
-
-/// A number an array can be read as; others become it as C converts them, too large
-/// ones infinite.
-pub(crate) trait Real: H5Type + Copy + Default + Into<f64> + Send + Sync {
-    fn of_f32(x: f32) -> Self;
-    fn of_f64(x: f64) -> Self;
-    fn of_i64(x: i64) -> Self;
-    fn of_u64(x: u64) -> Self;
-}
-
-macro_rules! real {
-    ($($type:ty),*) => { $(
-        impl Real for $type {
-            fn of_f32(x: f32) -> Self {
-                x as Self
-            }
-            fn of_f64(x: f64) -> Self {
-                x as Self
-            }
-            fn of_i64(x: i64) -> Self {
-                x as Self
-            }
-            fn of_u64(x: u64) -> Self {
-                x as Self
-            }
-        }
-    )* };
-}
-
-real!(f32, f64);
 
 impl<'a> Source<'a> {
     pub(crate) fn open(path: &'a Path, length: u64) -> Result<Self, DataError> {
@@ -394,34 +354,6 @@ impl<'a> Source<'a> {
             reason,
         }
     }
-}
-
-/// Refuses the array `key` whose shape takes `declared` bytes, of which the file has
-/// `stored`, or with which `all` arrays so far take more than a file of `length` bytes may.
-pub(crate) fn fits_stored(
-    path: &Path,
-    key: &str,
-    declared: u128,
-    stored: u64,
-    all: u128,
-    length: u64,
-) -> Result<(), DataError> {
-    let within = |declared, stored: u64, limit| {
-        if declared <= limit {
-            return Ok(());
-        }
-        Err(DataError::TooLarge {
-            path: path.into(),
-            key: key.into(),
-            declared,
-            stored,
-            limit,
-        })
-    };
-    let limit = |stored: u64| u128::from(stored) * MAX_PACKING + SMALL;
-    within(declared, stored, limit(stored))?;
-    let whole = u128::from(length) * MAX_PACKING_OF_ALL + FREE;
-    within(all, length, whole.min(limit(length)))
 }
 
 impl FlagSource for Source<'_> {

@@ -74,6 +74,25 @@ fn same(a: &[f32], b: &[f32]) -> bool {
     a.iter().zip(b).all(near)
 }
 
+/// [`breaks`] of arrays in memory.
+pub(crate) fn breaks_in_memory(
+    width: usize,
+    flags: Flags<'_>,
+    observations: &[f32],
+    next: &[f32],
+) -> Result<Ends, DataError> {
+    let part = |all: &[f32], rows: Range<usize>, out: &mut Vec<f32>| {
+        out.extend_from_slice(&all[rows.start * width..rows.end * width]);
+        Ok(())
+    };
+    breaks(
+        width,
+        flags,
+        |rows, out| part(observations, rows, out),
+        |rows, out| part(next, rows, out),
+    )
+}
+
 /// What a user should know of the `breaks` among `rows`, if there are any.
 pub(crate) fn note(breaks: &Ends, rows: usize, obeyed: bool) -> Option<String> {
     // The last row has none after it to disagree with.

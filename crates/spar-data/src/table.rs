@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, path::Path};
 
 use crate::{
     columns::damaged,
-    d4rl::breaks_in_memory,
     dataset::Dataset,
     error::DataError,
     flags::Flagged,
@@ -13,7 +12,7 @@ use crate::{
     read::check_env,
     reading::{Asked, Next, Parts},
     remarks,
-    successors::Flags,
+    successors::{Flags, breaks_in_memory},
 };
 
 /// What a layout gives: as many rows of each, at least one.

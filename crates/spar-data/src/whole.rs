@@ -1,18 +1,25 @@
 //! Data sets that a program has in memory: made of its own arrays, and written as they are.
 
-use std::{collections::BTreeMap, path::Path};
+#[cfg(feature = "hdf5")]
+use std::collections::BTreeMap;
+use std::path::Path;
 
-use spar_core::{ActionBounds, DatasetIdentity, EnvId, sha256_hex};
+#[cfg(feature = "hdf5")]
+use spar_core::DatasetIdentity;
+use spar_core::{ActionBounds, EnvId, sha256_hex};
 
+#[cfg(feature = "hdf5")]
 use crate::{
     convert::source_fields,
-    d4rl::breaks_in_memory,
-    dataset::{Dataset, EpisodeEnd, Steps},
+    dataset::EpisodeEnd,
+    writer::{MetaValue, Row, Shape, Writer},
+};
+use crate::{
+    dataset::{Dataset, Steps},
     error::DataError,
     reading::Next,
     remarks::{self, check_finite},
-    successors::Flags,
-    writer::{MetaValue, Row, Shape, Writer},
+    successors::{Flags, breaks_in_memory},
 };
 
 /// What is known of steps beside them: what [`Dataset::of_arrays`] takes.
@@ -175,6 +182,7 @@ impl Dataset {
     ///
     /// # Errors
     /// [`DataError::NoRewards`], [`DataError::Write`].
+    #[cfg(feature = "hdf5")]
     pub fn save(&self, path: &Path) -> Result<DatasetIdentity, DataError> {
         if !self.rewarded {
             let id = self.identity.id.clone();
@@ -223,6 +231,7 @@ impl Dataset {
     }
 
     /// The flags of cuts, with those that Minari's layout does not need.
+    #[cfg(feature = "hdf5")]
     fn cuts(&self) -> Option<Vec<bool>> {
         let mut cuts = self.timeouts.clone();
         if self.ends.is_none() {

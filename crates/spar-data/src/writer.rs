@@ -13,14 +13,11 @@ use hdf5::{H5Type, types::VarLenUnicode};
 use spar_core::{DatasetIdentity, TaskId, files::sha256_file, partial};
 use tempfile::NamedTempFile;
 
-use crate::{error::DataError, identity::identify};
+use crate::{
+    error::DataError,
+    identity::{META_DATASET, META_ORIGIN, identify},
+};
 use columns::Columns;
-
-/// Metadata key that says a file was generated here (value `local`) or converted
-/// from a Minari data set (value `minari`).
-pub const META_ORIGIN: &str = "spar_origin";
-/// Metadata key of such a file's id, as in `hopper-medium-local`.
-pub const META_DATASET: &str = "spar_dataset";
 
 /// Rows per chunk, and rows held in memory. Large enough that compression
 /// works, small enough that a chunk stays within the library's 1 MB cache.

@@ -5,8 +5,11 @@
 //! episode, and `metadata.json`, which describes it. Versions before 0.5 kept
 //! that description in the HDF5 file's attributes; both are read.
 
+#[cfg(feature = "hdf5")]
 mod description;
+#[cfg(feature = "hdf5")]
 mod read;
+#[cfg(feature = "hdf5")]
 mod write;
 
 use std::{
@@ -14,8 +17,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+#[cfg(feature = "hdf5")]
 pub(crate) use description::Description;
+#[cfg(feature = "hdf5")]
 pub(crate) use read::{Episode, Episodes, read};
+#[cfg(feature = "hdf5")]
 pub(crate) use write::{About, EpisodeRows, MinariWriter, refuse_existing};
 
 use crate::error::DataError;
