@@ -163,6 +163,99 @@ fn the_proofs_that_fidelity_names_are_there() {
     );
 }
 
+/// Blocks of `language` in `page`, each with the text before it.
+fn blocks<'a>(page: &'a str, language: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let fence = format!("```{language}\n");
+    page.match_indices(&fence)
+        .map(|(at, _)| at)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .map(move |at| {
+            let block = &page[at + fence_length(language)..];
+            (&page[..at], block.split("```").next().unwrap())
+        })
+}
+
+fn fence_length(language: &str) -> usize {
+    "```\n".len() + language.len()
+}
+
+/// Without indentation and empty lines.
+fn bare(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn what_extending_shows_is_compiled() {
+    let root = crate::root();
+    let page = std::fs::read_to_string(root.join("docs/extending.md")).unwrap();
+    let mut checked = 0;
+    for (before, block) in blocks(&page, "rust") {
+        let program = links(before)
+            .filter(|target| target.ends_with(".rs"))
+            .last();
+        let program = root.join("docs").join(program.unwrap());
+        let text = bare(&std::fs::read_to_string(&program).unwrap());
+        for part in block.split("// ...\n") {
+            let part = bare(part);
+            assert!(
+                text.contains(&part),
+                "{} has not\n{part}",
+                program.display()
+            );
+            checked += 1;
+        }
+    }
+    assert!(checked > 6, "{checked}");
+    let (_, own) = blocks(&page, "toml").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.toml");
+    let text = format!(
+        "name = 'mine'\ntasks = ['cart-logs']\nmethods = ['bc']\neval_seed = 1\n{own}\n[train]\n\
+         [presets.p]\ndescription = 'd'\nseeds = [0]\neval_episodes = 2\ndata_rows = 10\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    let suite = spar_core::Suite::load(&file).unwrap();
+    assert_eq!(suite.define.len(), 1);
+}
+
+/// Files to add something are few, each of those that the page counts is there.
+#[test]
+fn no_more_than_three_files_are_edited_to_add_something() {
+    let root = crate::root();
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let naming = |word: &str, of: &str| -> Vec<String> {
+        let sources = rust().filter(|source| source.path.starts_with(of));
+        let found = sources.filter(|source| has_word(&source.text, word));
+        found.map(|source| source.path).collect()
+    };
+    // A method by its module, a layout and a sink by theirs, an environment by its.
+    let methods = naming("bcq", "crates/spar-baselines/src/");
+    assert_eq!(
+        methods,
+        ["crates/spar-baselines/src/methods/mod.rs"],
+        "beside its own file and its name"
+    );
+    assert!(read("crates/spar-core/src/names.rs").contains("\"bcq\""));
+    let layout = naming("csv_file", "crates/spar-data/src/");
+    assert_eq!(
+        layout,
+        [
+            "crates/spar-data/src/lib.rs",
+            "crates/spar-data/src/read.rs"
+        ]
+    );
+    let sinks = naming("tensorboard", "crates/spar-train/src/");
+    assert_eq!(
+        sinks,
+        [
+            "crates/spar-train/src/sink.rs",
+            "crates/spar-train/src/sink/tensorboard.rs"
+        ]
+    );
+}
+
 #[test]
 fn pages_are_taken_apart() {
     let page = "# A b, c!\n[x](y.md#z)\n```sh\n# no heading\n```\n";

@@ -242,13 +242,7 @@ impl Env for AntMaze {
         })
     }
 
-    fn physics(&self) -> Option<&dyn Physics> {
-        Some(self)
-    }
-
-    fn physics_mut(&mut self) -> Option<&mut dyn Physics> {
-        Some(self)
-    }
+    state_of_simulation!();
 
     fn scene(&self) -> Option<Scene> {
         let mut solids = self.simulation.solids();
@@ -263,23 +257,7 @@ impl Env for AntMaze {
 
 /// The goal is no part of the state: it stays.
 impl Physics for AntMaze {
-    fn set_state(&mut self, qpos: &[f64], qvel: &[f64]) -> Result<(), EnvError> {
-        let (nq, nv) = (self.rest.len(), self.obs.len() - self.rest.len());
-        check_input(self.id, "qpos", qpos.iter().copied(), nq)?;
-        check_input(self.id, "qvel", qvel.iter().copied(), nv)?;
-        let set = self.simulation.set_state(qpos, qvel);
-        set.map_err(|why| self.unstable(why))?;
-        self.observe();
-        Ok(())
-    }
-
-    fn qpos(&self) -> &[f64] {
-        self.simulation.qpos()
-    }
-
-    fn qvel(&self) -> &[f64] {
-        self.simulation.qvel()
-    }
+    physics_of_simulation!();
 }
 
 #[cfg(test)]

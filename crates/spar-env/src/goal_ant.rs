@@ -147,13 +147,7 @@ impl Env for GoalAnt {
         })
     }
 
-    fn physics(&self) -> Option<&dyn Physics> {
-        Some(self)
-    }
-
-    fn physics_mut(&mut self) -> Option<&mut dyn Physics> {
-        Some(self)
-    }
+    state_of_simulation!();
 
     fn scene(&self) -> Option<Scene> {
         let [x, y] = self.goals[self.next];
@@ -169,24 +163,7 @@ impl Env for GoalAnt {
 
 /// The goals are no part of the state: they stay, and the first is the next.
 impl Physics for GoalAnt {
-    fn set_state(&mut self, qpos: &[f64], qvel: &[f64]) -> Result<(), EnvError> {
-        let (nq, nv) = (self.rest.len(), self.simulation.qvel().len());
-        check_input(self.id, "qpos", qpos.iter().copied(), nq)?;
-        check_input(self.id, "qvel", qvel.iter().copied(), nv)?;
-        let set = self.simulation.set_state(qpos, qvel);
-        set.map_err(|why| self.unstable(why))?;
-        self.next = 0;
-        self.observe();
-        Ok(())
-    }
-
-    fn qpos(&self) -> &[f64] {
-        self.simulation.qpos()
-    }
-
-    fn qvel(&self) -> &[f64] {
-        self.simulation.qvel()
-    }
+    physics_of_simulation!(|env| env.next = 0);
 }
 
 #[cfg(test)]

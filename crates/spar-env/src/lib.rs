@@ -37,6 +37,48 @@
 //! # Ok::<(), spar_env::EnvError>(())
 //! ```
 
+/// In `impl Env`, of an environment that is [`Physics`] itself.
+macro_rules! state_of_simulation {
+    () => {
+        fn physics(&self) -> Option<&dyn Physics> {
+            Some(self)
+        }
+
+        fn physics_mut(&mut self) -> Option<&mut dyn Physics> {
+            Some(self)
+        }
+    };
+}
+
+/// In `impl Physics`, of an environment over a `simulation` that `observe`s it; `$begin` is done
+/// to it wherever it is put into a state.
+macro_rules! physics_of_simulation {
+    () => {
+        physics_of_simulation!(|_| {});
+    };
+    ($begin:expr) => {
+        fn set_state(&mut self, qpos: &[f64], qvel: &[f64]) -> Result<(), EnvError> {
+            let (nq, nv) = (self.simulation.qpos().len(), self.simulation.qvel().len());
+            crate::check_input(self.id(), "qpos", qpos.iter().copied(), nq)?;
+            crate::check_input(self.id(), "qvel", qvel.iter().copied(), nv)?;
+            let set = self.simulation.set_state(qpos, qvel);
+            set.map_err(|why| self.unstable(why))?;
+            let begin: fn(&mut Self) = $begin;
+            begin(self);
+            self.observe();
+            Ok(())
+        }
+
+        fn qpos(&self) -> &[f64] {
+            self.simulation.qpos()
+        }
+
+        fn qvel(&self) -> &[f64] {
+            self.simulation.qvel()
+        }
+    };
+}
+
 mod adroit;
 mod ant;
 pub mod antmaze;

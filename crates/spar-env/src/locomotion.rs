@@ -221,13 +221,7 @@ impl Env for Locomotion {
         })
     }
 
-    fn physics(&self) -> Option<&dyn Physics> {
-        Some(self)
-    }
-
-    fn physics_mut(&mut self) -> Option<&mut dyn Physics> {
-        Some(self)
-    }
+    state_of_simulation!();
 
     fn scene(&self) -> Option<Scene> {
         Some(Scene {
@@ -239,31 +233,5 @@ impl Env for Locomotion {
 }
 
 impl Physics for Locomotion {
-    fn set_state(&mut self, qpos: &[f64], qvel: &[f64]) -> Result<(), EnvError> {
-        check_input(
-            self.spec.id,
-            "qpos",
-            qpos.iter().copied(),
-            self.rest_qpos.len(),
-        )?;
-        check_input(
-            self.spec.id,
-            "qvel",
-            qvel.iter().copied(),
-            self.rest_qvel.len(),
-        )?;
-        self.simulation
-            .set_state(qpos, qvel)
-            .map_err(|why| self.unstable(why))?;
-        self.observe();
-        Ok(())
-    }
-
-    fn qpos(&self) -> &[f64] {
-        self.simulation.qpos()
-    }
-
-    fn qvel(&self) -> &[f64] {
-        self.simulation.qvel()
-    }
+    physics_of_simulation!();
 }

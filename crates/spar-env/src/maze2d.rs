@@ -286,13 +286,7 @@ impl Env for PointMaze {
         })
     }
 
-    fn physics(&self) -> Option<&dyn Physics> {
-        Some(self)
-    }
-
-    fn physics_mut(&mut self) -> Option<&mut dyn Physics> {
-        Some(self)
-    }
+    state_of_simulation!();
 
     fn scene(&self) -> Option<Scene> {
         let (i, j) = self.maze.goal();
@@ -307,22 +301,7 @@ impl Env for PointMaze {
 }
 
 impl Physics for PointMaze {
-    fn set_state(&mut self, qpos: &[f64], qvel: &[f64]) -> Result<(), EnvError> {
-        check_input(self.id, "qpos", qpos.iter().copied(), 2)?;
-        check_input(self.id, "qvel", qvel.iter().copied(), 2)?;
-        let set = self.simulation.set_state(qpos, qvel);
-        set.map_err(|why| self.unstable(why))?;
-        self.observe();
-        Ok(())
-    }
-
-    fn qpos(&self) -> &[f64] {
-        self.simulation.qpos()
-    }
-
-    fn qvel(&self) -> &[f64] {
-        self.simulation.qvel()
-    }
+    physics_of_simulation!();
 }
 
 #[cfg(test)]

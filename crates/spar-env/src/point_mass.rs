@@ -54,13 +54,7 @@ impl Env for PointMass {
         })
     }
 
-    fn physics(&self) -> Option<&dyn Physics> {
-        Some(self)
-    }
-
-    fn physics_mut(&mut self) -> Option<&mut dyn Physics> {
-        Some(self)
-    }
+    state_of_simulation!();
 
     fn scene(&self) -> Option<Scene> {
         let body = Solid {

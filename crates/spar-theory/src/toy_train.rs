@@ -1,6 +1,10 @@
 //! Training on synthetic tasks: the project's own anchor, SPAR and baselines, at sizes
 //! that take seconds. Settings are those of `spar-rectify`'s learning test, chosen
 //! before and not for these claims.
+//!
+//! The loops are not `spar_train::Trainer`'s: the claims are about what stands inside a learner
+//! (decoder, posterior, critics), which that keeps to itself, and their batches come from a
+//! stream of their own, on whose bits the recorded outcomes stand.
 
 use std::sync::Arc;
 

@@ -170,13 +170,7 @@ impl Env for Adroit {
         Ok(Step { reward, terminal })
     }
 
-    fn physics(&self) -> Option<&dyn Physics> {
-        Some(self)
-    }
-
-    fn physics_mut(&mut self) -> Option<&mut dyn Physics> {
-        Some(self)
-    }
+    state_of_simulation!();
 
     fn scene(&self) -> Option<Scene> {
         Some(Scene {
@@ -189,15 +183,7 @@ impl Env for Adroit {
 
 /// What a reset draws is no part of the state: it stays.
 impl Physics for Adroit {
-    fn set_state(&mut self, qpos: &[f64], qvel: &[f64]) -> Result<(), EnvError> {
-        let (nq, nv) = (self.simulation.qpos().len(), self.simulation.qvel().len());
-        check_input(self.id, "qpos", qpos.iter().copied(), nq)?;
-        check_input(self.id, "qvel", qvel.iter().copied(), nv)?;
-        let set = self.simulation.set_state(qpos, qvel);
-        set.map_err(|why| self.unstable(why))?;
-        self.observe();
-        Ok(())
-    }
+    physics_of_simulation!();
 
     fn set_observed(&mut self, qpos: &[f64], qvel: &[f64], obs: &[f64]) -> Result<(), EnvError> {
         check_input(self.id, "observation", obs.iter().copied(), self.obs.len())?;
@@ -208,14 +194,6 @@ impl Physics for Adroit {
 
     fn lags(&self) -> bool {
         true
-    }
-
-    fn qpos(&self) -> &[f64] {
-        self.simulation.qpos()
-    }
-
-    fn qvel(&self) -> &[f64] {
-        self.simulation.qvel()
     }
 }
 

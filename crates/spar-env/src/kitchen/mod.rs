@@ -250,13 +250,7 @@ impl Env for Kitchen {
         })
     }
 
-    fn physics(&self) -> Option<&dyn Physics> {
-        Some(self)
-    }
-
-    fn physics_mut(&mut self) -> Option<&mut dyn Physics> {
-        Some(self)
-    }
+    state_of_simulation!();
 
     fn scene(&self) -> Option<Scene> {
         Some(Scene {
@@ -269,25 +263,10 @@ impl Env for Kitchen {
 
 /// What is done is forgotten, and the noise begins anew.
 impl Physics for Kitchen {
-    fn set_state(&mut self, qpos: &[f64], qvel: &[f64]) -> Result<(), EnvError> {
-        let (nq, nv) = (self.simulation.qpos().len(), self.simulation.qvel().len());
-        check_input(self.id, "qpos", qpos.iter().copied(), nq)?;
-        check_input(self.id, "qvel", qvel.iter().copied(), nv)?;
-        let set = self.simulation.set_state(qpos, qvel);
-        set.map_err(|why| self.unstable(why))?;
-        self.done = [false; 4];
-        self.noise = stream(self.seed);
-        self.observe();
-        Ok(())
-    }
-
-    fn qpos(&self) -> &[f64] {
-        self.simulation.qpos()
-    }
-
-    fn qvel(&self) -> &[f64] {
-        self.simulation.qvel()
-    }
+    physics_of_simulation!(|env| {
+        env.done = [false; 4];
+        env.noise = stream(env.seed);
+    });
 }
 
 #[cfg(test)]

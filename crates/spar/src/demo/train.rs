@@ -1,5 +1,9 @@
 //! The three methods on the demo's problem, through the interfaces that `spar train`
 //! uses, with a record of what each would do at every stage.
+//!
+//! The loops are not `spar_train::Trainer`'s: every stage shows what stands inside a learner (a
+//! critic's opinion of the whole square, SPAR's candidates and their weights), and SPAR is trained
+//! twice from one warm-up, neither of which a `Trainer` gives out.
 
 use std::sync::Arc;
 
