@@ -226,7 +226,8 @@ fn no_more_than_three_files_are_edited_to_add_something() {
     let root = crate::root();
     let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
     let naming = |word: &str, of: &str| -> Vec<String> {
-        let sources = rust().filter(|source| source.path.starts_with(of));
+        let own = format!("/{word}.rs");
+        let sources = rust().filter(|s| s.path.starts_with(of) && !s.path.ends_with(&own));
         let found = sources.filter(|source| has_word(&source.text, word));
         found.map(|source| source.path).collect()
     };
@@ -239,21 +240,10 @@ fn no_more_than_three_files_are_edited_to_add_something() {
     );
     assert!(read("crates/spar-core/src/names.rs").contains("\"bcq\""));
     let layout = naming("csv_file", "crates/spar-data/src/");
-    assert_eq!(
-        layout,
-        [
-            "crates/spar-data/src/lib.rs",
-            "crates/spar-data/src/read.rs"
-        ]
-    );
+    assert_eq!(layout, ["crates/spar-data/src/read.rs"]);
+    assert!(read("crates/spar-data/src/precheck.rs").contains("Kind::Csv"));
     let sinks = naming("tensorboard", "crates/spar-train/src/");
-    assert_eq!(
-        sinks,
-        [
-            "crates/spar-train/src/sink.rs",
-            "crates/spar-train/src/sink/tensorboard.rs"
-        ]
-    );
+    assert_eq!(sinks, ["crates/spar-train/src/sink.rs"]);
 }
 
 #[test]

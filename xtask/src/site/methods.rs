@@ -67,14 +67,19 @@ pub(super) fn pages(root: &Path) -> Result<Vec<(String, String, String)>> {
     }
     let mut pages = Vec::new();
     for (name, title) in METHODS {
-        let declares = format!("\"{name}\"");
+        // As `spar_core::names` calls it.
+        let constant = name.to_uppercase().replace('-', "_");
         let (about, logs) = match ELSEWHERE.iter().find(|(other, ..)| *other == name) {
             Some((_, about, logs)) => (read(about)?, read(logs)?),
             None => {
-                let names = |line: &str| line.contains("const NAME: ") && line.contains(&declares);
-                let found = sources.values().find(|text| text.lines().any(names));
+                let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                let names = |text: &&String| {
+                    let mut named = text.split("names::").skip(1);
+                    named.any(|rest| rest.split(|c| !word(c)).next() == Some(&*constant))
+                };
+                let found = sources.values().find(names);
                 let text =
-                    found.with_context(|| format!("no file of {SOURCES} names {declares}"))?;
+                    found.with_context(|| format!("no file of {SOURCES} names {constant}"))?;
                 (text.clone(), text.clone())
             }
         };
