@@ -18,6 +18,7 @@ pub mod progress;
 pub mod say;
 mod session;
 mod theory;
+mod together;
 mod training;
 
 pub use cluster::{EngineOptions, JobOptions, NOT_YET, job};

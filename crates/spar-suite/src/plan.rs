@@ -124,6 +124,43 @@ fn choose<T: Display + Clone>(
     Ok(all.iter().filter(wanted).cloned().collect())
 }
 
+impl Selection {
+    /// What runs have in common that may share a process: all that decides the launches of
+    /// an update, as far as the settings say.
+    fn kind(&self, run: &Run) -> String {
+        let settings = self.settings.get(&(run.task, run.method.clone()));
+        let config = settings.map(|settings| &settings.spec["config"]);
+        let (env, method) = (run.task.env(), &run.method);
+        let widths = [env.obs_dim(), env.act_dim()];
+        serde_json::json!([method, run.anchored, widths, config]).to_string()
+    }
+}
+
+/// Groups of at most `most` runs, by their places, that may share a process on a GPU: of one
+/// method, with equal settings and widths. Those that wait for an anchor come behind all that
+/// do not.
+pub fn groups(
+    runs: &[Run],
+    waits_for: &[Option<usize>],
+    selection: &Selection,
+    most: usize,
+) -> Vec<Vec<usize>> {
+    let mut groups: Vec<(bool, String, Vec<usize>)> = Vec::new();
+    for (place, (run, before)) in runs.iter().zip(waits_for).enumerate() {
+        let (waits, kind) = (before.is_some(), selection.kind(run));
+        let open = groups.iter_mut().find(|(group_waits, group_kind, group)| {
+            (*group_waits, group_kind) == (waits, &kind) && group.len() < most.max(1)
+        });
+        match open {
+            Some((_, _, group)) => group.push(place),
+            None => groups.push((waits, kind, vec![place])),
+        }
+    }
+    // Stable: else in the order of the runs.
+    groups.sort_by_key(|(waits, ..)| *waits);
+    groups.into_iter().map(|(_, _, group)| group).collect()
+}
+
 /// One training run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {

@@ -331,3 +331,63 @@ fn without_the_settings_no_run_counts() {
             .is_some()
     );
 }
+
+/// Hopper and Walker2d differ in their widths.
+#[test]
+fn runs_of_one_kind_share_a_process_anchors_first() {
+    let all = select(&[], &[], &[0, 1, 2]).unwrap();
+    let runs = runs(&all);
+    let waits = waits_for(&runs);
+    let named = |most| -> Vec<Vec<String>> {
+        let groups = groups(&runs, &waits, &all, most);
+        let name = |&run: &usize| runs[run].name();
+        groups
+            .iter()
+            .map(|g| g.iter().map(name).collect())
+            .collect()
+    };
+    let of = |task: &str, method: &str, seeds: &[u64]| -> Vec<String> {
+        let name = |seed| format!("{task}-medium/{method}/seed-{seed}");
+        seeds.iter().map(name).collect()
+    };
+    let whole = [
+        of("hopper", "bc", &[0, 1, 2]),
+        of("walker2d", "bc", &[0, 1, 2]),
+        of("hopper", "spar", &[0, 1, 2]),
+        of("walker2d", "spar", &[0, 1, 2]),
+    ];
+    assert_eq!(named(45), whole);
+    let two = named(2);
+    assert_eq!(two[0], of("hopper", "bc", &[0, 1]));
+    assert_eq!(two[1], of("hopper", "bc", &[2]));
+    assert_eq!(two.len(), 8);
+    assert!(named(1).iter().all(|group| group.len() == 1));
+}
+
+/// HalfCheetah and Walker2d have the same widths: their runs differ only in their settings.
+#[test]
+fn runs_of_other_settings_are_in_another_process() {
+    let tasks = ["halfcheetah-medium", "walker2d-medium"].map(|t| t.parse::<TaskId>().unwrap());
+    let selection = |rates: [f64; 2]| {
+        let mut selection = select(&[], &["spar"], &[0]).unwrap();
+        selection.tasks = tasks.into();
+        for (task, rate) in tasks.into_iter().zip(rates) {
+            let settings = json!({
+                "task": task.to_string(), "column": "spar", "anchored": true,
+                "spec": { "config": { "lr": rate }, "task": task.to_string() },
+            });
+            let settings = serde_json::from_value(settings).unwrap();
+            selection
+                .settings
+                .insert((task, "spar".to_owned()), settings);
+        }
+        selection
+    };
+    let grouped = |rates| {
+        let selection = selection(rates);
+        let runs = runs(&selection);
+        groups(&runs, &waits_for(&runs), &selection, 45)
+    };
+    assert_eq!(grouped([0.1, 0.1]), [vec![0, 1]]);
+    assert_eq!(grouped([0.1, 0.2]), [vec![0], vec![1]]);
+}

@@ -45,6 +45,10 @@ pub struct Options {
     /// What computes the updates
     #[arg(long, value_enum, default_value = "cpu")]
     device: DeviceChoice,
+    /// With --device cuda, up to N runs of a method and settings in one process, which share
+    /// every launch on the GPU: the same runs, faster together
+    #[arg(long, value_name = "N", conflicts_with = "jobs")]
+    jobs_on_card: Option<NonZeroUsize>,
     /// Folder of the runs [default: runs/SUITE-PRESET, or runs/SUITE-PRESET-cuda]
     #[arg(long)]
     out: Option<PathBuf>,
@@ -88,7 +92,7 @@ pub struct DataOptions {
 enum DeviceChoice {
     /// The CPU: one run per core.
     Cpu,
-    /// The first GPU, one run at a time.
+    /// The first GPU, one run at a time; see --jobs-on-card.
     Cuda,
 }
 
@@ -128,6 +132,8 @@ pub(crate) struct Session<'a> {
     pub(crate) slots: usize,
     /// Training runs side by side.
     pub(crate) train_slots: usize,
+    /// Whether they are in one process.
+    pub(crate) together: bool,
     signals: Signals,
 }
 
@@ -161,11 +167,17 @@ pub fn reproduce(
         methods,
         seeds,
         device,
+        jobs_on_card,
         engine,
         out,
         runs,
     } = options;
     engine.check()?;
+    if jobs_on_card.is_some() && (*device != DeviceChoice::Cuda || engine.cluster().is_some()) {
+        let why = "--jobs-on-card is of runs on this machine's GPU: give --device cuda, and leave \
+                   out --engine";
+        return Err(Usage(why.to_owned()).into());
+    }
     if data.suite == all::SUITE {
         return all::tables(root, options, program);
     }
@@ -200,6 +212,7 @@ fn table(
         methods,
         seeds,
         device,
+        jobs_on_card,
         engine,
         out,
         runs,
@@ -209,7 +222,8 @@ fn table(
         return Err(Usage(why.to_owned()).into());
     }
     let mut session = Session::new(root, data, methods, seeds, out.as_deref(), program)?;
-    session.train_on(*device, data.jobs, out.is_none());
+    session.train_on(*device, data.jobs.or(*jobs_on_card), out.is_none());
+    session.together = jobs_on_card.is_some();
     let cluster = engine.cluster().map(Cluster::here).transpose()?;
     let out = session.root.join(&session.out);
     fs::create_dir_all(&out).map_err(io(format!("cannot create {}", out.display())))?;
@@ -278,6 +292,7 @@ impl<'a> Session<'a> {
             spar,
             slots: slots.map_or(1, NonZeroUsize::get),
             train_slots: slots.map_or(1, NonZeroUsize::get),
+            together: false,
             signals,
         })
     }
@@ -301,6 +316,7 @@ impl<'a> Session<'a> {
             spar,
             slots: 1,
             train_slots: 1,
+            together: false,
             signals,
         })
     }

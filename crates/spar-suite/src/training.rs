@@ -206,6 +206,10 @@ impl Session<'_> {
         if self.stopped() {
             return Ok(failures);
         }
+        if self.together {
+            failures.extend(self.train_together(&left, &costs));
+            return Ok(failures);
+        }
         let jobs: Vec<_> = runs.iter().map(|(run, data)| self.job(run, data)).collect();
         let names = runs.iter().map(|(run, _)| run.name()).collect();
         let measured = costs.rates.is_some();

@@ -25,6 +25,7 @@ mod run;
 pub mod sink;
 mod spec;
 mod throughput;
+mod together;
 mod trainer;
 
 pub use config::{DetachedPrecision, TrainConfig};
@@ -37,6 +38,7 @@ pub use offline::Offline;
 pub use run::{run, run_on};
 pub use spec::{DeviceKind, Method, RunSpec};
 pub use throughput::{Throughput, throughput, throughput_on};
+pub use together::{Reached, allocate_on};
 pub use trainer::Trainer;
 
 // The program of the README is run with the tests.

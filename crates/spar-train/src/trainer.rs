@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// The counter of the anchor's updates in a checkpoint.
-const ANCHOR_UPDATES: &str = "updates.anchor";
+pub(crate) const ANCHOR_UPDATES: &str = "updates.anchor";
 
 /// A method while it is being trained, in memory.
 ///

@@ -35,6 +35,9 @@ Example:
 enum Command {
     /// Train a policy on a data file and evaluate its last checkpoint
     Train(Box<commands::train::Args>),
+    /// Several runs of `train` in one process, which share every launch on one GPU
+    #[command(hide = true)]
+    TrainTogether(commands::train::TogetherArgs),
     /// Train an offline run further, in its environment
     Finetune(Box<commands::finetune::Args>),
     /// Evaluate a policy file in its environment
@@ -118,6 +121,7 @@ fn run() -> anyhow::Result<ExitCode> {
     };
     match cli.command {
         Command::Train(args) => commands::train::run(&args),
+        Command::TrainTogether(args) => commands::train::run_together(&args),
         Command::Finetune(args) => commands::finetune::run(&args),
         Command::Eval(args) => commands::eval::run(&args),
         Command::Render(args) => commands::render::run(&args),
@@ -143,7 +147,7 @@ fn run() -> anyhow::Result<ExitCode> {
 
 /// Makes the tasks known that suite files among `words` define, so that the command line may
 /// name them. What is wrong with such a file, the command that reads it says.
-fn define_tasks(words: impl Iterator<Item = std::ffi::OsString>) {
+pub(crate) fn define_tasks(words: impl Iterator<Item = std::ffi::OsString>) {
     for word in words {
         let word = word.to_string_lossy();
         let file = word.split_once('=').map_or(&*word, |(_, file)| file);

@@ -63,7 +63,12 @@ fn git(folder: &Path, words: &[&str]) -> Option<String> {
 /// The command line of this process as it could be typed again.
 pub(crate) fn command_line() -> String {
     let words = env::args_os().skip(1);
-    let words = words.map(|word| shell_word(&word.to_string_lossy()).into_owned());
+    line_of(words.map(|word| word.to_string_lossy().into_owned()))
+}
+
+/// `spar` and these words as they could be typed.
+pub(crate) fn line_of(words: impl Iterator<Item = String>) -> String {
+    let words = words.map(|word| shell_word(&word).into_owned());
     std::iter::once("spar".to_owned())
         .chain(words)
         .collect::<Vec<_>>()

@@ -26,7 +26,8 @@
 //!
 //! A whole SPAR update, expectile critic and policy, takes 31 launches; `docs/cuda.md`
 //! lists them. [`Device::repeat`] records such a sequence once and starts it as one
-//! graph: all that changes from update to update lies in buffers.
+//! graph: all that changes from update to update lies in buffers. [`CudaDevice::lanes`] has
+//! several runs share what they repeat, one launch for all.
 
 mod device;
 mod driver;

@@ -15,7 +15,7 @@ use super::{
     numbers::whole,
     progress_line::ProgressLine,
     setting::setting,
-    train::{ProgressFormat, patiently},
+    train::{Around, ProgressFormat, patiently},
 };
 use crate::{
     failure::{Ended, Usage},
@@ -225,7 +225,14 @@ fn train(
     signals: &Signals,
 ) -> Result<RunRecord, TrainError> {
     let mut line = ProgressLine::new(args.progress.is_some());
-    patiently(signals, args.stop_after, None, &mut line, &mut |control| {
+    let around = Around {
+        stop: &|| signals.asked().is_some(),
+        stop_after: args.stop_after,
+        anchor: None,
+        command: provenance::command_line(),
+        report: &mut |progress| line.show(progress),
+    };
+    patiently(around, &mut |control| {
         spar_train::finetune(spec, offline, data, &args.out, control)
     })
 }

@@ -1,9 +1,12 @@
 //! `spar train`: one run, of a suite or by itself.
 
 mod plan;
+mod together;
 
 use std::{
+    io,
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -11,9 +14,8 @@ use std::{
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use spar_core::{EnvId, RunRecord, Signals, TaskId, limits::MOST_EPISODES};
-use spar_data::Transitions;
-use spar_kernels::cuda::{CudaDevice, Kernels};
-use spar_train::{Control, DeviceKind, Method, RunSpec, TrainError};
+use spar_data::{Dataset, Transitions};
+use spar_train::{Control, DeviceKind, Method, Progress, RunSpec, TrainError};
 
 use super::{
     ReadingArgs, dataset,
@@ -28,6 +30,7 @@ use crate::{
     provenance,
 };
 pub(super) use plan::{Plan, task_of};
+pub(crate) use together::{Args as TogetherArgs, run as run_together};
 
 /// Seed of evaluation episodes where none is given: the suites' too.
 pub(crate) const EVAL_SEED: u64 = 42;
@@ -205,11 +208,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// The finished run, before which `signals` are listened for; `None` where its speed was measured and printed instead.
 fn made(args: &Args, signals: &mut Option<Signals>) -> Result<Option<RunRecord>> {
     let found = dataset::found(&args.dataset)?;
-    let mut plan = Plan::new(args, found.env)?;
-    if let (Method::Baseline(entry), DeviceKind::Cuda) = (args.method, args.device) {
-        // Before a GPU is looked for, which would not help.
-        return Err(Usage(TrainError::CpuOnly(entry.name).to_string()).into());
-    }
+    let mut plan = planned(args, found.env)?;
     if let (Method::Spar, None) = (args.method, &plan.config.anchor.file)
         && let Some(method) = plan.config.anchor.method.take_if(|_| args.calibrate)
     {
@@ -221,14 +220,7 @@ fn made(args: &Args, signals: &mut Option<Signals>) -> Result<Option<RunRecord>>
         DeviceKind::Cuda => Some(super::cuda()?),
     };
     let data = super::training_data(&found.path, plan.env, &args.reading.reading())?;
-    dataset::check(&found.path, &data.identity, args.expect_sha256.as_deref())?;
-    let offline = match plan.env {
-        Some(_) => None,
-        None => Some(args.single.offline.of(&data)?),
-    };
-    let spec = plan.spec(args, data.identity.clone(), offline)?;
-    let transitions = Transitions::new(data, spec.horizon())?;
-    offline::describe(&spec, &transitions);
+    let (spec, transitions) = ready(args, plan, &found.path, data)?;
     if args.calibrate {
         let measured = match &gpu {
             None => spar_train::throughput(&spec, &transitions, CALIBRATION_S)?,
@@ -246,60 +238,79 @@ fn made(args: &Args, signals: &mut Option<Signals>) -> Result<Option<RunRecord>>
         Some(signals) => signals,
         None => signals.insert(Signals::listen().context("cannot listen for signals")?),
     };
-    Ok(Some(train(
-        args,
-        &spec,
-        &transitions,
-        gpu.as_ref(),
-        signals,
-    )?))
+    let mut line = ProgressLine::new(args.progress.is_some());
+    let around = Around {
+        stop: &|| signals.asked().is_some(),
+        stop_after: args.stop_after,
+        anchor: args.anchor.as_deref(),
+        command: provenance::command_line(),
+        report: &mut |progress| line.show(progress),
+    };
+    let record = patiently(around, &mut |control| match &gpu {
+        None => spar_train::run(&spec, &transitions, &args.out, control),
+        Some(gpu) => spar_train::run_on(gpu, &spec, &transitions, &args.out, control),
+    })?;
+    Ok(Some(record))
 }
 
-/// Runs `spec`, on `gpu` if one is given.
-fn train(
+/// What the options say before the data are read and a GPU is looked for, which would not help
+/// a method that has no kernels.
+fn planned(args: &Args, env: Option<EnvId>) -> Result<Plan> {
+    let plan = Plan::new(args, env)?;
+    if let (Method::Baseline(entry), DeviceKind::Cuda) = (args.method, args.device) {
+        return Err(Usage(TrainError::CpuOnly(entry.name).to_string()).into());
+    }
+    Ok(plan)
+}
+
+/// The run that is planned, on `data`, which the file `path` held.
+fn ready(
     args: &Args,
-    spec: &RunSpec,
-    data: &Transitions,
-    gpu: Option<&Kernels<CudaDevice>>,
-    signals: &Signals,
-) -> Result<RunRecord, TrainError> {
-    let mut line = ProgressLine::new(args.progress.is_some());
-    let anchor = args.anchor.as_deref();
-    patiently(
-        signals,
-        args.stop_after,
-        anchor,
-        &mut line,
-        &mut |control| match gpu {
-            None => spar_train::run(spec, data, &args.out, control),
-            Some(gpu) => spar_train::run_on(gpu, spec, data, &args.out, control),
-        },
-    )
+    plan: Plan,
+    path: &Path,
+    data: Arc<Dataset>,
+) -> Result<(RunSpec, Transitions)> {
+    dataset::check(path, &data.identity, args.expect_sha256.as_deref())?;
+    let offline = match plan.env {
+        Some(_) => None,
+        None => Some(args.single.offline.of(&data)?),
+    };
+    let spec = plan.spec(args, data.identity.clone(), offline)?;
+    let transitions = Transitions::new(data, spec.horizon())?;
+    offline::describe(&spec, &transitions);
+    Ok((spec, transitions))
+}
+
+/// What surrounds a run.
+pub(super) struct Around<'a> {
+    /// Whether to stop.
+    pub(super) stop: &'a dyn Fn() -> bool,
+    pub(super) stop_after: Option<u64>,
+    pub(super) anchor: Option<&'a Path>,
+    /// The command that makes the run again.
+    pub(super) command: String,
+    pub(super) report: &'a mut dyn FnMut(Progress<'_>) -> io::Result<()>,
 }
 
 /// Does `run`, waiting a moment for a folder that is in use.
 pub(super) fn patiently(
-    signals: &Signals,
-    stop_after: Option<u64>,
-    anchor: Option<&Path>,
-    line: &mut ProgressLine,
+    around: Around<'_>,
     run: &mut dyn FnMut(Control<'_>) -> Result<RunRecord, TrainError>,
 ) -> Result<RunRecord, TrainError> {
     let commit = provenance::commit();
-    let command = provenance::command_line();
     let asked = Instant::now();
     loop {
         let done = run(Control {
-            anchor: anchor.map(Path::to_owned),
+            anchor: around.anchor.map(Path::to_owned),
             commit: commit.clone(),
-            command: command.clone(),
-            stop_after,
+            command: around.command.clone(),
+            stop_after: around.stop_after,
             every: None,
-            stop: &|| signals.asked().is_some(),
-            report: &mut |progress| line.show(progress),
+            stop: around.stop,
+            report: &mut *around.report,
         });
         match done {
-            Err(TrainError::Busy(_)) if asked.elapsed() < PATIENCE && signals.asked().is_none() => {
+            Err(TrainError::Busy(_)) if asked.elapsed() < PATIENCE && !(around.stop)() => {
                 thread::sleep(Duration::from_millis(100));
             }
             done => return done,

@@ -36,5 +36,6 @@ mod suite;
 mod support;
 mod tables;
 mod theory;
+mod together;
 mod train;
 mod variants;
