@@ -40,6 +40,7 @@ mod optim;
 mod policy;
 mod profile;
 mod recorder;
+mod rows;
 mod slabs;
 mod source;
 mod value;
@@ -50,12 +51,11 @@ pub use device::{
 pub use driver::{CudaBuffer, CudaDevice, CudaRecording, Rates};
 pub use lanes::{CudaLane, LaneBuffer, LaneRecording, Tally};
 pub use losses::{Bootstrap, Loss, Posterior};
-pub use network::{
-    Actions, Gradient, GradientWork, Network, Part, Rows, Saved, pack, packed_len, unpack,
-};
+pub use network::{Gradient, GradientWork, Network, Saved, pack, packed_len, unpack};
 pub use optim::AdamStep;
 pub use policy::Policy;
 pub use profile::{By, Profile, Span};
+pub use rows::{Actions, Part, Rows};
 pub use value::{DataActions, Imitation, Ranking};
 
 /// The operations over one device.
