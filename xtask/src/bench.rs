@@ -89,7 +89,8 @@ pub(crate) struct Options {
     #[arg(long, conflicts_with_all = ["check", "scaling", "loading", "acting", "write_docs"])]
     methods: bool,
     /// Measure nothing; write docs/performance.md and its plot from what was
-    /// measured last, with and without --scaling, and with --methods
+    /// measured last, with and without --scaling, and with --methods; and into
+    /// docs/deploy.md what --acting measured last
     #[arg(long, conflicts_with_all = ["check", "scaling", "peers", "rounds", "seconds", "out"])]
     write_docs: bool,
     /// Which peers to measure, as in `torch,jax`, or `none`

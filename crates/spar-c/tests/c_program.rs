@@ -1,10 +1,13 @@
 //! A C program, compiled with the machine's compiler against the header and each of the
-//! libraries, acts as the policy does.
+//! libraries, acts as the policy does. `CC` names another compiler, `SPAR_C_RUNNER` what runs
+//! its programs: that is how the libraries of another kind of machine are tested.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::{
-    env, fs,
+    env,
+    ffi::{OsStr, OsString},
+    fs,
     io::Write,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -51,10 +54,14 @@ fn library(name: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("no {name} beside {}", test.display()))
 }
 
+fn compiler() -> OsString {
+    env::var_os("CC").unwrap_or_else(|| "cc".into())
+}
+
 fn compile(dir: &Path, library: &Path) -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let program = dir.join("act");
-    let output = Command::new("cc")
+    let output = Command::new(compiler())
         .args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-I"])
         .arg(here.join("include"))
         .arg(here.join("examples/act.c"))
@@ -69,7 +76,14 @@ fn compile(dir: &Path, library: &Path) -> PathBuf {
 }
 
 fn act(program: &Path, library: &Path, policy: &Path, observations: &str) -> Output {
-    let mut child = Command::new(program)
+    let runner = env::var("SPAR_C_RUNNER").unwrap_or_default();
+    let mut words = runner.split_whitespace().map(OsStr::new);
+    let mut command = Command::new(words.next().unwrap_or(program.as_os_str()));
+    command.args(words);
+    if !runner.trim().is_empty() {
+        command.arg(program);
+    }
+    let mut child = command
         .arg(policy)
         .env("LD_LIBRARY_PATH", library.parent().unwrap())
         .stdin(Stdio::piped())
@@ -88,8 +102,8 @@ fn act(program: &Path, library: &Path, policy: &Path, observations: &str) -> Out
 
 #[test]
 fn a_c_program_acts_by_the_static_and_the_shared_library() {
-    if Command::new("cc").arg("--version").output().is_err() {
-        eprintln!("skipped: no C compiler `cc`");
+    if Command::new(compiler()).arg("--version").output().is_err() {
+        eprintln!("skipped: no C compiler");
         return;
     }
     let dir = tempfile::tempdir().unwrap();

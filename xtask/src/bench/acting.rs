@@ -29,7 +29,7 @@ const POLICIES: [(&str, &str); 7] = [
 ];
 
 /// Everything measured, as it is written to JSON; printed, its table.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Acting {
     measured: Measured,
     cpu: String,
@@ -39,9 +39,9 @@ pub(crate) struct Acting {
 }
 
 /// Microseconds of one action; `None` where there is no such way.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 struct Row {
-    policy: &'static str,
+    policy: String,
     candidates: Option<String>,
     rust: f64,
     c: f64,
@@ -106,7 +106,7 @@ pub(crate) fn measure(bench: &Bench<'_>, spar: &Path, out: &Path) -> Result<Exit
             number(Command::new(&python).arg(script).arg(&model))
         });
         rows.push(Row {
-            policy: name,
+            policy: name.to_owned(),
             candidates: candidates(&policy)?,
             rust: told.rust,
             c: number(Command::new(&timed).arg(&policy))?,
@@ -126,6 +126,35 @@ pub(crate) fn measure(bench: &Bench<'_>, spar: &Path, out: &Path) -> Result<Exit
     crate::stdout::to_stdout(&acting)?;
     super::write_json(out, &acting)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The page of its table, below the workspace's root.
+pub(crate) const DEPLOY: &str = "docs/deploy.md";
+
+/// Where in it that stands.
+const BEGIN: &str = "<!-- acting -->\n";
+const END: &str = "<!-- end -->\n";
+
+/// The page `page` with the table of `acting`.
+///
+/// # Errors
+/// If the page has no place for it.
+pub(crate) fn with_acting(page: &str, acting: &Acting) -> Result<String> {
+    let place = page.split_once(BEGIN).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(END)?;
+        Some((before, after))
+    });
+    let (before, after) = place
+        .with_context(|| format!("it has no lines `{}` and `{}`", BEGIN.trim(), END.trim()))?;
+    let text = acting.to_string();
+    let (words, table) = text.split_once('\n').unwrap_or(("", &text));
+    let mut letters = words.chars();
+    let first = letters.next().map(|first| first.to_uppercase());
+    let first: String = first.into_iter().flatten().collect();
+    Ok(format!(
+        "{before}{BEGIN}\n{first}{}:\n\n{table}\n\n{END}{after}",
+        letters.as_str()
+    ))
 }
 
 /// How many actions a policy draws to choose among, where its file says it.
@@ -244,5 +273,48 @@ impl fmt::Display for Acting {
             ]);
         }
         write!(f, "{table}")
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_measurement_that_was_written_takes_its_place_in_the_page() {
+        let acting = Acting {
+            measured: Measured::default(),
+            cpu: "a CPU".to_owned(),
+            load: ["0.10".to_owned(), "0.20".to_owned()],
+            rows: vec![Row {
+                policy: "spar".to_owned(),
+                candidates: None,
+                rust: 12.34,
+                c: 12.5,
+                socket: Some(30.0),
+                tract: None,
+                onnxruntime: Some(20.0),
+            }],
+        };
+        // As it is read from acting.json.
+        let text = serde_json::to_string(&acting).unwrap();
+        let acting: Acting = serde_json::from_str(&text).unwrap();
+        let page = "words\n<!-- acting -->\nold\n<!-- end -->\nmore\n";
+        let written = with_acting(page, &acting).unwrap();
+        assert!(written.starts_with("words\n<!-- acting -->\n\nMicroseconds of one action"));
+        assert!(written.ends_with("|\n\n<!-- end -->\nmore\n"), "{written}");
+        let row = written.lines().find(|line| line.contains("spar")).unwrap();
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        assert_eq!(
+            cells,
+            ["", "spar", "-", "12.3", "12.5", "30.0", "-", "20.0", ""]
+        );
+        assert!(!written.contains("old"));
+        assert_eq!(with_acting(&written, &acting).unwrap(), written);
+        assert!(with_acting("no place", &acting).is_err());
+        // The page that it is for has one.
+        let page = fs::read_to_string(crate::root().join(DEPLOY)).unwrap();
+        with_acting(&page, &acting).unwrap();
     }
 }

@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::de::DeserializeOwned;
 
 use super::{
-    COMPARISON, METHODS, SCALING, TOLERANCE,
+    ACTING, COMPARISON, METHODS, SCALING, TOLERANCE,
+    acting::{Acting, DEPLOY, with_acting},
     measured::Measured,
     methods::Methods,
     plot,
@@ -27,14 +28,25 @@ const PLOT: &str = "docs/performance.svg";
 const SECTION: &str = "## Other methods\n";
 const AFTER: &str = "## Scaling\n";
 
-/// Writes page and plot of the measurements in `folder`. Where only other methods were
-/// measured there, their section of the page is written and the rest stays.
+/// Writes page and plot of the measurements in `folder`, and into `docs/deploy.md` how long an
+/// action takes. Where only other methods were measured there, their section of the page is
+/// written and the rest stays; where only actions were, nothing of it.
 ///
 /// # Errors
 /// If one of them is missing or unreadable, or was made on another machine than the
 /// other, or if the page cannot be written.
 pub(crate) fn write(root: &Path, folder: &Path) -> Result<()> {
     let there = |name: &str| folder.join(name).exists();
+    if there(ACTING) {
+        let acting: Acting = read(&folder.join(ACTING), "cargo xtask bench --acting")?;
+        let page = fs::read_to_string(root.join(DEPLOY));
+        let page = page.with_context(|| format!("cannot read {DEPLOY}"))?;
+        let page = with_acting(&page, &acting).with_context(|| DEPLOY.to_owned())?;
+        save(root, DEPLOY, &page)?;
+        if ![COMPARISON, SCALING, METHODS].into_iter().any(there) {
+            return Ok(());
+        }
+    }
     let methods = there(METHODS)
         .then(|| read(&folder.join(METHODS), "cargo xtask bench --methods"))
         .transpose()?;
