@@ -51,6 +51,18 @@ pub enum ManifestError {
         /// What is wrong, where, and what was expected.
         why: String,
     },
+    /// The file of an id of D4RL's is not in the cache.
+    #[error("{id}: its file {name} is not in {folders}; fetch it with `spar data fetch {task}`")]
+    Absent {
+        /// D4RL's id.
+        id: &'static str,
+        /// The file's name.
+        name: &'static str,
+        /// Where it was looked for.
+        folders: String,
+        /// The task it belongs to.
+        task: TaskId,
+    },
 }
 
 #[derive(Deserialize)]
@@ -179,6 +191,31 @@ fn caches() -> impl Iterator<Item = PathBuf> {
 /// says in the identity what it found.
 pub fn find(entry: &Entry) -> Option<PathBuf> {
     find_in(entry, &folders())
+}
+
+/// The file of the D4RL data `dataset`, with its entry, if that is an id, as in
+/// `hopper-medium-v2`, and no file or folder of this name is here; else `None`.
+///
+/// # Errors
+/// [`ManifestError::Absent`] if it is an id whose file is in none of [`folders`].
+pub fn named(dataset: &Path) -> Result<Option<(&'static Entry, PathBuf)>, ManifestError> {
+    let entry = files()
+        .iter()
+        .find(|entry| dataset.as_os_str() == entry.id.as_str() && !dataset.exists());
+    let Some(entry) = entry else {
+        return Ok(None);
+    };
+    let absent = || {
+        let folders: Vec<_> = folders().iter().map(|f| f.display().to_string()).collect();
+        ManifestError::Absent {
+            id: &entry.id,
+            name: &entry.name,
+            folders: folders.join(", "),
+            task: entry.task,
+        }
+    };
+    let path = find(entry).ok_or_else(absent)?;
+    Ok(Some((entry, path)))
 }
 
 fn find_in(entry: &Entry, folders: &[PathBuf]) -> Option<PathBuf> {

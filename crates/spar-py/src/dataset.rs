@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ffi::CString, path::PathBuf, sync::Arc};
 use numpy::{Element, PyArray1, PyArray2, PyArrayMethods};
 use pyo3::{exceptions::PyUserWarning, prelude::*};
 use spar_core::{EnvId, printable};
-use spar_data::{Beside, Dataset, Next, Reading, Steps, horizon_of};
+use spar_data::{Beside, Dataset, Next, Reading, Steps, horizon_of, manifest};
 
 use crate::{
     error,
@@ -16,8 +16,10 @@ use crate::{
 /// Logged steps: what policies are trained on.
 ///
 /// ``path`` is a file in any format that ``spar`` reads (D4RL's and Minari's HDF5, NumPy's
-/// ``.npz``, CSV, ...), the folder of a Minari data set or a LeRobot one, or a Minari id below
-/// ``$MINARI_DATASETS_PATH`` (``~/.minari/datasets``). Every number is checked, every file
+/// ``.npz``, CSV, ...), the folder of a Minari data set or a LeRobot one, a Minari id below
+/// ``$MINARI_DATASETS_PATH`` (``~/.minari/datasets``), or one of D4RL's ids, as
+/// ``"hopper-medium-v2"``, whose file is in D4RL's cache (``$D4RL_DATASET_DIR``,
+/// ``~/.d4rl/datasets``): nothing is downloaded. Every number is checked, every file
 /// is opened by another process first.
 ///
 /// ``env`` names the environment of the data, if it is one of ``spar``'s. ``next`` says what
@@ -44,7 +46,12 @@ impl PyDataset {
         reward: Option<String>,
         other_env: bool,
     ) -> PyResult<Self> {
-        let env = environment(env)?;
+        let mut env = environment(env)?;
+        let mut path = path;
+        if let Some((entry, file)) = manifest::named(&path).map_err(error::of_name)? {
+            let own = Some(entry.task.env()).filter(|env| spar_env::simulated().contains(env));
+            (path, env) = (file, env.or(own));
+        }
         let reading = Reading {
             next: next.parse::<Next>().map_err(error::value)?,
             observations,

@@ -8,7 +8,7 @@ use pyo3::{
     exceptions::{PyFileExistsError, PyFileNotFoundError, PyOSError, PyRuntimeError, PyValueError},
 };
 use spar_core::printable_lines;
-use spar_data::DataError;
+use spar_data::{DataError, manifest::ManifestError};
 use spar_policy::PolicyError;
 use spar_train::TrainError;
 
@@ -45,6 +45,15 @@ pub(crate) fn of_data(error: DataError) -> PyErr {
         DataError::Exists { .. } => PyFileExistsError::new_err(why),
         DataError::Io { source, .. } => system(&source, why),
         DataError::Write { .. } => PyOSError::new_err(why),
+        _ => PyValueError::new_err(why),
+    }
+}
+
+/// Why the data that an id names are not here.
+pub(crate) fn of_name(error: ManifestError) -> PyErr {
+    let why = said(&error);
+    match error {
+        ManifestError::Absent { .. } => PyFileNotFoundError::new_err(why),
         _ => PyValueError::new_err(why),
     }
 }

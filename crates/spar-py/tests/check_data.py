@@ -98,6 +98,29 @@ def minari_s_data_are_read_by_id_file_and_folder(folder):
     assert flat.action_bounds == ours.action_bounds
 
 
+def an_id_of_d4rl_s_is_its_file_in_the_cache(folder):
+    cache = os.environ["D4RL_DATASET_DIR"] = str(folder / "cache")
+    os.makedirs(cache)
+    os.chdir(folder)
+    facts = ["hopper-medium-v2", "hopper_medium-v2.hdf5", cache, "spar data fetch hopper-medium"]
+    raises(FileNotFoundError, facts, lambda: spar.Dataset("hopper-medium-v2"))
+    # Nobody has counted the bytes of this one, so that any file of its name is a candidate.
+    rng = np.random.default_rng(0)
+    columns = arrays() | {
+        "observations": rng.normal(size=(600, 4)).astype(np.float32),
+        "actions": rng.uniform(-1, 1, (600, 2)).astype(np.float32),
+    }
+    h5(folder / "cache" / "maze2d-umaze-sparse-v1.hdf5", columns)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        read = spar.Dataset("maze2d-umaze-v1")
+    np.testing.assert_array_equal(read.actions, columns["actions"])
+    assert read.env == "maze2d-umaze"
+    # What lies here under the id goes first, as any file does.
+    h5(folder / "hopper-medium-v2", arrays())
+    assert spar.Dataset("hopper-medium-v2").obs_dim == 3
+
+
 def data_that_are_none_are_refused(folder):
     for facts, changes in (
         (["observations", "[600]"], {"observations": np.zeros(600)}),

@@ -18,29 +18,15 @@ pub(super) struct Found {
 /// The file of the D4RL data `dataset`, if that is an id and no file or folder of this name
 /// is here; else `dataset` itself.
 pub(super) fn found(dataset: &Path) -> Result<Found> {
-    let entry = manifest::files()
-        .iter()
-        .find(|entry| dataset.as_os_str() == entry.id.as_str() && !dataset.exists());
-    let Some(entry) = entry else {
-        return Ok(Found {
+    Ok(match manifest::named(dataset)? {
+        None => Found {
             path: dataset.to_owned(),
             env: None,
-        });
-    };
-    let Some(path) = manifest::find(entry) else {
-        let folders = manifest::folders();
-        let folders: Vec<_> = folders.iter().map(|f| f.display().to_string()).collect();
-        bail!(
-            "{}: its file {} is not in {}; fetch it with `spar data fetch {}`",
-            entry.id,
-            entry.name,
-            folders.join(", "),
-            entry.task
-        );
-    };
-    Ok(Found {
-        path,
-        env: Some(entry.task.env()).filter(|env| spar_env::simulated().contains(env)),
+        },
+        Some((entry, path)) => Found {
+            path,
+            env: Some(entry.task.env()).filter(|env| spar_env::simulated().contains(env)),
+        },
     })
 }
 
