@@ -45,6 +45,12 @@ pub enum EnvError {
         /// Its version, or its version number if it names none.
         got: String,
     },
+    /// MuJoCo's own renderer cannot draw here.
+    #[error(
+        "MuJoCo's renderer does not draw here: {0}; it needs EGL or OSMesa (Debian's libegl1 \
+         with libgl1-mesa-dri, or libosmesa6)"
+    )]
+    OffScreen(String),
     /// A library or model file could not be read.
     #[error("cannot read the {what} {source}; run `spar setup` to fetch it")]
     Unreadable {

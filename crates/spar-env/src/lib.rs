@@ -95,6 +95,7 @@ mod scene;
 use spar_core::{EnvId, Stream};
 
 pub use error::EnvError;
+pub use mujoco::{OffScreen, Subject};
 pub use registry::{MakeEnv, NotRegistered, make, physics_version, register, simulated};
 pub use scene::{Role, Scene, Shape, Solid, View};
 
@@ -154,6 +155,12 @@ pub trait Env: Send {
     /// integration of a step. Looking changes nothing. `None`, where an implementation does
     /// not say otherwise: then there is nothing to draw.
     fn scene(&self) -> Option<Scene> {
+        None
+    }
+
+    /// The same for MuJoCo's own renderer ([`OffScreen`]): of adroit and the kitchen, where
+    /// meshes and depth matter. `None` of every other environment.
+    fn subject(&self) -> Option<Subject<'_>> {
         None
     }
 }

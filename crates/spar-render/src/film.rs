@@ -69,9 +69,7 @@ impl Film {
     pub fn of(scenes: &[Scene], options: &Options) -> Result<Self, RenderError> {
         let first = scenes.first().ok_or(RenderError::Empty)?;
         check(scenes, first.solids.len())?;
-        let steps = (1.0 / (options.fps * first.step_seconds)).round().max(1.0);
-        // A step lasts milliseconds, a frame at most minutes.
-        let steps = steps.min(1e9) as usize;
+        let steps = steps_of_a_frame(options.fps, first.step_seconds);
         let shown: Vec<&Scene> = scenes.iter().step_by(steps).collect();
         let camera = Camera::of(first.view);
         let follow = matches!(first.view, View::Side | View::Slant { follow: true });
@@ -146,6 +144,13 @@ impl Film {
         });
         world.chain(moving)
     }
+}
+
+/// How many steps of the simulation a frame lasts.
+pub(crate) fn steps_of_a_frame(fps: f64, step_seconds: f64) -> usize {
+    let steps = (1.0 / (fps * step_seconds)).round().max(1.0);
+    // A step lasts milliseconds, a frame at most minutes.
+    steps.min(1e9) as usize
 }
 
 /// Refuses scenes that no film can be made of.

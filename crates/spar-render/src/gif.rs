@@ -25,17 +25,13 @@ impl Film {
         let mut encoder = Encoder::new(Vec::new(), w, h, &flat)?;
         encoder.set_repeat(Repeat::Infinite)?;
         let mut before: Vec<u8> = Vec::new();
-        let mut shown = 0.0;
+        let mut delays = Delays::default();
         for index in 0..self.frames() {
             let rgb = self.rgb(index)?;
             let (points, _) = rgb.as_chunks::<3>();
             let place =
                 |rgb: &[u8; 3]| *places.entry(*rgb).or_insert_with(|| nearest(&colors, rgb));
             let picture: Vec<u8> = points.iter().map(place).collect();
-            // What hundredths leave over is made up by the next frame.
-            let due = 100.0 * self.frame_seconds * (index + 1) as f64;
-            let delay = (due - shown).round().max(LEAST);
-            shown += delay;
             let part = changed(&before, &picture, w.into());
             let [left, top, wide, tall] = part;
             let rows = picture.chunks(w.into()).skip(top).take(tall);
@@ -48,7 +44,7 @@ impl Film {
                 top: top as u16,
                 width: wide as u16,
                 height: tall as u16,
-                delay: delay.min(f64::from(u16::MAX)) as u16,
+                delay: delays.next(self.frame_seconds),
                 dispose: DisposalMethod::Keep,
                 buffer: pixels.into(),
                 ..Frame::default()
@@ -56,6 +52,25 @@ impl Film {
             before = picture;
         }
         Ok(encoder.into_inner()?)
+    }
+}
+
+/// How long each frame lasts, in hundredths of a second: what they leave over is made up by
+/// the next frame.
+#[derive(Debug, Default)]
+pub(crate) struct Delays {
+    frames: usize,
+    shown: f64,
+}
+
+impl Delays {
+    /// That of the next frame, of which each should last `seconds`.
+    pub(crate) fn next(&mut self, seconds: f64) -> u16 {
+        self.frames += 1;
+        let due = 100.0 * seconds * self.frames as f64;
+        let delay = (due - self.shown).round().max(LEAST);
+        self.shown += delay;
+        delay.min(f64::from(u16::MAX)) as u16
     }
 }
 
@@ -75,14 +90,14 @@ fn nearest(colors: &[[u8; 3]], rgb: &[u8; 3]) -> u8 {
 
 /// Left, top, width and height of the smallest part in which the picture differs from the one
 /// `before` it; all of the first, and a point of one that is the same.
-fn changed(before: &[u8], picture: &[u8], width: usize) -> [usize; 4] {
+pub(crate) fn changed<T: PartialEq>(before: &[T], picture: &[T], width: usize) -> [usize; 4] {
     let height = picture.len() / width;
     if before.len() != picture.len() {
         return [0, 0, width, height];
     }
     let (mut left, mut right, mut top, mut bottom) = (width, 0, height, 0);
     for (row, (a, b)) in before.chunks(width).zip(picture.chunks(width)).enumerate() {
-        let differs = |(column, _): &(usize, &u8)| a[*column] != b[*column];
+        let differs = |(column, _): &(usize, &T)| a[*column] != b[*column];
         let mut columns = b
             .iter()
             .enumerate()

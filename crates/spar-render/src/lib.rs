@@ -1,6 +1,7 @@
 //! Films of episodes: where things are in, pictures that move out.
 //!
-//! A score says that a policy falls, a film says how. Everything is drawn here from the solids
+//! A score says that a policy falls, a film says how. Everything but what a [`Recorder`] is given
+//! is drawn here from the solids
 //! of a [`spar_env::Scene`]: no display, no graphics driver and no renderer of a simulator, so
 //! that a film is made wherever a policy is evaluated, the same bytes each time. Balls and
 //! capsules are drawn exactly, since a parallel projection keeps their outlines; boxes and
@@ -12,12 +13,14 @@ mod mark;
 mod mp4;
 mod project;
 mod raster;
+mod recorder;
 mod svg;
 
 pub use film::{Film, Options};
 pub use mark::{Form, Mark, Paint};
 pub use mp4::to_mp4;
 pub use project::Camera;
+pub use recorder::Recorder;
 
 /// Why there is no film.
 #[derive(Debug, thiserror::Error)]

@@ -53,6 +53,8 @@ mod names;
 mod offline;
 mod online;
 mod ope;
+#[cfg(feature = "png")]
+mod png;
 mod published;
 mod read;
 pub mod results;
@@ -70,6 +72,8 @@ pub use names::short as title;
 pub use offline::{OfflineReport, OfflineRow, OfflineSummary, OfflineVersus};
 pub use online::{OnlineReport, OnlineRow};
 pub use ope::{Candidate, Choice, OpeRun, OpeTask};
+#[cfg(feature = "png")]
+pub use png::png;
 pub use results::Results;
 pub use versus::{Outcome, Row, Versus};
 

@@ -16,8 +16,8 @@ mod tasks;
 use spar_core::{EnvId, Stream};
 
 use crate::{
-    Env, EnvError, Physics, Scene, Step, View, check_input,
-    mujoco::{self, Body, Simulation},
+    Env, EnvError, Physics, Scene, Shape, Solid, Step, Subject, View, check_input,
+    mujoco::{self, Body, GOAL_RADIUS, Simulation, Viewpoint},
 };
 
 use tasks::Task;
@@ -25,6 +25,14 @@ use tasks::Task;
 /// Physics steps per step, and seconds of each.
 const FRAME_SKIP: usize = 5;
 const TIMESTEP: f64 = 0.002;
+
+/// gymnasium-robotics' distance and side, at the height of a hand.
+const SEEN: Viewpoint = Viewpoint {
+    at: [0.0, 0.0, 0.15],
+    distance: 1.5,
+    azimuth: 90.0,
+    elevation: -45.0,
+};
 
 /// Ranges of the controls of the arm, by task, and of the hand's 24 joints, from the wrist
 /// to the thumb.
@@ -173,10 +181,26 @@ impl Env for Adroit {
     state_of_simulation!();
 
     fn scene(&self) -> Option<Scene> {
+        let mut solids = self.simulation.solids();
+        solids.extend(self.task.goal().map(|at| Solid {
+            shape: Shape::Sphere {
+                radius: GOAL_RADIUS,
+            },
+            position: at,
+            ..Solid::goal(0.0, 0.0, 0.0)
+        }));
         Some(Scene {
             view: View::Slant { follow: false },
             step_seconds: TIMESTEP * FRAME_SKIP as f64,
-            solids: self.simulation.solids(),
+            solids,
+        })
+    }
+
+    fn subject(&self) -> Option<Subject<'_>> {
+        Some(Subject {
+            simulation: &self.simulation,
+            from: SEEN,
+            goal: self.task.goal(),
         })
     }
 }

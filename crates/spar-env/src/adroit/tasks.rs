@@ -156,6 +156,14 @@ impl Task {
         }
     }
 
+    /// Where the ball is to get to, which nothing in the simulation shows.
+    pub(super) fn goal(&self) -> Option<Vec3> {
+        match self {
+            Self::Relocate { target, .. } => Some(*target),
+            _ => None,
+        }
+    }
+
     /// Writes what is observed into `out`.
     pub(super) fn observe(&self, simulation: &Simulation, palm: Body, out: &mut Vec<f64>) {
         let (qpos, qvel) = (simulation.qpos(), simulation.qvel());

@@ -17,14 +17,22 @@ mod model;
 use spar_core::{EnvId, Stream};
 
 use crate::{
-    Env, EnvError, Physics, Scene, Step, View, check_input,
-    mujoco::{self, Simulation},
+    Env, EnvError, Physics, Scene, Step, Subject, View, check_input,
+    mujoco::{self, Simulation, Viewpoint},
 };
 
 const FRAME_SKIP: usize = 40;
 
 /// Seconds of a step.
 const SECONDS: f64 = 0.08;
+
+/// From where gymnasium-robotics sees it.
+const SEEN: Viewpoint = Viewpoint {
+    at: [-0.2, 0.5, 2.0],
+    distance: 2.2,
+    azimuth: 70.0,
+    elevation: -35.0,
+};
 
 /// Joints of the arm and its fingers: the first positions, and the controls.
 const ROBOT: usize = 9;
@@ -257,6 +265,14 @@ impl Env for Kitchen {
             view: View::Slant { follow: false },
             step_seconds: SECONDS,
             solids: self.simulation.solids(),
+        })
+    }
+
+    fn subject(&self) -> Option<Subject<'_>> {
+        Some(Subject {
+            simulation: &self.simulation,
+            from: SEEN,
+            goal: None,
         })
     }
 }

@@ -16,7 +16,8 @@ use places::{LIBRARY, MODELS, library_sha256, proven};
 
 use crate::EnvError;
 
-pub(crate) use binding::{Body, Library, Model, Sensor, Simulation};
+pub(crate) use binding::{Body, GOAL_RADIUS, Library, Model, Sensor, Simulation, Viewpoint};
+pub use binding::{OffScreen, Subject};
 
 /// The process's MuJoCo library, opened on first use. A failure is not kept:
 /// the next call tries again.

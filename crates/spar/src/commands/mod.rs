@@ -9,6 +9,7 @@ pub(crate) mod demo;
 pub(crate) mod eval;
 pub(crate) mod export;
 mod fetch;
+mod figure;
 pub(crate) mod finetune;
 mod head;
 pub(crate) mod list;

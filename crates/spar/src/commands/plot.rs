@@ -3,19 +3,18 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use spar_core::{EnvId, write_atomic};
+use spar_core::EnvId;
 use spar_data::horizon_of;
 use spar_report::Histogram;
 
-use super::{ReadingArgs, data_of, tell_notes};
-use crate::failure::Usage;
+use super::{ReadingArgs, data_of, figure::Figure, tell_notes};
 
 /// What to draw, and where.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Data file in D4RL's layout, or a Minari data set: its file, folder or id
     file: PathBuf,
-    /// File to write, an SVG
+    /// File to write: .svg or .png
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Environment, for its horizon
@@ -27,14 +26,7 @@ pub(crate) struct Args {
 
 /// Draws a histogram of the complete episodes' returns.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let extension = args.out.extension().map(|e| e.to_ascii_lowercase());
-    if extension.as_deref() != Some("svg".as_ref()) {
-        return Err(Usage(format!(
-            "--out {}: figures are SVG; expected a name that ends in .svg",
-            args.out.display()
-        ))
-        .into());
-    }
+    let format = Figure::of(&args.out)?;
     let data = data_of(&args.file, args.env, &args.reading)?;
     tell_notes(&data);
     let returns = data.returns(horizon_of(args.env));
@@ -56,5 +48,5 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         axis: "undiscounted episode return",
         values: &returns,
     };
-    Ok(write_atomic(&args.out, figure.svg()?.as_bytes())?)
+    format.write(&args.out, &figure.svg()?)
 }

@@ -18,6 +18,8 @@ use spar_policy::Policy;
 use spar_render::{Film, Options, to_mp4};
 use spar_train::policy_file;
 
+mod off_screen;
+
 use super::{counts, eval};
 use crate::{failure::Usage, output};
 
@@ -99,6 +101,17 @@ struct Written<'a> {
     seconds: f64,
     width: u32,
     height: u32,
+    /// Whose pictures they are: `spar`, or `mujoco`.
+    renderer: &'static str,
+}
+
+/// What was made of a film.
+struct Made {
+    episodes: Vec<Played>,
+    frames: usize,
+    seconds: f64,
+    size: (u32, u32),
+    renderer: &'static str,
 }
 
 #[derive(Clone, Copy, Serialize)]
@@ -144,35 +157,60 @@ fn film(args: &Args, policy: &Path, out: &Path) -> Result<()> {
     let file = spar_policy::file_of(policy)?;
     let env = eval::environment(&file, &Policy::load(&file)?, args.env)?;
     let policy = policy_file::read(&file, env)?;
-    let most = args.steps.map_or(usize::MAX, |steps| steps as usize);
-    let (mut scenes, mut episodes) = (Vec::new(), Vec::new());
-    let first = args.episode as usize;
-    for episode in first..first + args.episodes as usize {
-        let (seen, played) = watch(env, &policy, episode, args.seed, most)?;
-        episodes.push(played);
-        scenes.extend(seen);
-    }
-    let options = Options {
-        width: args.width,
-        fps: f64::from(args.fps),
+    let made = match off_screen::camera(args, format, env)? {
+        Some(mut camera) => off_screen::film(args, format, out, (env, &policy), &mut camera)?,
+        None => drawn(args, format, out, (env, &policy))?,
     };
-    let film = Film::of(&scenes, &options)?;
-    write(&film, format, out, &title(env, &episodes))?;
-    let (width, height) = film.size();
+    let (width, height) = made.size;
     let written = Written {
         file: out,
         bytes: fs::metadata(out).map_or(0, |found| found.len()),
         env: env.name(),
-        episodes,
-        frames: film.frames(),
-        seconds: film.seconds(),
+        episodes: made.episodes,
+        frames: made.frames,
+        seconds: made.seconds,
         width,
         height,
+        renderer: made.renderer,
     };
     if args.json {
         return output::json(&written);
     }
     output::text(&said(&written))
+}
+
+/// The numbers of the episodes to show, and how many steps of each.
+fn asked(args: &Args) -> (std::ops::Range<usize>, usize) {
+    let first = args.episode as usize;
+    let most = args.steps.map_or(usize::MAX, |steps| steps as usize);
+    (first..first + args.episodes as usize, most)
+}
+
+fn options(args: &Args) -> Options {
+    Options {
+        width: args.width,
+        fps: f64::from(args.fps),
+    }
+}
+
+/// A film that is drawn here.
+fn drawn(args: &Args, format: Format, out: &Path, (env, policy): (EnvId, &Policy)) -> Result<Made> {
+    let (numbers, most) = asked(args);
+    let (mut scenes, mut episodes) = (Vec::new(), Vec::new());
+    for episode in numbers {
+        let (seen, played) = watch(env, policy, episode, args.seed, most)?;
+        episodes.push(played);
+        scenes.extend(seen);
+    }
+    let film = Film::of(&scenes, &options(args))?;
+    write(&film, format, out, &title(env, &episodes))?;
+    Ok(Made {
+        episodes,
+        frames: film.frames(),
+        seconds: film.seconds(),
+        size: film.size(),
+        renderer: "spar",
+    })
 }
 
 fn said(written: &Written<'_>) -> String {
@@ -186,7 +224,7 @@ fn said(written: &Written<'_>) -> String {
         format!("episode {episode} (return {ret:.2}, {length} steps)")
     });
     format!(
-        "{}: {}, {}; {} frames, {:.1} s, {} x {}, {} bytes",
+        "{}: {}, {}; {} frames, {:.1} s, {} x {}, {} bytes{}",
         written.file.display(),
         written.env,
         returns.collect::<Vec<_>>().join(", "),
@@ -194,7 +232,11 @@ fn said(written: &Written<'_>) -> String {
         written.seconds,
         written.width,
         written.height,
-        written.bytes
+        written.bytes,
+        match written.renderer {
+            "mujoco" => ", by MuJoCo's renderer",
+            _ => "",
+        }
     )
 }
 
@@ -247,23 +289,24 @@ fn write(film: &Film, format: Format, out: &Path, title: &str) -> Result<()> {
     match format {
         Format::Svg => write_atomic(out, film.svg(title).as_bytes())?,
         Format::Gif => write_atomic(out, &film.gif()?)?,
-        Format::Mp4 => {
-            // ffmpeg writes by itself: beside the place, and then all of it is put there.
-            let name = out.file_name().unwrap_or_default().to_string_lossy();
-            let partial = out.with_file_name(format!(".{name}.part"));
-            let made = to_mp4(film, &partial)
-                .map_err(anyhow::Error::from)
-                .and_then(|()| {
-                    fs::rename(&partial, out).with_context(|| out.display().to_string())
-                });
-            if made.is_err() {
-                // What is not there need not be removed.
-                let _ = fs::remove_file(&partial);
-            }
-            made?;
-        }
+        Format::Mp4 => at_once(out, |partial| Ok(to_mp4(film, partial)?))?,
     }
     Ok(())
+}
+
+/// Has `make` write beside `out`, as ffmpeg does by itself, and then puts all of it there.
+fn at_once<T>(out: &Path, make: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    let name = out.file_name().unwrap_or_default().to_string_lossy();
+    let partial = out.with_file_name(format!(".{name}.part"));
+    let made = make(&partial).and_then(|made| {
+        fs::rename(&partial, out).with_context(|| out.display().to_string())?;
+        Ok(made)
+    });
+    if made.is_err() {
+        // What is not there need not be removed.
+        let _ = fs::remove_file(&partial);
+    }
+    made
 }
 
 /// The best and the worst episode of a finished run's evaluation, in its folder.

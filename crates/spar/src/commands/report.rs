@@ -11,6 +11,7 @@ use spar_report::{
 };
 use spar_train::{Method, TrainError};
 
+use super::figure::Figure;
 use crate::{failure::Usage, output};
 
 /// What to report on.
@@ -27,6 +28,8 @@ pub(crate) struct Args {
 enum Command {
     /// Compare two folders of runs, on the tasks, methods and seeds they share
     Compare(CompareArgs),
+    /// Draw one of a report's figures into a file: .svg or .png
+    Plot(PlotArgs),
 }
 
 /// Which folders to compare.
@@ -43,9 +46,39 @@ struct CompareArgs {
     json: bool,
 }
 
-/// Which runs make the table.
+/// Which figure, of which runs.
+#[derive(clap::Args)]
+#[command(after_help = PLOT_EXAMPLES)]
+struct PlotArgs {
+    #[command(flatten)]
+    of: RunsArgs,
+    /// The figure: a task's learning curves by its name, `overview` for all of them, or another
+    /// of the report's, as `profiles` [default: the curves]
+    #[arg(long, value_name = "NAME")]
+    figure: Option<String>,
+    /// File to write: .svg or .png
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+const PLOT_EXAMPLES: &str = "\
+Examples:
+  spar report plot --suite suites/mujoco.toml --preset quick --runs runs/mujoco-quick --out curves.png
+  spar report plot --runs runs/online --out finetune.svg";
+
+/// Which runs make the table, and its folder.
 #[derive(clap::Args)]
 struct TableArgs {
+    #[command(flatten)]
+    of: RunsArgs,
+    /// Folder of the report
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// Which runs make the table.
+#[derive(clap::Args)]
+struct RunsArgs {
     /// Suite the runs belong to; left out, the report is of the runs that were fine-tuned, and
     /// of those without an environment, on their validation errors
     #[arg(long, value_name = "FILE", requires = "preset")]
@@ -56,9 +89,6 @@ struct TableArgs {
     /// Folder holding <task>/<method>/seed-<n>, or, without a suite, runs anywhere below
     #[arg(long, value_name = "DIR")]
     runs: PathBuf,
-    /// Folder of the report
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
     /// Only these tasks
     #[arg(long, value_delimiter = ',', requires = "suite")]
     tasks: Vec<TaskId>,
@@ -74,6 +104,7 @@ struct TableArgs {
 pub(crate) fn run(args: &Args) -> Result<()> {
     match (&args.command, &args.table) {
         (Some(Command::Compare(args)), _) => compare(args),
+        (Some(Command::Plot(args)), _) => plot(args),
         (None, Some(args)) => report(args),
         (None, None) => Err(Usage(
             "nothing to report on; expected --runs and --out, with --suite and --preset for runs of one, or `compare RUNS_A RUNS_B`"
@@ -99,12 +130,12 @@ fn compare(args: &CompareArgs) -> Result<()> {
 
 /// The same of runs of no suite: those that were fine-tuned, and those without an environment.
 fn unlike_a_suite(args: &TableArgs) -> Result<()> {
-    let online = OnlineReport::of(&args.runs)?;
+    let online = OnlineReport::of(&args.of.runs)?;
     if let Some(report) = &online {
         report.write(&args.out)?;
         output::text(&report.render())?;
     }
-    match OfflineReport::of(&args.runs) {
+    match OfflineReport::of(&args.of.runs) {
         Err(ReportError::NoOffline(_)) if online.is_some() => Ok(()),
         Err(error) => Err(error.into()),
         Ok(report) => {
@@ -116,17 +147,69 @@ fn unlike_a_suite(args: &TableArgs) -> Result<()> {
 
 /// Writes the report and prints its table.
 fn report(args: &TableArgs) -> Result<()> {
-    let (Some(suite), Some(name)) = (&args.suite, &args.preset) else {
+    let Some(report) = of_suite(&args.of)? else {
         return unlike_a_suite(args);
+    };
+    report.write(&args.out)?;
+    output::text(&render_terminal(&report))
+}
+
+/// Draws one figure of the report that `spar report` would write.
+fn plot(args: &PlotArgs) -> Result<()> {
+    let format = Figure::of(&args.out)?;
+    let online = || OnlineReport::of(&args.of.runs);
+    let files = match of_suite(&args.of)? {
+        Some(report) => report.files()?,
+        None => online()?.map_or_else(|| Ok(Vec::new()), |report| report.files())?,
+    };
+    let figures: Vec<(&str, &str)> = files
+        .iter()
+        .filter_map(|(name, svg)| {
+            let stem = name.strip_suffix(".svg")?;
+            let base = stem.rsplit('/').next().unwrap_or(stem);
+            Some((base, svg.as_str()))
+        })
+        .collect();
+    let found = match args.figure.as_deref() {
+        Some(name) => figures.iter().find(|(base, _)| *base == name),
+        // The curves of all tasks, where there are several.
+        None => figures
+            .iter()
+            .find(|(base, _)| *base == "overview")
+            .or(figures.first()),
+    };
+    let Some((_, svg)) = found else {
+        let names: Vec<&str> = figures.iter().map(|(base, _)| *base).collect();
+        if names.is_empty() {
+            anyhow::bail!(
+                "{}: no figure can be drawn of these runs; give --suite and --preset for those \
+                 of a suite",
+                args.of.runs.display()
+            );
+        }
+        return Err(Usage(format!(
+            "--figure {}: expected one of {}",
+            args.figure.as_deref().unwrap_or_default(),
+            names.join(", ")
+        ))
+        .into());
+    };
+    format.write(&args.out, svg)
+}
+
+/// The report of runs of a suite, if one is named.
+fn of_suite(args: &RunsArgs) -> Result<Option<Report>> {
+    let (Some(suite), Some(name)) = (&args.suite, &args.preset) else {
+        return Ok(None);
     };
     let suite = Suite::load(suite)?;
     let preset = suite.preset(name)?;
     let or = |given: &[u64], usual: &[u64]| if given.is_empty() { usual } else { given }.to_vec();
-    let of_suite = |name: String| match suite.variant.contains_key(&name) {
+    let known = |name: String| match suite.variant.contains_key(&name) {
         true => Ok(name),
         false => name.parse().map(|m: Method| m.name().to_owned()),
     };
-    let methods = suite.asked_methods(&args.methods).into_iter().map(of_suite);
+    let methods = suite.asked_methods(&args.methods).into_iter().map(known);
     let methods: Result<_, TrainError> = methods.collect();
     let methods = methods.map_err(|e| Usage(e.to_string()))?;
     let request = ReportRequest {
@@ -141,7 +224,5 @@ fn report(args: &TableArgs) -> Result<()> {
         seeds: or(&args.seeds, &preset.seeds),
         suite,
     };
-    let report = Report::build(&request)?;
-    report.write(&args.out)?;
-    output::text(&render_terminal(&report))
+    Ok(Some(Report::build(&request)?))
 }

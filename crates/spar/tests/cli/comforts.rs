@@ -195,15 +195,19 @@ fn every_json_has_the_documented_fields() {
 fn a_figure_is_of_the_kind_its_name_says() {
     let folder = Folder::new();
     folder.write_data("data.hdf5");
-    for name in ["returns.png", "returns.pdf", "returns", "returns.svg.txt"] {
+    for name in ["returns.jpg", "returns.pdf", "returns", "returns.svg.txt"] {
         let line = format!("data plot data.hdf5 --env pointmass --out {name}");
-        folder.spar(&line).fails(2, &[name, ".svg"]);
+        folder.spar(&line).fails(2, &[name, ".svg or .png"]);
         assert!(!folder.exists(name));
     }
     folder
         .spar("data plot data.hdf5 --env pointmass --out returns.SVG")
         .ok();
     assert!(folder.read("returns.SVG").starts_with(b"<svg"));
+    folder
+        .spar("data plot data.hdf5 --env pointmass --out returns.Png")
+        .ok();
+    assert!(folder.read("returns.Png").starts_with(b"\x89PNG\r\n\x1a\n"));
 }
 
 /// Tables ran past the edge of a narrow terminal.

@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
 
-use crate::support::{Done, Folder, prepared, suite_run};
+use crate::support::{Done, Folder, prepared, suite_run, write_tensors};
 
 fn trained() -> Folder {
     let folder = prepared();
@@ -152,6 +152,65 @@ fn ffmpeg_gets_every_frame_and_its_absence_and_failure_are_said() {
     );
     with_path(&folder, &bin, line).fails(1, &["ffmpeg made no film: no such encoder"]);
     assert!(!folder.exists("clip.mp4") && !folder.exists(".clip.mp4.part"));
+}
+
+/// A network for adroit's pen that leaves the hand as it is.
+fn write_hand(folder: &Folder) {
+    let (obs, act) = (45, 24);
+    let tensors = [
+        (
+            "layers.0.weight".to_owned(),
+            vec![act, obs],
+            vec![0.0; act * obs],
+        ),
+        ("layers.0.bias".to_owned(), vec![act], vec![0.0; act]),
+    ];
+    let meta = [("activation", "relu"), ("output", "tanh")];
+    write_tensors(&folder.path("hand.safetensors"), &tensors, &meta);
+}
+
+/// Pictures are MuJoCo's where it can draw, and ours where it cannot, which is said; an SVG is
+/// always ours.
+#[test]
+fn a_hand_is_drawn_by_mujoco_s_renderer_or_a_line_says_why_not() {
+    let folder = Folder::new();
+    write_hand(&folder);
+    let line = "render --policy hand.safetensors --env pen --steps 4 --width 120 --json --out";
+    let done = |gl: &str, out: &str| {
+        let mut command = folder.command(&format!("{line} {out}"));
+        let output = command.env("MUJOCO_GL", gl).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        let written: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (written, said)
+    };
+    let (svg, said) = done("", "hand.svg");
+    assert_eq!((&svg["renderer"], said.as_str()), (&"spar".into(), ""));
+    let (ours, said) = done("off", "ours.gif");
+    assert_eq!(ours["renderer"], "spar");
+    let facts = ["note: MuJoCo's renderer does not draw here: MUJOCO_GL is `off`"];
+    assert!(facts.iter().all(|fact| said.contains(fact)), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    let (theirs, said) = done("", "theirs.gif");
+    if theirs["renderer"] == "spar" {
+        eprintln!("SKIPPED: a GIF of MuJoCo's pictures: {said}");
+        return;
+    }
+    assert_eq!(said, "");
+    assert_eq!(theirs["episodes"], ours["episodes"], "the same episode");
+    assert_eq!(theirs["frames"], 3);
+    assert_eq!([&theirs["width"], &theirs["height"]], [120, 90]);
+    let gif = folder.read("theirs.gif");
+    assert!(
+        gif.starts_with(b"GIF89a") && gif.len() > 3000,
+        "{}",
+        gif.len()
+    );
+    ffmpeg(&folder, "for last; do :; done\nwc -c > \"$last\"");
+    let bin = folder.path("bin");
+    with_path(&folder, &bin, &format!("{line} theirs.mp4")).json();
+    let bytes = String::from_utf8(folder.read("theirs.mp4")).unwrap();
+    assert_eq!(bytes.trim(), (3 * 3 * 120 * 90).to_string());
 }
 
 #[test]

@@ -34,6 +34,55 @@ fn runs_that_are_not_there_are_missing_from_the_table() {
     assert_eq!(results["cells"].as_array().unwrap().len(), 0);
 }
 
+/// One figure of a report, as an SVG the report's own and as a PNG, or none.
+#[test]
+fn a_figure_of_a_report_is_drawn_by_itself() {
+    let folder = prepared();
+    let here = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let of = format!(
+        "--suite {here}/suites/mujoco.toml --preset quick --runs {here}/docs/runs/mujoco-quick \
+         --tasks hopper-medium,walker2d-medium --methods bc,spar --seeds 0,1,2"
+    );
+    folder.spar(&format!("report {of} --out report")).ok();
+    for (options, file) in [
+        ("", "curves/overview.svg"),
+        ("--figure hopper-medium", "curves/hopper-medium.svg"),
+        ("--figure profiles", "plots/profiles.svg"),
+    ] {
+        let line = format!("report plot {of} {options} --out");
+        folder.spar(&format!("{line} figure.svg")).ok();
+        let figure = folder.read("figure.svg");
+        assert_eq!(figure, folder.read(&format!("report/{file}")), "{file}");
+        folder.spar(&format!("{line} figure.png")).ok();
+        let png = folder.read("figure.png");
+        assert!(png.starts_with(b"\x89PNG\r\n\x1a\n"), "{file}");
+        // Twice the width of the SVG, at its place in the header.
+        let width = u32::from_be_bytes(png[16..20].try_into().unwrap());
+        let svg = String::from_utf8(figure).unwrap();
+        assert!(svg.contains(&format!("width=\"{}\"", width / 2)), "{file}");
+    }
+    for (line, code, fact) in [
+        (
+            format!("report plot {of} --figure curve --out a.svg"),
+            2,
+            "expected one of hopper-medium",
+        ),
+        (
+            format!("report plot {of} --out a.pdf"),
+            2,
+            "expected a name that ends with .svg or .png",
+        ),
+        (
+            "report plot --runs . --out a.svg".to_owned(),
+            1,
+            "give --suite and --preset",
+        ),
+    ] {
+        folder.spar(&line).fails(code, &[fact]);
+    }
+    assert!(!folder.exists("a.svg") && !folder.exists("a.pdf"));
+}
+
 #[test]
 fn what_cannot_be_reported_is_refused() {
     let folder = prepared();

@@ -1,13 +1,16 @@
 //! The calls into libmujoco: all `unsafe` of this crate.
 //!
 //! Only functions are used, with opaque pointers, `mj_getState` / `mj_setState` for the
-//! state, `mj_local2Global` for where bodies are, `mj_readSensor` for sensors and
-//! `mjv_updateScene` for what there is to see; no struct layout but the first two fields of a
-//! log message, the one of a virtual file system and those of `scene.rs` is assumed, so neither headers nor a link step are needed. The state's signature bits below
+//! state, `mj_local2Global` for where bodies are, `mj_readSensor` for sensors,
+//! `mjv_updateScene` for what there is to see and `mjr_render` for pictures of it; no struct
+//! layout but the first two fields of a log message, the one of a virtual file system and those
+//! of `scene.rs` and `picture.rs` is assumed, so neither headers nor a link step are needed. The state's signature bits below
 //! are those of 3.17 (older versions number them otherwise), which is one reason to refuse
 //! any other version.
 
+mod gl;
 mod model;
+mod picture;
 mod scene;
 mod simulation;
 
@@ -22,6 +25,8 @@ use super::places::proven;
 use crate::EnvError;
 
 pub(crate) use model::{Body, Model, Sensor};
+pub(crate) use picture::{GOAL_RADIUS, Viewpoint};
+pub use picture::{OffScreen, Subject};
 pub(crate) use simulation::Simulation;
 
 const QPOS: c_int = 1 << 1;
@@ -122,6 +127,16 @@ library! {
     mjv_defaultPerturb: fn(*mut c_void);
     mjv_defaultFreeCamera: fn(*const RawModel, *mut c_void);
     mjv_updateScene: fn(*const RawModel, *mut RawData, *const c_void, *const c_void, *mut c_void, c_int, *mut c_void);
+    mjv_initGeom: fn(*mut c_void, c_int, *const f64, *const f64, *const f64, *const f32);
+    mjr_defaultContext: fn(*mut c_void);
+    mjr_makeContext: fn(*const RawModel, *mut c_void, c_int);
+    mjr_freeContext: fn(*mut c_void);
+    mjr_resizeOffscreen: fn(c_int, c_int, *mut c_void);
+    mjr_setBuffer: fn(c_int, *mut c_void);
+    mjr_maxViewport: fn(*const c_void) -> picture::Rect;
+    mjr_render: fn(picture::Rect, *mut c_void, *const c_void);
+    mjr_readPixels: fn(*mut u8, *mut f32, picture::Rect, *const c_void);
+    mjr_getError: fn() -> c_int;
 }
 
 thread_local! {

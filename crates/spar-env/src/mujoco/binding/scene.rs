@@ -14,24 +14,26 @@ use crate::scene::{Role, Shape, Solid};
 
 /// The head of `mjvScene`.
 #[repr(C)]
-struct SceneHead {
-    capacity: c_int,
-    count: c_int,
-    geoms: *const Geom,
+pub(super) struct SceneHead {
+    pub(super) capacity: c_int,
+    pub(super) count: c_int,
+    pub(super) geoms: *mut Geom,
 }
 
 /// The head of `mjvOption`.
 #[repr(C)]
-struct OptionHead {
+pub(super) struct OptionHead {
     label: c_int,
     frame: c_int,
     /// Whether solids of each group are shown.
-    groups: [u8; 6],
+    pub(super) groups: [u8; 6],
+    /// The same of sites.
+    pub(super) sites: [u8; 6],
 }
 
 /// `mjvGeom`: one element of an array, so that all of it counts.
 #[repr(C)]
-struct Geom {
+pub(super) struct Geom {
     kind: c_int,
     data: c_int,
     object_kind: c_int,
@@ -53,15 +55,15 @@ const _: () = assert!(size_of::<Geom>() == 252, "mjvGeom of 3.17");
 
 /// Words of room, zero, that begin with a struct: the scene has 11 584 bytes, the others less
 /// than 150.
-const SCENE_WORDS: usize = 4096;
-const OTHER_WORDS: usize = 256;
+pub(super) const SCENE_WORDS: usize = 4096;
+pub(super) const OTHER_WORDS: usize = 256;
 
 /// Most solids of a scene; MuJoCo leaves out what is more. A kitchen has about 300.
-const MOST: c_int = 4000;
+pub(super) const MOST: c_int = 4000;
 
 /// `mjtCatBit`: solids of the world, and of bodies.
-const STATIC: c_int = 1;
-const DYNAMIC: c_int = 2;
+pub(super) const STATIC: c_int = 1;
+pub(super) const DYNAMIC: c_int = 2;
 
 /// `mjtObj` of a solid of the model, not a decoration.
 const GEOM: c_int = 5;

@@ -218,6 +218,10 @@ impl Simulation {
         unsafe { (library.mj_getState)(model, data, self.state.as_mut_ptr(), QPOS | QVEL) }
     }
 
+    pub(super) fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
     pub(super) fn parts(&self) -> (&'static Library, *const RawModel, *mut RawData) {
         (
             self.model.library,
