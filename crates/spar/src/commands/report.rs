@@ -1,7 +1,7 @@
 //! `spar report`: tables and curves of finished runs; `spar report compare`: two
 //! folders of them against each other.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use spar_core::{Suite, TaskId};
@@ -21,7 +21,10 @@ pub(crate) struct Args {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    table: Option<TableArgs>,
+    of: Option<RunsArgs>,
+    /// Folder of the report
+    #[arg(long, value_name = "DIR", requires = "runs")]
+    out: Option<PathBuf>,
 }
 
 #[derive(clap::Subcommand)]
@@ -66,16 +69,6 @@ Examples:
   spar report plot --suite suites/mujoco.toml --preset quick --runs runs/mujoco-quick --out curves.png
   spar report plot --runs runs/online --out finetune.svg";
 
-/// Which runs make the table, and its folder.
-#[derive(clap::Args)]
-struct TableArgs {
-    #[command(flatten)]
-    of: RunsArgs,
-    /// Folder of the report
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
-}
-
 /// Which runs make the table.
 #[derive(clap::Args)]
 struct RunsArgs {
@@ -87,7 +80,7 @@ struct RunsArgs {
     #[arg(long, requires = "suite")]
     preset: Option<String>,
     /// Folder holding <task>/<method>/seed-<n>, or, without a suite, runs anywhere below
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", requires = "out")]
     runs: PathBuf,
     /// Only these tasks
     #[arg(long, value_delimiter = ',', requires = "suite")]
@@ -102,11 +95,11 @@ struct RunsArgs {
 
 /// Does what was asked for.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    match (&args.command, &args.table) {
-        (Some(Command::Compare(args)), _) => compare(args),
-        (Some(Command::Plot(args)), _) => plot(args),
-        (None, Some(args)) => report(args),
-        (None, None) => Err(Usage(
+    match (&args.command, &args.of, &args.out) {
+        (Some(Command::Compare(args)), ..) => compare(args),
+        (Some(Command::Plot(args)), ..) => plot(args),
+        (None, Some(of), Some(out)) => report(of, out),
+        (None, ..) => Err(Usage(
             "nothing to report on; expected --runs and --out, with --suite and --preset for runs of one, or `compare RUNS_A RUNS_B`"
                 .to_owned(),
         )
@@ -129,28 +122,28 @@ fn compare(args: &CompareArgs) -> Result<()> {
 }
 
 /// The same of runs of no suite: those that were fine-tuned, and those without an environment.
-fn unlike_a_suite(args: &TableArgs) -> Result<()> {
-    let online = OnlineReport::of(&args.of.runs)?;
+fn unlike_a_suite(runs: &Path, out: &Path) -> Result<()> {
+    let online = OnlineReport::of(runs)?;
     if let Some(report) = &online {
-        report.write(&args.out)?;
+        report.write(out)?;
         output::text(&report.render())?;
     }
-    match OfflineReport::of(&args.of.runs) {
+    match OfflineReport::of(runs) {
         Err(ReportError::NoOffline(_)) if online.is_some() => Ok(()),
         Err(error) => Err(error.into()),
         Ok(report) => {
-            report.write(&args.out)?;
+            report.write(out)?;
             output::text(&report.render())
         }
     }
 }
 
 /// Writes the report and prints its table.
-fn report(args: &TableArgs) -> Result<()> {
-    let Some(report) = of_suite(&args.of)? else {
-        return unlike_a_suite(args);
+fn report(of: &RunsArgs, out: &Path) -> Result<()> {
+    let Some(report) = of_suite(of)? else {
+        return unlike_a_suite(&of.runs, out);
     };
-    report.write(&args.out)?;
+    report.write(out)?;
     output::text(&render_terminal(&report))
 }
 
