@@ -58,7 +58,7 @@ impl Default for CriticConfig {
             tau: 0.005,
             expectile: 0.7,
             deviations: None,
-            penalty: 4.0,
+            penalty: 8.0,
         }
     }
 }
