@@ -187,8 +187,6 @@ __device__ __forceinline__ float block_sum(float value, float *scratch)
     return sum;
 }
 
-// Conservative value of row `row` of `values`, [nets, rows]: the least over the
-// nets or, with `deviations` >= 0, mean - deviations * std (biased).
 // The (biased) standard deviation of an ensemble's `values` [nets, rows] of a row.
 __device__ __forceinline__ float deviation_at(const float *values, int nets, int rows, int row)
 {
@@ -204,6 +202,8 @@ __device__ __forceinline__ float deviation_at(const float *values, int nets, int
     return sqrtf(squares / nets);
 }
 
+// Conservative value of row `row` of `values`, [nets, rows]: the least over the
+// nets or, with `deviations` >= 0, mean - deviations * std (biased).
 __device__ __forceinline__ float conservative_at(const float *values, int nets, int rows, int row,
                                                  float deviations)
 {
