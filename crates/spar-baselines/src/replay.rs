@@ -253,7 +253,8 @@ fn largest_scale(transitions: &Transitions, largest: f64) -> f32 {
     }
 }
 
-/// Whether each row of the file belongs to one of the best trajectories.
+/// Whether each row of the file belongs to one of the best trajectories, by the sums of all
+/// their rewards: where the recording goes on past terminals, those behind them as well.
 fn best_rows(set: &Dataset, horizon: usize, keep: Keep) -> Vec<bool> {
     let mut ranked: Vec<_> = set
         .episodes(horizon)
@@ -274,13 +275,15 @@ fn best_rows(set: &Dataset, horizon: usize, keep: Keep) -> Vec<bool> {
 }
 
 /// For each row of the file the discounted return of `rewards` from it on to the end of its
-/// trajectory: terminated, cut or not recorded further.
+/// trajectory: terminated, cut or not recorded further. A terminal within a trajectory, whose
+/// recording goes on past it, ends what a state is worth all the same.
 fn returns_to_go(set: &Dataset, rewards: &[f32], horizon: usize, discount: f64) -> Vec<f64> {
     let mut returns = vec![0.0; set.rows()];
     for episode in set.episodes(horizon) {
         let mut to_go = 0.0;
         for row in episode.rows.rev() {
-            to_go = f64::from(rewards[row]) + discount * to_go;
+            let ahead = if set.terminals[row] { 0.0 } else { to_go };
+            to_go = f64::from(rewards[row]) + discount * ahead;
             returns[row] = to_go;
         }
     }
@@ -301,8 +304,8 @@ fn heuristic(
     for episode in set.episodes(horizon) {
         let mut to_go = 0.0;
         for row in episode.rows.clone().rev() {
-            ahead[row] = to_go;
-            to_go = f64::from(rewards[row]) + discount * to_go;
+            ahead[row] = if set.terminals[row] { 0.0 } else { to_go };
+            to_go = f64::from(rewards[row]) + discount * ahead[row];
         }
         returns.push(to_go);
         trajectories.push(episode.rows);

@@ -189,6 +189,67 @@ fn returns_to_go_are_blended_into_rewards_and_discounts() {
     }
 }
 
+/// Two trajectories of antmaze's kind: a goal that ends nothing, where every row of a stay is
+/// terminal. Rows 0 to 4 reach it late, rows 5 to 9 early, and rows 10 to 14 never do.
+fn with_stays() -> Transitions {
+    let flag = |at: &[usize]| (0..15).map(|i| at.contains(&i)).collect::<Vec<_>>();
+    let terminals = flag(&[3, 4, 6, 7, 8, 9]);
+    let steps = Steps {
+        observations: (0..15).map(|i| i as f32).collect(),
+        actions: vec![0.0; 15],
+        rewards: terminals.iter().map(|&t| f32::from(u8::from(t))).collect(),
+        terminals,
+        timeouts: flag(&[4, 9, 14]),
+    };
+    let set = Dataset::in_memory("stays", 1, 1, steps).unwrap();
+    Transitions::new(Arc::new(set), 1000).unwrap()
+}
+
+/// Cut at terminals, each row of a stay was a trajectory, and the best ones were those alone.
+#[test]
+fn trajectories_go_on_past_terminals_that_come_in_runs() {
+    let replay = |method: &str, settings: &str| {
+        let entry = find(method).unwrap();
+        let settings = entry.settings(toml::from_str(settings).unwrap()).unwrap();
+        Replay::new(&with_stays(), &entry.feed(&settings).unwrap(), 1000).unwrap()
+    };
+    let set = with_stays().dataset().clone();
+    let starts: Vec<usize> = set.episodes(1000).map(|e| e.rows.start).collect();
+    assert_eq!(starts, [0, 5, 10]);
+    // What the environment pays, which ends at the goal; so is the range of rewards.
+    assert_eq!(set.returns(1000), [1.0, 1.0, 0.0]);
+    close(replay("iql", "").reward_scale(), 1000.0);
+
+    let keep = |discount: f64| format!("data.keep = {{ fraction = 0.34, discount = {discount} }}");
+    for discount in [0.9, 1.0] {
+        assert_eq!(rows(&replay("bc10", &keep(discount))), [5, 6, 7, 8]);
+    }
+
+    let hubl = |blend: &str| {
+        let hubl = format!("discount = 0.5\ndata.hubl = {{ alpha = 0.6, blend = '{blend}' }}");
+        replay("td3bc", &hubl)
+    };
+    // Transitions are all rows but those that are cut: 4, 9 and 14.
+    let constant = hubl("constant");
+    close(constant.reward(1), 0.5 * 0.6 * 0.5);
+    close(constant.reward(2), 0.5 * 0.6);
+    // A terminal's worth is its reward, whatever the ant did afterwards.
+    for (i, row) in [(3, 3), (5, 6), (6, 7)] {
+        assert_eq!(constant.transitions().row(i), row);
+        close(constant.reward(i), 1.0);
+        close(constant.bootstrap(i), 0.0);
+    }
+    // Discounted returns 0.125, 0.5 and 0: ranks 2, 3 and 1 of three.
+    let rank = hubl("rank");
+    for (i, share) in [(0, 2.0 / 3.0), (4, 1.0), (8, 1.0 / 3.0)] {
+        close(rank.bootstrap(i), 1.0 - 0.6 * share);
+    }
+    let cql = replay("cql", "discount = 0.5\ncalibrated = true\ndata.rewards = 'raw'");
+    let mut batch = Batch::new(3, 1, 1);
+    cql.gather(&[0, 3, 5], &mut batch);
+    assert_eq!(batch.returns, [0.125, 1.0, 1.0]);
+}
+
 #[test]
 fn a_minibatch_is_of_the_transitions_its_index_names() {
     let replay = replay("iql", "data.rewards = 'raw'");

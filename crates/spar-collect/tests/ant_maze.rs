@@ -151,6 +151,14 @@ fn a_file_has_the_rewards_of_one_goal_and_rows_that_can_be_stepped() {
         let cuts = data.timeouts.clone().unwrap();
         let at: Vec<usize> = (0..data.rows()).filter(|row| cuts[*row]).collect();
         assert_eq!((data.rows(), at), (2_500, vec![1000, 2001]));
+        // Trajectories are those, and no row of a stay at the goal is one.
+        if data.terminals.contains(&true) {
+            assert!(data.past_terminals);
+            let stops = data.episodes(task.env().horizon()).map(|e| e.rows.end);
+            assert_eq!(stops.collect::<Vec<_>>(), [1001, 2002, 2500]);
+            let note = |note: &String| note.contains("goes on past");
+            assert!(data.notes.iter().any(note), "{:?}", data.notes);
+        }
         let goal = &data.metadata["spar_goal"];
         let goal: Vec<f64> = goal.split(' ').map(|x| x.parse().unwrap()).collect();
         for row in 0..data.rows() {

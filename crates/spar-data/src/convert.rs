@@ -22,6 +22,7 @@ use crate::{
     joined::Joined,
     minari::{About, Episode, EpisodeRows, Episodes, MinariWriter, refuse_existing},
     named_env,
+    past,
     precheck::{Kind, Scanned},
     read::Checked,
     reading::{Asked, Next, Parts, Reading},
@@ -297,7 +298,11 @@ fn write_episodes(
     let mut qpos = file.qpos.map(|array| array.cursor::<f64>());
     let mut qvel = file.qvel.map(|array| array.cursor::<f64>());
     let (mut left_out, mut repeated) = (0, 0);
-    for episode in episodes(&terminals, timeouts.as_deref(), breaks, horizon) {
+    let flags = Flags {
+        terminals: &terminals,
+        timeouts: timeouts.as_deref(),
+    };
+    for episode in episodes(flags, past::runs(flags), breaks, horizon) {
         let mut rows = episode.rows;
         let (mut before, mut last) = (Vec::new(), Vec::new());
         observations.append(rows.clone(), &mut before)?;

@@ -159,6 +159,7 @@ impl<'a> D4rl<'a> {
             rewarded: true,
             terminals: flagged.terminals,
             timeouts: flagged.timeouts,
+            past_terminals: false,
             next_observations,
             next: reading.next,
             breaks,

@@ -6,9 +6,11 @@ use spar_core::{DatasetIdentity, EnvId, Origin};
 
 use crate::{
     error::DataError,
+    past,
     read::read_file,
     reading::{Asked, Next, Parts, Reading},
     remarks::check_finite,
+    successors::Flags,
 };
 
 /// One validated data file in memory: flat, row-major, in the file's order.
@@ -34,6 +36,9 @@ pub struct Dataset {
     pub terminals: Vec<bool>,
     /// `[rows]`: the episode was cut after this step; `None` in old D4RL files.
     pub timeouts: Option<Vec<bool>>,
+    /// Whether the recording goes on past terminals, as in D4RL's antmaze: they mask what
+    /// follows a transition, and end no episode.
+    pub past_terminals: bool,
     /// `[rows, obs_dim]`: the true next observation, where recorded row by row.
     pub next_observations: Option<Vec<f32>>,
     /// What follows a row: how the file was read.
@@ -172,7 +177,12 @@ impl Dataset {
         ] {
             check_finite(Path::new(id), key, values, width)?;
         }
+        let flags = Flags {
+            terminals: &steps.terminals,
+            timeouts: Some(&steps.timeouts),
+        };
         Ok(Self {
+            past_terminals: past::runs(flags),
             obs_dim,
             act_dim,
             observations: steps.observations,
@@ -322,7 +332,8 @@ impl Dataset {
     ///
     /// In D4RL's layout they are cut after a terminal or a timeout (in a file
     /// without timeouts or successors after `horizon` rows) and at
-    /// [`Self::breaks`], and only the last can be [`EpisodeEnd::Unfinished`].
+    /// [`Self::breaks`], and only the last can be [`EpisodeEnd::Unfinished`]. Where the
+    /// recording goes on past terminals ([`Self::past_terminals`]) they are not cut there.
     /// Minari's layout says itself where they end, and its flags say how.
     pub fn episodes(&self, horizon: usize) -> impl Iterator<Item = Episode> {
         let marks = |ends: &Option<Ends>| ends.as_ref().map(|ends| ends.stops.clone());
@@ -331,12 +342,17 @@ impl Dataset {
             (None, Some(stops)) => Marks::Breaks(stops),
             (None, None) => Marks::None,
         };
-        episodes(&self.terminals, self.timeouts.as_deref(), marks, horizon)
+        let flags = Flags {
+            terminals: &self.terminals,
+            timeouts: self.timeouts.as_deref(),
+        };
+        episodes(flags, self.past_terminals, marks, horizon)
     }
 
     /// Undiscounted returns of the episodes that ended in a terminal or were
     /// cut, summed in `f64`; [`Self::episodes`] says what `horizon` is. Of data that are not
-    /// [`Self::rewarded`] there are none.
+    /// [`Self::rewarded`] there are none. Where the recording goes on past terminals, an
+    /// episode's return is what its environment pays, up to the first of them.
     pub fn returns(&self, horizon: usize) -> Vec<f64> {
         if !self.rewarded {
             return Vec::new();
@@ -344,7 +360,15 @@ impl Dataset {
         let complete = self
             .episodes(horizon)
             .filter(|e| e.end != EpisodeEnd::Unfinished);
-        let sum = |e: Episode| self.rewards[e.rows].iter().map(|&r| f64::from(r)).sum();
+        let sum = |e: Episode| {
+            let first = e.rows.clone().find(|&row| self.terminals[row]);
+            let stop = match first.filter(|_| self.past_terminals) {
+                Some(first) => first + 1,
+                None => e.rows.end,
+            };
+            let paid = self.rewards[e.rows.start..stop].iter();
+            paid.map(|&r| f64::from(r)).sum()
+        };
         complete.map(sum).collect()
     }
 }
@@ -361,11 +385,15 @@ pub(crate) enum Marks {
 
 /// The episodes of rows with these flags, as [`Dataset::episodes`] says.
 pub(crate) fn episodes(
-    terminals: &[bool],
-    timeouts: Option<&[bool]>,
+    flags: Flags<'_>,
+    past_terminals: bool,
     marks: Marks,
     horizon: usize,
 ) -> impl Iterator<Item = Episode> {
+    let Flags {
+        terminals,
+        timeouts,
+    } = flags;
     let counted = matches!(marks, Marks::None);
     let (all, stops) = match marks {
         Marks::None => (false, Vec::new()),
@@ -379,7 +407,7 @@ pub(crate) fn episodes(
             return None;
         }
         let end_of = |row: usize| match timeouts {
-            _ if terminals[row] => Some(EpisodeEnd::Terminal),
+            _ if terminals[row] && !past_terminals => Some(EpisodeEnd::Terminal),
             Some(timeouts) => timeouts[row].then_some(EpisodeEnd::Timeout),
             None => (counted && row + 1 - start == horizon).then_some(EpisodeEnd::Timeout),
         };

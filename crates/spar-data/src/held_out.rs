@@ -79,6 +79,7 @@ impl Dataset {
             rewarded: self.rewarded,
             terminals: flags(&self.terminals),
             timeouts: self.timeouts.as_deref().map(flags),
+            past_terminals: self.past_terminals,
             next_observations: self
                 .next_observations
                 .as_ref()

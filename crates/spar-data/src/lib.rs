@@ -79,6 +79,7 @@ mod npz;
 mod packed;
 mod parquet_column;
 mod parquet_file;
+mod past;
 #[cfg(feature = "hdf5")]
 mod plugins;
 #[cfg_attr(not(feature = "hdf5"), expect(dead_code, reason = "HDF5 has heaps"))]

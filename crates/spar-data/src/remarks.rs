@@ -8,8 +8,9 @@ use spar_core::{EnvId, units::is_outside};
 use crate::{
     dataset::{Dataset, Layout},
     error::DataError,
+    past,
     reading::Next,
-    successors,
+    successors::{self, Flags},
 };
 
 /// Refuses numbers that are not finite, of the array `key`, `width` wide.
@@ -57,8 +58,16 @@ pub(crate) fn add(data: &mut Dataset, env: Option<EnvId>, integers: bool) -> Res
         let id = data.identity.id.clone();
         return Err(DataError::NoSuccessors { id });
     }
+    if data.layout() == Layout::D4rl {
+        let flags = Flags {
+            terminals: &data.terminals,
+            timeouts: data.timeouts.as_deref(),
+        };
+        data.past_terminals = past::goes_on(flags, env, &data.observations, data.obs_dim);
+    }
     let breaks = data.breaks.as_ref();
     let notes = [
+        past_terminals(data),
         breaks.and_then(|breaks| successors::note(breaks, data.rows(), !recorded)),
         outside(data, env),
         choices(data, integers),
@@ -68,6 +77,16 @@ pub(crate) fn add(data: &mut Dataset, env: Option<EnvId>, integers: bool) -> Res
     ];
     data.notes.extend(notes.into_iter().flatten());
     Ok(())
+}
+
+fn past_terminals(data: &Dataset) -> Option<String> {
+    data.past_terminals.then(|| {
+        let count = data.terminals.iter().filter(|&&flag| flag).count();
+        format!(
+            "the recording goes on past its {count} terminals, as D4RL's of antmaze: episodes are \
+             cut at timeouts alone, and nothing is learned of what follows a terminal"
+        )
+    })
 }
 
 /// The bounds that action component `i` is held to.

@@ -81,6 +81,7 @@ impl Table {
             rewarded,
             terminals: self.flagged.terminals,
             timeouts: self.flagged.timeouts,
+            past_terminals: false,
             breaks,
             next_observations: self.next_observations.filter(|_| keep),
             next: reading.next,

@@ -166,6 +166,10 @@ impl<'a> Ground<'a> {
                 EpisodeEnd::Timeout | EpisodeEnd::Unfinished => mean(&rewards) * forever,
             };
             for row in episode.rows.rev() {
+                // Also within an episode, where the recording goes on past terminals.
+                if set.terminals[row] {
+                    to_come = 0.0;
+                }
                 to_come = reward(row) + discount * to_come;
                 values.push(to_come);
             }
@@ -294,8 +298,10 @@ impl<'a> Ground<'a> {
             .filter(|episode| episode.end != EpisodeEnd::Unfinished);
         let returns: Vec<f64> = complete
             .map(|episode| {
-                let rewards = episode.rows.rev().map(|row| f64::from(set.rewards[row]));
-                rewards.fold(0.0, |to_come, r| r + config.discount * to_come)
+                episode.rows.rev().fold(0.0, |to_come, row| {
+                    let ahead = if set.terminals[row] { 0.0 } else { to_come };
+                    f64::from(set.rewards[row]) + config.discount * ahead
+                })
             })
             .collect();
         Ok(OpeValue {

@@ -264,6 +264,7 @@ pub(crate) fn read(
         rewarded: true,
         terminals: Vec::new(),
         timeouts: None,
+        past_terminals: false,
         next_observations: None,
         next: asked.reading.next,
         breaks: None,
