@@ -244,7 +244,10 @@ fn trajectories_go_on_past_terminals_that_come_in_runs() {
     for (i, share) in [(0, 2.0 / 3.0), (4, 1.0), (8, 1.0 / 3.0)] {
         close(rank.bootstrap(i), 1.0 - 0.6 * share);
     }
-    let cql = replay("cql", "discount = 0.5\ncalibrated = true\ndata.rewards = 'raw'");
+    let cql = replay(
+        "cql",
+        "discount = 0.5\ncalibrated = true\ndata.rewards = 'raw'",
+    );
     let mut batch = Batch::new(3, 1, 1);
     cql.gather(&[0, 3, 5], &mut batch);
     assert_eq!(batch.returns, [0.125, 1.0, 1.0]);
