@@ -143,9 +143,10 @@ impl Conversion {
         };
         let mut writer = MinariWriter::create(folder, about)?;
         let flagged = file.flags.read(&source)?;
-        let (breaks, note) = breaks(&source, asked, &flagged)?;
+        let (breaks, past_terminals, note) = breaks(&source, asked, &flagged)?;
         notes.extend(flagged.notes.iter().cloned().chain(note));
-        let (left_out, repeated) = write_episodes(file, flagged, breaks, horizon, &mut writer)?;
+        let marks = (breaks, past_terminals);
+        let (left_out, repeated) = write_episodes(file, flagged, marks, horizon, &mut writer)?;
         Ok(Converted {
             identity: writer.finish()?,
             left_out,
@@ -240,31 +241,34 @@ fn asked(env: Option<EnvId>, reading: &Reading) -> Asked<'_> {
     }
 }
 
-/// Where the rows of `source` do not follow each other, and what to say of it.
+/// Where the rows of `source` do not follow each other, whether its recording goes on past
+/// terminals, and what to say of the former.
 fn breaks(
     source: &Source<'_>,
     asked: Asked<'_>,
     flagged: &Flagged,
-) -> Result<(Marks, Option<String>), DataError> {
+) -> Result<(Marks, bool, Option<String>), DataError> {
     let file = D4rl::open(source, asked)?;
-    let Some(next) = file.next_observations else {
-        return Ok((Marks::None, None));
-    };
-    let rows = file.observations.rows();
-    let width = file.observations.width();
-    let (mut now, mut next) = (file.observations.cursor(), next.cursor());
     let flags = Flags {
         terminals: &flagged.terminals,
         timeouts: flagged.timeouts.as_deref(),
     };
+    let Some(next) = file.next_observations else {
+        return Ok((Marks::None, past::runs(flags), None));
+    };
+    let rows = file.observations.rows();
+    let width = file.observations.width();
+    let (mut now, mut next) = (file.observations.cursor(), next.cursor());
     let found = successors::breaks(
         width,
         flags,
         |rows: Range<usize>, out| now.append(rows, out),
         |rows: Range<usize>, out| next.append(rows, out),
     )?;
+    let past_terminals = past::shown(flags, &found);
+    let found = found.breaks;
     let note = successors::note(&found, rows, asked.reading.next != Next::Recorded);
-    Ok((Marks::Breaks(found.stops), note))
+    Ok((Marks::Breaks(found.stops), past_terminals, note))
 }
 
 /// The error of data that are asked for in the `layout` they have.
@@ -280,7 +284,7 @@ fn same_layout(identity: DatasetIdentity, layout: Layout) -> DataError {
 fn write_episodes(
     file: D4rl<'_>,
     flagged: Flagged,
-    breaks: Marks,
+    (breaks, past_terminals): (Marks, bool),
     horizon: usize,
     writer: &mut MinariWriter,
 ) -> Result<(usize, usize), DataError> {
@@ -301,7 +305,7 @@ fn write_episodes(
         terminals: &terminals,
         timeouts: timeouts.as_deref(),
     };
-    for episode in episodes(flags, past::runs(flags), breaks, horizon) {
+    for episode in episodes(flags, past_terminals, breaks, horizon) {
         let mut rows = episode.rows;
         let (mut before, mut last) = (Vec::new(), Vec::new());
         observations.append(rows.clone(), &mut before)?;

@@ -13,6 +13,7 @@ use crate::{
     joined::Joined,
     metadata,
     named_env::{self, Named},
+    past,
     precheck::Scanned,
     read::check_env,
     reading::{Asked, Next, Parts},
@@ -120,16 +121,16 @@ impl<'a> D4rl<'a> {
             terminals: &flagged.terminals,
             timeouts: flagged.timeouts.as_deref(),
         };
-        let (next_observations, breaks) = match &self.next_observations {
+        let (next_observations, compared) = match &self.next_observations {
             Some(array) if parts == Parts::Everything || reading.next == Next::Recorded => {
                 let next = array.read()?;
-                let breaks = successors::breaks_in_memory(obs_dim, flags, &observations, &next);
-                (Some(next), Some(breaks?))
+                let compared = successors::breaks_in_memory(obs_dim, flags, &observations, &next)?;
+                (Some(next), Some(compared))
             }
             _ => (None, None),
         };
         let identified = self.identify(scanned()?)?;
-        let breaks = match self.next_observations {
+        let compared = match self.next_observations {
             // Banded, so that training does not hold them.
             Some(array) if next_observations.is_none() => {
                 let mut next = array.cursor();
@@ -141,8 +142,11 @@ impl<'a> D4rl<'a> {
                     successors::breaks(obs_dim, flags, now, |rows, out| next.append(rows, out));
                 Some(found?)
             }
-            _ => breaks,
+            _ => compared,
         };
+        let past_terminals = compared
+            .as_ref()
+            .is_some_and(|compared| past::shown(flags, compared));
         let Identified {
             metadata,
             identity,
@@ -159,10 +163,10 @@ impl<'a> D4rl<'a> {
             rewarded: true,
             terminals: flagged.terminals,
             timeouts: flagged.timeouts,
-            past_terminals: false,
+            past_terminals,
             next_observations,
             next: reading.next,
-            breaks,
+            breaks: compared.map(|compared| compared.breaks),
             ends: None,
             qpos,
             qvel,

@@ -8,7 +8,7 @@
 
 use spar_core::EnvId;
 
-use crate::successors::Flags;
+use crate::successors::{Compared, Flags};
 
 /// Environments whose recorder went on at the goal, by the beginning of their names.
 const ANTMAZE: &str = "antmaze-";
@@ -27,6 +27,15 @@ pub(crate) fn runs(flags: Flags<'_>) -> bool {
     let pairs = flags.terminals.windows(2).zip(timeouts);
     let followed = pairs.filter(|(pair, cut)| pair[0] && pair[1] && !**cut);
     count > 0 && 2 * followed.count() >= count
+}
+
+/// Whether recorded successors show it: at least half of the terminals are followed by their
+/// own successor, in a file that says in another way where episodes are cut.
+pub(crate) fn shown(flags: Flags<'_>, compared: &Compared) -> bool {
+    let cuts = flags.timeouts.is_some_and(|cuts| cuts.contains(&true));
+    let count = flags.terminals.iter().filter(|&&flag| flag).count();
+    let told = cuts || !compared.breaks.stops.is_empty();
+    told && count > 0 && 2 * compared.followed >= count
 }
 
 /// [`runs`], or, in data of antmaze, whose file `umaze-diverse` has single terminals, at least
@@ -62,6 +71,10 @@ pub(crate) fn goes_on(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::{
+        dataset::{Dataset, Steps},
+        whole::Beside,
+    };
 
     fn flags<'a>(terminals: &'a [bool], timeouts: &'a [bool]) -> Flags<'a> {
         Flags {
@@ -88,6 +101,37 @@ mod tests {
             timeouts: None,
         };
         assert!(!runs(none));
+    }
+
+    /// Episodes of one step beside each other are told from a stay by their successors.
+    #[test]
+    fn recorded_successors_tell_short_episodes_from_stays() {
+        let steps = |terminals: [bool; 5]| Steps {
+            observations: (0..5u8).map(f32::from).collect(),
+            actions: vec![0.0; 5],
+            rewards: vec![1.0; 5],
+            terminals: terminals.to_vec(),
+            timeouts: vec![false, false, false, false, true],
+        };
+        let of = |terminals, next: [f32; 5]| {
+            let beside = Beside {
+                timeouts: true,
+                next_observations: Some(next.to_vec()),
+                ..Beside::default()
+            };
+            Dataset::of_arrays("mine", 1, 1, steps(terminals), beside).unwrap()
+        };
+        let stay = of([false, true, true, true, false], [1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert_eq!((stay.past_terminals, stay.episodes(9).count()), (true, 1));
+        assert_eq!(stay.returns(9), [2.0]);
+        // One is enough, which flags alone do not show.
+        let single = of(
+            [false, true, false, false, false],
+            [1.0, 2.0, 3.0, 4.0, 5.0],
+        );
+        assert_eq!(single.episodes(9).count(), 1);
+        let ends = of([false, true, true, true, false], [1.0, 9.0, 9.0, 9.0, 5.0]);
+        assert_eq!((ends.past_terminals, ends.episodes(9).count()), (false, 4));
     }
 
     #[test]

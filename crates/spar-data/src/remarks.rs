@@ -58,7 +58,8 @@ pub(crate) fn add(data: &mut Dataset, env: Option<EnvId>, integers: bool) -> Res
         let id = data.identity.id.clone();
         return Err(DataError::NoSuccessors { id });
     }
-    if data.layout() == Layout::D4rl {
+    // Where successors were compared, they have shown it.
+    if data.layout() == Layout::D4rl && data.breaks.is_none() {
         let flags = Flags {
             terminals: &data.terminals,
             timeouts: data.timeouts.as_deref(),

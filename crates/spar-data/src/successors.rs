@@ -31,9 +31,17 @@ impl Flags<'_> {
     }
 }
 
+/// What comparing the recorded successors shows.
+pub(crate) struct Compared {
+    /// The rows without a flag whose successor is another one than the next row, with that
+    /// successor.
+    pub(crate) breaks: Ends,
+    /// Terminals that are not cut as well and whose successor is the next row.
+    pub(crate) followed: usize,
+}
+
 /// Compares the recorded successors of all rows with the rows after them, both `width`
-/// wide and added to a buffer by `observations` and `next`. Returns the rows without a
-/// flag whose successor is another one, with that successor.
+/// wide and added to a buffer by `observations` and `next`.
 ///
 /// In a file that has such rows, or no flags of cuts, the last row's successor is one as
 /// well: its rows are transitions. In another it is left out, as D4RL's loader does.
@@ -42,8 +50,9 @@ pub(crate) fn breaks(
     flags: Flags<'_>,
     mut observations: impl FnMut(Range<usize>, &mut Vec<f32>) -> Result<(), DataError>,
     mut next: impl FnMut(Range<usize>, &mut Vec<f32>) -> Result<(), DataError>,
-) -> Result<Ends, DataError> {
+) -> Result<Compared, DataError> {
     let rows = flags.terminals.len();
+    let mut followed = 0;
     let mut found = Ends {
         stops: Vec::new(),
         observations: Vec::new(),
@@ -64,9 +73,14 @@ pub(crate) fn breaks(
                 found.stops.push(row + 1);
                 found.observations.extend_from_slice(successor);
             }
+            let cut = flags.timeouts.is_some_and(|timeouts| timeouts[row]);
+            followed += usize::from(!broken && flags.terminals[row] && !cut && row + 1 < rows);
         }
     }
-    Ok(found)
+    Ok(Compared {
+        breaks: found,
+        followed,
+    })
 }
 
 fn same(a: &[f32], b: &[f32]) -> bool {
@@ -80,7 +94,7 @@ pub(crate) fn breaks_in_memory(
     flags: Flags<'_>,
     observations: &[f32],
     next: &[f32],
-) -> Result<Ends, DataError> {
+) -> Result<Compared, DataError> {
     let part = |all: &[f32], rows: Range<usize>, out: &mut Vec<f32>| {
         out.extend_from_slice(&all[rows.start * width..rows.end * width]);
         Ok(())
@@ -128,6 +142,7 @@ mod tests {
             |r, out| read(next, r, out),
         )
         .unwrap()
+        .breaks
     }
 
     fn flags<'a>(terminals: &'a [bool], timeouts: &'a [bool]) -> Flags<'a> {

@@ -9,6 +9,7 @@ use crate::{
     error::DataError,
     flags::Flagged,
     identity::identify,
+    past,
     read::check_env,
     reading::{Asked, Next, Parts},
     remarks,
@@ -64,9 +65,12 @@ impl Table {
             terminals: &self.flagged.terminals,
             timeouts: self.flagged.timeouts.as_deref(),
         };
-        let breaks =
+        let compared =
             next.map(|next| breaks_in_memory(self.obs_dim, flags, &self.observations, next));
-        let breaks = breaks.transpose()?;
+        let compared = compared.transpose()?;
+        let past_terminals = compared
+            .as_ref()
+            .is_some_and(|compared| past::shown(flags, compared));
         let metadata = BTreeMap::new();
         let (identity, mut notes) = identify(path, sha256, rows, &metadata);
         notes.extend(self.flagged.notes);
@@ -81,8 +85,8 @@ impl Table {
             rewarded,
             terminals: self.flagged.terminals,
             timeouts: self.flagged.timeouts,
-            past_terminals: false,
-            breaks,
+            past_terminals,
+            breaks: compared.map(|compared| compared.breaks),
             next_observations: self.next_observations.filter(|_| keep),
             next: reading.next,
             ends: None,

@@ -17,6 +17,7 @@ use crate::{
 use crate::{
     dataset::{Dataset, Steps},
     error::DataError,
+    past,
     reading::Next,
     remarks::{self, check_finite},
     successors::{Flags, breaks_in_memory},
@@ -123,12 +124,11 @@ impl Dataset {
         };
         self.breaks = match self.next {
             Next::Following => None,
-            Next::Checked | Next::Recorded => Some(breaks_in_memory(
-                self.obs_dim,
-                flags,
-                &self.observations,
-                next,
-            )?),
+            Next::Checked | Next::Recorded => {
+                let compared = breaks_in_memory(self.obs_dim, flags, &self.observations, next)?;
+                self.past_terminals = past::shown(flags, &compared);
+                Some(compared.breaks)
+            }
         };
         Ok(())
     }
