@@ -1,5 +1,5 @@
 """What the peers of `cargo xtask bench` and `cargo xtask gpu-check` share: reading the inputs that
-`spar-bench inputs` or `spar-gpu inputs` wrote, and the protocol of `spar-bench serve`
+`spar-bench bench` or `spar-gpu inputs` wrote, and the protocol of `spar-bench serve`
 (crates/spar-bench/src/serve.rs): a line of JSON that says who is there, then
 an answer to each request, `losses NAME` or `time NAME SECONDS`.
 

@@ -1,5 +1,5 @@
 """What both peers of `cargo xtask bench --methods` share: the networks of every method, cut
-out of the flat parameters that `spar-bench method-inputs` wrote.
+out of the flat parameters that `spar-bench bench --methods` wrote.
 
 A network is `{"norm": None or (gain, shift) of its input, "layers": ...}`, layers as
 `common.layers` cuts them. This file imports no framework.

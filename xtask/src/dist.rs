@@ -15,7 +15,7 @@ use crate::{cargo::Cargo, commit::commit, setup::checked};
 
 /// Builds `spar` with its commit in it and puts it, stripped, into `target/dist`.
 pub(crate) fn run(root: &Path) -> Result<ExitCode> {
-    let commit = commit(root).unwrap_or_else(|| "unknown".to_owned());
+    let commit = commit(root);
     let built = Cargo::new(root)
         .with("SPAR_BUILD_COMMIT", &commit)
         .build("spar")?;

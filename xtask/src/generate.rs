@@ -117,7 +117,7 @@ pub(crate) fn generate(
             Err(why) => failures.push(format!("{task}: {why}")),
         }
     }
-    crate::stdout::to_stdout(&table.trim_fmt())?;
+    spar_suite::say::to_stdout(&table.trim_fmt())?;
     say!(
         "{all} rows in {LOCAL}/{rows}, {} at a time, {:.0} s",
         slots,

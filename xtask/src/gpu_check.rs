@@ -111,8 +111,7 @@ fn pack(root: &Path, cargo: &Cargo, folder: &Path) -> Result<()> {
     if let Err(error) = stand_in(&kernels, &within("stand-in")?) {
         say!("warning: the folder runs on a GPU only: {error:#}");
     }
-    let commit = commit(root).unwrap_or_else(|| "unknown".to_owned());
-    fs::write(folder.join("commit"), commit + "\n")?;
+    fs::write(folder.join("commit"), commit(root) + "\n")?;
     copy(&root.join("xtask/gpu/run.sh"), &folder.join("run.sh"))?;
     let bytes = size(folder)?;
     ensure!(

@@ -24,10 +24,8 @@ mod packages;
 mod sanitize;
 mod setup;
 mod site;
-mod stdout;
 #[cfg(test)]
 mod tidy;
-mod venv;
 #[cfg(test)]
 mod weight;
 
@@ -38,10 +36,11 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use clap::{Parser, Subcommand};
 use spar_core::printable_lines;
-use spar_suite::{RunnerError, Usage, say};
+use spar_setup::{DOORS, MINARI, TRACKERS, WHEEL};
+use spar_suite::{RunnerError, Usage, say, say::to_stderr};
 
 use crate::{
     cargo::{Cargo, selects_no_package},
@@ -213,42 +212,39 @@ fn test_tools(root: &Path, args: &[String]) -> Result<Vec<(&'static str, PathBuf
         let found = found.map(|t| vec![("SPAR_NVRTC", t.nvrtc), ("SPAR_PTXAS", t.ptxas)]);
         provide("spar-kernels", "the CUDA sources are not compiled", found)?;
     }
-    if selected("spar-data") {
-        let requirements = root.join("tests/scripts/requirements-minari.txt");
-        let all = root.join(".spar/python");
-        let found = venv::python(&all, "minari", &requirements, "170 MB on disk");
-        let found = found.map(|python| vec![("SPAR_MINARI_PYTHON", python)]);
-        provide(
-            "spar-data",
-            "nothing is compared with the minari package",
-            found,
-        )?;
-    }
-    if ["spar-train", "spar-policy", "spar-data", "spar-c"]
-        .into_iter()
-        .any(selected)
-        || args.iter().any(|arg| arg == "spar")
-    {
-        let requirements = root.join("tests/scripts/requirements-doors.txt");
-        let all = root.join(".spar/python");
-        let found = venv::python(&all, "doors", &requirements, "400 MB on disk");
-        let found = found.map(|python| vec![("SPAR_DOORS_PYTHON", python)]);
-        let lost = "nothing is read back by tensorboard, onnxruntime and pyarrow";
-        provide("spar-train", lost, found)?;
-    }
-    if selects_no_package(args) || args.iter().any(|arg| arg == "spar") {
-        let requirements = root.join("tests/scripts/requirements-trackers.txt");
-        let all = root.join(".spar/python");
-        let found = venv::python(&all, "trackers", &requirements, "370 MB on disk");
-        let found = found.map(|python| vec![("SPAR_TRACKERS_PYTHON", python)]);
-        provide("spar", "no run is sent to a tracker", found)?;
-    }
-    if selected("spar-py") {
-        let requirements = root.join("tests/scripts/requirements-wheel.txt");
-        let all = root.join(".spar/python");
-        let found = venv::python(&all, "wheel", &requirements, "400 MB on disk");
-        let found = found.map(|python| vec![("SPAR_WHEEL_PYTHON", python)]);
-        provide("spar-py", "the Python package is not tested", found)?;
+    let program = args.iter().any(|arg| arg == "spar");
+    let doors = ["spar-train", "spar-policy", "spar-data", "spar-c"];
+    let pythons = [
+        (
+            selected("spar-data"),
+            ("SPAR_MINARI_PYTHON", MINARI),
+            ("spar-data", "nothing is compared with the minari package"),
+        ),
+        (
+            program || doors.into_iter().any(selected),
+            ("SPAR_DOORS_PYTHON", DOORS),
+            (
+                "spar-train",
+                "nothing is read back by tensorboard, onnxruntime and pyarrow",
+            ),
+        ),
+        (
+            program || selects_no_package(args),
+            ("SPAR_TRACKERS_PYTHON", TRACKERS),
+            ("spar", "no run is sent to a tracker"),
+        ),
+        (
+            selected("spar-py"),
+            ("SPAR_WHEEL_PYTHON", WHEEL),
+            ("spar-py", "the Python package is not tested"),
+        ),
+    ];
+    for (selected, (variable, environment), (package, lost)) in pythons {
+        if selected {
+            let found = environment.provide(root, to_stderr).map_err(Error::from);
+            let found = found.map(|python| vec![(variable, python)]);
+            provide(package, lost, found)?;
+        }
     }
     Ok(tools)
 }

@@ -297,6 +297,8 @@ const BESIDE: &[(&str, &[&str])] = &[
         "spar-bench",
         &[
             "spar-core",
+            "spar-setup",
+            "spar-suite",
             "spar-data",
             "spar-kernels",
             "spar-policy",

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use spar_core::Stream;
 use spar_policy::Policy;
 use tract_onnx::prelude::*;
@@ -38,13 +38,14 @@ pub(crate) struct Args {
 }
 
 /// Microseconds an action.
-#[derive(Serialize)]
-struct Latency {
-    obs_dim: usize,
-    act_dim: usize,
-    rust: f64,
-    tract: Option<f64>,
-    socket: Option<f64>,
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Latency {
+    /// By `spar-policy`.
+    pub(crate) rust: f64,
+    /// By its graph, where it has one.
+    pub(crate) tract: Option<f64>,
+    /// By `spar act` at a socket.
+    pub(crate) socket: Option<f64>,
 }
 
 /// Measures, and prints a line of JSON.
@@ -60,8 +61,6 @@ pub(crate) fn act(args: &Args) -> Result<()> {
         Ok(())
     })?;
     let latency = Latency {
-        obs_dim,
-        act_dim,
         rust,
         tract: args.onnx.as_deref().map(|f| tract(f, &obs)).transpose()?,
         socket: match &args.socket {

@@ -11,13 +11,13 @@ use rustix::{
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
     time::{ClockId, clock_gettime},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What a timed stretch took.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 pub(crate) struct Timing {
     /// Steps done.
-    pub(crate) steps: usize,
+    pub(crate) steps: f64,
     /// Seconds of CPU time of the whole process.
     pub(crate) cpu_s: f64,
     /// Seconds that passed.
@@ -50,7 +50,7 @@ pub(crate) fn time(
         if wall_s >= seconds {
             let cpu_s = cpu_seconds() - cpu;
             return Ok(Timing {
-                steps: done,
+                steps: done as f64,
                 cpu_s,
                 wall_s,
             });

@@ -5,7 +5,6 @@
 use std::path::Path;
 
 use anyhow::Result;
-use serde::Serialize;
 use spar_core::{EnvId, Stream};
 use spar_data::{Row, Writer};
 
@@ -15,19 +14,12 @@ const ENV: EnvId = EnvId::WALKER2D;
 /// Steps after which an episode is cut.
 const HORIZON: usize = 1000;
 
-/// What training holds of the file in memory.
-#[derive(Debug, Serialize)]
-struct Written {
-    rows: usize,
-    /// Observation, action, reward as `f32`, two flags of one byte.
-    bytes_per_row: usize,
-}
-
-/// Writes `rows` rows to `file`.
+/// Writes `rows` rows to `file`, and returns the bytes that training holds of each in memory:
+/// observation, action, reward as `f32`, two flags of one byte.
 ///
 /// # Errors
 /// If the file cannot be written.
-pub(crate) fn write(file: &Path, rows: usize) -> Result<()> {
+pub(crate) fn write(file: &Path, rows: usize) -> Result<usize> {
     let (obs_dim, act_dim) = (ENV.obs_dim(), ENV.act_dim());
     let says = "random numbers, to measure memory with; no task's data";
     let metadata = [("spar_content".to_owned(), says.into())].into();
@@ -54,12 +46,7 @@ pub(crate) fn write(file: &Path, rows: usize) -> Result<()> {
         obs = next_obs;
     }
     writer.finish()?;
-    let written = Written {
-        rows,
-        bytes_per_row: (obs_dim + act_dim + 1) * size_of::<f32>() + 2,
-    };
-    println!("{}", serde_json::to_string(&written)?);
-    Ok(())
+    Ok((obs_dim + act_dim + 1) * size_of::<f32>() + 2)
 }
 
 #[cfg(test)]
@@ -73,13 +60,13 @@ mod tests {
     fn what_is_written_is_what_training_holds() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("random.hdf5");
-        write(&file, 2500).unwrap();
+        let bytes_per_row = write(&file, 2500).unwrap();
         let data = Dataset::read_training(&file, ENV).unwrap();
         assert_eq!(data.rows(), 2500);
         let floats = data.observations.len() + data.actions.len() + data.rewards.len();
         let flags = data.terminals.len() + data.timeouts.as_ref().unwrap().len();
         let held = floats * size_of::<f32>() + flags;
-        assert_eq!(held, 2500 * ((17 + 6 + 1) * 4 + 2));
+        assert_eq!(held, 2500 * bytes_per_row);
         assert!(data.next_observations.is_none());
         let transitions = Transitions::new(data.into(), HORIZON).unwrap();
         // The cut rows, and the last, give none.

@@ -1,14 +1,12 @@
-//! The Rust side of `cargo xtask bench`.
+//! `cargo xtask bench`, once everything is built.
 //!
-//! `spar-bench inputs FILE` writes what every contender starts from: initial
-//! parameters, a cycle of batches and the noise of each update, so that
-//! programs in other languages compute the same function. `spar-bench dataset FILE`
-//! writes data to measure the memory of a run on, `spar-bench walk FILE` to measure how
-//! fast `spar-bench load FILE` reads them; `spar-bench act POLICY` says how long an action takes.
-//! `spar-bench serve`
-//! then answers requests on stdin, one line each: the losses of one cycle, or
-//! how many steps fit into some time. The peers' scripts in `xtask/peers` speak
-//! the same protocol, and `xtask` asks all in turn.
+//! `spar-bench bench` measures what it is asked for, prints and writes it, and makes the
+//! pages of it. It asks workers in turn: `spar-bench serve` on one core each, and the peers'
+//! scripts in `xtask/peers`, which speak the same protocol. A worker answers requests on stdin,
+//! one line each: the losses of one cycle, or how many steps fit into some time. All start
+//! from one file of initial parameters, batches and noise, so that programs in other languages
+//! compute the same function. `spar-bench load FILE` and `spar-bench act POLICY` are processes
+//! of their own, whose memory and time are theirs alone.
 //!
 //! It is a crate of its own because it links candle, which `xtask` must not,
 //! and because a product's command line is no place for a benchmark. It is a
@@ -18,12 +16,14 @@
 //! gpu-check` runs on a GPU.
 
 mod acting;
+mod bench;
 mod clock;
 mod dataset;
 mod gpu;
 mod inputs;
 mod loading;
 mod methods;
+mod options;
 mod ours;
 mod peak;
 mod plain;
@@ -37,31 +37,11 @@ use clap::Parser;
 pub use gpu::run as run_gpu;
 pub use ours::{NAMES, NAMES_MALLOC};
 
-/// The Rust side of `cargo xtask bench`.
+/// What `cargo xtask bench` runs.
 #[derive(Parser)]
 enum Command {
-    /// Write initial parameters, batches and noise
-    Inputs {
-        /// A safetensors file
-        file: PathBuf,
-    },
-    /// Write a data set of random numbers in D4RL's layout, at Walker2d's
-    /// widths, and print what training will hold of it, as JSON
-    Dataset {
-        /// An HDF5 file
-        file: PathBuf,
-        /// Rows, one for each step
-        #[arg(long)]
-        rows: usize,
-    },
-    /// Write random walks in D4RL's layout, at HalfCheetah's widths
-    Walk {
-        /// An HDF5 file
-        file: PathBuf,
-        /// Rows, one for each step
-        #[arg(long)]
-        rows: usize,
-    },
+    /// Measure, print and write
+    Bench(Box<bench::Args>),
     /// Read a file as training does, and print what it took, as JSON
     Load {
         /// An HDF5 file at HalfCheetah's widths
@@ -72,11 +52,6 @@ enum Command {
     },
     /// Act by a policy file, and print how long an action takes, as JSON
     Act(acting::Args),
-    /// Write initial parameters, batches and noise of every other method
-    MethodInputs {
-        /// A folder for a safetensors file each
-        folder: PathBuf,
-    },
     /// Answer requests on stdin until it ends
     Serve {
         /// Offer updates of other methods instead
@@ -88,29 +63,28 @@ enum Command {
     },
 }
 
+/// The exit code of what has none of its own.
+fn succeeded((): ()) -> ExitCode {
+    ExitCode::SUCCESS
+}
+
 /// Runs the program that offers `contenders`.
 pub fn run(contenders: &[&'static str]) -> ExitCode {
     let done = match Command::parse() {
-        Command::Inputs { file } => inputs::write(&file),
-        Command::Dataset { file, rows } => dataset::write(&file, rows),
-        Command::Walk { file, rows } => loading::walk(&file, rows),
-        Command::Load { file, core } => loading::load(&file, core),
-        Command::Act(args) => acting::act(&args),
-        Command::MethodInputs { folder } => methods::write(&folder),
+        Command::Bench(args) => bench::bench(&args),
+        Command::Load { file, core } => loading::load(&file, core).map(succeeded),
+        Command::Act(args) => acting::act(&args).map(succeeded),
         Command::Serve { methods, core } => {
             let offered = if methods {
                 &methods::NAMES[..]
             } else {
                 contenders
             };
-            serve::serve(core, offered)
+            serve::serve(core, offered).map(succeeded)
         }
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
 }

@@ -5,7 +5,7 @@
 use std::{path::Path, time::Instant};
 
 use anyhow::{Context, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use spar_core::{EnvId, Stream, sha256_hex};
 use spar_data::{Dataset, Row, Writer};
 
@@ -18,18 +18,24 @@ const STATE: [usize; 2] = [9, 9];
 /// Steps after which an episode is cut.
 const HORIZON: usize = 1000;
 
-/// What one reading took.
-#[derive(Debug, Serialize)]
-struct Loaded {
-    rows: usize,
+/// One reading, as a contender says it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Reading {
+    /// Of the file.
+    pub(crate) rows: usize,
     /// Bytes of the arrays read.
-    data_bytes: usize,
-    cpu_s: f64,
-    wall_s: f64,
-    /// Largest resident set of this process (`VmHWM`), in bytes.
-    peak_bytes: u64,
+    pub(crate) data_bytes: u64,
+    /// Seconds of CPU time.
+    pub(crate) cpu_s: f64,
+    /// Seconds that passed.
+    pub(crate) wall_s: f64,
+    /// Largest resident set of the process (`VmHWM`), in bytes.
+    pub(crate) peak_bytes: u64,
     /// Of observations, actions, rewards, terminals and timeouts, one after the other.
-    sha256: String,
+    pub(crate) sha256: String,
+    /// Who read it, where it is not us.
+    #[serde(default)]
+    pub(crate) version: String,
 }
 
 /// Writes `rows` rows to `file`.
@@ -84,15 +90,16 @@ pub(crate) fn load(file: &Path, core: Option<usize>) -> Result<()> {
     let (cpu_s, wall_s) = (clock::cpu_seconds() - cpu, wall.elapsed().as_secs_f64());
     let peak = spar_core::memory::peak_bytes();
     let bytes = bytes(&data);
-    let loaded = Loaded {
+    let reading = Reading {
         rows: data.rows(),
-        data_bytes: bytes.len(),
+        data_bytes: bytes.len() as u64,
         cpu_s,
         wall_s,
         peak_bytes: peak.context("this system does not tell a process's peak in /proc")?,
         sha256: sha256_hex(&bytes),
+        version: String::new(),
     };
-    println!("{}", serde_json::to_string(&loaded)?);
+    println!("{}", serde_json::to_string(&reading)?);
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! As in [`crate::inputs`] everything is a function of nothing: fresh parameters at the
 //! source's hyper-parameters, a cycle of batches out of one small data set, and the noise
-//! that each stream will give in each update. `spar-bench method-inputs DIR` writes a file a
+//! that each stream will give in each update. [`write`] makes a file a
 //! method, from which the peers compute the same cycle.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
@@ -96,9 +96,9 @@ pub(crate) fn entry(contender: &str) -> Option<&'static Entry> {
 ///
 /// # Errors
 /// Only if a method's own settings are broken.
-pub(crate) fn batches() -> Result<BTreeMap<&'static str, usize>> {
+pub(crate) fn batches() -> Result<BTreeMap<String, usize>> {
     let entries = NAMES.iter().filter_map(|name| entry(name));
-    let batch = |entry: &Entry| Ok((entry.name, rows(&entry.settings(Table::new())?)?));
+    let batch = |entry: &Entry| Ok((entry.name.to_owned(), rows(&entry.settings(Table::new())?)?));
     entries.map(batch).collect()
 }
 

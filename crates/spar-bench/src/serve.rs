@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
@@ -24,16 +24,26 @@ use crate::{
     work::{self, Work},
 };
 
-/// Who is there.
-#[derive(Serialize)]
-struct Hello {
-    contenders: Vec<&'static str>,
-    /// Floating-point operations of one step by workload.
-    flops: BTreeMap<&'static str, usize>,
-    isa: &'static str,
-    features: Vec<&'static str>,
+/// What a worker says when it starts; ours says more.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Hello {
+    /// What it can run, as `workload/contender`.
+    pub(crate) contenders: Vec<String>,
+    /// Floating-point operations of a step by workload.
+    #[serde(default)]
+    pub(crate) flops: BTreeMap<String, f64>,
     /// Transitions in a batch of each of the other methods.
-    batches: BTreeMap<&'static str, usize>,
+    #[serde(default)]
+    pub(crate) batches: BTreeMap<String, usize>,
+    /// By which baselines are kept.
+    #[serde(default)]
+    pub(crate) isa: String,
+    /// The machine's vector instructions.
+    #[serde(default)]
+    pub(crate) features: Vec<String>,
+    /// Versions of its libraries.
+    #[serde(default)]
+    pub(crate) versions: BTreeMap<String, String>,
 }
 
 /// Answers requests on stdin until it ends.
@@ -83,12 +93,16 @@ fn hello(inputs: &Inputs, contenders: &[&'static str]) -> Result<Hello> {
     let flops = work
         .into_iter()
         .chain([("fma", peak::fma()), ("sgemm", Sgemm::FLOPS)]);
+    let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
     Ok(Hello {
-        contenders: contenders.to_vec(),
-        flops: flops.collect(),
-        isa: peak::isa(),
-        features: peak::features(),
+        contenders: owned(contenders),
+        flops: flops
+            .map(|(name, flops)| (name.to_owned(), flops as f64))
+            .collect(),
+        isa: peak::isa().to_owned(),
+        features: owned(&peak::features()),
         batches: methods::batches()?,
+        versions: BTreeMap::new(),
     })
 }
 
@@ -199,7 +213,7 @@ mod tests {
     fn a_size_changes_what_is_timed_and_what_it_has_to_do() {
         let inputs = Inputs::new(None).unwrap();
         let timing = time("spar/ours@8x16", "0.01", &inputs).unwrap();
-        assert!(timing.steps > 0 && timing.steps.is_multiple_of(2));
+        assert!(timing.steps > 0.0 && timing.steps % 2.0 == 0.0);
         let [small, rows, width] =
             ["mlp@8x16", "mlp@16x16", "mlp@8x32"].map(|name| work_of(name).unwrap());
         assert_eq!(rows.flops, 2 * small.flops);
@@ -219,7 +233,7 @@ mod tests {
     fn a_timing_is_of_whole_cycles() {
         let inputs = Inputs::new(None).unwrap();
         let timing = time("mlp/bare", "0.05", &inputs).unwrap();
-        assert!(timing.steps > 0 && timing.steps.is_multiple_of(CYCLE));
+        assert!(timing.steps > 0.0 && timing.steps % CYCLE as f64 == 0.0);
         assert!(timing.wall_s >= 0.05 && timing.cpu_s > 0.0, "{timing:?}");
     }
 }

@@ -11,7 +11,7 @@
 use std::{iter::Sum, ops};
 
 use anyhow::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use spar_kernels::MlpShape;
 
 use crate::inputs::{Config, Shapes};
@@ -20,7 +20,7 @@ use crate::inputs::{Config, Shapes};
 const FLOAT: usize = size_of::<f32>();
 
 /// What a step has to do at least.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct Work {
     /// Floating-point operations.
     pub(crate) flops: usize,

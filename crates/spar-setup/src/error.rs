@@ -37,6 +37,14 @@ pub enum SetupError {
         /// What can be done instead.
         instead: &'static str,
     },
+    /// A Python environment could not be installed.
+    #[error("set-up could not install the Python environment {name}: {why}")]
+    Python {
+        /// The environment.
+        name: &'static str,
+        /// What failed.
+        why: String,
+    },
 }
 
 /// Why a command failed: what it is, and its complaint.

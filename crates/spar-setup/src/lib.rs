@@ -22,6 +22,7 @@ mod adroit;
 mod error;
 mod kitchen;
 mod parts;
+mod venv;
 
 use std::{
     env, fmt,
@@ -38,6 +39,7 @@ pub use error::{CommandError, SetupError};
 pub use kitchen::KITCHEN;
 pub use parts::{CMAKE, DENY, MODELS, MUJOCO, NVRTC, PTXAS, Part};
 use parts::{Content, Wheel};
+pub use venv::{DOORS, JAX, MINARI, PythonEnv, TORCH, TRACKERS, WHEEL};
 
 /// What a step of set-up failed with.
 type Step<T> = Result<T, String>;

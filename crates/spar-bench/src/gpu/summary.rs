@@ -6,10 +6,9 @@ use std::{fmt::Write, fs, path::Path};
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
-/// How far a peer's losses may be from ours on the CPU: as in `cargo xtask bench`.
-const TOLERANCE: f64 = 3e-4;
+use crate::bench::TOLERANCE;
 
-/// The same for what multiplies on tensor cores with fewer bits.
+/// How far a peer's losses may be from ours, as [`TOLERANCE`], for what multiplies on tensor cores with fewer bits.
 const TOLERANCE_TF32: f64 = 3e-2;
 
 /// Frameworks that are measured beside ours.

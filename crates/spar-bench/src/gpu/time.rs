@@ -97,13 +97,13 @@ fn whole(gpu: &Gpu, inputs: &Inputs, seconds: f64) -> Result<Value> {
         kernels.device().synchronize().map_err(Into::into)
     };
     let timing = clock::time(seconds, CYCLE, &mut cycle)?;
-    let per = |seconds: f64| 1e6 * seconds / timing.steps as f64;
+    let per = |seconds: f64| 1e6 * seconds / timing.steps;
     let work = work::update(&inputs.config)?;
     Ok(json!({
         "wall_us": per(timing.wall_s),
         "host_cpu_us": per(timing.cpu_s),
-        "updates_per_s": timing.steps as f64 / timing.wall_s,
-        "updates": timing.steps,
+        "updates_per_s": timing.steps / timing.wall_s,
+        "updates": timing.steps as u64,
         "flops": work.flops,
         "bytes": work.bytes,
     }))

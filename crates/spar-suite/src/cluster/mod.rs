@@ -13,13 +13,7 @@ pub mod plan_file;
 mod script;
 mod slurm;
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::Write,
-    num::NonZeroUsize,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, num::NonZeroUsize, path::Path};
 
 use clap::{Args, ValueEnum};
 use spar_core::{TaskId, write_atomic};
@@ -28,6 +22,7 @@ use crate::{
     Result, RunnerError, Usage, below,
     error::io,
     plan, say,
+    say::to_stdout,
     session::{Prepared, Session},
     training::in_words,
 };
@@ -286,14 +281,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
 
 /// Prints the scripts, each after its path.
 fn print(folder: &Path, texts: &[Text]) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    for Text { file, text } in texts {
-        let path: PathBuf = folder.join(file);
-        match writeln!(out, "# {}\n{text}", path.display()) {
-            // Whoever read it has seen enough.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-            written => written.map_err(io("cannot write to standard output"))?,
-        }
-    }
-    out.flush().map_err(io("cannot write to standard output"))
+    let shown = |Text { file, text }: &Text| format!("# {}\n{text}", folder.join(file).display());
+    let all: Vec<_> = texts.iter().map(shown).collect();
+    to_stdout(&all.join("\n")).map_err(io("cannot write to standard output"))
 }

@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 
 use super::*;
-use crate::bench::Timing;
+use crate::clock::Timing;
 
 fn timing(steps: f64, cpu_s: f64) -> Timing {
     Timing {
@@ -140,7 +140,7 @@ fn a_broken_baseline_is_one_line() {
 
 #[test]
 fn the_committed_baseline_is_of_what_is_watched() {
-    let known = read(&crate::root().join("xtask/bench-baseline.toml")).unwrap();
+    let known = read(&crate::bench::root().join("xtask/bench-baseline.toml")).unwrap();
     for (kind, ratios) in known {
         let (isa, maker) = kind.split_once('-').unwrap();
         assert!(["avx512", "avx2", "other"].contains(&isa), "{kind}");

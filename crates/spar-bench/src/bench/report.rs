@@ -6,12 +6,8 @@ use anyhow::{Context, Result, bail};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Timing, Timings,
-    cores::AllCores,
-    measured::Measured,
-    worker::{Hello, Losses},
-};
+use super::{Timings, cores::AllCores, measured::Measured, worker::Losses};
+use crate::{clock::Timing, serve::Hello};
 
 /// Everything measured, as it is written to JSON; printed, its tables.
 #[derive(Clone, Debug, Serialize, Deserialize)]

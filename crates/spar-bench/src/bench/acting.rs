@@ -4,7 +4,7 @@
 
 use std::{
     fmt, fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, ExitCode, Stdio},
     thread,
     time::Duration,
@@ -13,9 +13,11 @@ use std::{
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
+use spar_setup::DOORS;
+use spar_suite::say::{to_stderr, to_stdout};
 
-use super::{Bench, measured::Measured, report};
-use crate::venv;
+use super::{Bench, measured::Measured, report, said};
+use crate::{acting::Latency, loading::walk};
 
 /// Methods with further options, and what a table calls their policies.
 const POLICIES: [(&str, &str); 7] = [
@@ -50,29 +52,19 @@ struct Row {
     onnxruntime: Option<f64>,
 }
 
-/// What `spar-bench act` says.
-#[derive(Deserialize)]
-struct Said {
-    rust: f64,
-    tract: Option<f64>,
-    socket: Option<f64>,
-}
-
 /// Measures, prints and writes what was measured to `out`.
 ///
 /// # Errors
 /// If a policy cannot be made or a program fails.
-pub(crate) fn measure(bench: &Bench<'_>, spar: &Path, out: &Path) -> Result<ExitCode> {
-    let requirements = bench.root.join("tests/scripts/requirements-doors.txt");
-    let all = bench.root.join(".spar/python");
-    let python = venv::python(&all, "doors", &requirements, "400 MB on disk")?;
+pub(crate) fn measure(bench: &Bench<'_>, out: &Path) -> Result<ExitCode> {
+    let spar = &bench.beside("spar")?;
+    let python = DOORS.provide(bench.root, to_stderr)?;
     let scratch = tempfile::tempdir_in(&bench.folder).context("cannot make a temporary folder")?;
     let at = |name: &str| scratch.path().join(name);
     let data = at("walk.hdf5");
-    let mut walk = Command::new(&bench.program);
-    said(walk.arg("walk").arg(&data).args(["--rows", "3000"]))?;
+    walk(&data, 3000)?;
     let timed = at("time");
-    compile(bench, spar, &timed)?;
+    compile(bench, &timed)?;
     let before = load();
     let bar = ProgressBar::new(POLICIES.len() as u64);
     let mut rows = Vec::new();
@@ -98,7 +90,7 @@ pub(crate) fn measure(bench: &Bench<'_>, spar: &Path, out: &Path) -> Result<Exit
         if exported {
             act.arg("--onnx").arg(&model);
         }
-        let told: Said = serde_json::from_str(&said(&mut act)?)?;
+        let told: Latency = serde_json::from_str(&said(&mut act)?)?;
         drop(served);
         let _ = fs::remove_file(&socket);
         let runtime = exported.then(|| {
@@ -118,12 +110,12 @@ pub(crate) fn measure(bench: &Bench<'_>, spar: &Path, out: &Path) -> Result<Exit
     }
     bar.finish_and_clear();
     let acting = Acting {
-        measured: Measured::now(bench.root),
+        measured: Measured::now(bench.commit),
         cpu: report::cpu_model(),
         load: [before, load()],
         rows,
     };
-    crate::stdout::to_stdout(&acting)?;
+    to_stdout(&acting)?;
     super::write_json(out, &acting)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -173,8 +165,8 @@ fn candidates(policy: &Path) -> Result<Option<String>> {
 }
 
 /// The C program that measures, at `program`.
-fn compile(bench: &Bench<'_>, spar: &Path, program: &Path) -> Result<()> {
-    let library = spar.with_file_name("libspar_c.a");
+fn compile(bench: &Bench<'_>, program: &Path) -> Result<()> {
+    let library = bench.beside("libspar_c.a")?;
     let crate_c = bench.root.join("crates/spar-c");
     let mut cc = Command::new("cc");
     cc.args(["-std=c99", "-O2", "-I"])
@@ -215,23 +207,6 @@ impl Drop for Served {
 
 fn number(command: &mut Command) -> Result<f64> {
     Ok(said(command)?.trim().parse()?)
-}
-
-/// What a program printed, if it succeeded.
-fn said(command: &mut Command) -> Result<String> {
-    let name = PathBuf::from(command.get_program());
-    let output = command.output();
-    let output = output.with_context(|| format!("cannot run {}", name.display()))?;
-    if !output.status.success() {
-        let why = String::from_utf8_lossy(&output.stderr);
-        bail!(
-            "{} ended with {}: {}",
-            name.display(),
-            output.status,
-            why.trim()
-        );
-    }
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// Programs that wait for a core, over a minute.
@@ -314,7 +289,7 @@ mod tests {
         assert_eq!(with_acting(&written, &acting).unwrap(), written);
         assert!(with_acting("no place", &acting).is_err());
         // The page that it is for has one.
-        let page = fs::read_to_string(crate::root().join(DEPLOY)).unwrap();
+        let page = fs::read_to_string(crate::bench::root().join(DEPLOY)).unwrap();
         with_acting(&page, &acting).unwrap();
     }
 }

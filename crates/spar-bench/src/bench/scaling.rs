@@ -11,12 +11,13 @@ use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Bench, Timing, Timings, core_count, cores, last_core,
+    Bench, Timings, core_count, cores, last_core,
     measured::Measured,
     memory::{self, Memory},
     report::{self, Machine, median, percent},
-    worker::{Hello, Work},
 };
+use crate::{clock::Timing, serve::Hello, work::Work};
+use spar_suite::say::to_stdout;
 
 /// Batches and widths that are swept, and the one that the other sweep keeps.
 const SIZES: [usize; 5] = [64, 128, 256, 512, 1024];
@@ -106,7 +107,7 @@ fn sizes() -> impl Iterator<Item = (usize, usize)> {
 ///
 /// # Errors
 /// If a worker fails or `out` cannot be written.
-pub(crate) fn measure(bench: &Bench<'_>, spar: &Path, out: &Path) -> Result<ExitCode> {
+pub(crate) fn measure(bench: &Bench<'_>, out: &Path) -> Result<ExitCode> {
     let mut workers = [bench.ours(last_core())?];
     let hello = workers[0].hello.clone();
     let mut work = BTreeMap::from([("stream".to_owned(), workers[0].work("stream")?)]);
@@ -124,12 +125,12 @@ pub(crate) fn measure(bench: &Bench<'_>, spar: &Path, out: &Path) -> Result<Exit
     // Nobody may hold memory or caches while all cores are measured.
     drop(workers);
     let rates = together(bench)?;
-    let memory = memory::measure(bench, spar, bench.options.memory_rows);
+    let memory = memory::measure(bench, bench.options.memory_rows);
     let mut missing = Vec::new();
     let memory = memory.map_err(|error| missing.push(format!("memory of a run: {error:#}")));
-    let measured = Measured::now(bench.root);
+    let measured = Measured::now(bench.commit);
     let scaling = Scaling::new(measured, &hello, turns, &work, &rates, memory.ok(), missing)?;
-    crate::stdout::to_stdout(&scaling)?;
+    to_stdout(&scaling)?;
     super::write_json(out, &scaling)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -191,7 +192,8 @@ fn point(
         steps_per_s > 0.0 && steps_per_s.is_finite(),
         "{workload} of {rows} rows, {width} wide, was not measured"
     );
-    let gflops = work.flops * steps_per_s / 1e9;
+    let (flops, bytes) = (work.flops as f64, work.bytes as f64);
+    let gflops = flops * steps_per_s / 1e9;
     Ok(Point {
         workload: workload.to_owned(),
         rows,
@@ -200,8 +202,8 @@ fn point(
         gflops,
         of_fma_peak: gflops / ceiling.fma_gflops,
         ms: 1e3 / steps_per_s,
-        arithmetic_ms: work.flops / ceiling.fma_gflops / 1e6,
-        memory_ms: work.bytes / ceiling.memory_gb_s / 1e6,
+        arithmetic_ms: flops / ceiling.fma_gflops / 1e6,
+        memory_ms: bytes / ceiling.memory_gb_s / 1e6,
     })
 }
 
@@ -232,7 +234,7 @@ impl Scaling {
             let rates = rates.map(|turn| report::gflops(name, turn, &hello.flops));
             Ok(median(rates.collect::<Result<Vec<_>>>()?))
         };
-        let stream = of("stream")?.bytes / 1e9;
+        let stream = of("stream")?.bytes as f64 / 1e9;
         let streamed = turns_of("stream/peak")?.iter();
         let ceiling = Ceiling {
             fma_gflops: gflops("fma/peak")?,

@@ -8,12 +8,14 @@ use std::{
     process::{Command, ExitCode, Stdio},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
+use spar_setup::MINARI;
+use spar_suite::say::{to_stderr, to_stdout};
 
-use super::{Bench, last_core, measured::Measured, memory, report};
-use crate::venv;
+use super::{Bench, last_core, measured::Measured, memory, report, said};
+use crate::loading::{Reading, walk};
 
 /// Contenders, ours first: on one core, as `spar` reads, and on all.
 const CONTENDERS: [&str; 3] = ["ours", "ours, all cores", "h5py"];
@@ -35,31 +37,15 @@ pub(crate) struct Loading {
     pub(crate) convert_peak_bytes: BTreeMap<String, u64>,
 }
 
-/// One reading, as a contender says it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Reading {
-    rows: usize,
-    data_bytes: u64,
-    cpu_s: f64,
-    wall_s: f64,
-    peak_bytes: u64,
-    /// Of everything read.
-    sha256: String,
-    /// Who read it.
-    #[serde(default)]
-    version: String,
-}
-
 /// Measures, prints and writes what was measured to `out`.
 ///
 /// # Errors
 /// If a contender fails or reads something else than the others, or `out` cannot be
 /// written.
-pub(crate) fn measure(bench: &Bench<'_>, spar: &Path, out: &Path) -> Result<ExitCode> {
+pub(crate) fn measure(bench: &Bench<'_>, out: &Path) -> Result<ExitCode> {
     let rows = bench.options.loading_rows.get();
-    let requirements = bench.root.join("tests/scripts/requirements-minari.txt");
-    let all = bench.root.join(".spar/python");
-    let python = venv::python(&all, "minari", &requirements, "170 MB on disk")?;
+    let spar = bench.beside("spar")?;
+    let python = MINARI.provide(bench.root, to_stderr)?;
     let script = bench.root.join("xtask/peers/h5py_peer.py");
     let h5py = |command: &str| {
         let mut peer = Command::new(&python);
@@ -69,11 +55,7 @@ pub(crate) fn measure(bench: &Bench<'_>, spar: &Path, out: &Path) -> Result<Exit
     let scratch = tempfile::tempdir_in(&bench.folder).context("cannot make a temporary folder")?;
     let written = scratch.path().join("ours.hdf5");
     let packed = scratch.path().join("h5py.hdf5");
-    let mut walk = Command::new(&bench.program);
-    walk.arg("walk")
-        .arg(&written)
-        .args(["--rows", &rows.to_string()]);
-    said(&mut walk)?;
+    walk(&written, rows)?;
     said(h5py("pack").args([&written, &packed]))?;
 
     let files = [("as we write it", &written), ("as h5py packs it", &packed)];
@@ -117,14 +99,14 @@ pub(crate) fn measure(bench: &Bench<'_>, spar: &Path, out: &Path) -> Result<Exit
     let version = readings.values().flat_map(BTreeMap::values).flatten();
     let version = version.map(|reading| reading.version.clone()).max();
     let loading = Loading {
-        measured: Measured::now(bench.root),
+        measured: Measured::now(bench.commit),
         cpu: report::cpu_model(),
         h5py: version.unwrap_or_default(),
         rows,
         readings,
-        convert_peak_bytes: convert(spar, &written, scratch.path())?,
+        convert_peak_bytes: convert(&spar, &written, scratch.path())?,
     };
-    crate::stdout::to_stdout(&loading)?;
+    to_stdout(&loading)?;
     super::write_json(out, &loading)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -143,17 +125,6 @@ fn convert(spar: &Path, file: &Path, folder: &Path) -> Result<BTreeMap<String, u
         ("to Minari".to_owned(), peak(&file.to_owned(), &there)?),
         ("to D4RL".to_owned(), peak(&there, &back)?),
     ]))
-}
-
-/// What a program printed, if it succeeded.
-fn said(command: &mut Command) -> Result<String> {
-    let name = command.get_program().to_owned();
-    let output = command.stderr(Stdio::inherit()).output();
-    let output = output.with_context(|| format!("cannot run {}", name.display()))?;
-    if !output.status.success() {
-        bail!("{} ended with {}", name.display(), output.status);
-    }
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// Refuses readings of other numbers than ours.

@@ -7,7 +7,8 @@ use std::path::Path;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Bench, Peer, core_count, peers, report::median, worker::Worker};
+use super::{Bench, core_count, peers::JAX_UPDATES, report::median, worker::Worker};
+use crate::clock::Timing;
 
 /// Turns of each arrangement.
 const ROUNDS: usize = 3;
@@ -40,8 +41,7 @@ pub(crate) fn measure(bench: &Bench<'_>, inputs: &Path, with_jax: bool) -> Resul
         workers: (0..n).map(|core| bench.ours(core)).collect::<Result<_>>()?,
     }];
     if with_jax {
-        let (_, script) = peers::script(Peer::Jax);
-        let jax = |core| bench.peer(Peer::Jax, script, inputs, core);
+        let jax = |core| bench.peer(&JAX_UPDATES, inputs, core);
         sides.push(Side {
             arrangement: format!("jax-scan, {n} processes"),
             contender: "jax-scan",
@@ -106,7 +106,7 @@ pub(crate) fn together(workers: &mut [Worker], name: &str, seconds: f64) -> Resu
     }
     let mut total = 0.0;
     for worker in workers {
-        let timing: super::Timing = worker.answer()?;
+        let timing: Timing = worker.answer()?;
         total += timing.steps / timing.wall_s;
     }
     Ok(total)

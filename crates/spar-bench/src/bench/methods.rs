@@ -1,19 +1,20 @@
 //! Updates of other methods than SPAR on one core, beside the same math in JAX and PyTorch.
 
-use std::{collections::BTreeMap, fmt, path::Path, process::Command, process::ExitCode};
+use std::{collections::BTreeMap, fmt, path::Path, process::ExitCode};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use comfy_table::Table;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Bench, Peer, Timing, Timings, agreeing, last_core,
+    Bench, Timings, agreeing, last_core,
     measured::Measured,
     peers,
     report::{self, Machine, median},
     versions,
 };
-use spar_suite::say;
+use crate::clock::Timing;
+use spar_suite::{say, say::to_stdout};
 
 /// The contenders of a method, ours first.
 const CONTENDERS: [&str; 3] = ["ours", "jax-scan", "torch-eager"];
@@ -65,26 +66,12 @@ pub(crate) struct Theirs {
 /// If a contender computes something else than ours, or `out` cannot be written.
 pub(crate) fn measure(bench: &Bench<'_>, out: &Path) -> Result<ExitCode> {
     let inputs = tempfile::tempdir_in(&bench.folder).context("cannot make a temporary folder")?;
-    let status = Command::new(&bench.program)
-        .arg("method-inputs")
-        .arg(inputs.path())
-        .status()
-        .with_context(|| format!("cannot run {}", bench.program.display()))?;
-    ensure!(status.success(), "`spar-bench method-inputs` failed");
+    crate::methods::write(inputs.path())?;
 
     let core = last_core();
     let mut missing = Vec::new();
     let mut workers = vec![bench.ours_offering(core, &["--methods"])?];
-    for &peer in &bench.options.peers {
-        if peer == Peer::None {
-            continue;
-        }
-        let script = peers::methods_script(peer);
-        match bench.peer(peer, script, inputs.path(), Some(core)) {
-            Ok(worker) => workers.push(worker),
-            Err(error) => missing.push(format!("{}: {error:#}", peers::script(peer).0)),
-        }
-    }
+    workers.extend(bench.peers(&peers::METHODS, inputs.path(), core, &mut missing));
     let (turns, largest_loss_difference) = agreeing(&mut workers, &mut missing)?;
     for line in &missing {
         say!("missing: {line}");
@@ -103,7 +90,7 @@ pub(crate) fn measure(bench: &Bench<'_>, out: &Path) -> Result<ExitCode> {
         all_versions.extend(worker.hello.versions.clone());
     }
     let methods = Methods {
-        measured: Measured::now(bench.root),
+        measured: Measured::now(bench.commit),
         machine: Machine::here(&hello, peak("fma/peak")?, peak("sgemm/peak")?),
         versions: all_versions,
         methods: rows(&hello.contenders, &hello.batches, &timings)?,
@@ -111,7 +98,7 @@ pub(crate) fn measure(bench: &Bench<'_>, out: &Path) -> Result<ExitCode> {
         missing,
         turns: timings,
     };
-    crate::stdout::to_stdout(&methods)?;
+    to_stdout(&methods)?;
     super::write_json(out, &methods)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -16,6 +16,7 @@ use comfy_table::Table;
 use serde::{Deserialize, Serialize};
 
 use super::{Bench, report};
+use crate::dataset;
 
 /// Rows of the small data set.
 const FEW: usize = 10_000;
@@ -79,31 +80,17 @@ impl Memory {
 ///
 /// # Errors
 /// If a run fails, or the system does not tell a process's peak.
-pub(crate) fn measure(bench: &Bench<'_>, spar: &Path, rows: NonZeroUsize) -> Result<Memory> {
+pub(crate) fn measure(bench: &Bench<'_>, rows: NonZeroUsize) -> Result<Memory> {
+    let spar = bench.beside("spar")?;
     let scratch = tempfile::tempdir_in(&bench.folder).context("cannot make a temporary folder")?;
     let peak = |rows: usize| -> Result<Peak> {
-        #[derive(Deserialize)]
-        struct Written {
-            bytes_per_row: u64,
-        }
         let file = scratch.path().join(format!("{rows}.hdf5"));
-        let output = Command::new(&bench.program)
-            .arg("dataset")
-            .arg(&file)
-            .args(["--rows", &rows.to_string()])
-            .stderr(Stdio::inherit())
-            .output()
-            .with_context(|| format!("cannot run {}", bench.program.display()))?;
-        if !output.status.success() {
-            bail!("`spar-bench dataset` failed");
-        }
-        let written: Written = serde_json::from_slice(&output.stdout)
-            .context("`spar-bench dataset` does not say what it wrote")?;
+        let bytes_per_row = dataset::write(&file, rows)?;
         let out = scratch.path().join(rows.to_string());
         Ok(Peak {
             rows,
-            data_bytes: rows as u64 * written.bytes_per_row,
-            peak_bytes: train(spar, &file, &out, &bench.folder)?,
+            data_bytes: (rows * bytes_per_row) as u64,
+            peak_bytes: train(&spar, &file, &out, &bench.folder)?,
         })
     };
     Ok(Memory {

@@ -18,8 +18,8 @@ pub(crate) fn scaling() -> Scaling {
         ("stream/peak".to_owned(), vec![turn(10.0); 3]),
     ]);
     let gigabyte = Work {
-        flops: 1e9,
-        bytes: 1e9,
+        flops: 1_000_000_000,
+        bytes: 1_000_000_000,
     };
     let mut work = BTreeMap::from([("stream".to_owned(), gigabyte)]);
     for (workload, scale) in [("mlp", 1.0), ("spar", 10.0)] {
@@ -27,8 +27,8 @@ pub(crate) fn scaling() -> Scaling {
             let size = (rows * width) as f64;
             let flops = scale * 1e3 * size;
             let one = Work {
-                flops,
-                bytes: flops / 100.0,
+                flops: flops as usize,
+                bytes: (flops / 100.0) as usize,
             };
             work.insert(name(workload, "", rows, width), one);
             let rate = 100e9 / flops;
@@ -140,8 +140,8 @@ fn runs_are_doubled_up_to_all_cores() {
 #[test]
 fn a_floor_is_work_at_the_ceiling() {
     let work = Work {
-        flops: 2e9,
-        bytes: 1e8,
+        flops: 2_000_000_000,
+        bytes: 100_000_000,
     };
     let ceiling = Ceiling {
         fma_gflops: 100.0,

@@ -13,41 +13,10 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::Timing;
+use crate::{clock::Timing, serve::Hello, work::Work};
 
 /// The losses of a cycle by name, in the order of the steps that have one.
 pub(crate) type Losses = BTreeMap<String, Vec<f64>>;
-
-/// What a worker says when it starts; ours says more.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub(crate) struct Hello {
-    /// What it can run, as `workload/contender`.
-    pub(crate) contenders: Vec<String>,
-    /// Floating-point operations of a step by workload.
-    #[serde(default)]
-    pub(crate) flops: BTreeMap<String, f64>,
-    /// Transitions in a batch by method.
-    #[serde(default)]
-    pub(crate) batches: BTreeMap<String, usize>,
-    /// By which baselines are kept.
-    #[serde(default)]
-    pub(crate) isa: String,
-    /// The machine's vector instructions.
-    #[serde(default)]
-    pub(crate) features: Vec<String>,
-    /// Versions of its libraries.
-    #[serde(default)]
-    pub(crate) versions: BTreeMap<String, String>,
-}
-
-/// What a step has to do at least, as our worker says it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
-pub(crate) struct Work {
-    /// Floating-point operations of matrix products.
-    pub(crate) flops: f64,
-    /// Bytes of the arrays it needs.
-    pub(crate) bytes: f64,
-}
 
 /// A running worker.
 pub(crate) struct Worker {
