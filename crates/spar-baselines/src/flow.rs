@@ -20,6 +20,12 @@ use spar_policy::{
 
 use crate::{Critics, Gradients, Trained, actor::Actor, learner::Parts};
 
+/// Widths of the hidden layers of the sources' networks (`agents/fql.py`).
+pub(crate) const HIDDEN: [usize; 4] = [512; 4];
+
+/// The sources' Euler steps.
+pub(crate) const STEPS: NonZeroUsize = NonZeroUsize::new(10).expect("not zero");
+
 /// The largest component of a data action: the sources clip to a hair inside the box.
 const LARGEST_ACTION: f32 = 1.0 - 1e-5;
 

@@ -112,6 +112,16 @@ impl Default for DataConfig {
     }
 }
 
+impl DataConfig {
+    /// The same on states in the environment's own units.
+    pub(crate) fn raw() -> Self {
+        Self {
+            states: States::Raw,
+            ..Self::default()
+        }
+    }
+}
+
 /// What a method sees of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -306,12 +316,14 @@ pub(crate) fn rate(field: &'static str, got: f64) -> Result<(), SettingsError> {
     all(&[(field, got)], fits, "a number from 0 to below 1")
 }
 
-/// Refuses draws and steps, each with its field's name, that together are more passes to
-/// act than a policy file may ask for.
-pub(crate) fn passes(
+/// Refuses draws of a chain and its steps, each with its field's name, of which a policy file
+/// may not ask for so many, or for so many passes to act as both are together.
+pub(crate) fn chain_draws(
     (draws, n): (&str, usize),
     (steps, of): (&str, usize),
 ) -> Result<(), SettingsError> {
+    chain_steps(steps, of)?;
+    candidates(draws, n)?;
     if (n as u64).saturating_mul(of as u64) <= MOST_PASSES as u64 {
         return Ok(());
     }

@@ -7,7 +7,8 @@
 use std::borrow::Cow;
 
 use crate::{
-    env::{EnvId, EnvSpec, Registered},
+    env::{EnvId, EnvSpec},
+    registry::Registered,
     task::{Level, TaskSpec},
 };
 
@@ -18,7 +19,7 @@ const fn env(
     [obs_dim, act_dim, horizon]: [usize; 3],
     terminates: bool,
     reference_returns: Option<(f64, f64)>,
-) -> Registered {
+) -> Registered<EnvSpec> {
     Registered::new(
         place,
         EnvSpec {
@@ -36,7 +37,7 @@ const fn env(
 /// has one kitchen, whose tasks want different things done: here these are two. The last is
 /// none of D4RL's: the policy is trained in it that makes antmaze's data.
 #[rustfmt::skip] // a table: one row an environment
-pub(crate) static ENVS: [Registered; 29] = [
+pub(crate) static ENVS: [Registered<EnvSpec>; 29] = [
     env(0, "halfcheetah", [17, 6, 1000], false, Some((-280.178_953, 12_135.0))),
     env(1, "hopper", [11, 3, 1000], true, Some((-20.272_305, 3234.3))),
     env(2, "walker2d", [17, 6, 1000], true, Some((1.629_008, 4592.3))),

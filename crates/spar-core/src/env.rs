@@ -4,13 +4,7 @@
 //! returns follow from the name. The names are those of D4RL's environments and those a
 //! program adds with [`EnvId::register`]: nothing in this workspace lists them in a `match`.
 
-use std::{
-    borrow::Cow,
-    fmt,
-    hash::{Hash, Hasher},
-    str::FromStr,
-    sync::{LazyLock, PoisonError, RwLock},
-};
+use std::{borrow::Cow, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +12,7 @@ use crate::{
     d4rl,
     id::{NotRegistered, UnknownName},
     names,
+    registry::{Registered, Registry, registered_id},
 };
 
 /// What is fixed by an environment's name.
@@ -94,24 +89,9 @@ impl EnvSpec {
 /// ```
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct EnvId(&'static Registered);
+pub struct EnvId(&'static Registered<EnvSpec>);
 
-/// A spec and its place among all: the order of tables and lists.
-pub(crate) struct Registered {
-    place: usize,
-    spec: EnvSpec,
-}
-
-impl Registered {
-    pub(crate) const fn new(place: usize, spec: EnvSpec) -> Self {
-        Self { place, spec }
-    }
-}
-
-static REGISTRY: LazyLock<RwLock<Vec<EnvId>>> = LazyLock::new(|| {
-    let built_in = d4rl::ENVS.iter().map(EnvId);
-    RwLock::new(built_in.collect())
-});
+static REGISTRY: Registry<EnvSpec> = Registry::new(|| d4rl::ENVS.iter().collect());
 
 impl EnvId {
     /// Planar two-legged runner, never terminates.
@@ -126,14 +106,13 @@ impl EnvId {
     /// Every environment known in this program, in the order tables print them: D4RL's,
     /// then what was registered.
     pub fn all() -> Vec<Self> {
-        let registry = REGISTRY.read().unwrap_or_else(PoisonError::into_inner);
-        registry.clone()
+        REGISTRY.with(|all| all.iter().copied().map(Self).collect())
     }
 
     /// The environment with this name, if it is known.
     pub fn named(name: &str) -> Option<Self> {
-        let registry = REGISTRY.read().unwrap_or_else(PoisonError::into_inner);
-        registry.iter().copied().find(|env| env.name() == name)
+        let same = |env: &&'static Registered<EnvSpec>| env.spec.name == name;
+        REGISTRY.with(|all| all.iter().copied().find(same).map(Self))
     }
 
     /// Makes an environment known in this program, for as long as it runs. The same spec
@@ -143,22 +122,11 @@ impl EnvId {
     /// If the name is none, or another environment's, or if a field is out of its range.
     pub fn register(spec: EnvSpec) -> Result<Self, NotRegistered> {
         spec.check()?;
-        let mut registry = REGISTRY.write().unwrap_or_else(PoisonError::into_inner);
-        let known = registry.iter().find(|env| env.name() == spec.name);
-        if let Some(known) = known {
-            return if known.0.spec == spec {
-                Ok(*known)
-            } else {
-                Err(NotRegistered::Taken {
-                    what: "environment",
-                    name: spec.name.into_owned(),
-                })
-            };
-        }
-        let place = registry.len();
-        let env = Self(Box::leak(Box::new(Registered { place, spec })));
-        registry.push(env);
-        Ok(env)
+        let registered = REGISTRY.register(spec, |known, spec| known.name == spec.name);
+        registered.map(Self).map_err(|spec| NotRegistered::Taken {
+            what: "environment",
+            name: spec.name.into_owned(),
+        })
     }
 
     /// What is fixed by the name.
@@ -204,43 +172,7 @@ impl EnvId {
     }
 }
 
-impl PartialEq for EnvId {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.place == other.0.place
-    }
-}
-
-impl Eq for EnvId {}
-
-impl PartialOrd for EnvId {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for EnvId {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.place.cmp(&other.0.place)
-    }
-}
-
-impl Hash for EnvId {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.place.hash(state);
-    }
-}
-
-impl fmt::Debug for EnvId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EnvId({})", self.name())
-    }
-}
-
-impl fmt::Display for EnvId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
+registered_id!(EnvId);
 
 impl FromStr for EnvId {
     type Err = UnknownName;
@@ -254,19 +186,6 @@ impl FromStr for EnvId {
                 .collect::<Vec<_>>()
                 .join(", "),
         })
-    }
-}
-
-impl TryFrom<String> for EnvId {
-    type Error = UnknownName;
-    fn try_from(text: String) -> Result<Self, UnknownName> {
-        text.parse()
-    }
-}
-
-impl From<EnvId> for String {
-    fn from(env: EnvId) -> Self {
-        env.name().to_owned()
     }
 }
 

@@ -33,6 +33,7 @@ pub mod printable;
 pub mod protobuf;
 #[cfg(feature = "runs")]
 pub mod record;
+mod registry;
 pub mod rng;
 #[cfg(feature = "runs")]
 pub mod signals;

@@ -3,13 +3,7 @@
 //! A table has a row for each task. D4RL's are known from the start; a program, or a suite
 //! file, adds its own.
 
-use std::{
-    borrow::Cow,
-    fmt,
-    hash::{Hash, Hasher},
-    str::FromStr,
-    sync::{LazyLock, PoisonError, RwLock},
-};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +12,7 @@ use crate::{
     env::EnvId,
     id::{NotRegistered, UnknownName},
     names,
+    registry::{Registered, Registry, registered_id},
 };
 
 /// How the data of a task were made, by D4RL's names for Gym-MuJoCo: what there is a recipe
@@ -84,6 +79,12 @@ pub struct TaskSpec {
     pub suite: Cow<'static, str>,
 }
 
+impl TaskSpec {
+    fn answers_to(&self, text: &str) -> bool {
+        self.name == text || self.official_id.as_deref() == Some(text)
+    }
+}
+
 /// A task that is known in this program: its name, and through it its [`TaskSpec`]. Written
 /// as the name, read by the name or by D4RL's id.
 ///
@@ -97,36 +98,25 @@ pub struct TaskSpec {
 /// ```
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct TaskId(&'static Registered);
+pub struct TaskId(&'static Registered<TaskSpec>);
 
-struct Registered {
-    place: usize,
-    spec: TaskSpec,
-}
-
-static REGISTRY: LazyLock<RwLock<Vec<TaskId>>> = LazyLock::new(|| {
+static REGISTRY: Registry<TaskSpec> = Registry::new(|| {
     let built_in = d4rl::tasks().into_iter().enumerate();
-    let built_in = built_in.map(|(place, spec)| TaskId::leak(place, spec));
-    RwLock::new(built_in.collect())
+    let built_in = built_in.map(|(place, spec)| Registered::leak(place, spec));
+    built_in.collect()
 });
 
 impl TaskId {
-    fn leak(place: usize, spec: TaskSpec) -> Self {
-        Self(Box::leak(Box::new(Registered { place, spec })))
-    }
-
     /// Every task known in this program, in the order tables print them: D4RL's and
     /// those of tests, then what was registered.
     pub fn all() -> Vec<Self> {
-        let registry = REGISTRY.read().unwrap_or_else(PoisonError::into_inner);
-        registry.clone()
+        REGISTRY.with(|all| all.iter().copied().map(Self).collect())
     }
 
     /// The task of an environment and a level of data, if there is one.
     pub fn of(env: EnvId, level: Level) -> Option<Self> {
-        let registry = REGISTRY.read().unwrap_or_else(PoisonError::into_inner);
-        let same = |task: &&Self| task.env() == env && task.level() == Some(level);
-        registry.iter().find(same).copied()
+        let same = |task: &Self| task.env() == env && task.level() == Some(level);
+        REGISTRY.with(|all| all.iter().copied().map(Self).find(same))
     }
 
     /// Makes a task known in this program, for as long as it runs. The same spec once more
@@ -136,24 +126,11 @@ impl TaskId {
     /// If the name is none, or another task's.
     pub fn register(spec: TaskSpec) -> Result<Self, NotRegistered> {
         names::check("task", &spec.name)?;
-        let mut registry = REGISTRY.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = registry.iter().find(|task| task.answers_to(&spec.name)) {
-            return if known.0.spec == spec {
-                Ok(*known)
-            } else {
-                Err(NotRegistered::Taken {
-                    what: "task",
-                    name: spec.name.into_owned(),
-                })
-            };
-        }
-        let task = Self::leak(registry.len(), spec);
-        registry.push(task);
-        Ok(task)
-    }
-
-    fn answers_to(self, text: &str) -> bool {
-        self.name() == text || self.official_id() == Some(text)
+        let registered = REGISTRY.register(spec, |known, spec| known.answers_to(&spec.name));
+        registered.map(Self).map_err(|spec| NotRegistered::Taken {
+            what: "task",
+            name: spec.name.into_owned(),
+        })
     }
 
     /// The name used on command lines, in files and in tables.
@@ -188,49 +165,13 @@ impl TaskId {
     }
 }
 
-impl PartialEq for TaskId {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.place == other.0.place
-    }
-}
-
-impl Eq for TaskId {}
-
-impl PartialOrd for TaskId {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for TaskId {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.place.cmp(&other.0.place)
-    }
-}
-
-impl Hash for TaskId {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.place.hash(state);
-    }
-}
-
-impl fmt::Debug for TaskId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TaskId({})", self.name())
-    }
-}
-
-impl fmt::Display for TaskId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
+registered_id!(TaskId);
 
 impl FromStr for TaskId {
     type Err = UnknownName;
     fn from_str(text: &str) -> Result<Self, UnknownName> {
         let all = Self::all();
-        let found = all.iter().find(|task| task.answers_to(text));
+        let found = all.iter().find(|task| task.0.spec.answers_to(text));
         found.copied().ok_or_else(|| UnknownName {
             what: "task",
             got: text.to_owned(),
@@ -248,19 +189,6 @@ fn expected(text: &str, all: &[TaskId]) -> String {
         names = all.iter().map(|task| task.name()).collect();
     }
     names.join(", ")
-}
-
-impl TryFrom<String> for TaskId {
-    type Error = UnknownName;
-    fn try_from(text: String) -> Result<Self, UnknownName> {
-        text.parse()
-    }
-}
-
-impl From<TaskId> for String {
-    fn from(task: TaskId) -> Self {
-        task.name().to_owned()
-    }
 }
 
 #[cfg(test)]

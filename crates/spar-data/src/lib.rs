@@ -34,20 +34,8 @@
 //! # }
 //! ```
 
-#[cfg(feature = "hdf5")]
-mod alias;
-#[cfg(feature = "hdf5")]
-mod array;
-#[cfg(feature = "hdf5")]
-mod arrays;
 mod bounds;
 mod columns;
-#[cfg(feature = "hdf5")]
-mod convert;
-#[cfg(feature = "hdf5")]
-mod convert_whole;
-#[cfg(feature = "hdf5")]
-mod d4rl;
 mod dataset;
 mod elements;
 mod error;
@@ -59,29 +47,19 @@ pub mod fetch;
 )]
 mod flags;
 #[cfg(feature = "hdf5")]
-mod groups;
+mod h5;
 mod held_out;
 mod identity;
 mod info;
-#[cfg(feature = "hdf5")]
-mod joined;
 mod lerobot;
 pub mod manifest;
-#[cfg(feature = "hdf5")]
-mod metadata;
 mod minari;
-#[cfg(feature = "hdf5")]
-mod named_env;
 mod normalizer;
 mod npy;
 mod npz;
-#[cfg(feature = "hdf5")]
-mod packed;
 mod parquet_column;
 mod parquet_file;
 mod past;
-#[cfg(feature = "hdf5")]
-mod plugins;
 #[cfg_attr(not(feature = "hdf5"), expect(dead_code, reason = "HDF5 has heaps"))]
 mod precheck;
 mod read;
@@ -89,23 +67,17 @@ mod reading;
 mod rehearsal;
 mod remarks;
 mod sampler;
-#[cfg(feature = "hdf5")]
-mod source;
 mod stats;
 mod successors;
 mod table;
 mod transitions;
 mod whole;
-#[cfg(feature = "hdf5")]
-mod writer;
 
-#[cfg(feature = "hdf5")]
-pub use arrays::arrays;
 pub use bounds::BoundsSource;
-#[cfg(feature = "hdf5")]
-pub use convert::{Conversion, Converted};
 pub use dataset::{Dataset, Ends, Episode, EpisodeEnd, Layout, Steps};
 pub use error::DataError;
+#[cfg(feature = "hdf5")]
+pub use h5::{Conversion, Converted, MetaValue, Row, Writer, arrays, local_metadata};
 pub use held_out::{HeldOut, held_out};
 pub use identity::{META_DATASET, META_ORIGIN};
 pub use info::{Info, Returns, Span, horizon_of, info};
@@ -117,8 +89,6 @@ pub use spar_core::{ActionBounds, BoundsError, DatasetIdentity, Normalizer, Orig
 pub use stats::{Coverage, Distribution, Stats, stats};
 pub use transitions::Transitions;
 pub use whole::Beside;
-#[cfg(feature = "hdf5")]
-pub use writer::{MetaValue, Row, Writer, local_metadata};
 
 // The program of the README is run with the tests.
 #[cfg(doctest)]

@@ -8,14 +8,6 @@ use std::{panic::resume_unwind, thread};
 
 use spar_core::EnvId;
 
-#[cfg(feature = "hdf5")]
-use crate::{
-    d4rl::D4rl,
-    dataset::Layout,
-    groups::Groups,
-    minari::{Description, Episodes},
-    source::Source,
-};
 use crate::{
     dataset::Dataset,
     error::DataError,
@@ -24,6 +16,12 @@ use crate::{
     precheck::{Kind, Scanned, precheck, scan},
     reading::{Asked, Reading},
     rehearsal,
+};
+#[cfg(feature = "hdf5")]
+use crate::{
+    dataset::Layout,
+    h5::{d4rl::D4rl, groups::Groups, source::Source},
+    minari::{Description, Episodes},
 };
 
 /// A file that the library may open.

@@ -20,9 +20,8 @@ use std::{
 
 #[cfg(feature = "hdf5")]
 use crate::{
-    d4rl::D4rl,
     dataset::Layout,
-    groups::Groups,
+    h5::{d4rl::D4rl, groups::Groups},
     reading::{Asked, Parts},
 };
 use crate::{error::DataError, parquet_file, precheck::Kind, read::Checked, reading::Reading};

@@ -10,9 +10,11 @@ use spar_core::{ActionBounds, EnvId, sha256_hex};
 
 #[cfg(feature = "hdf5")]
 use crate::{
-    convert::source_fields,
     dataset::EpisodeEnd,
-    writer::{MetaValue, Row, Shape, Writer},
+    h5::{
+        source_fields,
+        writer::{MetaValue, Row, Shape, Writer},
+    },
 };
 use crate::{
     dataset::{Dataset, Steps},

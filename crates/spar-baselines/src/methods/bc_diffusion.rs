@@ -19,9 +19,7 @@ use crate::{
     diffusion::{Body, CodeKind, Noise, NoiseShape, at_steps, draw_steps, noise_error},
     learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
     scalar,
-    settings::{
-        DataConfig, Settings, SettingsError, States, accessors, chain_steps, even, positive,
-    },
+    settings::{DataConfig, Settings, SettingsError, accessors, chain_steps, even, positive},
 };
 
 /// Hyper-parameters of the diffusion clone.
@@ -44,10 +42,7 @@ impl Default for Config {
     /// The authors' `main.py` and `agents/model.py`.
     fn default() -> Self {
         Self {
-            data: DataConfig {
-                states: States::Raw,
-                ..DataConfig::default()
-            },
+            data: DataConfig::raw(),
             hidden: vec![256, 256, 256],
             time_dim: 16,
             steps: 5,

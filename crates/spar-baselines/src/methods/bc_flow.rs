@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     actor::Actor,
-    flow::{Flow, FlowConfig, data_actions},
+    flow::{self, Flow, FlowConfig, data_actions},
     learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
     scalar,
-    settings::{DataConfig, Settings, SettingsError, States, accessors, chain_steps, positive},
+    settings::{DataConfig, Settings, SettingsError, accessors, chain_steps, positive},
 };
 
 /// Hyper-parameters of cloning by a flow.
@@ -32,13 +32,10 @@ impl Default for Config {
     /// The flow of the authors' `agents/fql.py`.
     fn default() -> Self {
         Self {
-            data: DataConfig {
-                states: States::Raw,
-                ..DataConfig::default()
-            },
-            hidden: vec![512, 512, 512, 512],
+            data: DataConfig::raw(),
+            hidden: flow::HIDDEN.to_vec(),
             lr: 3e-4,
-            flow_steps: const { NonZeroUsize::new(10).expect("not zero") },
+            flow_steps: flow::STEPS,
         }
     }
 }

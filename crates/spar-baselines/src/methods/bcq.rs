@@ -17,8 +17,8 @@ use crate::{
     learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
     scalar,
     settings::{
-        DataConfig, Settings, SettingsError, States, accessors, action_units, candidates, positive,
-        share, unit,
+        DataConfig, Settings, SettingsError, accessors, action_units, candidates, positive, share,
+        unit,
     },
     vae::{Vae, perturbed, perturbed_detached},
 };
@@ -57,8 +57,7 @@ impl Default for Config {
         Self {
             data: DataConfig {
                 batch_size: 100,
-                states: States::Raw,
-                ..DataConfig::default()
+                ..DataConfig::raw()
             },
             vae_hidden: vec![750, 750],
             hidden: vec![400, 300],

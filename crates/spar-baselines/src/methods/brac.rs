@@ -14,7 +14,7 @@ use crate::{
     gaussian::{Bound, halves, tanh_density, tanh_draw},
     learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
     repeat_rows, scalar,
-    settings::{DataConfig, Settings, SettingsError, States, accessors, positive, unit, updates},
+    settings::{DataConfig, Settings, SettingsError, accessors, positive, unit, updates},
 };
 
 /// Bounds of a policy's log standard deviation (`networks.py`).
@@ -59,10 +59,7 @@ impl Default for Config {
     /// here they are among the run's.
     fn default() -> Self {
         Self {
-            data: DataConfig {
-                states: States::Raw,
-                ..DataConfig::default()
-            },
+            data: DataConfig::raw(),
             hidden: vec![200, 200],
             critic_hidden: vec![300, 300],
             behaviour_lr: 5e-4,

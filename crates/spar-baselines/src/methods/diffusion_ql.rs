@@ -22,8 +22,8 @@ use crate::{
     learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
     scalar,
     settings::{
-        DataConfig, Settings, SettingsError, States, accessors, action_units, candidates,
-        chain_steps, even, not_negative, passes, positive, unit, updates,
+        DataConfig, Settings, SettingsError, accessors, action_units, chain_draws, even,
+        not_negative, positive, unit, updates,
     },
 };
 
@@ -73,10 +73,7 @@ impl Default for Config {
     /// The authors' `main.py` and `agents/ql_diffusion.py`.
     fn default() -> Self {
         Self {
-            data: DataConfig {
-                states: States::Raw,
-                ..DataConfig::default()
-            },
+            data: DataConfig::raw(),
             hidden: vec![256, 256, 256],
             critic_hidden: vec![256, 256, 256],
             time_dim: 16,
@@ -105,10 +102,8 @@ impl Settings for Config {
     }
 
     fn check(&self) -> std::result::Result<(), SettingsError> {
-        chain_steps("steps", self.steps)?;
+        chain_draws(("candidates", self.candidates.get()), ("steps", self.steps))?;
         even("time_dim", self.time_dim)?;
-        candidates("candidates", self.candidates.get())?;
-        passes(("candidates", self.candidates.get()), ("steps", self.steps))?;
         updates("average_every", self.average_every, 1)?;
         updates("average_after", self.average_after, 0)?;
         positive(&[("lr", self.lr), ("critic_lr", self.critic_lr)])?;

@@ -13,14 +13,14 @@ use crate::{
     Aggregate, Critics,
     actor::Actor,
     bellman,
-    flow::{Divergence, Flow, FlowConfig, OneStep, data_actions, value_shape},
+    flow::{self, Divergence, Flow, FlowConfig, OneStep, data_actions, value_shape},
     learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
     mean,
     replay::Replay,
     scalar,
     settings::{
-        DataConfig, Settings, SettingsError, States, accessors, chain_steps, not_negative,
-        positive, probes, unit, updates,
+        DataConfig, Settings, SettingsError, accessors, chain_steps, not_negative, positive,
+        probes, unit, updates,
     },
 };
 
@@ -94,14 +94,11 @@ impl Default for Config {
     /// the data; here it is a number of updates in the batches of all.
     fn default() -> Self {
         Self {
-            data: DataConfig {
-                states: States::Raw,
-                ..DataConfig::default()
-            },
-            hidden: vec![512, 512, 512, 512],
+            data: DataConfig::raw(),
+            hidden: flow::HIDDEN.to_vec(),
             lr: 3e-4,
             flow_updates: 250_000,
-            flow_steps: const { NonZeroUsize::new(10).expect("not zero") },
+            flow_steps: flow::STEPS,
             probes: 0,
             discount: 0.995,
             tau: 0.005,

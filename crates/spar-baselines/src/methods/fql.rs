@@ -13,12 +13,11 @@ use crate::{
     Aggregate, Critics,
     actor::Actor,
     bellman,
-    flow::{Flow, FlowConfig, OneStep, data_actions, value_shape},
+    flow::{self, Flow, FlowConfig, OneStep, data_actions, value_shape},
     learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
     scalar,
     settings::{
-        DataConfig, Settings, SettingsError, States, accessors, chain_steps, not_negative,
-        positive, unit,
+        DataConfig, Settings, SettingsError, accessors, chain_steps, not_negative, positive, unit,
     },
 };
 
@@ -52,18 +51,15 @@ impl Default for Config {
     /// -medium-expert in FAC's runs of it, the authors' own being for other suites.
     fn default() -> Self {
         Self {
-            data: DataConfig {
-                states: States::Raw,
-                ..DataConfig::default()
-            },
-            hidden: vec![512, 512, 512, 512],
+            data: DataConfig::raw(),
+            hidden: flow::HIDDEN.to_vec(),
             lr: 3e-4,
             discount: 0.99,
             tau: 0.005,
             target: Aggregate::Mean,
             alpha: 30.0,
             normalize_value: false,
-            flow_steps: const { NonZeroUsize::new(10).expect("not zero") },
+            flow_steps: flow::STEPS,
         }
     }
 }

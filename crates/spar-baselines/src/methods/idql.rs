@@ -22,8 +22,8 @@ use crate::{
     learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
     scalar,
     settings::{
-        DataConfig, Rewards, Settings, SettingsError, States, accessors, block_count, candidates,
-        chain_steps, even, not_negative, passes, positive, rate, unit, updates,
+        DataConfig, Rewards, Settings, SettingsError, accessors, block_count, chain_draws, even,
+        not_negative, positive, rate, unit, updates,
     },
 };
 
@@ -91,9 +91,8 @@ impl Default for Config {
         Self {
             data: DataConfig {
                 batch_size: 512,
-                states: States::Raw,
                 rewards: Rewards::Range(1000.0),
-                ..DataConfig::default()
+                ..DataConfig::raw()
             },
             width: 256,
             blocks: 3,
@@ -121,11 +120,9 @@ impl Settings for Config {
     accessors!(discount, layers: [hidden], widths: [width, time_dim, time_hidden]);
 
     fn check(&self) -> std::result::Result<(), SettingsError> {
-        chain_steps("steps", self.steps)?;
+        chain_draws(("candidates", self.candidates.get()), ("steps", self.steps))?;
         block_count("blocks", self.blocks)?;
         even("time_dim", self.time_dim)?;
-        candidates("candidates", self.candidates.get())?;
-        passes(("candidates", self.candidates.get()), ("steps", self.steps))?;
         updates("decay_updates", self.decay_updates, 1)?;
         rate("dropout", self.dropout)?;
         positive(&[("lr", self.lr), ("critic_lr", self.critic_lr)])?;

@@ -12,13 +12,10 @@ use crate::{
     Critics, Trained,
     actor::Actor,
     bellman,
-    flow::{Flow, FlowConfig, data_actions, value_shape},
+    flow::{self, Flow, FlowConfig, data_actions, value_shape},
     learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
     scalar,
-    settings::{
-        DataConfig, Settings, SettingsError, States, accessors, candidates, chain_steps, passes,
-        positive, unit,
-    },
+    settings::{DataConfig, Settings, SettingsError, accessors, chain_draws, positive, unit},
 };
 
 /// Hyper-parameters of IFQL.
@@ -47,16 +44,13 @@ impl Default for Config {
     /// The authors' `agents/ifql.py`.
     fn default() -> Self {
         Self {
-            data: DataConfig {
-                states: States::Raw,
-                ..DataConfig::default()
-            },
-            hidden: vec![512, 512, 512, 512],
+            data: DataConfig::raw(),
+            hidden: flow::HIDDEN.to_vec(),
             lr: 3e-4,
             discount: 0.99,
             tau: 0.005,
             expectile: 0.9,
-            flow_steps: const { NonZeroUsize::new(10).expect("not zero") },
+            flow_steps: flow::STEPS,
             candidates: const { NonZeroUsize::new(32).expect("not zero") },
         }
     }
@@ -66,9 +60,7 @@ impl Settings for Config {
     accessors!(discount, layers: [hidden]);
 
     fn check(&self) -> std::result::Result<(), SettingsError> {
-        chain_steps("flow_steps", self.flow_steps.get())?;
-        candidates("candidates", self.candidates.get())?;
-        passes(
+        chain_draws(
             ("candidates", self.candidates.get()),
             ("flow_steps", self.flow_steps.get()),
         )?;

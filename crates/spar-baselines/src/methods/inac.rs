@@ -14,7 +14,7 @@ use crate::{
     gaussian::{Bound, FreeGaussian, log_density},
     learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
     scalar,
-    settings::{DataConfig, Settings, SettingsError, States, accessors, positive, unit},
+    settings::{DataConfig, Settings, SettingsError, accessors, positive, unit},
 };
 
 /// Bounds of a policy's log standard deviation.
@@ -46,10 +46,7 @@ impl Default for Config {
     /// of other tasks stand in `suites/mujoco.toml`.
     fn default() -> Self {
         Self {
-            data: DataConfig {
-                states: States::Raw,
-                ..DataConfig::default()
-            },
+            data: DataConfig::raw(),
             hidden: vec![256, 256],
             lr: 3e-4,
             discount: 0.99,

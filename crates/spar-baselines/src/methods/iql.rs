@@ -17,8 +17,8 @@ use crate::{
     },
     scalar,
     settings::{
-        DataConfig, Rewards, Settings, SettingsError, States, accessors, not_negative, positive,
-        unit, updates,
+        DataConfig, Rewards, Settings, SettingsError, accessors, not_negative, positive, unit,
+        updates,
     },
 };
 
@@ -56,9 +56,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data: DataConfig {
-                states: States::Raw,
                 rewards: Rewards::Range(1000.0),
-                ..DataConfig::default()
+                ..DataConfig::raw()
             },
             hidden: vec![256, 256],
             actor_lr: 3e-4,

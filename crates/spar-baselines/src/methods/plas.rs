@@ -15,8 +15,8 @@ use crate::{
     learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
     scalar,
     settings::{
-        DataConfig, Settings, SettingsError, States, accessors, action_units, positive, share,
-        unit, updates,
+        DataConfig, Settings, SettingsError, accessors, action_units, positive, share, unit,
+        updates,
     },
     vae::{Vae, perturbed, perturbed_detached},
 };
@@ -58,8 +58,7 @@ impl Default for Config {
         Self {
             data: DataConfig {
                 batch_size: 100,
-                states: States::Raw,
-                ..DataConfig::default()
+                ..DataConfig::raw()
             },
             vae_hidden: vec![750, 750],
             vae_lr: 1e-4,

@@ -20,8 +20,7 @@ use crate::{
     replay::Replay,
     scalar,
     settings::{
-        DataConfig, Settings, SettingsError, States, accessors, not_negative, positive, unit,
-        updates,
+        DataConfig, Settings, SettingsError, accessors, not_negative, positive, unit, updates,
     },
 };
 
@@ -63,8 +62,7 @@ impl Default for Config {
         Self {
             data: DataConfig {
                 batch_size: 1024,
-                states: States::Raw,
-                ..DataConfig::default()
+                ..DataConfig::raw()
             },
             hidden: vec![256, 256, 256],
             actor_lr: 1e-3,

@@ -21,9 +21,7 @@ use crate::{
     gaussian::{Bound, halves, tanh_draw_floored},
     learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
     repeat_rows, scalar,
-    settings::{
-        DataConfig, Settings, SettingsError, States, accessors, not_negative, positive, unit,
-    },
+    settings::{DataConfig, Settings, SettingsError, accessors, not_negative, positive, unit},
 };
 
 /// Bounds of the policy's log standard deviation (`tanh_gaussian_policy.py`).
@@ -102,10 +100,7 @@ impl<K: Kind> Default for Config<K> {
     /// The authors' for halfcheetah, which most of walker2d shares.
     fn default() -> Self {
         Self {
-            data: DataConfig {
-                states: States::Raw,
-                ..DataConfig::default()
-            },
+            data: DataConfig::raw(),
             hidden: vec![256, 256, 256],
             critics: 10,
             eta: if K::DIVERSE { 1.0 } else { 0.0 },

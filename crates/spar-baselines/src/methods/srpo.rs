@@ -16,8 +16,8 @@ use crate::{
     learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
     scalar,
     settings::{
-        DataConfig, Rewards, Settings, SettingsError, States, accessors, block_count, even,
-        not_negative, positive, rate, unit, updates,
+        DataConfig, Rewards, Settings, SettingsError, accessors, block_count, even, not_negative,
+        positive, rate, unit, updates,
     },
 };
 
@@ -81,9 +81,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data: DataConfig {
-                states: States::Raw,
                 rewards: Rewards::Range(1000.0),
-                ..DataConfig::default()
+                ..DataConfig::raw()
             },
             width: 256,
             blocks: 3,

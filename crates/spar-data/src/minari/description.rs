@@ -11,7 +11,7 @@ use hdf5::types::{TypeDescriptor, VarLenAscii, VarLenUnicode};
 use serde_json::{Map, Value};
 
 use super::{METADATA, id_of_folder, minari_root};
-use crate::{error::DataError, named_env::Named, precheck::heaps_end};
+use crate::{error::DataError, h5::named_env::Named, precheck::heaps_end};
 
 /// Longest description that is read. Real ones have kilobytes.
 const MAX_BYTES: u64 = 4 << 20;

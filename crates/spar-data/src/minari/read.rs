@@ -4,16 +4,18 @@ use spar_core::{DatasetIdentity, Origin};
 
 use super::description::{Description, remedy};
 use crate::{
-    array::Array,
     dataset::{Dataset, Ends},
     error::DataError,
-    joined::Joined,
-    named_env,
+    h5::{
+        array::Array,
+        joined::Joined,
+        named_env,
+        source::{Source, damaged},
+    },
     precheck::Scanned,
     read::check_env,
     reading::{Asked, Parts},
     remarks,
-    source::{Source, damaged},
 };
 
 /// The episodes of an open file, in order.

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::{MAIN, METADATA, check_id};
 use crate::{
     error::DataError,
-    writer::{BLOCK, DEFLATE, folder_of, group, set_default_mode, write_error},
+    h5::writer::{BLOCK, DEFLATE, folder_of, group, set_default_mode, write_error},
 };
 
 /// The oldest Minari that keeps the description in `metadata.json`; it and every
@@ -81,7 +81,7 @@ impl MinariWriter {
             Ok((scratch, lock))
         };
         let (scratch, lock) = build().map_err(|e| write_error(folder, &e))?;
-        crate::plugins::refuse();
+        crate::h5::plugins::refuse();
         hdf5::silence_errors(true);
         // Unlocked: nobody else knows the file yet, and a lock would outlive it in
         // any process started meanwhile.

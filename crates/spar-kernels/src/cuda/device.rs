@@ -1,7 +1,7 @@
 //! What the operations ask of whatever runs the kernels: a GPU, or the stand-in
 //! the tests run the same sources on.
 
-use std::ffi::c_void;
+use std::{ffi::c_void, fmt::Display};
 
 use super::CudaError;
 use crate::{Activation, MlpShape, NormEps, Normalization};
@@ -193,12 +193,22 @@ pub enum ArgValue {
 }
 
 impl<B> Arg<'_, B> {
+    /// The buffer, if it is one.
+    pub(super) fn buffer(&self) -> Option<&B> {
+        match self {
+            Self::Read(buffer) => Some(buffer),
+            Self::Write(buffer) => Some(buffer),
+            _ => None,
+        }
+    }
+
     /// The value to hand over, buffers by their `address`.
     pub fn value(&self, address: impl Fn(&B) -> u64) -> ArgValue {
+        if let Some(buffer) = self.buffer() {
+            return ArgValue::Address(address(buffer));
+        }
         match self {
-            Self::Read(buffer) => ArgValue::Address(address(buffer)),
-            Self::Write(buffer) => ArgValue::Address(address(buffer)),
-            Self::Null => ArgValue::Address(0),
+            Self::Read(_) | Self::Write(_) | Self::Null => ArgValue::Address(0),
             Self::Net(net) => ArgValue::Net(*net),
             Self::Input(input) => ArgValue::Input(*input),
             Self::Int(value) => ArgValue::Int(*value),
@@ -317,6 +327,26 @@ pub unsafe trait Device {
         self.write(values, &mut buffer)?;
         Ok(buffer)
     }
+}
+
+/// Refuses `what` unless it is a device's `own`: another's address would mean something else.
+pub(super) fn refuse_foreign(own: bool, what: impl Display) -> Result<(), CudaError> {
+    if own {
+        return Ok(());
+    }
+    Err(CudaError::Driver(format!("{what} of another device")))
+}
+
+/// Refuses `values` for a buffer of another length than `len`.
+pub(super) fn refuse_length(values: &[f32], len: usize) -> Result<(), CudaError> {
+    if values.len() == len {
+        return Ok(());
+    }
+    Err(CudaError::Length {
+        what: "values for a buffer",
+        expected: len,
+        got: values.len(),
+    })
 }
 
 /// `value` as the kernels' integer.

@@ -12,6 +12,7 @@ use cudarc::{
 
 use super::{
     Arg, ArgValue, CudaError, Device, Lanes, Launch, Limits, THREADS,
+    device::{refuse_foreign, refuse_length},
     graph::{Graph, Noted, Slabs},
     recorder::Recorder,
     source::{SOURCES, Source},
@@ -200,14 +201,10 @@ impl CudaDevice {
         self.stream.synchronize().map_err(driver)
     }
 
-    /// Refuses a buffer of another device, whose address would mean something else here.
+    /// Refuses a buffer of another device.
     fn own(&self, what: &str, buffer: &CudaBuffer) -> Result<(), CudaError> {
-        if Arc::ptr_eq(buffer.0.stream(), &self.stream) {
-            return Ok(());
-        }
-        Err(CudaError::Driver(format!(
-            "{what}: a buffer of another device"
-        )))
+        let own = Arc::ptr_eq(buffer.0.stream(), &self.stream);
+        refuse_foreign(own, format_args!("{what}: a buffer"))
     }
 
     fn record(
@@ -349,13 +346,7 @@ unsafe impl Device for CudaDevice {
 
     fn write(&self, values: &[f32], buffer: &mut CudaBuffer) -> Result<(), CudaError> {
         self.own("a write", buffer)?;
-        if values.len() != buffer.0.len() {
-            return Err(CudaError::Length {
-                what: "values for a buffer",
-                expected: buffer.0.len(),
-                got: values.len(),
-            });
-        }
+        refuse_length(values, buffer.0.len())?;
         self.recorder.refuse("a write")?;
         self.bind()?;
         let (address, _) = buffer.0.device_ptr(&self.stream);
@@ -375,24 +366,15 @@ unsafe impl Device for CudaDevice {
     }
 
     unsafe fn launch(&self, launch: Launch, args: &[Arg<'_, CudaBuffer>]) -> Result<(), CudaError> {
-        // Another device's address would mean something else here.
-        for arg in args {
-            match arg {
-                Arg::Read(buffer) => self.own(launch.kernel, buffer)?,
-                Arg::Write(buffer) => self.own(launch.kernel, buffer)?,
-                _ => {}
-            }
+        for buffer in args.iter().filter_map(Arg::buffer) {
+            self.own(launch.kernel, buffer)?;
         }
         // All work is on one stream, in order: no event has to be recorded.
         let address = |buffer: &CudaBuffer| buffer.0.device_ptr(&self.stream).0;
-        let used = |arg: &Arg<'_, CudaBuffer>| match arg {
-            Arg::Read(buffer) => Some(Arc::clone(&buffer.0)),
-            Arg::Write(buffer) => Some(Arc::clone(&buffer.0)),
-            _ => None,
-        };
         let note = || {
+            let used = args.iter().filter_map(Arg::buffer);
             let noted = Noted::new(launch, args, address);
-            (noted, args.iter().filter_map(used).collect())
+            (noted, used.map(|buffer| Arc::clone(&buffer.0)).collect())
         };
         if self.recorder.note(note) {
             return Ok(());
@@ -412,10 +394,7 @@ unsafe impl Device for CudaDevice {
             Some(recording) => recording,
             None => recording.insert(self.record(launches)?),
         };
-        if !Arc::ptr_eq(&recording.stream, &self.stream) {
-            let why = "a recording of another device".to_owned();
-            return Err(CudaError::Driver(why));
-        }
+        refuse_foreign(Arc::ptr_eq(&recording.stream, &self.stream), "a recording")?;
         self.recorder.refuse("a graph")?;
         recording.graph.start(self)
     }

@@ -16,6 +16,7 @@ use cudarc::driver::result;
 
 use super::{
     Arg, CudaDevice, CudaError, Device, Launch, Limits,
+    device::{refuse_foreign, refuse_length},
     driver::driver,
     graph::Noted,
     meeting::Start,
@@ -86,12 +87,8 @@ impl CudaDevice {
 impl CudaLane {
     /// Refuses a buffer of another device or run.
     fn own(&self, what: &str, buffer: &LaneBuffer) -> Result<(), CudaError> {
-        if Arc::ptr_eq(&buffer.slabs, &self.slabs) && buffer.lane == self.lane {
-            return Ok(());
-        }
-        Err(CudaError::Driver(format!(
-            "{what}: a buffer of another device"
-        )))
+        let own = Arc::ptr_eq(&buffer.slabs, &self.slabs) && buffer.lane == self.lane;
+        refuse_foreign(own, format_args!("{what}: a buffer"))
     }
 
     /// Address of a buffer within a slab.
@@ -183,13 +180,7 @@ unsafe impl Device for CudaLane {
 
     fn write(&self, values: &[f32], buffer: &mut LaneBuffer) -> Result<(), CudaError> {
         self.own("a write", buffer)?;
-        if values.len() != buffer.len {
-            return Err(CudaError::Length {
-                what: "values for a buffer",
-                expected: buffer.len,
-                got: values.len(),
-            });
-        }
+        refuse_length(values, buffer.len)?;
         self.recorder.refuse("a write")?;
         let mut staged = self.staged.borrow_mut();
         let (lane, at) = (self.lane, buffer.at);
@@ -227,12 +218,8 @@ unsafe impl Device for CudaLane {
     }
 
     unsafe fn launch(&self, launch: Launch, args: &[Arg<'_, LaneBuffer>]) -> Result<(), CudaError> {
-        for arg in args {
-            match arg {
-                Arg::Read(buffer) => self.own(launch.kernel, buffer)?,
-                Arg::Write(buffer) => self.own(launch.kernel, buffer)?,
-                _ => {}
-            }
+        for buffer in args.iter().filter_map(Arg::buffer) {
+            self.own(launch.kernel, buffer)?;
         }
         // From the slab's beginning: the same for every run.
         if self
@@ -267,10 +254,8 @@ unsafe impl Device for CudaLane {
                 })
             }
         };
-        if !Arc::ptr_eq(&recording.slabs, &self.slabs) || recording.lane != self.lane {
-            let why = "a recording of another device".to_owned();
-            return Err(CudaError::Driver(why));
-        }
+        let own = Arc::ptr_eq(&recording.slabs, &self.slabs) && recording.lane == self.lane;
+        refuse_foreign(own, "a recording")?;
         self.recorder.refuse("a graph")?;
         let mut staged = self.staged.borrow_mut();
         let next = staged.next();
@@ -319,14 +304,7 @@ unsafe impl Device for Tally {
     }
 
     fn write(&self, values: &[f32], buffer: &mut usize) -> Result<(), CudaError> {
-        if values.len() == *buffer {
-            return Ok(());
-        }
-        Err(CudaError::Length {
-            what: "values for a buffer",
-            expected: *buffer,
-            got: values.len(),
-        })
+        refuse_length(values, *buffer)
     }
 
     fn read(&self, buffer: &usize) -> Result<Vec<f32>, CudaError> {

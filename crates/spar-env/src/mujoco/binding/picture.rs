@@ -1,15 +1,12 @@
 //! Pictures by MuJoCo's own renderer, which needs OpenGL: light, shadows and the surfaces of
 //! meshes, of what the model was compiled with.
 
-use std::{
-    ffi::{c_int, c_void},
-    sync::Arc,
-};
+use std::{ffi::c_int, sync::Arc};
 
 use super::{
     Model, Simulation,
     gl::Gl,
-    scene::{DYNAMIC, MOST, OTHER_WORDS, OptionHead, SCENE_WORDS, STATIC, SceneHead},
+    scene::{MOST, SCENE_WORDS, SceneHead},
 };
 use crate::EnvError;
 
@@ -130,7 +127,6 @@ impl OffScreen {
         let Some(held) = &mut self.held else {
             return Err(failed("nothing to draw".to_owned()));
         };
-        let (library, model, data) = subject.simulation.parts();
         let Viewpoint {
             at,
             distance,
@@ -147,33 +143,18 @@ impl OffScreen {
             elevation,
             parallel: 0,
         };
-        let mut option = [0u64; OTHER_WORDS];
-        let mut perturb = [0u64; OTHER_WORDS];
-        let at_option: *mut c_void = option.as_mut_ptr().cast();
+        let library = model.library;
         let area = area(self.width, self.height);
         let row = 3 * self.width as usize;
         let mut upwards = vec![0u8; row * self.height as usize];
-        // SAFETY: model and data are valid and belong together; scene and context were made
-        // for this model and live, the context's OpenGL is current on this thread. The other
-        // structs have more room than MuJoCo's of that name, and are made valid by their
-        // `default`, or are all of the one asserted above. The scene has room for one solid more.
-        // `upwards` has three bytes for each
-        // point of `area`. No depths are asked for.
+        // SAFETY: scene and context were made for this model and live, the context's OpenGL is
+        // current on this thread. The camera is all of the struct asserted above. The scene
+        // has room for one solid more. `upwards` has three bytes for each point of `area`. No
+        // depths are asked for.
         let error = unsafe {
-            (library.mjv_defaultOption)(at_option);
-            (*at_option.cast::<OptionHead>()).groups = [1; 6];
-            (*at_option.cast::<OptionHead>()).sites = [0; 6];
-            (library.mjv_defaultPerturb)(perturb.as_mut_ptr().cast());
-            (library.mjv_updateScene)(
-                model,
-                data,
-                at_option,
-                perturb.as_ptr().cast(),
-                (&raw mut camera).cast(),
-                STATIC | DYNAMIC,
-                held.scene.as_mut_ptr().cast(),
-            );
             let scene: *mut SceneHead = held.scene.as_mut_ptr().cast();
+            let camera = (&raw mut camera).cast();
+            subject.simulation.update_scene(scene.cast(), camera);
             if let Some(at) = subject.goal.filter(|_| (*scene).count < (*scene).capacity) {
                 let next = (*scene).geoms.add((*scene).count as usize).cast();
                 let (size, none) = ([GOAL_RADIUS; 3], std::ptr::null());

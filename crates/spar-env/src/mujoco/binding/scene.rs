@@ -22,13 +22,13 @@ pub(super) struct SceneHead {
 
 /// The head of `mjvOption`.
 #[repr(C)]
-pub(super) struct OptionHead {
+struct OptionHead {
     label: c_int,
     frame: c_int,
     /// Whether solids of each group are shown.
-    pub(super) groups: [u8; 6],
+    groups: [u8; 6],
     /// The same of sites.
-    pub(super) sites: [u8; 6],
+    sites: [u8; 6],
 }
 
 /// `mjvGeom`: one element of an array, so that all of it counts.
@@ -56,14 +56,14 @@ const _: () = assert!(size_of::<Geom>() == 252, "mjvGeom of 3.17");
 /// Words of room, zero, that begin with a struct: the scene has 11 584 bytes, the others less
 /// than 150.
 pub(super) const SCENE_WORDS: usize = 4096;
-pub(super) const OTHER_WORDS: usize = 256;
+const OTHER_WORDS: usize = 256;
 
 /// Most solids of a scene; MuJoCo leaves out what is more. A kitchen has about 300.
 pub(super) const MOST: c_int = 4000;
 
 /// `mjtCatBit`: solids of the world, and of bodies.
-pub(super) const STATIC: c_int = 1;
-pub(super) const DYNAMIC: c_int = 2;
+const STATIC: c_int = 1;
+const DYNAMIC: c_int = 2;
 
 /// `mjtObj` of a solid of the model, not a decoration.
 const GEOM: c_int = 5;
@@ -72,34 +72,20 @@ impl Simulation {
     /// Every solid of the model that MuJoCo can show, where it last computed it to be
     /// ([`Self::frame`]). Nothing of the simulation changes.
     pub(crate) fn solids(&self) -> Vec<Solid> {
-        let (library, model, data) = self.parts();
+        let (library, model, _) = self.parts();
         let mut scene = vec![0u64; SCENE_WORDS];
-        let mut option = [0u64; OTHER_WORDS];
         let mut camera = [0u64; OTHER_WORDS];
-        let mut perturb = [0u64; OTHER_WORDS];
         let at_scene: *mut c_void = scene.as_mut_ptr().cast();
-        let at_option: *mut c_void = option.as_mut_ptr().cast();
-        // SAFETY: model and data are valid and belong together. Every struct has more room
-        // than MuJoCo's of that name and its alignment, and is made valid by its `default`
-        // before it is used. The scene's arrays live until `mjv_freeScene`; `count` geoms,
-        // of the layout asserted above, are read before that. Updating a scene writes into
-        // the scene and the camera alone.
+        let at_camera: *mut c_void = camera.as_mut_ptr().cast();
+        // SAFETY: the model is valid. Both structs have more room than MuJoCo's of that name and
+        // its alignment, and are made valid by their `default` before they are used. The
+        // scene's arrays live until `mjv_freeScene`; `count` geoms, of the layout asserted
+        // above, are read before that.
         unsafe {
             (library.mjv_defaultScene)(at_scene);
             (library.mjv_makeScene)(model, at_scene, MOST);
-            (library.mjv_defaultOption)(at_option);
-            (*at_option.cast::<OptionHead>()).groups = [1; 6];
-            (library.mjv_defaultFreeCamera)(model, camera.as_mut_ptr().cast());
-            (library.mjv_defaultPerturb)(perturb.as_mut_ptr().cast());
-            (library.mjv_updateScene)(
-                model,
-                data,
-                at_option,
-                perturb.as_ptr().cast(),
-                camera.as_mut_ptr().cast(),
-                STATIC | DYNAMIC,
-                at_scene,
-            );
+            (library.mjv_defaultFreeCamera)(model, at_camera);
+            self.update_scene(at_scene, at_camera);
             let head = ptr::read(at_scene.cast::<SceneHead>());
             let count = usize::try_from(head.count).unwrap_or(0);
             let solids = match head.geoms.is_null() {
@@ -108,6 +94,37 @@ impl Simulation {
             };
             (library.mjv_freeScene)(at_scene);
             solids
+        }
+    }
+
+    /// Puts every solid of the model, as it stands, into `scene`; sites are none.
+    ///
+    /// # Safety
+    /// `scene` is an `mjvScene` made for this model, and `camera` an `mjvCamera`; both are valid.
+    pub(super) unsafe fn update_scene(&self, scene: *mut c_void, camera: *mut c_void) {
+        let (library, model, data) = self.parts();
+        let mut option = [0u64; OTHER_WORDS];
+        let mut perturb = [0u64; OTHER_WORDS];
+        let at_option: *mut c_void = option.as_mut_ptr().cast();
+        // SAFETY: model and data are valid and belong together. Both structs have more room
+        // than MuJoCo's of that name and its alignment, and are made valid by their `default`
+        // before they are used. The caller vouches for scene and camera, into which alone
+        // MuJoCo writes.
+        unsafe {
+            (library.mjv_defaultOption)(at_option);
+            let head = at_option.cast::<OptionHead>();
+            (*head).groups = [1; 6];
+            (*head).sites = [0; 6];
+            (library.mjv_defaultPerturb)(perturb.as_mut_ptr().cast());
+            (library.mjv_updateScene)(
+                model,
+                data,
+                at_option,
+                perturb.as_ptr().cast(),
+                camera,
+                STATIC | DYNAMIC,
+                scene,
+            );
         }
     }
 }

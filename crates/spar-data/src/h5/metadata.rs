@@ -11,7 +11,8 @@ use hdf5::{
     types::{FixedAscii, FixedUnicode, FloatSize, TypeDescriptor, VarLenAscii, VarLenUnicode},
 };
 
-use crate::{error::DataError, precheck::heaps_end, source::Source};
+use super::source::Source;
+use crate::{error::DataError, precheck::heaps_end};
 
 /// Longest fixed-length string that is kept.
 const MAX_TEXT: usize = 1024;

@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, path::Path};
 
 use spar_core::DatasetIdentity;
 
+use super::writer::{MetaValue, Row, Writer};
 use crate::{
     dataset::{Dataset, EpisodeEnd},
     error::DataError,
-    writer::{MetaValue, Row, Writer},
 };
 
 /// What was written.

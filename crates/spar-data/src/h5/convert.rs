@@ -11,23 +11,26 @@ use std::{collections::BTreeMap, ops::Range, path::Path};
 use serde_json::{Map, Value};
 use spar_core::{DatasetIdentity, EnvId};
 
-use crate::{
+use super::{
     convert_whole,
     d4rl::{D4rl, Identified},
+    groups::Groups,
+    joined::Joined,
+    named_env,
+    source::Source,
+    writer::{MetaValue, Row, Writer},
+};
+use crate::{
     dataset::{Dataset, EpisodeEnd, Layout, Marks, episodes},
     error::DataError,
     flags::Flagged,
-    groups::Groups,
     identity::{META_DATASET, META_ORIGIN},
-    joined::Joined,
     minari::{About, Episode, EpisodeRows, Episodes, MinariWriter, refuse_existing},
-    named_env, past,
+    past,
     precheck::{Kind, Scanned},
     read::Checked,
     reading::{Asked, Next, Parts, Reading},
-    source::Source,
     successors::{self, Flags},
-    writer::{MetaValue, Row, Writer},
 };
 
 /// For data that do not need one to tell where episodes are cut.

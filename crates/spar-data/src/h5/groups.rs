@@ -7,11 +7,11 @@
 //! layout, with `episode_terminals`. Both keep as many observations as steps: where an
 //! episode is cut, its last step's successor is only in `next_obs`.
 
+use super::source::Source;
 use crate::{
     error::DataError,
     flags::Flagged,
     reading::{Next, Reading},
-    source::Source,
     table::Table,
 };
 

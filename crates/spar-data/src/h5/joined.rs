@@ -2,10 +2,8 @@
 
 use std::ops::Range;
 
-use crate::{
-    array::{Array, Cursor},
-    error::DataError,
-};
+use super::array::{Array, Cursor};
+use crate::error::DataError;
 
 /// Arrays of as many rows, whose columns follow each other; at least one.
 pub(crate) struct Joined<'a> {

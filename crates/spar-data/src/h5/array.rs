@@ -5,13 +5,11 @@ use std::ops::Range;
 
 use hdf5::types::TypeDescriptor;
 
-use crate::{
-    elements::Real,
-    error::DataError,
+use super::{
     packed::{Plan, Scratch, plan},
-    remarks,
     source::{Source, damaged},
 };
+use crate::{elements::Real, error::DataError, remarks};
 
 /// An array `[rows, width]`, neither of which is 0; a vector's width is 1.
 pub(crate) struct Array<'a> {

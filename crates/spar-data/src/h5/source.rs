@@ -7,10 +7,8 @@ use hdf5::{plist::dataset_create::Layout as Storage, types::TypeDescriptor};
 
 use spar_core::printable;
 
-use crate::{
-    alias::Alias, array::Array, dataset::Layout, elements::fits_stored, error::DataError,
-    flags::FlagSource, joined::Joined, plugins,
-};
+use super::{alias::Alias, array::Array, joined::Joined, plugins};
+use crate::{dataset::Layout, elements::fits_stored, error::DataError, flags::FlagSource};
 
 /// Bytes of the largest number that is read.
 const LARGEST: usize = 8;

@@ -4,21 +4,23 @@ use std::{collections::BTreeMap, ops::Range};
 
 use spar_core::DatasetIdentity;
 
-use crate::{
+use super::{
     array::Array,
+    joined::Joined,
+    metadata,
+    named_env::{self, Named},
+    source::Source,
+};
+use crate::{
     dataset::Dataset,
     error::DataError,
     flags::FlagNames,
     identity::identify,
-    joined::Joined,
-    metadata,
-    named_env::{self, Named},
     past,
     precheck::Scanned,
     read::check_env,
     reading::{Asked, Next, Parts},
     remarks,
-    source::Source,
     successors::{self, Flags},
 };
 

@@ -159,7 +159,7 @@ impl Writer {
         std::fs::create_dir_all(folder).map_err(system)?;
         let temporary = partial::file_in(folder, ".hdf5").map_err(system)?;
         let build = || -> hdf5::Result<_> {
-            crate::plugins::refuse();
+            crate::h5::plugins::refuse();
             hdf5::silence_errors(true);
             // Unlocked by the library: the file is locked by its name already.
             let file = hdf5::File::with_options()
