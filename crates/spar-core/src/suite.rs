@@ -348,7 +348,7 @@ impl Suite {
             if !self.presets.contains_key(&bands.preset) {
                 return Err(wrong(format!("there is no preset `{}`", bands.preset)));
             }
-            if !self.methods.contains(&bands.method) {
+            if !self.all_methods().contains(&bands.method) {
                 return Err(wrong(format!("there is no method `{}`", bands.method)));
             }
             for (task, [low, high]) in &bands.scores {

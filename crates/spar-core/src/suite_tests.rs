@@ -303,8 +303,8 @@ fn bands_are_of_what_the_suite_has() {
     let load = |bands: &str| {
         let suite = format!(
             "name = \"s\"\ntasks = [\"hopper-medium\"]\nmethods = [\"bc\"]\neval_seed = 1\n\
-             [train]\n[presets.quick]\ndescription = \"d\"\nseeds = [0]\neval_episodes = 2\n\
-             data_rows = 10\n[[bands]]\nbasis = \"b\"\n{bands}\n"
+             [train]\n[method.iql]\n[presets.quick]\ndescription = \"d\"\nseeds = [0]\n\
+             eval_episodes = 2\ndata_rows = 10\n[[bands]]\nbasis = \"b\"\n{bands}\n"
         );
         fs::write(&path, suite).unwrap();
         Suite::load(&path).map_err(|e| e.to_string())
@@ -324,6 +324,8 @@ fn bands_are_of_what_the_suite_has() {
     assert_eq!(band("quick", Origin::Official, "bc"), None);
     assert_eq!(band("paper", Origin::Local, "bc"), None);
     assert_eq!(band("quick", Origin::Local, "spar"), None);
+    // Its table is of others; it has settings.
+    assert!(of("quick", "iql", "hopper-medium = [1, 2]").is_ok());
     for (given, expected) in [
         (
             of("slow", "bc", ""),

@@ -65,6 +65,7 @@ mod totals;
 mod unit;
 mod versus;
 
+pub use bands::{Expected, LEAST_SEEDS};
 pub use histogram::{Histogram, bars};
 pub use loglog::{LogLine, LogLog};
 pub use markdown::{fit, render_terminal};

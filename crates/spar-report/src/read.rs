@@ -8,7 +8,7 @@ use std::{
 
 use serde::Deserialize;
 use spar_core::{
-    ClipsRecord, FinishedRun, OpeRecord, RunIdentity, RunRecord, Scope, TaskId, clips::Clip,
+    ClipsRecord, FinishedRun, OpeRecord, RunIdentity, RunRecord, Scope, Suite, TaskId, clips::Clip,
     files::in_file, ope::OPE_FILE,
 };
 
@@ -79,9 +79,7 @@ pub(crate) fn read(request: &ReportRequest) -> Result<Vec<Run>, ReportError> {
             }
         }
         let row: Vec<&Run> = runs[first..].iter().collect();
-        refuse_mixtures(task, &row)?;
-        refuse_lengths(task, &row)?;
-        refuse_other_settings(task, &row)?;
+        may_stand_in_a_row(task, &row)?;
     }
     Ok(runs)
 }
@@ -117,12 +115,43 @@ fn read_run(
         ..
     }) = &mut run
     {
-        agrees(file, "suite", &record.suite, &request.suite.name)?;
-        agrees(file, "preset", &record.preset, &request.preset)?;
+        agrees_with_suite(file, record, &request.suite, &request.preset)?;
         *ope = read_ope(&folder, record)?;
         *clips = ClipsRecord::read(&folder, record)?;
     }
     Ok(run)
+}
+
+fn agrees_with_suite(
+    file: &Path,
+    record: &RunRecord,
+    suite: &Suite,
+    preset: &str,
+) -> Result<(), ReportError> {
+    agrees(file, "suite", &record.suite, &suite.name)?;
+    agrees(file, "preset", &record.preset, &preset)
+}
+
+/// Every run below `runs`, of whatever seed, of the tasks of `suite`, which it says to be
+/// of that and of `preset`.
+pub(crate) fn of_suite(suite: &Suite, preset: &str, runs: &Path) -> Result<Vec<Run>, ReportError> {
+    let mut found = find(runs)?;
+    found.retain(|run| suite.tasks.contains(&run.task));
+    for done in found.iter().filter_map(|run| run.outcome.as_ref().ok()) {
+        agrees_with_suite(&done.file, &done.record, suite, preset)?;
+    }
+    for &task in &suite.tasks {
+        let row: Vec<&Run> = found.iter().filter(|run| run.task == task).collect();
+        may_stand_in_a_row(task, &row)?;
+    }
+    Ok(found)
+}
+
+/// Refuses runs of one task that may not stand in one row.
+fn may_stand_in_a_row(task: TaskId, row: &[&Run]) -> Result<(), ReportError> {
+    refuse_mixtures(task, row)?;
+    refuse_lengths(task, row)?;
+    refuse_other_settings(task, row)
 }
 
 /// The evaluation without the simulator in `folder`, of the very policy that its run wrote.

@@ -52,12 +52,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut parts = vec![HEAD.trim().to_owned()];
     for file in &args.suites {
         let suite = Suite::load(file)?;
-        let part = if suite.variant.is_empty() {
-            of_suite(&suite)
-        } else {
-            of_variants(&suite)
-        };
-        parts.push(part.with_context(|| file.display().to_string())?);
+        let mut of_file = vec![format!("## Suite {}", suite.name)];
+        let within = |e: anyhow::Error| e.context(file.display().to_string());
+        // One whose table is of variants extends another, and says only what it adds.
+        if !suite.methods.iter().any(|m| suite.variant.contains_key(m)) {
+            of_file.push(of_suite(&suite).map_err(within)?);
+        }
+        if !suite.variant.is_empty() {
+            of_file.push(of_variants(&suite).map_err(within)?);
+        }
+        parts.push(of_file.join("\n\n"));
     }
     parts.push(statistics());
     output::text(&parts.join("\n\n"))
@@ -129,13 +133,13 @@ A value that differs between tasks is followed by those that have another.";
 
 fn of_suite(suite: &Suite) -> Result<String> {
     let mut parts = vec![
-        format!("## Suite {}", suite.name),
         data(suite)?,
         evaluation(suite),
         presets(suite)?,
         SETTINGS.to_owned(),
     ];
-    for name in suite.all_methods() {
+    let variant = |name: &String| suite.variant.contains_key(name);
+    for name in suite.all_methods().iter().filter(|name| !variant(name)) {
         parts.push(method(suite, name.parse()?)?);
     }
     Ok(parts.join("\n\n"))
@@ -343,7 +347,7 @@ fn grouped(tasks: &BTreeMap<TaskId, String>) -> String {
     })
 }
 
-/// What a suite of variants adds to the one it extends.
+/// SPAR with something changed.
 fn of_variants(suite: &Suite) -> Result<String> {
     let tasks: Vec<String> = suite.tasks.iter().map(TaskId::to_string).collect();
     let mut rows = Vec::new();
@@ -367,9 +371,8 @@ fn of_variants(suite: &Suite) -> Result<String> {
     }
     let header = ["variant", "what it is", "settings", "run"].map(str::to_owned);
     Ok(format!(
-        "## Suite {}\n\nSPAR with one thing changed, everything else as above, on {}; each against SPAR on the same tasks, \
+        "### Variants\n\nSPAR with one thing changed, everything else as above, on {}; each against SPAR on the same tasks, \
          data, seeds and episodes. What the table does not hold is run by name (`--methods bc,spar,NAME`).\n\n{}",
-        suite.name,
         tasks.join(", "),
         table(&header, &rows)
     ))

@@ -1,13 +1,16 @@
 //! `spar report`: tables and curves of finished runs; `spar report compare`: two
 //! folders of them against each other.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use anyhow::Result;
-use spar_core::{Suite, TaskId};
+use anyhow::{Context, Result, bail};
+use spar_core::{Suite, TaskId, write_atomic};
 use spar_report::{
-    OfflineReport, OfflineVersus, OnlineReport, Report, ReportError, ReportRequest, Versus,
-    render_terminal,
+    Expected, OfflineReport, OfflineVersus, OnlineReport, Report, ReportError, ReportRequest,
+    Versus, render_terminal,
 };
 use spar_train::{Method, TrainError};
 
@@ -33,6 +36,9 @@ enum Command {
     Compare(CompareArgs),
     /// Draw one of a report's figures into a file: .svg or .png
     Plot(PlotArgs),
+    /// Print where scores are expected by finished runs, as a suite's [[bands]], which
+    /// `reproduce` and `report` flag scores outside of
+    Bands(BandsArgs),
 }
 
 /// Which folders to compare.
@@ -63,6 +69,29 @@ struct PlotArgs {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
+
+/// Bands of which runs.
+#[derive(clap::Args)]
+#[command(after_help = BANDS_EXAMPLE)]
+struct BandsArgs {
+    /// Suite the runs belong to
+    #[arg(long, value_name = "FILE")]
+    suite: PathBuf,
+    /// Preset they were made with
+    #[arg(long)]
+    preset: String,
+    /// Folder holding <task>/<method>/seed-<n>; every seed there counts
+    #[arg(long, value_name = "DIR")]
+    runs: PathBuf,
+    /// Put them into the suite file instead, for those that it has of this preset of this
+    /// command; others stay
+    #[arg(long)]
+    write: bool,
+}
+
+const BANDS_EXAMPLE: &str = "\
+Example:
+  spar report bands --suite suites/mujoco.toml --preset quick --runs docs/runs/mujoco-quick --write";
 
 const PLOT_EXAMPLES: &str = "\
 Examples:
@@ -98,6 +127,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     match (&args.command, &args.of, &args.out) {
         (Some(Command::Compare(args)), ..) => compare(args),
         (Some(Command::Plot(args)), ..) => plot(args),
+        (Some(Command::Bands(args)), ..) => bands(args),
         (None, Some(of), Some(out)) => report(of, out),
         (None, ..) => Err(Usage(
             "nothing to report on; expected --runs and --out, with --suite and --preset for runs of one, or `compare RUNS_A RUNS_B`"
@@ -145,6 +175,42 @@ fn report(of: &RunsArgs, out: &Path) -> Result<()> {
     };
     report.write(out)?;
     output::text(&render_terminal(&report))
+}
+
+/// Prints the bands, or puts them into the suite's file between two lines of this command's.
+fn bands(args: &BandsArgs) -> Result<()> {
+    let suite = Suite::load(&args.suite)?;
+    let found = Expected::of(&suite, &args.preset, &args.runs)?;
+    for cell in &found.without {
+        output::say(&format!("no band: {cell}"));
+    }
+    let bands = found.to_toml(&suite);
+    if !args.write {
+        return output::text(&bands);
+    }
+    let file = &args.suite;
+    let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let [begin, end] = ["begin", "end"].map(|what| {
+        format!(
+            "# {what}: bands of {}, by `spar report bands`\n",
+            args.preset
+        )
+    });
+    let (before, after) = match text.split_once(&begin) {
+        None => (text.trim_end().to_owned() + "\n\n", ""),
+        Some((before, rest)) => match rest.split_once(&end) {
+            Some((_, after)) => (before.to_owned(), after),
+            None => bail!("{}: no line `{}`", file.display(), end.trim_end()),
+        },
+    };
+    let text = format!("{before}{begin}{bands}{end}{after}");
+    write_atomic(file, text.as_bytes())?;
+    output::say(&format!(
+        "wrote {} bands to {}",
+        found.bands.len(),
+        file.display()
+    ));
+    Ok(())
 }
 
 /// Draws one figure of the report that `spar report` would write.

@@ -17,6 +17,23 @@ fn the_protocol_in_the_docs_is_the_suites() {
     expect_file!["../../../../docs/protocol.md"].assert_eq(&done.out);
 }
 
+/// One variant in the suite had hidden its methods, presets and data.
+#[test]
+fn a_suite_with_methods_and_a_variant_is_described_by_both() {
+    let suite = concat!(env!("CARGO_MANIFEST_DIR"), "/../../suites/mujoco.toml");
+    let out = Folder::new().spar(&format!("protocol {suite}")).ok();
+    for part in [
+        "### Presets",
+        "| standard |",
+        "`--method spar`",
+        "`--method iql`",
+        "### Variants",
+        "`hubl-spar`",
+    ] {
+        assert!(out.contains(part), "no {part}");
+    }
+}
+
 /// Each method a suite has settings for, on each of its tasks, in each of its presets.
 #[test]
 fn every_suite_of_the_project_has_settings_that_can_be_used() {

@@ -135,6 +135,33 @@ fn with_reports(file: &str) -> String {
     written + rest
 }
 
+/// `UPDATE_EXPECT=1 cargo xtask test --test cli results` writes bands and tables anew.
+#[test]
+fn the_bands_of_the_suite_are_those_of_the_published_runs() {
+    let path = Path::new(ROOT).join("suites/mujoco.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let folder = Folder::new();
+    fs::write(folder.path("mujoco.toml"), &text).unwrap();
+    let line = format!(
+        "report bands --suite mujoco.toml --preset quick --runs {ROOT}/docs/runs/mujoco-quick"
+    );
+    let printed = folder.spar(&line).ok();
+    assert!(printed.contains("method = \"spar\""), "{printed}");
+    for _ in 0..2 {
+        // Once and twice: what this command wrote, it replaces.
+        let done = folder.spar(&format!("{line} --write"));
+        assert_eq!(
+            (done.code, done.out.as_str()),
+            (Some(0), ""),
+            "{}",
+            done.err
+        );
+        let written = String::from_utf8(folder.read("mujoco.toml")).unwrap();
+        assert!(written.contains(printed.trim()));
+        expect_file![&path].assert_eq(&written);
+    }
+}
+
 /// `UPDATE_EXPECT=1 cargo xtask test --test cli results` writes the tables anew.
 #[test]
 fn the_documents_quote_what_reports_of_the_published_runs_print() {
