@@ -18,6 +18,8 @@ mod fetch;
 mod generate;
 mod gpu_check;
 #[cfg(test)]
+mod layers;
+#[cfg(test)]
 mod outside;
 #[cfg(test)]
 mod packages;

@@ -96,7 +96,7 @@ pub(crate) fn has_word(line: &str, word: &str) -> bool {
 
 /// Manifests of the members by package name. A fuzz target is a workspace of its own, and so
 /// are the programs outside.
-fn manifests() -> BTreeMap<String, Table> {
+pub(crate) fn manifests() -> BTreeMap<String, Table> {
     let apart = |path: &str| path.contains("/fuzz/") || path.starts_with("tests/outside/");
     let member = |path: &str| path.ends_with("/Cargo.toml") && !apart(path);
     sources()
@@ -124,7 +124,7 @@ fn dependencies(manifest: &Table) -> Vec<(String, Value)> {
 }
 
 /// `package: dependency` wherever `wrong(package, dependency)`.
-fn dependencies_where(wrong: impl Fn(&str, &str) -> bool) -> Vec<String> {
+pub(crate) fn dependencies_where(wrong: impl Fn(&str, &str) -> bool) -> Vec<String> {
     let mut found = Vec::new();
     for (package, manifest) in manifests() {
         for (name, _) in dependencies(&manifest) {
@@ -268,103 +268,6 @@ fn xtask_and_report_stay_light() {
         }),
         "xtask, spar-suite and spar-report build in seconds: no candle, HDF5 or MuJoCo in them or \
          spar-core",
-    );
-}
-
-/// Crates by layer: a crate depends on crates of lower layers only.
-const LAYERS: &[&[&str]] = &[
-    &["spar-core"],
-    &[
-        "spar-data",
-        "spar-kernels",
-        "spar-env",
-        "spar-stats",
-        "spar-setup",
-    ],
-    &["spar-policy"],
-    &["spar-nn", "spar-eval", "spar-render"],
-    &["spar-anchor", "spar-critic", "spar-ope"],
-    &["spar-rectify", "spar-baselines", "spar-collect"],
-    &["spar-train"],
-    &["spar"],
-];
-
-/// Crates beside the layers, and all they may depend on.
-const BESIDE: &[(&str, &[&str])] = &[
-    ("xtask", &["spar-core", "spar-setup", "spar-suite"]),
-    ("spar-suite", &["spar-core"]),
-    (
-        "spar-bench",
-        &[
-            "spar-core",
-            "spar-setup",
-            "spar-suite",
-            "spar-data",
-            "spar-kernels",
-            "spar-policy",
-            "spar-nn",
-            "spar-anchor",
-            "spar-critic",
-            "spar-rectify",
-            "spar-baselines",
-        ],
-    ),
-    ("spar-c", &["spar-policy"]),
-    (
-        "spar-py",
-        &[
-            "spar-core",
-            "spar-data",
-            "spar-env",
-            "spar-policy",
-            "spar-stats",
-            "spar-train",
-        ],
-    ),
-    ("spar-report", &["spar-core", "spar-stats"]),
-    (
-        "spar-theory",
-        &[
-            "spar-core",
-            "spar-data",
-            "spar-kernels",
-            "spar-nn",
-            "spar-stats",
-            "spar-anchor",
-            "spar-critic",
-            "spar-rectify",
-            "spar-baselines",
-            "spar-report",
-        ],
-    ),
-];
-
-#[test]
-fn dependency_arrows_run_one_way() {
-    let layer = |name: &str| LAYERS.iter().position(|layer| layer.contains(&name));
-    let beside = |name: &str| BESIDE.iter().find(|(package, _)| *package == name);
-    let unknown = manifests().into_keys();
-    assert_none(
-        unknown
-            .filter(|name| layer(name).is_none() && beside(name).is_none())
-            .collect(),
-        "every crate has its place; add it to LAYERS in xtask/src/tidy.rs",
-    );
-    let backwards = |package: &str, name: &str| {
-        let ours = layer(name).is_some() || beside(name).is_some();
-        ours && match (beside(package), layer(package), layer(name)) {
-            (Some((_, allowed)), ..) => !allowed.contains(&name),
-            (None, Some(from), Some(to)) => to >= from,
-            // Only the facade stands above the report, the theory and the suites.
-            (None, Some(_), None) => {
-                package != "spar" || !["spar-report", "spar-theory", "spar-suite"].contains(&name)
-            }
-            (None, None, _) => true,
-        }
-    };
-    assert_none(
-        dependencies_where(backwards),
-        "core <- {data, kernels, env, stats} <- policy <- {nn, eval, render} <- {anchor, critic, ope} <- {rectify, baselines, collect} <- train <- spar",
     );
 }
 
