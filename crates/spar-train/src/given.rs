@@ -64,6 +64,22 @@ pub(crate) fn check_method(config: &AnchorConfig, method: Method) -> Result<(), 
     Ok(())
 }
 
+/// Refuses a policy of other widths than the data's.
+///
+/// # Errors
+/// What they are, in words.
+pub(crate) fn check_widths(policy: &Policy, data: &Transitions) -> Result<(), String> {
+    let (obs, act) = (policy.obs_dim(), policy.act_dim());
+    if (obs, act) == (data.obs_dim(), data.act_dim()) {
+        return Ok(());
+    }
+    Err(format!(
+        "maps {obs} observations to {act} actions, the data have {} and {}",
+        data.obs_dim(),
+        data.act_dim()
+    ))
+}
+
 impl Given {
     /// The policy that `config` names, where it names one, in every state of `data`.
     ///
@@ -95,18 +111,8 @@ impl Given {
                 .or_else(|_| import::load(&file, &import::Options::default()));
             imported.map(|(policy, _)| policy).map_err(|_| error)
         })?;
-        let (obs, act) = (policy.obs_dim(), policy.act_dim());
-        if (obs, act) != (data.obs_dim(), data.act_dim()) {
-            return Err(unfit(
-                &file,
-                format!(
-                    "maps {obs} observations to {act} actions, the data have {} and {}",
-                    data.obs_dim(),
-                    data.act_dim()
-                ),
-            ));
-        }
-        Self::on(policy, data)
+        check_widths(&policy, data)
+            .and_then(|()| Self::on(policy, data))
             .map(Some)
             .map_err(|why| unfit(&file, why))
     }
@@ -115,7 +121,7 @@ impl Given {
     ///
     /// # Errors
     /// Why it cannot act there, in words.
-    fn on(policy: Policy, data: &Transitions) -> Result<Self, String> {
+    pub(crate) fn on(policy: Policy, data: &Transitions) -> Result<Self, String> {
         let set = data.dataset();
         let width = data.act_dim();
         let mut of_rows = vec![0.0; set.rows() * width];

@@ -17,7 +17,7 @@ use spar_nn::{
     State,
     device::{Device, Kernels},
 };
-use spar_policy::{About, Networks};
+use spar_policy::{About, Networks, Policy};
 use spar_rectify::Base;
 
 use crate::{
@@ -156,6 +156,28 @@ impl Trainer<'static> {
     }
 }
 
+impl Trainer<'static> {
+    /// SPAR around `policy`, whatever trained it: [`Trainer::new`] with the frozen anchor that
+    /// `config.anchor.file` would name, in memory.
+    ///
+    /// # Errors
+    /// As there; and if the policy does not fit the data.
+    pub fn around(
+        policy: Policy,
+        config: TrainConfig,
+        data: &Transitions,
+        seed: u64,
+    ) -> Result<Self, TrainError> {
+        let method = Method::Spar;
+        config.check()?;
+        check_rewards(method, data)?;
+        let unfit = |why| TrainError::Config(format!("anchor policy: {why}"));
+        given::check_widths(&policy, data).map_err(unfit)?;
+        let given = Given::on(policy, data).map_err(unfit)?;
+        Self::first_stage(Box::new(Cpu), method, config, (data, seed), Some(given))
+    }
+}
+
 impl<'k> Trainer<'k> {
     /// [`Trainer::new`] by the kernels of a device, for `bc` and `spar`.
     ///
@@ -184,16 +206,27 @@ impl<'k> Trainer<'k> {
         config.check()?;
         given::check_method(&config.anchor, method)?;
         check_rewards(method, data)?;
+        let given = match method {
+            Method::Spar => Given::of(&config.anchor, data)?,
+            _ => None,
+        };
+        Self::first_stage(backend, method, config, (data, seed), given)
+    }
+
+    /// `method` before its first update; SPAR around the policy that is `given`, if one is.
+    fn first_stage(
+        backend: Box<dyn Backend<'k> + 'k>,
+        method: Method,
+        config: TrainConfig,
+        (data, seed): (&Transitions, u64),
+        given: Option<Given>,
+    ) -> Result<Self, TrainError> {
         let start = Start {
             backend: &*backend,
             method,
             config: &config,
             data,
             seed,
-        };
-        let given = match method {
-            Method::Spar => Given::of(&config.anchor, data)?,
-            _ => None,
         };
         let stage = if let Some(given) = given {
             start.around(given)?

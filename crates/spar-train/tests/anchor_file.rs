@@ -9,10 +9,11 @@ use std::{
 
 use common::{Around, RESULTS, data, same_files, spec, stop, train, train_in};
 use safetensors::{Dtype, tensor::TensorView};
+use spar_anchor::AnchorConfig;
 use spar_core::{EnvId, Stream};
 use spar_data::{ActionBounds, Transitions};
-use spar_policy::{Networks, Policy};
-use spar_train::{DeviceKind, Method, Offline, RunSpec, policy_file};
+use spar_policy::{Networks, Policy, import};
+use spar_train::{DeviceKind, Method, Offline, RunSpec, Trainer, policy_file};
 
 mod common;
 
@@ -67,6 +68,36 @@ fn actions(policy: &dyn spar_core::Policy) -> Vec<f32> {
     let mut actions = vec![f32::NAN; 40];
     policy.act(&obs, &mut streams, &mut actions);
     actions
+}
+
+/// In memory it is the same training, to the bit.
+#[test]
+fn a_policy_in_memory_is_the_anchor_that_its_file_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = data(dir.path());
+    let file = dir.path().join("plain.safetensors");
+    foreign(&file, 2, 0.8);
+    let mut config = around(&file, &data).config;
+    config.updates = 60;
+    config.rectify.warmup = 30;
+    let trained = |mut trainer: Trainer<'static>| {
+        while trainer.step().unwrap() {}
+        assert_eq!(trainer.updates(), 60);
+        actions(&trainer.policy().unwrap())
+    };
+    let named = Trainer::new(Method::Spar, config.clone(), &data, 4).unwrap();
+    config.anchor = AnchorConfig::default();
+    let load = || import::load(&file, &import::Options::default()).unwrap().0;
+    let held = Trainer::around(load(), config.clone(), &data, 4).unwrap();
+    let (named, held) = (trained(named), trained(held));
+    assert_eq!(named, held);
+    assert_ne!(held, actions(load().networks()), "it learns");
+
+    foreign(&file, 3, 0.8);
+    let Err(error) = Trainer::around(load(), config, &data, 4) else {
+        panic!("a policy of three observations on data of two");
+    };
+    assert!(error.to_string().contains("maps 3 observations"), "{error}");
 }
 
 /// The exported policy holds its base, acts as it was evaluated without the file, and, since

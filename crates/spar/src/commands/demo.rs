@@ -11,7 +11,7 @@ use crate::output;
 /// What to make.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Folder of demo.svg (still) and demo-animated.svg
+    /// Folder of demo.svg (still), demo-animated.svg and demo-modes.svg
     #[arg(long, value_name = "DIR", default_value = "demo")]
     out: PathBuf,
     /// Seed of data and methods
@@ -32,6 +32,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let drawn = [
         ("demo.svg", demo.picture()),
         ("demo-animated.svg", demo.film()),
+        ("demo-modes.svg", demo.modes_picture()),
     ];
     for (name, svg) in drawn {
         let path = args.out.join(name);

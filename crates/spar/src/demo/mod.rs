@@ -4,12 +4,14 @@
 //! The benchmarks say whether SPAR improves on its anchor; they cannot show why its
 //! way of improving was chosen. Here actions are points of a square, so that one can
 //! watch where each method's policy goes: a critic is asked only along the curve, and
-//! what it says elsewhere is a guess. [`Demo::train`] runs the methods as they are in
+//! what it says elsewhere is a guess. A second problem, [`modes`], has logged actions in two
+//! places, of which a generative anchor has both. [`Demo::train`] runs the methods as they are in
 //! `spar-rectify` and `spar-baselines`, with their usual interfaces; [`Demo::picture`]
 //! and [`Demo::film`] draw what happened, whatever that was, and [`Demo::table`] says
 //! it in numbers. Nothing here needs MuJoCo or a data file.
 
 mod draw;
+pub(crate) mod modes;
 pub(crate) mod problem;
 pub(crate) mod search;
 pub(crate) mod train;
@@ -20,6 +22,7 @@ use spar_data::DataError;
 use spar_nn::StateError;
 use spar_train::TrainError;
 
+use modes::Modes;
 use train::{BaselineCourse, SparCourse, Stage};
 
 /// Why the demo could not be made. None is the user's doing.
@@ -83,6 +86,8 @@ pub(crate) struct Demo {
     pub(crate) td3bc: BaselineCourse,
     /// AWR.
     pub(crate) awr: BaselineCourse,
+    /// The clones of logged actions in two places, and SPAR around each.
+    pub(crate) modes: Modes,
 }
 
 impl Demo {
@@ -100,6 +105,7 @@ impl Demo {
             looser,
             td3bc: train::baseline(&data, "td3bc", &settings(&[]), seed)?,
             awr: train::baseline(&data, "awr", &settings(&AWR), seed)?,
+            modes: Modes::train(seed)?,
         })
     }
 
@@ -126,9 +132,17 @@ impl Demo {
         draw::draw(self, true)
     }
 
+    /// The second picture: two places, and SPAR around a clone that has both.
+    pub(crate) fn modes_picture(&self) -> String {
+        draw::modes::draw(&self.modes)
+    }
+
     /// The results as text.
     pub(crate) fn table(&self) -> String {
-        table_of(self.results())
+        let of_two = |played: &modes::Played| format!("two places: {}", played.name);
+        let modes = self.modes.played.iter();
+        let modes = modes.map(|played| (of_two(played), &played.stage));
+        table_of(self.results().into_iter().chain(modes))
     }
 }
 

@@ -77,7 +77,8 @@ pub(crate) fn value(s: f64, a: Point) -> f64 {
     }
 }
 
-fn between(a: Point, b: Point) -> f64 {
+/// Distance of two points.
+pub(crate) fn between(a: Point, b: Point) -> f64 {
     (a[0] - b[0]).hypot(a[1] - b[1])
 }
 

@@ -226,7 +226,7 @@ fn opinion(learner: &mut dyn Learner, replay: &Replay) -> Result<Option<Vec<f64>
 }
 
 /// SPAR's usual hyper-parameters, those of `suites/mujoco.toml`, in the demo's size.
-fn spar_config() -> Result<TrainConfig, DemoError> {
+pub(super) fn spar_config() -> Result<TrainConfig, DemoError> {
     let mut config = TrainConfig::default();
     for hidden in [
         &mut config.anchor.hidden,

@@ -70,7 +70,47 @@ fn spar_climbs_on_the_ledge_and_td3bc_leaves_it() {
         assert!(spar[0] > anchor[0] + 0.05 && spar[0] > awr[0], "{table}");
         assert!(spar[1] < td3bc[1] && spar[1] < anchor[1], "{table}");
         assert_eq!([spar[2], td3bc[2]], [0.0, 100.0], "{table}");
+        // The mean of two places is in neither; a diffusion clone is in both, worth their mean,
+        // and SPAR lifts either clone to the better one.
+        let [bc, clone, around_bc, around_clone] = [
+            "BC",
+            "diffusion clone",
+            "SPAR around BC",
+            "SPAR around the clone",
+        ]
+        .map(|name| found[&*format!("two places: {name}")]);
+        assert!(bc[0] < 0.1 && bc[2] > 90.0, "{table}");
+        assert!(
+            (0.4..0.75).contains(&clone[0]) && clone[2] < 15.0,
+            "{table}"
+        );
+        for spar in [around_bc, around_clone] {
+            assert!(spar[0] > 0.8 && spar[2] < 2.0, "{table}");
+        }
+        if seed == 0 {
+            let drawn = String::from_utf8(folder.read("s0/demo-modes.svg")).unwrap();
+            well_formed(&drawn);
+            // Figures may differ in the last digit on another machine; words may not.
+            let of_docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/demo-modes.svg");
+            let of_docs = std::fs::read_to_string(of_docs).unwrap();
+            assert_eq!(words(&drawn), words(&of_docs));
+            assert_eq!(
+                of_docs.matches("<circle").count(),
+                drawn.matches("<circle").count()
+            );
+        }
     }
+}
+
+/// The texts of a picture, without figures.
+fn words(svg: &str) -> Vec<String> {
+    let texts = svg.split("<text").skip(1);
+    let text = |rest: &str| {
+        let (_, rest) = rest.split_once('>').unwrap();
+        let text = rest.split("</text>").next().unwrap();
+        text.replace(|c: char| c.is_ascii_digit(), "")
+    };
+    texts.map(text).collect()
 }
 
 #[test]

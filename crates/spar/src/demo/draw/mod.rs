@@ -5,6 +5,7 @@
 //! of every figure of a report.
 
 mod contour;
+pub(super) mod modes;
 mod panels;
 mod square;
 mod svg;

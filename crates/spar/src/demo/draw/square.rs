@@ -18,7 +18,7 @@ pub(super) const TOP: f64 = 100.0;
 pub(super) const SIDE: f64 = 480.0;
 
 /// Colour of all that is worth nothing.
-const GROUND: &str = "#f3f3f3";
+pub(super) const GROUND: &str = "#f3f3f3";
 /// Logged actions that are drawn.
 const DOTS: usize = 400;
 /// Pieces the ledge is coloured in.
@@ -107,7 +107,7 @@ fn ground(sheet: &mut Sheet) {
 }
 
 /// Sand, the deeper the more an action is worth.
-fn sand(worth: f64) -> String {
+pub(super) fn sand(worth: f64) -> String {
     let share = ((worth - 0.2) / 0.7).clamp(0.0, 1.0);
     let mix = |from: f64, to: f64| (from + share * (to - from)).round() as u8;
     format!(
