@@ -4,6 +4,7 @@
 //! every other has one. [`crate::run()`] is this, with a log, a learning curve, checkpoints
 //! and an evaluation.
 
+mod around;
 mod looking;
 mod online;
 
@@ -17,7 +18,7 @@ use spar_nn::{
     State,
     device::{Device, Kernels},
 };
-use spar_policy::{About, Networks, Policy};
+use spar_policy::{About, Networks};
 use spar_rectify::Base;
 
 use crate::{
@@ -153,28 +154,6 @@ impl Trainer<'static> {
         seed: u64,
     ) -> Result<Self, TrainError> {
         Self::start(Box::new(Cpu), method, config, data, seed)
-    }
-}
-
-impl Trainer<'static> {
-    /// SPAR around `policy`, whatever trained it: [`Trainer::new`] with the frozen anchor that
-    /// `config.anchor.file` would name, in memory.
-    ///
-    /// # Errors
-    /// As there; and if the policy does not fit the data.
-    pub fn around(
-        policy: Policy,
-        config: TrainConfig,
-        data: &Transitions,
-        seed: u64,
-    ) -> Result<Self, TrainError> {
-        let method = Method::Spar;
-        config.check()?;
-        check_rewards(method, data)?;
-        let unfit = |why| TrainError::Config(format!("anchor policy: {why}"));
-        given::check_widths(&policy, data).map_err(unfit)?;
-        let given = Given::on(policy, data).map_err(unfit)?;
-        Self::first_stage(Box::new(Cpu), method, config, (data, seed), Some(given))
     }
 }
 
