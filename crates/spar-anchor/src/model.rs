@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 use spar_core::{Stream, sha256_hex};
-use spar_nn::{Head, Mlp, Precision, RowMlp, Trace, relu_shape};
+use spar_nn::{Head, Mlp, RowMlp, Trace, relu_shape};
 
 use crate::config::AnchorConfig;
 
@@ -55,11 +55,6 @@ impl Anchor {
     /// If the shapes do not fit.
     pub fn trained_act(&self, obs: &Tensor) -> Result<Tensor> {
         self.net.forward(obs, Trace::Params)
-    }
-
-    /// Chooses the precision of [`Self::act`].
-    pub fn set_detached_precision(&mut self, precision: Precision) {
-        self.net.set_detached_precision(precision);
     }
 
     /// The network, for checkpoints.

@@ -10,7 +10,7 @@ use spar_kernels::{
     mlp::{self, GradParams},
     optim,
 };
-use spar_nn::{Adam, AdamConfig, Batch, Mlp, MlpShape, Precision, State, Trace};
+use spar_nn::{Adam, AdamConfig, Batch, Mlp, MlpShape, Precision, Precisions, State, Trace};
 use spar_rectify::{Spar, SparMetrics};
 
 use crate::{
@@ -136,7 +136,15 @@ impl Contender for BareMlpStep {
     fn step(&mut self, i: usize, losses: Option<&mut Losses>) -> Result<()> {
         let Self { shape, rows, .. } = self;
         let [x, y] = &self.batches[i];
-        mlp::forward(shape, &self.params, x, *rows, &mut self.work, &mut self.out);
+        mlp::forward(
+            Precision::F32,
+            shape,
+            &self.params,
+            x,
+            *rows,
+            &mut self.work,
+            &mut self.out,
+        );
         let mut loss = 0.0;
         for ((g, out), y) in self.grad_out.iter_mut().zip(&self.out).zip(y) {
             let error = out - y;
@@ -188,13 +196,12 @@ pub(crate) struct SparStep {
 
 impl SparStep {
     /// At the given start.
-    pub(crate) fn new(inputs: &Inputs, part: Part, precision: Precision) -> Result<Self> {
-        let mut spar = inputs.spar(|config| match part {
+    pub(crate) fn new(inputs: &Inputs, part: Part) -> Result<Self> {
+        let spar = inputs.spar(|config| match part {
             Part::Whole => {}
             Part::Fit => (config.policy_freq, config.warmup) = (1, u64::MAX),
             Part::Imitation => (config.policy_freq, config.warmup) = (1, 0),
         })?;
-        spar.set_detached_precision(precision);
         Ok(Self {
             spar,
             metrics: SparMetrics::default(),
@@ -214,6 +221,38 @@ impl Contender for SparStep {
             note_all(losses, &self.metrics, learns);
         }
         Ok(())
+    }
+}
+
+/// Another contender with its products in bf16.
+struct Rounded {
+    contender: Box<dyn Contender>,
+    precisions: Precisions,
+}
+
+/// `contender` with passes that learn and passes without gradients in these precisions.
+fn rounded(
+    contender: impl Contender + 'static,
+    learning: Precision,
+    detached: Precision,
+) -> Box<dyn Contender> {
+    Box::new(Rounded {
+        contender: Box::new(contender),
+        precisions: Precisions { learning, detached },
+    })
+}
+
+impl Contender for Rounded {
+    fn cycle(&self) -> usize {
+        self.contender.cycle()
+    }
+
+    fn step(&mut self, i: usize, losses: Option<&mut Losses>) -> Result<()> {
+        let Self {
+            contender,
+            precisions,
+        } = self;
+        precisions.during(|| contender.step(i, losses))
     }
 }
 
@@ -263,24 +302,38 @@ pub(crate) fn contender(name: &str, inputs: &Inputs) -> Result<Box<dyn Contender
         "mlp/ours" => Box::new(MlpStep::new(inputs)?),
         "mlp/bare" => Box::new(BareMlpStep::new(inputs)?),
         "mlp/candle" | "mlp/candle-malloc" => Box::new(crate::plain::PlainMlpStep::new(inputs)?),
-        "spar/ours" => Box::new(SparStep::new(inputs, Part::Whole, Precision::F32)?),
-        "spar/ours-bf16" => Box::new(SparStep::new(inputs, Part::Whole, Precision::Bf16)?),
+        "mlp/ours-bf16x3" => rounded(MlpStep::new(inputs)?, Precision::Bf16x3, Precision::F32),
+        "mlp/ours-bf16" => rounded(MlpStep::new(inputs)?, Precision::Bf16, Precision::F32),
+        "spar/ours" => Box::new(SparStep::new(inputs, Part::Whole)?),
+        "spar/ours-bf16x3" => rounded(
+            SparStep::new(inputs, Part::Whole)?,
+            Precision::Bf16x3,
+            Precision::Bf16x3,
+        ),
+        "spar/ours-bf16" => rounded(
+            SparStep::new(inputs, Part::Whole)?,
+            Precision::Bf16x3,
+            Precision::Bf16,
+        ),
         "spar/candle" | "spar/candle-malloc" => Box::new(crate::plain::PlainSparStep::new(inputs)?),
         "critic/ours" => Box::new(CriticStep::new(inputs)?),
-        "fit/ours" => Box::new(SparStep::new(inputs, Part::Fit, Precision::F32)?),
-        "imitation/ours" => Box::new(SparStep::new(inputs, Part::Imitation, Precision::F32)?),
+        "fit/ours" => Box::new(SparStep::new(inputs, Part::Fit)?),
+        "imitation/ours" => Box::new(SparStep::new(inputs, Part::Imitation)?),
         _ => None.with_context(|| format!("no contender is called `{name}`"))?,
     })
 }
 
 /// What `spar-bench` runs: the machine's peak, then each workload, ours first.
-pub const NAMES: [&str; 11] = [
+pub const NAMES: [&str; 14] = [
     "fma/peak",
     "sgemm/peak",
     "mlp/ours",
+    "mlp/ours-bf16x3",
+    "mlp/ours-bf16",
     "mlp/bare",
     "mlp/candle",
     "spar/ours",
+    "spar/ours-bf16x3",
     "spar/ours-bf16",
     "spar/candle",
     "critic/ours",

@@ -37,8 +37,24 @@ const OF_SPAR: [&str; 4] = [
     "config.critic.",
     "config.data.",
     "config.rectify.",
-    "config.detached_precision",
+    DETACHED,
 ];
+
+/// Precision of the passes that learn; absent is single precision.
+const PRECISION: &str = "config.precision";
+
+/// Precision of passes without gradients. It reaches a baseline where it is not single
+/// precision: the records of all that were made before hold none, or one that did not.
+const DETACHED: &str = "config.detached_precision";
+
+/// What stands in records of single precision.
+const SINGLE: &str = "f32";
+
+/// Whether a baseline's setting `name` of this value reaches it, although those of SPAR do not
+/// ([`out_of_reach`]).
+pub fn reaches_baseline(method: &str, name: &str, value: &Value) -> bool {
+    !["bc", "spar"].contains(&method) && name == DETACHED && *value != SINGLE
+}
 
 /// Settings that only an anchor and what grows out of it have a use for.
 const OF_ANCHORED: [&str; 3] = ["config.anchor.", "config.batch_size", "config.reward_range"];
@@ -161,14 +177,15 @@ impl RunIdentity {
         let tells = of_method.or(of_file);
         // Outside a suite the task is what the data are called.
         let nameless = spec["suite"].as_str() == Some("none");
-        fields.retain(|field, _| {
+        fields.retain(|field, value| {
             let is_name = field.starts_with("dataset.") && field != "dataset.sha256"
                 || nameless && field == "task";
             let mut of_others = out_of_reach(method, anchored);
             let decides_nothing = is_name
                 || field.starts_with("config.anchor.") && tells.is_some_and(|tells| field != tells)
                 || field == "config.checkpoint_every"
-                || of_others.any(|prefix| field.starts_with(prefix));
+                || of_others.any(|prefix| field.starts_with(prefix))
+                    && !reaches_baseline(method, field, value);
             !decides_nothing
         });
         Ok(Self {
@@ -260,6 +277,17 @@ impl RunIdentity {
             .map(|(field, value)| format!("{field}={value}\n"))
             .collect();
         sha256_hex(format!("spar run 1\n{lines}").as_bytes())
+    }
+
+    /// What the passes of its updates were computed in, if not all in single precision: as
+    /// `bf16x3`, or `bf16x3, without gradients bf16`.
+    pub fn rounding(&self) -> Option<String> {
+        let name = |field| self.get(field).as_str().unwrap_or(SINGLE);
+        match (name(PRECISION), name(DETACHED)) {
+            (SINGLE, SINGLE) => None,
+            (learning, detached) if learning == detached => Some(learning.to_owned()),
+            (learning, detached) => Some(format!("{learning}, without gradients {detached}")),
+        }
     }
 
     /// The identity in short.

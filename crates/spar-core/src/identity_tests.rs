@@ -207,3 +207,45 @@ fn an_anchor_of_other_held_out_episodes_is_another() {
         of(&spec("spar")).settings_sha256()
     );
 }
+
+/// Records of single precision hold no `precision`, and those of baselines no precision of
+/// passes without gradients.
+#[test]
+fn another_precision_is_another_run() {
+    let with_precision = |method: &str, name: &str, value: &str| {
+        let mut spec = spec(method);
+        spec["config"][name] = value.into();
+        spec
+    };
+    for method in ["bc", "spar", "iql"] {
+        let here = with_precision(method, "precision", "bf16x3");
+        for scope in [Scope::Resume, Scope::Whole, Scope::Seeds, Scope::Anchor] {
+            assert_eq!(named(&spec(method), &here, scope), ["config.precision"]);
+        }
+        assert_eq!(
+            of(&here).rounding().unwrap(),
+            "bf16x3, without gradients f32"
+        );
+        assert_eq!(of(&spec(method)).rounding(), None);
+    }
+    // An old record of a baseline held SPAR's settings too, or none of them.
+    let mut old = spec("iql");
+    old["config"]
+        .as_object_mut()
+        .unwrap()
+        .remove("detached_precision");
+    assert_eq!(of(&old), of(&spec("iql")));
+    let detached = with_precision("iql", "detached_precision", "bf16");
+    assert_eq!(
+        named(&old, &detached, Scope::Seeds),
+        ["config.detached_precision"]
+    );
+    assert_eq!(
+        of(&detached).rounding().unwrap(),
+        "f32, without gradients bf16"
+    );
+    // Nothing of an anchor's training has no gradient.
+    let detached = with_precision("bc", "detached_precision", "bf16");
+    assert_eq!(named(&spec("bc"), &detached, Scope::Whole), [""; 0]);
+    assert_eq!(of(&detached).rounding(), None);
+}

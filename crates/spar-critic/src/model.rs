@@ -2,8 +2,8 @@
 
 use candle_core::{Result, Tensor, bail};
 use spar_nn::{
-    Critics, EnsembleValues, Precision, RowMlp, Rows, State, StateError, Trained,
-    conservative_value, deviation, relu_shape,
+    Critics, EnsembleValues, RowMlp, Rows, State, StateError, Trained, conservative_value,
+    deviation, relu_shape,
 };
 
 use crate::config::{CriticConfig, CriticForm};
@@ -117,15 +117,6 @@ impl Critic {
             None => q.reshape((least.dim(0)?, k))?.mean(1)?,
         };
         deviation(&(least - baseline)?)
-    }
-
-    /// Chooses the precision of whatever carries no gradient: targets, the values
-    /// of next states and [`Self::conservative_value`].
-    pub fn set_detached_precision(&mut self, precision: Precision) {
-        let trained = self.q.nets.iter_mut().chain(&mut self.value);
-        for net in trained.map(|q| &mut q.net).chain(&mut self.q.targets) {
-            net.set_detached_precision(precision);
-        }
     }
 
     /// Copies of `Q_1..Q_N` for acting: `[s, a]` to a value, row by row.

@@ -111,7 +111,15 @@ impl Case {
     fn forward(&mut self) {
         let Self { shape, rows, .. } = self;
         let (params, x) = (&self.params, &self.x);
-        mlp::forward(shape, params, x, *rows, &mut self.work, &mut self.out);
+        mlp::forward(
+            Precision::F32,
+            shape,
+            params,
+            x,
+            *rows,
+            &mut self.work,
+            &mut self.out,
+        );
     }
 
     fn forward_only(&mut self, precision: Precision) {
@@ -173,6 +181,7 @@ fn passes(criterion: &mut Criterion) {
     // Candidates of one batch: what critics judge and the frozen anchor sees.
     for (name, precision) in [
         ("forward_only", Precision::F32),
+        ("forward_only_bf16x3", Precision::Bf16x3),
         ("forward_only_bf16", Precision::Bf16),
     ] {
         let mut detached = group(criterion, name);

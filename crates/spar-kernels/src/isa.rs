@@ -10,7 +10,7 @@ pub enum Isa {
     /// x86-64 with AVX2 and FMA.
     Avx2,
     /// x86-64 with AVX2, FMA and AVX-512F; where the machine has AVX512-BF16, its
-    /// products of bf16 are used, too.
+    /// products of bf16 may stand in for those of a matrix unit.
     Avx512,
 }
 

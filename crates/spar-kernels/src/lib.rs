@@ -16,7 +16,7 @@
 //! parallelism belongs to whole runs, one per core.
 //!
 //! This is the only crate with numeric `unsafe` code: the vector instructions of
-//! the matrix product, and the launches of CUDA kernels. (And [`counting`], which
+//! the matrix product, the lines of assembly of the CPU's matrix unit, and the launches of CUDA kernels. (And [`counting`], which
 //! tests hold the rest to.) `cargo xtask sanitize` runs its tests under
 //! AddressSanitizer.
 //!
@@ -39,6 +39,8 @@ pub mod optim;
 pub mod reference;
 pub mod rows;
 pub mod scalar;
+#[cfg(feature = "train")]
+mod tiles;
 pub mod value;
 mod vectorize;
 
@@ -46,6 +48,8 @@ pub use isa::Isa;
 pub use mlp::{Activation, Head, MlpShape, NormEps, Normalization};
 #[cfg(feature = "train")]
 pub use mlp::{Precision, Workspace};
+#[cfg(feature = "train")]
+pub use tiles::{Absent, MatrixUnit};
 
 // The program of the README is run with the tests.
 #[cfg(doctest)]

@@ -76,15 +76,17 @@ impl Step {
             shape, rows, work, ..
         } = self;
         let (params, x, rows) = (&mut self.params, &self.x, *rows);
-        mlp::forward(shape, params, x, rows, work, &mut self.out);
-        let grad = Some(GradParams::over(&mut self.grad));
-        let grad_x = Some(&mut self.grad_x[..]);
-        mlp::backward(shape, params, x, rows, work, &self.grad_out, grad, grad_x);
+        for precision in Precision::ALL {
+            mlp::forward(precision, shape, params, x, rows, work, &mut self.out);
+            let grad = Some(GradParams::over(&mut self.grad));
+            let grad_x = Some(&mut self.grad_x[..]);
+            mlp::backward(shape, params, x, rows, work, &self.grad_out, grad, grad_x);
+        }
         self.steps += 1;
         let [m, v] = &mut self.moments;
         adam(&AdamConfig::new(1e-3), self.steps, params, &self.grad, m, v);
         polyak(0.005, &mut self.target, params);
-        for precision in [Precision::F32, Precision::Bf16] {
+        for precision in Precision::ALL {
             mlp::forward_only(precision, shape, params, x, rows, work, &mut self.out);
         }
         // The outputs as an ensemble's values, and as candidates of those.

@@ -71,7 +71,7 @@ impl Case {
         let (shape, params, rows) = (&self.shape, &self.params, self.rows);
         let mut work = Workspace::default();
         let mut out = vec![f32::NAN; self.grad_out.len()];
-        mlp::forward(shape, params, x, rows, &mut work, &mut out);
+        mlp::forward(Precision::F32, shape, params, x, rows, &mut work, &mut out);
         let mut grad_params = vec![f32::NAN; params.len()];
         let mut grad_x = vec![f32::NAN; rows * width];
         let g = Some(GradParams::over(&mut grad_params));
@@ -164,7 +164,15 @@ fn a_gradient_may_be_added_to_what_is_there() {
     let [_, alone, _] = c.gradients(c.input(), 4);
     let mut work = Workspace::default();
     let mut out = vec![0.0; c.grad_out.len()];
-    mlp::forward(&c.shape, params, c.input(), rows, &mut work, &mut out);
+    mlp::forward(
+        Precision::F32,
+        &c.shape,
+        params,
+        c.input(),
+        rows,
+        &mut work,
+        &mut out,
+    );
     let there = draw(3, "there", 1.0, params.len());
     let mut sum = there.clone();
     let grad_out = &c.grad_out;

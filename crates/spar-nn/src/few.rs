@@ -2,7 +2,7 @@
 //! seldom the least of a large ensemble.
 
 use candle_core::Result;
-use spar_kernels::{MlpShape, Workspace, mlp};
+use spar_kernels::{MlpShape, Precision, Workspace, mlp};
 
 use crate::input::Shared;
 
@@ -37,6 +37,7 @@ impl Few {
     pub(crate) fn input_gradient(
         &self,
         (shape, params, own, shared): (&MlpShape, &[f32], &[f32], &Shared),
+        precision: Precision,
         work: &mut Workspace,
         grad_x: &mut [f32],
     ) -> Result<()> {
@@ -47,7 +48,7 @@ impl Few {
         let own = gathered(own, width, &self.index);
         let (mut out, mut grad) = (vec![0.0; self.grad.len()], vec![0.0; own.len()]);
         shared.of_rows(&self.index)?.beside(&own, |x| {
-            mlp::forward(shape, params, x, count, work, &mut out);
+            mlp::forward(precision, shape, params, x, count, work, &mut out);
             let to = Some(&mut grad[..]);
             mlp::backward(shape, params, x, count, work, &self.grad, None, to);
             Ok(())

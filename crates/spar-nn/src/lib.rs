@@ -20,6 +20,7 @@ mod imitation;
 mod input;
 mod mlp;
 mod optim;
+mod precision;
 mod slope;
 mod state;
 pub mod trained;
@@ -33,8 +34,9 @@ pub use imitation::{deviation, imitation_target, weighted_regression};
 pub use input::Rows;
 pub use mlp::{Mlp, MlpShape, Trace, relu_shape};
 pub use optim::{Adam, AdamConfig, clip_gradients};
+pub use precision::{Precision, Precisions};
 pub use spar_kernels::{
-    Activation as HiddenActivation, Head, NormEps, Normalization, Precision,
+    Absent, Activation as HiddenActivation, Head, MatrixUnit, NormEps, Normalization,
     value::{Conservatism, ImitationStats, Weighting, conservative},
 };
 pub use spar_policy::{Activation, Linear, Norm, RowMlp, RowWork};

@@ -13,6 +13,7 @@ use spar_kernels::{
 use crate::{
     few::Few,
     input::{Rows, Shared},
+    precision::Precisions,
     slope::SlopePool,
     state::{State, StateError},
 };
@@ -44,8 +45,6 @@ pub enum Trace {
 pub struct Mlp {
     shape: Arc<MlpShape>,
     params: Var,
-    /// Of passes without gradients.
-    precision: Precision,
     grad: GradSlot,
     /// Workspaces of finished passes, kept for the next.
     pool: Pool,
@@ -144,7 +143,6 @@ impl Mlp {
         Ok(Self {
             params: Var::from_vec(params, shape.parameters(), &Device::Cpu)?,
             shape: Arc::new(shape),
-            precision: Precision::F32,
             grad: GradSlot::default(),
             pool: Pool::default(),
             slopes: SlopePool::default(),
@@ -160,20 +158,12 @@ impl Mlp {
         RowMlp::from_params(self.shape(), &params).map_err(candle_core::Error::wrap)
     }
 
-    /// Chooses the precision of passes without gradients from now on. Training
-    /// and acting row by row stay in single precision.
-    pub fn set_detached_precision(&mut self, precision: Precision) {
-        self.precision = precision;
-    }
-
     /// A network of the same parameters with its own buffer: a target copy.
     ///
     /// # Errors
     /// Only if candle cannot copy the parameters.
     pub fn duplicate(&self) -> Result<Self> {
-        let mut copy = Self::from_params((*self.shape).clone(), self.to_params()?)?;
-        copy.precision = self.precision;
-        Ok(copy)
+        Self::from_params((*self.shape).clone(), self.to_params()?)
     }
 
     /// Multiplies weight and bias of the last layer by `factor`, so that a
@@ -251,6 +241,7 @@ impl Mlp {
             grad: self.grad_slot(),
             shared,
             trace,
+            precision: Precisions::now().learning,
         };
         let x = own.contiguous()?;
         match trace {
@@ -277,7 +268,7 @@ impl Mlp {
     pub(crate) fn forward_into(&self, x: Rows<'_>, out: &mut [f32]) -> Result<()> {
         let (shared, rows) = Shared::of(&self.shape, x.shared, x.own)?;
         let mut work = self.take_workspace();
-        let (shape, precision) = (&self.shape, self.precision);
+        let (shape, precision) = (&self.shape, Precisions::now().detached);
         values(&x.own.contiguous()?, |own| {
             shared.beside(own, |x| {
                 values(&self.params, |params| {
@@ -338,6 +329,7 @@ struct MlpOp {
     grad: GradSlot,
     shared: Shared,
     trace: Trace,
+    precision: Precision,
 }
 
 impl Drop for MlpOp {
@@ -363,7 +355,7 @@ impl CustomOp2 for MlpOp {
         let (params, own) = (slice(params, params_layout)?, slice(x, x_layout)?);
         self.shared.beside(own, |x| {
             let work = &mut lock(&self.work);
-            mlp::forward(&self.shape, params, x, rows, work, &mut out);
+            mlp::forward(self.precision, &self.shape, params, x, rows, work, &mut out);
             Ok(())
         })?;
         Ok((CpuStorage::F32(out), (rows, self.shape.output()).into()))
@@ -387,7 +379,7 @@ impl CustomOp2 for MlpOp {
                     {
                         let mut work = lock(&self.pool).pop().unwrap_or_default();
                         let pass = (&*self.shape, params, own, &self.shared);
-                        few.input_gradient(pass, &mut work, grad_x)?;
+                        few.input_gradient(pass, self.precision, &mut work, grad_x)?;
                         lock(&self.pool).push(work);
                         return Ok(());
                     }

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use spar_core::Stream;
 use spar_critic::{Critic, CriticConfig, CriticMetrics};
 use spar_nn::{
-    Adam, AdamConfig, Batch, ImitationStats, Mlp, Precision, State, StateError, Trace,
-    critics::repeat_rows, weighted_regression,
+    Adam, AdamConfig, Batch, ImitationStats, Mlp, State, StateError, Trace, critics::repeat_rows,
+    weighted_regression,
 };
 
 use crate::{
@@ -140,16 +140,6 @@ impl Spar {
             config,
             updates: 0,
         })
-    }
-
-    /// Chooses the precision of whatever carries no gradient: the anchor, targets
-    /// and the values of candidates.
-    pub fn set_detached_precision(&mut self, precision: Precision) {
-        if let Base::Cloned(anchor) = &mut self.base {
-            anchor.set_detached_precision(precision);
-        }
-        self.critic.set_detached_precision(precision);
-        self.decoder_average.set_detached_precision(precision);
     }
 
     /// One update on one batch. `metrics` is brought up to date in place.

@@ -90,7 +90,12 @@ pub(crate) fn results(request: &ReportRequest, runs: &[Run]) -> Result<Results, 
 /// What the report keeps of a finished run. Texts of the record are foreign: no page and no
 /// terminal may act on what stands in them.
 fn cell(run: &Run) -> Option<Cell> {
-    let record = &run.outcome.as_ref().ok()?.record;
+    let finished = run.outcome.as_ref().ok()?;
+    let record = &finished.record;
+    let device = match finished.identity.rounding() {
+        None => record.device.clone(),
+        Some(precision) => format!("{} in {precision}", record.device),
+    };
     Some(Cell {
         task: run.task,
         method: run.method.clone(),
@@ -109,7 +114,7 @@ fn cell(run: &Run) -> Option<Cell> {
         eval_seed: record.eval_seed,
         wall_s: record.wall_s,
         threads: record.threads,
-        device: printable(&record.device).into_owned(),
+        device: printable(&device).into_owned(),
         commit: printable(&record.commit).into_owned(),
         command: printable(&record.command).into_owned(),
     })

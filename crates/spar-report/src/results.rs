@@ -112,7 +112,8 @@ pub struct Cell {
     pub wall_s: f64,
     /// Threads the run used.
     pub threads: usize,
-    /// What computed the updates: `cpu` or `cuda`.
+    /// What computed the updates: `cpu` or `cuda`, and `cpu in bf16x3` where their passes were
+    /// not all in single precision.
     #[serde(default)]
     pub device: String,
     /// Commit of the program that made the run.

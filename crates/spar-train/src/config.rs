@@ -35,10 +35,14 @@ pub struct TrainConfig {
     /// What SPAR's critic learns from beside the rewards.
     #[serde(default, skip_serializing_if = "RewardsBeside::is_none")]
     pub data: RewardsBeside,
-    /// Precision of the passes of SPAR that carry no gradient: the anchor, targets
-    /// and the values of candidates.
+    /// Precision of the passes that learn, of every method. Absent from records of runs in
+    /// single precision, as those from before there was a choice.
+    #[serde(default, skip_serializing_if = "Precision::is_single")]
+    pub precision: Precision,
+    /// Precision of passes that carry no gradient: of SPAR the anchor, targets and the values
+    /// of candidates.
     #[serde(default)]
-    pub detached_precision: DetachedPrecision,
+    pub detached_precision: Precision,
     /// The behaviour-cloning anchor.
     pub anchor: AnchorConfig,
     /// The conservative critic.
@@ -68,35 +72,56 @@ impl RewardsBeside {
     }
 }
 
-/// [`spar_nn::Precision`] in a suite file: `"f32"` or `"bf16"`.
+/// [`spar_nn::Precision`] in a suite file: `"f32"`, `"bf16x3"` or `"bf16"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum DetachedPrecision {
+pub enum Precision {
     /// Single precision.
     #[default]
     F32,
-    /// bf16 with single-precision sums where the machine has AVX512-BF16.
+    /// Products of three terms in bf16: five digits.
+    Bf16x3,
+    /// Products of one term in bf16: two and a half digits.
     Bf16,
 }
 
-impl From<DetachedPrecision> for spar_nn::Precision {
-    fn from(precision: DetachedPrecision) -> Self {
+impl Precision {
+    /// Whether it is single precision.
+    pub fn is_single(&self) -> bool {
+        *self == Self::F32
+    }
+
+    /// The name in settings.
+    pub fn name(self) -> &'static str {
+        spar_nn::Precision::from(self).name()
+    }
+}
+
+impl From<Precision> for spar_nn::Precision {
+    fn from(precision: Precision) -> Self {
         match precision {
-            DetachedPrecision::F32 => Self::F32,
-            DetachedPrecision::Bf16 => Self::Bf16,
+            Precision::F32 => Self::F32,
+            Precision::Bf16x3 => Self::Bf16x3,
+            Precision::Bf16 => Self::Bf16,
         }
     }
 }
 
 /// Settings of the loop, which are the same for every method, and of the anchor that some
 /// baselines grow out of.
-const LOOP: [&str; 5] = [
+const LOOP: [&str; 7] = [
     "updates",
     "eval_every",
     "eval_episodes",
     "checkpoint_every",
     "anchor",
+    PRECISION,
+    DETACHED,
 ];
+
+/// The settings that a baseline's own table may hold beside its own.
+const PRECISION: &str = "precision";
+const DETACHED: &str = "detached_precision";
 
 impl Default for TrainConfig {
     /// The `[train]` table of `suites/mujoco.toml`: a test compares them.
@@ -109,7 +134,8 @@ impl Default for TrainConfig {
             eval_episodes: 10,
             checkpoint_every: 5_000,
             data: RewardsBeside::default(),
-            detached_precision: DetachedPrecision::F32,
+            precision: Precision::F32,
+            detached_precision: Precision::F32,
             anchor: AnchorConfig::default(),
             critic: CriticConfig::default(),
             rectify: RectifyConfig::default(),
@@ -138,6 +164,8 @@ impl TrainConfig {
     /// As there, for both.
     pub fn for_method(table: toml::Table, method: Method) -> Result<Self, TrainError> {
         let mut whole = Self::of_spar()?;
+        let mut table = table;
+        lift_precisions(&mut table);
         spar_core::suite::overlay(&mut whole, &table);
         let mut config = Self::from_table(whole)?;
         config.method = match method {
@@ -183,6 +211,8 @@ impl TrainConfig {
         let text = serde_json::to_string(&Self::defaults_of(method)?);
         let whole = text.and_then(|text| serde_json::from_str(&text));
         let mut rows = sink::leaves(&whole.map_err(std::io::Error::from)?);
+        // Absent from a record in single precision.
+        rows.push((PRECISION.to_owned(), Precision::F32.name().into()));
         let own = |key: &str| match method {
             // Neither learns from a baseline's settings, nor `bc` from SPAR's.
             Method::Bc => !["critic.", "rectify."].iter().any(|p| key.starts_with(p)),
@@ -192,7 +222,7 @@ impl TrainConfig {
                 let of_spar = ["critic.", "rectify.", "anchor."];
                 of_anchor
                     || !(of_spar.iter().any(|p| key.starts_with(p))
-                        || ["batch_size", "reward_range", "detached_precision"].contains(&key))
+                        || ["batch_size", "reward_range"].contains(&key))
             }
         };
         rows.retain(|(key, _)| own(key));
@@ -259,9 +289,15 @@ impl TrainConfig {
         seed: u64,
     ) -> Result<Spar, TrainError> {
         let (rectify, critic) = (self.rectify.clone(), self.critic.clone());
-        let mut spar = Spar::new(rectify, critic, base, dims.0, dims.1, seed)?;
-        spar.set_detached_precision(self.detached_precision.into());
-        Ok(spar)
+        Ok(Spar::new(rectify, critic, base, dims.0, dims.1, seed)?)
+    }
+
+    /// What the passes of an update are computed in.
+    pub(crate) fn precisions(&self) -> spar_nn::Precisions {
+        spar_nn::Precisions {
+            learning: self.precision.into(),
+            detached: self.detached_precision.into(),
+        }
     }
 
     /// The data as SPAR sees them.
@@ -408,6 +444,16 @@ impl TrainConfig {
             limits::numbers(&counts.chain(draws).collect::<Vec<_>>())?;
         }
         Ok(())
+    }
+}
+
+/// Moves the precisions that stand in a baseline's own table to where those of every run do.
+fn lift_precisions(table: &mut toml::Table) {
+    for name in [PRECISION, DETACHED] {
+        let own = table.get_mut("method").and_then(toml::Value::as_table_mut);
+        if let Some(value) = own.and_then(|own| own.remove(name)) {
+            table.insert(name.to_owned(), value);
+        }
     }
 }
 

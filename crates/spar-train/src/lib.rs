@@ -28,7 +28,7 @@ mod throughput;
 mod together;
 mod trainer;
 
-pub use config::{DetachedPrecision, TrainConfig};
+pub use config::{Precision, TrainConfig};
 pub use control::{Control, Phase, Progress};
 pub use device_policy::DevicePolicy;
 pub use error::TrainError;

@@ -19,7 +19,6 @@ use spar_nn::{
 };
 
 use crate::{
-    config::DetachedPrecision,
     control::{Control, Phase, Progress},
     error::TrainError,
     folder::{Folder, read_anchor},
@@ -113,6 +112,23 @@ pub(crate) fn check(kind: DeviceKind, spec: &RunSpec) -> Result<(), TrainError> 
                    is; `TrainConfig::pinned` finds it";
         return Err(TrainError::Config(why.to_owned()));
     }
+    if spec.device != DeviceKind::Cpu {
+        let config = &spec.config;
+        for (name, precision) in [
+            ("precision", config.precision),
+            ("detached_precision", config.detached_precision),
+        ] {
+            // An anchor's training has no passes without gradients.
+            let reaches = name == "precision" || spec.method != Method::Bc;
+            if reaches && !precision.is_single() {
+                return Err(TrainError::Config(format!(
+                    "`{name}` is {}, expected f32: only the CPU has it, and the device is {}",
+                    precision.name(),
+                    spec.device.name()
+                )));
+            }
+        }
+    }
     if spec.device != kind {
         return Err(TrainError::Config(format!(
             "`device` is {}, but the updates would be computed on {}",
@@ -126,12 +142,6 @@ pub(crate) fn check(kind: DeviceKind, spec: &RunSpec) -> Result<(), TrainError> 
     }
     if !spec.config.rectify.ablation.is_none() {
         return Err(TrainError::CpuOnly("spar with an ablation"));
-    }
-    if spec.config.detached_precision != DetachedPrecision::F32 {
-        return Err(TrainError::Config(format!(
-            "`detached_precision` is bf16, expected f32: only the CPU has it, and the device is {}",
-            spec.device.name()
-        )));
     }
     Ok(())
 }

@@ -3,8 +3,12 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use spar_baselines::{Entry, METHODS};
-use spar_core::{DatasetIdentity, Difference, EnvId, RunIdentity, Scope, identity::out_of_reach};
+use spar_core::{
+    DatasetIdentity, Difference, EnvId, RunIdentity, Scope,
+    identity::{out_of_reach, reaches_baseline},
+};
 use spar_data::Reading;
+use spar_nn::{MatrixUnit, Precision, Precisions};
 
 use crate::{
     config::TrainConfig, control::Phase, error::TrainError, finetune::Finetune, offline::Offline,
@@ -198,7 +202,10 @@ impl Serialize for RunSpec {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut spec = written(&Whole(self)).map_err(serde::ser::Error::custom)?;
         if let Some(config) = spec.get_mut("config").and_then(Value::as_object_mut) {
-            config.retain(|name, _| !self.method.is_without(name));
+            config.retain(|name, value| {
+                let path = format!("config.{name}");
+                !self.method.is_without(name) || reaches_baseline(self.method.name(), &path, value)
+            });
         }
         spec.serialize(serializer)
     }
@@ -260,6 +267,21 @@ impl RunSpec {
             (None, Method::Bc) => self.config.anchor.updates,
             (None, Method::Spar | Method::Baseline(_)) => self.config.updates,
         }
+    }
+
+    /// What to say once before the run, where this machine computes its precision in other
+    /// instructions than those meant for it: the bits are the same, the time is not.
+    pub fn slow_precision(&self) -> Option<String> {
+        let Precisions { learning, detached } = self.config.precisions();
+        // An anchor's training has no passes without gradients.
+        let detached = (self.method != Method::Bc).then_some(detached);
+        let mut rounded = [Some(learning), detached].into_iter().flatten();
+        let name = rounded.find(|&p| p != Precision::F32)?.name();
+        let absent = MatrixUnit::absent()?;
+        Some(format!(
+            "{name} is emulated here, with the same bits and slower than f32: no matrix unit, \
+             {absent}; `precision` = \"f32\" is faster, and another run"
+        ))
     }
 
     /// The phase whose end is the run's.

@@ -15,7 +15,7 @@ use spar_baselines::{Feed, Metrics, Replay};
 use spar_core::{EnvId, Stream};
 use spar_data::{Batch, Transitions};
 use spar_nn::{
-    State,
+    Precisions, State,
     device::{Device, Kernels},
 };
 use spar_policy::{About, Networks};
@@ -77,6 +77,8 @@ struct Stage<'k> {
     sampler: Stream,
     batch: Batch,
     index: Vec<usize>,
+    /// What updates, and nothing else, are computed in.
+    precisions: Precisions,
     update: u64,
     last: u64,
     /// What must not have moved when the stage ends.
@@ -116,7 +118,9 @@ impl Stage<'_> {
         }
         let (batch, index) = (&mut self.batch, &mut self.index);
         self.replay.draw(&mut self.sampler, batch, index);
-        self.learner.get().update(step, batch, index)?;
+        let learner = self.learner.get();
+        self.precisions
+            .during(|| learner.update(step, batch, index))?;
         self.update += 1;
         Ok(())
     }
@@ -481,6 +485,7 @@ impl<'k> Start<'_, 'k> {
             sampler: Stream::new(self.seed, sampler),
             batch: Batch::new(rows, obs_dim, act_dim),
             index: Vec::new(),
+            precisions: self.config.precisions(),
             update: 0,
             last,
             online: None,

@@ -16,8 +16,8 @@ use spar_eval::{rollout, rollout_in_step};
 use spar_nn::device::{Device, Kernels};
 use spar_rectify::Ablation;
 use spar_train::{
-    Control, DetachedPrecision, DeviceKind, DevicePolicy, Method, RunSpec, TrainError, policy_file,
-    run_on, throughput_on,
+    Control, DeviceKind, DevicePolicy, Method, Precision, RunSpec, TrainError, policy_file, run_on,
+    throughput_on,
 };
 
 use crate::shim::Shim;
@@ -187,7 +187,7 @@ fn a_device_is_a_setting_of_the_run() {
     other.device = DeviceKind::Cpu;
     refused(&other, "`device` is cpu");
     let mut rounded = spec.clone();
-    rounded.config.detached_precision = DetachedPrecision::Bf16;
+    rounded.config.detached_precision = Precision::Bf16;
     refused(&rounded, "`detached_precision` is bf16");
     let mut ablated = short(Method::Spar, &data);
     ablated.config.rectify.ablation = Ablation::Global;

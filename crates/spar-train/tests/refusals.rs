@@ -7,7 +7,7 @@ use std::{
 };
 
 use common::{Around, RESULTS, data, data_with, same_files, spec, stop, train, train_in};
-use spar_train::{Control, DetachedPrecision, Method, RunSpec, TrainError};
+use spar_train::{Control, Method, Precision, RunSpec, TrainError};
 
 mod common;
 
@@ -136,7 +136,7 @@ fn a_folder_of_another_run_is_refused_by_field() {
         }),
         ("config.anchor.updates", |s| s.config.anchor.updates = 601),
         ("config.detached_precision", |s| {
-            s.config.detached_precision = DetachedPrecision::Bf16
+            s.config.detached_precision = Precision::Bf16
         }),
         ("eval_seed", |s| s.eval_seed = 43),
     ];
@@ -165,7 +165,7 @@ fn a_folder_of_another_run_is_refused_by_field() {
     let mut beyond = bc.clone();
     beyond.config.critic.tau = 0.5;
     beyond.config.rectify.w_fit = 3.0;
-    beyond.config.detached_precision = DetachedPrecision::Bf16;
+    beyond.config.detached_precision = Precision::Bf16;
     assert_eq!(beyond.differences(&bc).unwrap(), []);
 }
 

@@ -49,7 +49,7 @@ fn each_avx512(a: &[f32], b: &[f32], k: usize, out: &mut [f32]) {
 /// # Safety
 /// The instruction set of `L` is present.
 #[inline(always)]
-unsafe fn each<L: Lanes<Elem = f32>>(a: &[f32], b: &[f32], k: usize, out: &mut [f32]) {
+unsafe fn each<L: Lanes>(a: &[f32], b: &[f32], k: usize, out: &mut [f32]) {
     let n = b.len().checked_div(k).unwrap_or(0);
     if n == 0 {
         return out.fill(0.0);
@@ -81,7 +81,7 @@ unsafe fn each<L: Lanes<Elem = f32>>(a: &[f32], b: &[f32], k: usize, out: &mut [
 /// # Safety
 /// The instruction set of `L` is present.
 #[inline(always)]
-unsafe fn dots<L: Lanes<Elem = f32>, const R: usize>(a: [&[f32]; R], b: &[f32]) -> [f32; R] {
+unsafe fn dots<L: Lanes, const R: usize>(a: [&[f32]; R], b: &[f32]) -> [f32; R] {
     let k = b.len();
     assert!(a.iter().all(|a| a.len() == k), "rows of a dot product");
     let whole = k / L::LANES * L::LANES;

@@ -4,44 +4,39 @@
 //! The functions of an implementation may only run where its instruction set
 //! does, which is what makes them unsafe; [`super::Isa`] decides.
 
-/// Vectors of `LANES` sums, fed by elements that are an `f32` or a pair of
-/// `bf16`.
+/// Vectors of `LANES` floats.
 pub(super) trait Lanes {
-    /// What the matrices hold.
-    type Elem: Copy;
-    /// `LANES` elements.
+    /// `LANES` floats.
     type Vector: Copy;
-    /// `LANES` sums.
-    type Sums: Copy;
-    /// Number of sums in a vector.
+    /// Number of floats in a vector.
     const LANES: usize;
 
     /// # Safety
     /// The instruction set is present.
-    unsafe fn zero() -> Self::Sums;
+    unsafe fn zero() -> Self::Vector;
     /// # Safety
-    /// The instruction set is present; `LANES` elements from `from` are readable.
-    unsafe fn load(from: *const Self::Elem) -> Self::Vector;
+    /// The instruction set is present; `LANES` floats from `from` are readable.
+    unsafe fn load(from: *const f32) -> Self::Vector;
     /// `from` in every lane.
     ///
     /// # Safety
     /// The instruction set is present; `from` is readable.
-    unsafe fn splat(from: *const Self::Elem) -> Self::Vector;
+    unsafe fn splat(from: *const f32) -> Self::Vector;
     /// `sums + a b`, lane by lane.
     ///
     /// # Safety
     /// The instruction set is present.
-    unsafe fn multiply_add(a: Self::Vector, b: Self::Vector, sums: Self::Sums) -> Self::Sums;
+    unsafe fn multiply_add(a: Self::Vector, b: Self::Vector, sums: Self::Vector) -> Self::Vector;
     /// `to <- sums`, or `to <- to + sums` if `add`.
     ///
     /// # Safety
     /// The instruction set is present; `LANES` floats from `to` are readable and
     /// writable.
-    unsafe fn store(to: *mut f32, sums: Self::Sums, add: bool);
-    /// Says that `LANES` elements from `from` will be read soon, if that is known how;
+    unsafe fn store(to: *mut f32, sums: Self::Vector, add: bool);
+    /// Says that `LANES` floats from `from` will be read soon, if that is known how;
     /// `from` may be anything.
     #[inline(always)]
-    fn soon(_from: *const Self::Elem) {}
+    fn soon(_from: *const f32) {}
 }
 
 /// Eight floats in whatever registers the target has: NEON's on AArch64. The
@@ -50,9 +45,7 @@ pub(super) trait Lanes {
 pub(super) struct Plain;
 
 impl Lanes for Plain {
-    type Elem = f32;
     type Vector = [f32; 8];
-    type Sums = [f32; 8];
     const LANES: usize = 8;
 
     #[inline(always)]
@@ -98,7 +91,7 @@ impl Lanes for Plain {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use x86::{Avx2, Avx512, Avx512Bf16};
+pub(super) use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -108,7 +101,7 @@ mod x86 {
 
     /// To the second-level cache: a panel fills the first by itself.
     #[inline(always)]
-    fn soon<E>(from: *const E) {
+    fn soon(from: *const f32) {
         // SAFETY: every x86-64 has the instruction, and it reads nothing that a program
         // sees: of an address that is none, nothing comes.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
@@ -118,9 +111,7 @@ mod x86 {
     pub(in crate::matmul) struct Avx512;
 
     impl Lanes for Avx512 {
-        type Elem = f32;
         type Vector = __m512;
-        type Sums = __m512;
         const LANES: usize = 16;
 
         #[inline(always)]
@@ -168,67 +159,11 @@ mod x86 {
         }
     }
 
-    /// AVX-512 with bf16 products: an element is two neighbouring `k`, summed in
-    /// single precision.
-    pub(in crate::matmul) struct Avx512Bf16;
-
-    impl Lanes for Avx512Bf16 {
-        type Elem = u32;
-        type Vector = __m512i;
-        type Sums = __m512;
-        const LANES: usize = 16;
-
-        #[inline(always)]
-        fn soon(from: *const u32) {
-            soon(from);
-        }
-
-        #[inline(always)]
-        unsafe fn zero() -> __m512 {
-            // SAFETY: the caller promises AVX-512F and AVX512-BF16.
-            unsafe { _mm512_setzero_ps() }
-        }
-
-        #[inline(always)]
-        unsafe fn load(from: *const u32) -> __m512i {
-            // SAFETY: the caller promises AVX-512F and AVX512-BF16, and 16
-            // readable elements; the load needs no alignment.
-            unsafe { _mm512_loadu_si512(from.cast()) }
-        }
-
-        #[inline(always)]
-        unsafe fn splat(from: *const u32) -> __m512i {
-            // SAFETY: the caller promises AVX-512F and AVX512-BF16, and a readable
-            // element.
-            unsafe { _mm512_set1_epi32((*from).cast_signed()) }
-        }
-
-        #[inline(always)]
-        unsafe fn multiply_add(a: __m512i, b: __m512i, sums: __m512) -> __m512 {
-            // SAFETY: the caller promises AVX-512F and AVX512-BF16. Both types are
-            // 512 bits, each of which may be anything.
-            unsafe {
-                let a = std::mem::transmute::<__m512i, __m512bh>(a);
-                let b = std::mem::transmute::<__m512i, __m512bh>(b);
-                _mm512_dpbf16_ps(sums, a, b)
-            }
-        }
-
-        #[inline(always)]
-        unsafe fn store(to: *mut f32, sums: __m512, add: bool) {
-            // SAFETY: the caller promises AVX-512F and AVX512-BF16, and 16 floats
-            // that may be read and written; neither needs an alignment.
-            unsafe { Avx512::store(to, sums, add) }
-        }
-    }
-
     /// AVX2 with FMA.
     pub(in crate::matmul) struct Avx2;
 
     impl Lanes for Avx2 {
-        type Elem = f32;
         type Vector = __m256;
-        type Sums = __m256;
         const LANES: usize = 8;
 
         #[inline(always)]

@@ -10,13 +10,12 @@
 //! (or, for very narrow results, a fixed number of chains): a row's result does
 //! not depend on how many rows surround it.
 
-mod bf16;
 mod dot;
 mod lanes;
 mod pack;
 mod tile;
 
-pub(crate) use bf16::{Weight16, pairs, round_rows};
+pub(crate) use pack::transpose;
 use tile::{Left, Right};
 
 use crate::isa::Isa;
@@ -30,7 +29,7 @@ pub(crate) struct Weight<'a> {
 }
 
 enum Form<'a> {
-    Panels(Right<'a, f32>),
+    Panels(Right<'a>),
     /// Few columns, `[n, k]`: a tile would be mostly padding.
     Columns {
         data: &'a [f32],

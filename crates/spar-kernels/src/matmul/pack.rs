@@ -35,7 +35,7 @@ pub(super) fn panels(isa: Isa, data: &[f32], n: usize, packed: &mut Vec<f32>) {
 }
 
 /// Row-major `[k, n]` as the right side of a product, with what [`panels`] packed.
-pub(super) fn right<'a>(isa: Isa, data: &'a [f32], n: usize, packed: &'a [f32]) -> Right<'a, f32> {
+pub(super) fn right<'a>(isa: Isa, data: &'a [f32], n: usize, packed: &'a [f32]) -> Right<'a> {
     Right {
         data,
         in_place: in_place(isa, n),
@@ -65,11 +65,17 @@ pub(super) fn panels_of_transpose(isa: Isa, data: &[f32], k: usize, packed: &mut
     }
 }
 
+/// Four bytes that are moved as they are.
+pub(crate) trait Word: Copy {}
+
+impl Word for f32 {}
+impl Word for u32 {}
+
 /// Row-major `from`, `[rows, cols]`, as columns: `to[c * width + r]`.
 ///
 /// # Panics
 /// If `to` is too short, or the machine has not got `isa`.
-pub(super) fn transpose(isa: Isa, from: &[f32], cols: usize, width: usize, to: &mut [f32]) {
+pub(crate) fn transpose<W: Word>(isa: Isa, from: &[W], cols: usize, width: usize, to: &mut [W]) {
     assert!(isa.is_present(), "{isa:?} on this machine");
     let rows = from.len() / cols;
     assert!(
@@ -93,12 +99,12 @@ pub(super) fn transpose(isa: Isa, from: &[f32], cols: usize, width: usize, to: &
 /// [`transpose`] by whole blocks, each by `block`, which is handed both matrices
 /// from the block's first element on; what is left one by one.
 #[inline(always)]
-fn blocks(
-    from: &[f32],
+fn blocks<W: Word>(
+    from: &[W],
     cols: usize,
     width: usize,
-    to: &mut [f32],
-    mut block: impl FnMut(&[f32], &mut [f32]),
+    to: &mut [W],
+    mut block: impl FnMut(&[W], &mut [W]),
 ) {
     let rows = from.len() / cols;
     let (whole_rows, whole_cols) = (rows / SIDE * SIDE, cols / SIDE * SIDE);
@@ -119,18 +125,20 @@ fn blocks(
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{SIDE, blocks};
+    use super::{SIDE, Word, blocks};
 
     /// [`super::transpose`] by shuffles of vectors of eight.
     #[target_feature(enable = "avx2")]
-    pub(super) fn transpose(from: &[f32], cols: usize, width: usize, to: &mut [f32]) {
+    pub(super) fn transpose<W: Word>(from: &[W], cols: usize, width: usize, to: &mut [W]) {
+        const { assert!(size_of::<W>() == size_of::<f32>()) }
         blocks(from, cols, width, to, |from, to| {
             assert!(from.len() >= (SIDE - 1) * cols + SIDE, "rows of a block");
             assert!(to.len() >= (SIDE - 1) * width + SIDE, "columns of a block");
-            // SAFETY: the asserts keep the eight floats from each row's start
-            // inside `from`.
-            let row: [__m256; SIDE] =
-                std::array::from_fn(|i| unsafe { _mm256_loadu_ps(from.as_ptr().add(i * cols)) });
+            // SAFETY: the asserts keep the eight words from each row's start
+            // inside `from`; a load moves the bits of a word, whatever they are.
+            let row: [__m256; SIDE] = std::array::from_fn(|i| unsafe {
+                _mm256_loadu_ps(from.as_ptr().add(i * cols).cast())
+            });
             // Pairs of rows interleaved, then fours, then halves exchanged.
             let low = |i: usize| _mm256_unpacklo_ps(row[i], row[i + 1]);
             let high = |i: usize| _mm256_unpackhi_ps(row[i], row[i + 1]);
@@ -153,7 +161,7 @@ mod x86 {
                 for (half, column) in halves.into_iter().enumerate() {
                     let at = (4 * half + i) * width;
                     // SAFETY: as above, of each column's start and `to`.
-                    unsafe { _mm256_storeu_ps(to.as_mut_ptr().add(at), column) };
+                    unsafe { _mm256_storeu_ps(to.as_mut_ptr().add(at).cast(), column) };
                 }
             }
         });

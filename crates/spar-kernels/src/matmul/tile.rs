@@ -1,9 +1,9 @@
 //! Blocks of rows of a product, in tiles that fit the registers.
 
 #[cfg(target_arch = "x86_64")]
-use super::lanes::{Avx2, Avx512, Avx512Bf16};
+use super::lanes::{Avx2, Avx512};
 use super::lanes::{Lanes, Plain};
-use crate::isa::{Isa, has_bf16};
+use crate::isa::Isa;
 
 /// Rows of a block: what follows a product finds them in cache, and a panel of
 /// the right matrix is reused this often while it is in the first-level cache.
@@ -18,14 +18,14 @@ const TILE: usize = 12 * 32;
 
 /// The left matrix, read where it lies.
 #[derive(Clone, Copy)]
-pub(super) struct Left<'a, E> {
-    pub(super) data: &'a [E],
+pub(super) struct Left<'a> {
+    pub(super) data: &'a [f32],
     /// Distance between two rows, or between two columns if `transposed`.
     pub(super) stride: usize,
     pub(super) transposed: bool,
 }
 
-impl<'a, E: Copy> Left<'a, E> {
+impl<'a> Left<'a> {
     /// Without its first `i` rows.
     #[inline(always)]
     pub(super) fn below(self, i: usize) -> Self {
@@ -47,19 +47,19 @@ impl<'a, E: Copy> Left<'a, E> {
 /// `in_place` where they lie, the others packed, `[k, width]` each, the last
 /// filled up with zeros.
 #[derive(Clone, Copy)]
-pub(super) struct Right<'a, E> {
-    pub(super) data: &'a [E],
+pub(super) struct Right<'a> {
+    pub(super) data: &'a [f32],
     pub(super) in_place: usize,
-    pub(super) packed: &'a [E],
+    pub(super) packed: &'a [f32],
     pub(super) k: usize,
     pub(super) n: usize,
 }
 
-impl<'a, E: Copy> Right<'a, E> {
+impl<'a> Right<'a> {
     /// Panel `i` of `width` columns from inner index `p` on, the distance between two of
     /// its rows, and that to the next panel.
     #[inline(always)]
-    fn panel(self, i: usize, width: usize, p: usize) -> (&'a [E], usize, usize) {
+    fn panel(self, i: usize, width: usize, p: usize) -> (&'a [f32], usize, usize) {
         match i.checked_sub(self.in_place) {
             None => (&self.data[p * self.n + i * width..], self.n, width),
             Some(i) => {
@@ -84,13 +84,7 @@ pub(super) fn panel_width(isa: Isa) -> usize {
 ///
 /// # Panics
 /// If the machine has not got `isa`, or a slice is too short.
-pub(super) fn rows(
-    isa: Isa,
-    left: Left<'_, f32>,
-    right: Right<'_, f32>,
-    out: &mut [f32],
-    add: bool,
-) {
+pub(super) fn rows(isa: Isa, left: Left<'_>, right: Right<'_>, out: &mut [f32], add: bool) {
     assert!(isa.is_present(), "{isa:?} on this machine");
     match isa {
         // SAFETY: `Plain` uses no instruction that a target may lack.
@@ -108,37 +102,16 @@ pub(super) fn rows(
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn block_avx2(left: Left<'_, f32>, right: Right<'_, f32>, out: &mut [f32], add: bool) {
+fn block_avx2(left: Left<'_>, right: Right<'_>, out: &mut [f32], add: bool) {
     // SAFETY: who calls this has AVX2 and FMA, all that `Avx2` uses.
     unsafe { block::<Avx2, 6, 2>(left, right, out, add) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-fn block_avx512(left: Left<'_, f32>, right: Right<'_, f32>, out: &mut [f32], add: bool) {
+fn block_avx512(left: Left<'_>, right: Right<'_>, out: &mut [f32], add: bool) {
     // SAFETY: who calls this has AVX-512F, all that `Avx512` uses.
     unsafe { block::<Avx512, 12, 2>(left, right, out, add) }
-}
-
-/// [`rows`] of pairs of bf16: `left` is `[rows, k]` and `right` `[k, n]` in pairs.
-///
-/// # Panics
-/// If the machine has no bf16 products.
-pub(super) fn rows_bf16(left: Left<'_, u32>, right: Right<'_, u32>, out: &mut [f32]) {
-    assert!(has_bf16(), "bf16 products on this machine");
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: `has_bf16` found AVX-512F and AVX512-BF16, all the function enables.
-    unsafe {
-        block_bf16(left, right, out);
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bf16")]
-fn block_bf16(left: Left<'_, u32>, right: Right<'_, u32>, out: &mut [f32]) {
-    // SAFETY: who calls this has AVX-512F and AVX512-BF16, all that `Avx512Bf16`
-    // uses.
-    unsafe { block::<Avx512Bf16, 12, 2>(left, right, out, false) }
 }
 
 /// [`rows`] in tiles of `MR` rows and `NV` vectors.
@@ -147,8 +120,8 @@ fn block_bf16(left: Left<'_, u32>, right: Right<'_, u32>, out: &mut [f32]) {
 /// The instruction set of `L` is present.
 #[inline(always)]
 pub(super) unsafe fn block<L: Lanes, const MR: usize, const NV: usize>(
-    left: Left<'_, L::Elem>,
-    right: Right<'_, L::Elem>,
+    left: Left<'_>,
+    right: Right<'_>,
     out: &mut [f32],
     add: bool,
 ) {
@@ -184,8 +157,8 @@ pub(super) unsafe fn block<L: Lanes, const MR: usize, const NV: usize>(
 
 /// What the tiles of one panel have in common.
 #[derive(Clone, Copy)]
-struct Panel<'a, E> {
-    data: &'a [E],
+struct Panel<'a> {
+    data: &'a [f32],
     /// Distance between two rows of the panel.
     stride: usize,
     /// Distance to the same element of the next panel, if there is one.
@@ -205,8 +178,8 @@ struct Panel<'a, E> {
 /// The instruction set of `L` is present.
 #[inline(always)]
 unsafe fn column<L: Lanes, const MR: usize, const NV: usize>(
-    left: Left<'_, L::Elem>,
-    panel: Panel<'_, L::Elem>,
+    left: Left<'_>,
+    panel: Panel<'_>,
     out: &mut [f32],
     n: usize,
 ) {
@@ -237,8 +210,8 @@ unsafe fn column<L: Lanes, const MR: usize, const NV: usize>(
 /// The instruction set of `L` is present.
 #[inline(always)]
 unsafe fn tile<L: Lanes, const MR: usize, const NV: usize>(
-    left: Left<'_, L::Elem>,
-    panel: Panel<'_, L::Elem>,
+    left: Left<'_>,
+    panel: Panel<'_>,
     out: &mut [f32],
     n: usize,
 ) {
@@ -314,11 +287,11 @@ unsafe fn tile<L: Lanes, const MR: usize, const NV: usize>(
 #[inline(always)]
 unsafe fn chain<L: Lanes, const MR: usize, const NV: usize>(
     depth: usize,
-    at: impl Fn(usize, usize) -> *const L::Elem,
-    b: *const L::Elem,
+    at: impl Fn(usize, usize) -> *const f32,
+    b: *const f32,
     stride: usize,
     next: usize,
-) -> [[L::Sums; NV]; MR] {
+) -> [[L::Vector; NV]; MR] {
     // SAFETY: the caller promises the instruction set, and that what is read is
     // readable: vector `j < NV` of row `p < depth` of the panel, and `at(i, p)` for
     // `i < MR`.

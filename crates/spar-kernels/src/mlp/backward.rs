@@ -2,13 +2,10 @@
 
 use super::{
     Head, MlpShape,
-    input::Input,
+    input::{Input, Parts},
     layers,
     passes::{ROWS, Workspace, check},
-};
-use crate::{
-    isa::Isa,
-    matmul::{Weight, gradient, grow},
+    products::{Products, grow},
 };
 
 /// Where the gradient of the flat parameters goes.
@@ -47,7 +44,7 @@ impl<'a> GradParams<'a> {
 /// `grad_params` (flat) and `grad_x` (`[rows, input]`, or the width of its own part
 /// where rows share columns, overwritten) are computed only where asked for. `params` and
 /// `x` are those of the pass: what one call prepares of them, the next for the same pass
-/// takes over.
+/// takes over. They are as exact as the pass was.
 ///
 /// # Panics
 /// If `work` is not that of a [`super::forward`] pass of the same shape and rows, or
@@ -61,10 +58,34 @@ pub fn backward<'a>(
     work: &mut Workspace,
     grad_out: &[f32],
     grad_params: Option<GradParams<'_>>,
-    mut grad_x: Option<&mut [f32]>,
+    grad_x: Option<&mut [f32]>,
 ) {
-    let mut x = check(shape, params, x.into(), rows, grad_out);
-    let isa = Isa::detect();
+    let x = check(shape, params, x.into(), rows, grad_out);
+    let layers = shape.hidden.len() + 1;
+    let pass = (shape, params, x, rows);
+    let grads = (grad_params, grad_x);
+    let mut products = std::mem::take(&mut work.products);
+    match work.precision.terms() {
+        None => through(&mut products.lanes(layers), pass, work, grad_out, grads),
+        Some(terms) => through(
+            &mut products.tiles(terms, layers),
+            pass,
+            work,
+            grad_out,
+            grads,
+        ),
+    }
+    work.products = products;
+}
+
+/// [`backward`] by `products`.
+fn through(
+    products: &mut impl Products,
+    (shape, params, mut x, rows): (&MlpShape, &[f32], Parts<'_>, usize),
+    work: &mut Workspace,
+    grad_out: &[f32],
+    (grad_params, mut grad_x): (Option<GradParams<'_>>, Option<&mut [f32]>),
+) {
     let depth = shape.hidden.len();
     assert_eq!(work.rows, rows, "rows of the forward pass");
     assert_eq!(work.saved.len(), depth, "layers of the forward pass");
@@ -72,12 +93,10 @@ pub fn backward<'a>(
         saved,
         entry,
         out,
-        packed,
         turned,
         states,
         between,
         entering,
-        product,
         ..
     } = work;
     if shape.input_norm {
@@ -91,7 +110,6 @@ pub fn backward<'a>(
             clear_sums(shape, rows, g);
         }
     }
-    packed.resize_with(depth + 1, Vec::new);
     // The parameters of the input's normalization lie beyond the first layer's product.
     let through = grad_x.is_some() || (shape.input_norm && grad_params.is_some());
     let lowest = usize::from(!through);
@@ -109,9 +127,8 @@ pub fn backward<'a>(
         None => through.then_some(own),
     };
     let there = turned.unwrap_or(depth + 1);
-    let missing = shape.layers().zip(&mut *packed).enumerate();
-    for (i, (layer, packed)) in missing.take(there).skip(lowest) {
-        Weight::pack_transposed(isa, &params[x.weight(i, &layer)], layer.output, packed);
+    for (i, layer) in shape.layers().enumerate().take(there).skip(lowest) {
+        products.pack_transposed(i, &params[x.weight(i, &layer)], layer.output);
     }
     *turned = Some(lowest.min(there));
     let block_rows = x.block_rows(ROWS);
@@ -126,6 +143,7 @@ pub fn backward<'a>(
         if shape.head == Head::Tanh {
             layers::tanh_backward(&out[top], current);
         }
+        products.enter(&current[..count * shape.output], shape.output);
         for i in (0..=depth).rev() {
             let layer = shape.layer(i);
             let grad = &current[..count * layer.output];
@@ -136,26 +154,23 @@ pub fn backward<'a>(
                     let states = grow(states, count / x.repeat * n);
                     layers::sum_states(grad, n, x.repeat, states);
                     let to = &mut g[x.shared_weight(&layer)];
-                    gradient(isa, shared, states, n, to, add, product);
+                    products.gradient(shared, states, n, to, add);
                 }
                 let input = match i.checked_sub(1) {
                     None => x.block(first, count).own,
                     Some(j) => &saved[j].activation[block(layer.input)],
                 };
                 let to = &mut g[x.weight(i, &layer)];
-                gradient(isa, input, grad, n, to, add, product);
+                products.gradient(input, grad, n, to, add);
                 if i == depth {
                     layers::add_columns(grad, &mut g[layer.bias.clone()]);
                 }
             }
-            let weight = || {
-                let weight = &params[x.weight(i, &layer)];
-                Weight::packed_transposed(isa, weight, layer.output, &packed[i])
-            };
+            let weight = (&params[x.weight(i, &layer)], layer.output);
             let Some(below) = i.checked_sub(1) else {
                 if let Some(g) = entering.as_deref_mut() {
                     let g = &mut g[block(x.own_width)];
-                    weight().multiply(grad, g, |_, _| {});
+                    products.multiply_transposed(i, weight, grad, g, false, |_, _| {});
                     let kept = layers::KeptRows {
                         normalized: entry.normalized.get(block(x.own_width)).unwrap_or_default(),
                         inverse_std: entry.inverse_std.get(first..).unwrap_or_default(),
@@ -168,7 +183,8 @@ pub fn backward<'a>(
             };
             let (saved, below) = (&saved[below], shape.layer(below));
             let grad_below = &mut next[..count * layer.input];
-            weight().multiply(grad, grad_below, |row, rows| {
+            let enters = i > lowest;
+            products.multiply_transposed(i, weight, grad, grad_below, enters, |row, rows| {
                 let first = first + row;
                 let values = first * layer.input..first * layer.input + rows.len();
                 let kept = layers::KeptRows {

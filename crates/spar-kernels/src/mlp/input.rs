@@ -4,11 +4,8 @@ use std::ops::Range;
 
 use super::{
     layers::{self, Bias},
+    products::{Products, grow},
     shape::{LayerLayout, MlpShape},
-};
-use crate::{
-    isa::Isa,
-    matmul::{Weight, grow},
 };
 
 /// Input rows `[shared | own]`: the first columns are those of a state that
@@ -141,22 +138,19 @@ pub(super) struct Base<'a> {
 impl<'a> Base<'a> {
     /// Multiplies what rows share, once per state, into `buffer`.
     pub(super) fn new(
-        isa: Isa,
+        products: &mut impl Products,
         shape: &MlpShape,
         params: &[f32],
         x: Parts<'_>,
         buffer: &'a mut Vec<f32>,
-        packed: &mut Vec<f32>,
     ) -> Self {
         let layer = shape.layer(0);
         let states = x.shared.len().checked_div(x.shared_width).unwrap_or(0);
         let values = grow(buffer, states * layer.output);
         if x.shared_width > 0 {
-            let (weight, n) = (&params[x.shared_weight(&layer)], layer.output);
-            Weight::pack(isa, weight, n, packed);
+            let weight = (&params[x.shared_weight(&layer)], layer.output);
             let bias = Bias::one(&params[layer.bias]);
-            let weight = Weight::packed(isa, weight, n, packed);
-            weight.multiply(x.shared, values, |_, rows| {
+            products.multiply_once(weight, x.shared, values, |_, rows| {
                 layers::add_bias(bias, f32::NEG_INFINITY, rows);
             });
         }

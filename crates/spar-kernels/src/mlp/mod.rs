@@ -17,6 +17,8 @@ mod input;
 mod layers;
 #[cfg(feature = "train")]
 mod passes;
+#[cfg(feature = "train")]
+mod products;
 mod shape;
 #[cfg(feature = "train")]
 mod slope;

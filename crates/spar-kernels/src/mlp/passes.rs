@@ -3,29 +3,49 @@
 use super::{
     Head, MlpShape,
     input::{Base, Input, Parts},
-    layers::{self, Bias},
+    layers,
+    products::{Buffers, Products, grow},
 };
-use crate::{
-    isa::{Isa, has_bf16},
-    matmul::{Scratch, Weight, Weight16, grow, pairs, round_rows},
-};
+use crate::tiles::Terms;
 
-/// How exactly a pass without gradients multiplies.
+/// How exactly a pass multiplies. Everything else of it, sums, normalization and activations,
+/// is in single precision.
+///
+/// A pass in bf16 has the same bits on every machine, with a matrix unit
+/// ([`MatrixUnit`](crate::MatrixUnit)) or without.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// Single precision.
+    /// Single precision: a product of `k` terms is off by about `2e-7` of their root mean
+    /// square.
     #[default]
     F32,
-    /// Weights and inputs of hidden layers rounded to bf16, sums, normalization and
-    /// the last layer in single precision. Where the machine has no such
-    /// instructions (AVX512-BF16) it is [`Precision::F32`].
+    /// Both sides of a product as two bf16, three products in single-precision sums: about
+    /// `4e-6`.
+    Bf16x3,
+    /// Both sides of a product rounded to bf16: about `2e-3`.
     Bf16,
 }
 
 impl Precision {
-    /// Whether this machine multiplies so.
-    pub fn is_present(self) -> bool {
-        self == Self::F32 || has_bf16()
+    /// All, from the most exact.
+    pub const ALL: [Self; 3] = [Self::F32, Self::Bf16x3, Self::Bf16];
+
+    /// The name in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16x3 => "bf16x3",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// Products of bf16 for one, if it is made of such.
+    pub(super) fn terms(self) -> Option<Terms> {
+        match self {
+            Self::F32 => None,
+            Self::Bf16x3 => Some(Terms::Three),
+            Self::Bf16 => Some(Terms::One),
+        }
     }
 }
 
@@ -44,26 +64,21 @@ pub struct Workspace {
     pub(super) out: Vec<f32>,
     /// Rows of the forward pass that filled `saved`.
     pub(super) rows: usize,
-    /// Per layer: its weight or its transpose, rearranged.
-    pub(super) packed: Vec<Vec<f32>>,
+    /// How that pass multiplied, which its gradients do, too.
+    pub(super) precision: Precision,
+    /// What products keep, weights prepared for them among it.
+    pub(super) products: Buffers,
     /// From which layer on those are transposes, made by a backward pass since the last
     /// forward one.
     pub(super) turned: Option<usize>,
-    /// The same in bf16.
-    pub(super) packed16: Vec<Vec<u32>>,
-    /// What the shared part of the input comes to in the first layer, and the
-    /// weight it is multiplied with, rearranged.
+    /// What the shared part of the input comes to in the first layer.
     pub(super) base: Vec<f32>,
-    pub(super) packed_shared: Vec<f32>,
     /// Sums of a state's rows.
     pub(super) states: Vec<f32>,
     /// What two neighbouring layers hand to each other.
     pub(super) between: [Vec<f32>; 2],
-    /// The same in bf16.
-    pub(super) between16: [Vec<u32>; 2],
     /// A normalized input of which nothing is kept, or its gradient where nobody asks for it.
     pub(super) entering: Vec<f32>,
-    pub(super) product: Scratch,
 }
 
 #[derive(Debug, Default)]
@@ -81,11 +96,12 @@ pub(super) struct Saved {
 
 /// Network output for inputs `x`, row-major `[rows, input]` or an [`Input`] whose
 /// rows share columns, into `out`, `[rows, output]`, keeping in `work` what
-/// [`backward`](super::backward()) will need.
+/// [`backward`](super::backward()) will need. Its gradients have the same `precision`.
 ///
 /// # Panics
 /// If a slice's length does not fit `shape` and `rows`.
 pub fn forward<'a>(
+    precision: Precision,
     shape: &MlpShape,
     params: &[f32],
     x: impl Into<Input<'a>>,
@@ -94,16 +110,50 @@ pub fn forward<'a>(
     out: &mut [f32],
 ) {
     let x = check(shape, params, x.into(), rows, out);
-    let isa = Isa::detect();
-    let depth = shape.hidden.len();
+    let layers = shape.hidden.len() + 1;
     work.turned = None;
+    work.precision = precision;
+    let mut products = std::mem::take(&mut work.products);
+    match precision.terms() {
+        None => keeping(
+            &mut products.lanes(layers),
+            shape,
+            params,
+            x,
+            rows,
+            work,
+            out,
+        ),
+        Some(terms) => keeping(
+            &mut products.tiles(terms, layers),
+            shape,
+            params,
+            x,
+            rows,
+            work,
+            out,
+        ),
+    }
+    work.products = products;
+    work.rows = rows;
+    if shape.head == Head::Tanh {
+        grow(&mut work.out, out.len()).copy_from_slice(out);
+    }
+}
+
+/// [`forward`] by `products`.
+fn keeping(
+    products: &mut impl Products,
+    shape: &MlpShape,
+    params: &[f32],
+    x: Parts<'_>,
+    rows: usize,
+    work: &mut Workspace,
+    out: &mut [f32],
+) {
+    let depth = shape.hidden.len();
     let Workspace {
-        saved,
-        entry,
-        packed,
-        base,
-        packed_shared,
-        ..
+        saved, entry, base, ..
     } = work;
     let x = if shape.input_norm {
         let kept = layers::Kept {
@@ -115,8 +165,8 @@ pub fn forward<'a>(
     } else {
         x
     };
-    let base = Base::new(isa, shape, params, x, base, packed_shared);
-    pack(isa, shape, params, x, packed);
+    let base = Base::new(products, shape, params, x, base);
+    pack(products, shape, params, x);
     saved.resize_with(depth, Saved::default);
     for (saved, layer) in saved.iter_mut().zip(shape.layers()) {
         let values = rows * layer.output;
@@ -133,17 +183,18 @@ pub fn forward<'a>(
     for first in (0..rows).step_by(block_rows) {
         let count = block_rows.min(rows - first);
         let block = |width: usize| first * width..(first + count) * width;
+        products.enter(x.block(first, count).own, x.own_width);
         for (i, layer) in shape.layers().enumerate() {
             let (below, from) = saved.split_at_mut(i);
             let input = match below.last() {
                 None => x.block(first, count).own,
                 Some(below) => &below.activation[block(layer.input)],
             };
-            let weight = &params[x.weight(i, &layer)];
-            let weight = Weight::packed(isa, weight, layer.output, &packed[i]);
+            let weight = (&params[x.weight(i, &layer)], layer.output);
             let bias = |row| base.bias(i, &layer, params, first + row);
             let Some(saved) = from.first_mut() else {
-                weight.multiply(input, &mut out[block(layer.output)], |row, rows| {
+                let out = &mut out[block(layer.output)];
+                products.multiply(i, weight, input, out, false, |row, rows| {
                     layers::last(shape.head, bias(row), rows);
                 });
                 continue;
@@ -154,7 +205,8 @@ pub fn forward<'a>(
                 normalized,
                 inverse_std,
             } = saved;
-            weight.multiply(input, &mut activation[block(layer.output)], |row, rows| {
+            let out = &mut activation[block(layer.output)];
+            products.multiply(i, weight, input, out, true, |row, rows| {
                 let bias = bias(row);
                 let first = first + row;
                 let values = first * layer.output..first * layer.output + rows.len();
@@ -167,14 +219,10 @@ pub fn forward<'a>(
             });
         }
     }
-    work.rows = rows;
-    if shape.head == Head::Tanh {
-        grow(&mut work.out, out.len()).copy_from_slice(out);
-    }
 }
 
-/// The same output as [`forward`], bit for bit in single precision, without
-/// keeping anything for a gradient: for targets, candidates and the frozen anchor.
+/// The same output as [`forward`], bit for bit, without keeping anything for a gradient: for
+/// targets, candidates and the frozen anchor.
 ///
 /// # Panics
 /// If a slice's length does not fit `shape` and `rows`.
@@ -188,14 +236,32 @@ pub fn forward_only<'a>(
     out: &mut [f32],
 ) {
     let x = check(shape, params, x.into(), rows, out);
+    let layers = shape.hidden.len() + 1;
     work.turned = None;
     let mut entering = std::mem::take(&mut work.entering);
+    let mut products = std::mem::take(&mut work.products);
     let x = normalized_input(shape, params, x, &mut entering, layers::Kept::default());
-    if precision == Precision::Bf16 && precision.is_present() && !shape.hidden.is_empty() {
-        forward_bf16(shape, params, x, rows, work, out);
-    } else {
-        forward_single(shape, params, x, rows, work, out);
+    match precision.terms() {
+        None => passing(
+            &mut products.lanes(layers),
+            shape,
+            params,
+            x,
+            rows,
+            work,
+            out,
+        ),
+        Some(terms) => passing(
+            &mut products.tiles(terms, layers),
+            shape,
+            params,
+            x,
+            rows,
+            work,
+            out,
+        ),
     }
+    work.products = products;
     work.entering = entering;
 }
 
@@ -217,8 +283,9 @@ fn normalized_input<'a>(
     Parts { own, ..x }
 }
 
-/// [`forward_only`] in single precision.
-fn forward_single(
+/// [`forward_only`] by `products`.
+fn passing(
+    products: &mut impl Products,
     shape: &MlpShape,
     params: &[f32],
     x: Parts<'_>,
@@ -226,39 +293,33 @@ fn forward_single(
     work: &mut Workspace,
     out: &mut [f32],
 ) {
-    let isa = Isa::detect();
     let depth = shape.hidden.len();
-    let Workspace {
-        packed,
-        between,
-        base,
-        packed_shared,
-        ..
-    } = work;
-    let base = Base::new(isa, shape, params, x, base, packed_shared);
-    pack(isa, shape, params, x, packed);
+    let Workspace { between, base, .. } = work;
+    let base = Base::new(products, shape, params, x, base);
+    pack(products, shape, params, x);
     let block_rows = x.block_rows(ROWS);
     let size = block_rows.min(rows) * shape.widest();
     let [ping, pong] = between;
     let (mut ping, mut pong) = (grow(ping, size), grow(pong, size));
     for first in (0..rows).step_by(block_rows) {
         let count = block_rows.min(rows - first);
+        products.enter(x.block(first, count).own, x.own_width);
         for (i, layer) in shape.layers().enumerate() {
             let input = if i == 0 {
                 x.block(first, count).own
             } else {
                 &pong[..count * layer.input]
             };
-            let weight = &params[x.weight(i, &layer)];
-            let weight = Weight::packed(isa, weight, layer.output, &packed[i]);
+            let weight = (&params[x.weight(i, &layer)], layer.output);
             let bias = |row| base.bias(i, &layer, params, first + row);
             if i == depth {
                 let out = &mut out[first * layer.output..(first + count) * layer.output];
-                weight.multiply(input, out, |row, rows| {
+                products.multiply(i, weight, input, out, false, |row, rows| {
                     layers::last(shape.head, bias(row), rows);
                 });
             } else {
-                weight.multiply(input, &mut ping[..count * layer.output], |row, rows| {
+                let out = &mut ping[..count * layer.output];
+                products.multiply(i, weight, input, out, true, |row, rows| {
                     let kept = layers::Kept::default();
                     layers::hidden(shape, &layer, params, bias(row), rows, kept);
                 });
@@ -268,82 +329,10 @@ fn forward_single(
     }
 }
 
-/// [`forward_only`] in bf16, the shared part of an input in single precision.
-fn forward_bf16(
-    shape: &MlpShape,
-    params: &[f32],
-    x: Parts<'_>,
-    rows: usize,
-    work: &mut Workspace,
-    out: &mut [f32],
-) {
-    let depth = shape.hidden.len();
-    let Workspace {
-        packed,
-        packed16,
-        base,
-        packed_shared,
-        between: [values, _],
-        between16: [ping, pong],
-        ..
-    } = work;
-    let isa = Isa::detect();
-    let base = Base::new(isa, shape, params, x, base, packed_shared);
-    packed.resize_with(depth + 1, Vec::new);
-    packed16.resize_with(depth, Vec::new);
-    for (i, (layer, packed)) in shape.layers().zip(&mut *packed16).enumerate() {
-        Weight16::pack(&params[x.weight(i, &layer)], layer.output, packed);
-    }
-    let last = shape.layer(depth);
-    let last_weight = &params[last.weight.clone()];
-    Weight::pack(isa, last_weight, last.output, &mut packed[depth]);
-    let last_weight = Weight::packed(isa, last_weight, last.output, &packed[depth]);
-
-    let block_rows = x.block_rows(ROWS);
-    let most = block_rows.min(rows);
-    let values = grow(values, most * shape.widest());
-    let (mut ping, mut pong) = (
-        grow(ping, most * pairs(shape.widest())),
-        grow(pong, most * pairs(shape.widest())),
-    );
-    for first in (0..rows).step_by(block_rows) {
-        let count = block_rows.min(rows - first);
-        let own = x.block(first, count).own;
-        round_rows(own, x.own_width, &mut ping[..count * pairs(x.own_width)]);
-        for (i, layer) in shape.layers().take(depth).enumerate() {
-            let input = if i == 0 { x.own_width } else { layer.input };
-            let weight = Weight16::packed(input, layer.output, &packed16[i]);
-            let (input, width) = (&ping[..count * pairs(input)], pairs(layer.output));
-            weight.multiply(input, &mut values[..count * layer.output], |row, rows| {
-                let kept = layers::Kept::default();
-                let bias = base.bias(i, &layer, params, first + row);
-                layers::hidden(shape, &layer, params, bias, rows, kept);
-                if i + 1 < depth {
-                    let count = rows.len() / layer.output;
-                    let to = &mut pong[row * width..(row + count) * width];
-                    round_rows(rows, layer.output, to);
-                }
-            });
-            std::mem::swap(&mut ping, &mut pong);
-        }
-        let out = &mut out[first * last.output..(first + count) * last.output];
-        last_weight.multiply(&values[..count * last.input], out, |_, rows| {
-            layers::last(shape.head, Bias::one(&params[last.bias.clone()]), rows);
-        });
-    }
-}
-
-/// Rearranges every layer's weight for products with what varies from row to row.
-pub(super) fn pack(
-    isa: Isa,
-    shape: &MlpShape,
-    params: &[f32],
-    x: Parts<'_>,
-    packed: &mut Vec<Vec<f32>>,
-) {
-    packed.resize_with(shape.hidden.len() + 1, Vec::new);
-    for (i, (layer, packed)) in shape.layers().zip(packed).enumerate() {
-        Weight::pack(isa, &params[x.weight(i, &layer)], layer.output, packed);
+/// Prepares every layer's weight for products with what varies from row to row.
+pub(super) fn pack(products: &mut impl Products, shape: &MlpShape, params: &[f32], x: Parts<'_>) {
+    for (i, layer) in shape.layers().enumerate() {
+        products.pack(i, &params[x.weight(i, &layer)], layer.output);
     }
 }
 

@@ -8,7 +8,7 @@
 //! `d loss / d W_l = sum over rows of t_l^T u_l`.
 
 use super::{
-    Activation, GradParams, Head, Input, MlpShape, Workspace, forward, layers,
+    Activation, GradParams, Head, Input, MlpShape, Precision, Workspace, forward, layers,
     passes::{check, pack},
 };
 use crate::{
@@ -75,7 +75,7 @@ pub fn slope<'a>(
         ..
     } = work;
     let values = grow(values, rows);
-    forward(shape, params, x, rows, pass, values);
+    forward(Precision::F32, shape, params, x, rows, pass, values);
     let x = check(shape, params, x, rows, values);
     assert_eq!(out.len(), rows * x.own_width, "slopes of {shape:?}");
     let isa = Isa::detect();
@@ -139,7 +139,7 @@ pub fn slope_backward<'a>(
     assert_eq!(pass.rows, rows, "rows of the slope");
     if pass.turned.take().is_some() {
         // By the gradient of the output, which came first.
-        pack(isa, shape, params, x, &mut pass.packed);
+        pack(&mut pass.products.lanes(depth + 1), shape, params, x);
     }
     assert_eq!(signals.len(), depth, "layers of the slope");
     assert_eq!(grad_out.len(), rows * x.own_width, "gradients of slopes");
@@ -154,8 +154,9 @@ pub fn slope_backward<'a>(
         let tangent = &current[..range.len() / width * rows];
         let signal = &signal[..rows * width];
         let to = &mut grad[range.clone()];
-        gradient(isa, tangent, signal, width, to, true, &mut pass.product);
-        let weight = Weight::packed(isa, &params[range], width, &pass.packed[i]);
+        let lanes = &mut pass.products.lanes;
+        gradient(isa, tangent, signal, width, to, true, &mut lanes.product);
+        let weight = Weight::packed(isa, &params[range], width, &lanes.packed[i]);
         let kept = &pass.saved[i].activation;
         weight.multiply(tangent, &mut next[..rows * width], |first, rows| {
             layers::mask(&kept[first * width..first * width + rows.len()], rows);

@@ -29,7 +29,8 @@ impl Stage<'_> {
         for update in 1..=online.updates_after(step) {
             let (batch, index) = (&mut self.batch, &mut self.index);
             online.draw(&self.replay, &mut self.sampler, batch, index);
-            learner.update(before + update, batch, index)?;
+            self.precisions
+                .during(|| learner.update(before + update, batch, index))?;
         }
         self.update = step;
         Ok(())

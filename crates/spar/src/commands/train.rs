@@ -229,6 +229,9 @@ fn made(args: &Args, signals: &mut Option<Signals>) -> Result<Option<RunRecord>>
         output::json(&measured)?;
         return Ok(None);
     }
+    if let Some(slow) = spec.slow_precision() {
+        output::note(&slow);
+    }
     // Before hours of training, not after: the run is evaluated in it.
     if let Some(env) = spec.env {
         spar_env::make(env)?;

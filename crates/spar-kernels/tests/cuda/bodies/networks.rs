@@ -2,7 +2,7 @@
 
 use spar_core::Stream;
 use spar_kernels::{
-    Activation, MlpShape, Workspace,
+    Activation, MlpShape, Precision, Workspace,
     cuda::{Actions, Device, Head, Kernels, Network, Part, Policy, Rows, pack, unpack},
     mlp::{self, GradParams},
     reference,
@@ -152,7 +152,7 @@ fn cpu_gradients(
     let rows = x.len() / shape.input();
     let mut work = Workspace::default();
     let mut out = vec![0.0; grad_out.len()];
-    mlp::forward(shape, params, x, rows, &mut work, &mut out);
+    mlp::forward(Precision::F32, shape, params, x, rows, &mut work, &mut out);
     let through_head = |(g, u): (&f32, &f32)| match head {
         Head::Linear => *g,
         Head::Tanh { scale } => g * scale * (1.0 - u.tanh() * u.tanh()),
