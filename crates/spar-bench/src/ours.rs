@@ -323,9 +323,11 @@ pub(crate) fn contender(name: &str, inputs: &Inputs) -> Result<Box<dyn Contender
     })
 }
 
-/// What `spar-bench` runs: the machine's peak, then each workload, ours first.
-pub const NAMES: [&str; 14] = [
+/// What `spar-bench` runs: the machine's peaks (that of a matrix unit where there is one), then
+/// each workload, ours first.
+pub const NAMES: [&str; 15] = [
     "fma/peak",
+    "matrix/peak",
     "sgemm/peak",
     "mlp/ours",
     "mlp/ours-bf16x3",

@@ -146,6 +146,7 @@ pub(crate) fn features() -> Vec<&'static str> {
             ("fma", is_x86_feature_detected!("fma")),
             ("avx512f", is_x86_feature_detected!("avx512f")),
             ("avx512bf16", is_x86_feature_detected!("avx512bf16")),
+            ("amx-bf16", spar_kernels::MatrixUnit::absent().is_none()),
         ];
         all.into_iter()
             .filter_map(|(name, there)| there.then_some(name))

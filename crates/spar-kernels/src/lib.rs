@@ -49,7 +49,7 @@ pub use mlp::{Activation, Head, MlpShape, NormEps, Normalization};
 #[cfg(feature = "train")]
 pub use mlp::{Precision, Workspace};
 #[cfg(feature = "train")]
-pub use tiles::{Absent, MatrixUnit};
+pub use tiles::{Absent, MatrixUnit, matrix_peak};
 
 // The program of the README is run with the tests.
 #[cfg(doctest)]

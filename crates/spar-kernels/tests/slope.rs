@@ -6,7 +6,7 @@ mod common;
 
 use common::{close, draw, wide};
 use spar_kernels::{
-    Isa, MlpShape, Workspace,
+    Isa, MlpShape, Precision, Workspace,
     mlp::{GradParams, Input, SlopeWork, backward, forward, slope, slope_backward},
     reference,
 };
@@ -106,7 +106,15 @@ fn slopes_and_the_gradient_of_their_loss_are_those_of_finite_differences() {
                 let (values, pass) = work.pass(rows);
                 let mut own = vec![f32::NAN; params.len()];
                 let mut alone = (Workspace::default(), vec![0.0; rows], own.clone());
-                forward(&shape, &params, x, rows, &mut alone.0, &mut alone.1);
+                forward(
+                    Precision::F32,
+                    &shape,
+                    &params,
+                    x,
+                    rows,
+                    &mut alone.0,
+                    &mut alone.1,
+                );
                 assert_eq!(values, alone.1);
                 let passes = [(pass, &mut own), (&mut alone.0, &mut alone.2)];
                 for (pass, grad) in passes {

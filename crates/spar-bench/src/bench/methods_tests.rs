@@ -41,7 +41,7 @@ pub(crate) fn methods() -> Methods {
 #[test]
 fn a_method_has_rates_and_ratios_round_by_round() {
     expect![[r"
-        a CPU, avx2 fma; one core: 100.0 GFLOP/s of fused multiply-adds, 90.0 in a large sgemm
+        a CPU, avx2 fma; one core: 100.0 GFLOP/s of fused multiply-adds, 90.0 in a large sgemm, no matrix unit
         jax 0.10
 
         | method | batch | ours, steps/s |  JAX | PyTorch | ours is, of JAX | of PyTorch |

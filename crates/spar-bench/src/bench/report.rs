@@ -47,6 +47,9 @@ pub(crate) struct Machine {
     pub(crate) fma_gflops: f64,
     /// Rate of a large matrix product on one core.
     pub(crate) sgemm_gflops: f64,
+    /// Rate of products of bf16 on the matrix unit of one core, where that was measured.
+    #[serde(default)]
+    pub(crate) matrix_gflops: Option<f64>,
 }
 
 /// One contender on one core, by CPU time; medians over the rounds.
@@ -149,7 +152,10 @@ impl Report {
         }
         Ok(Self {
             measured,
-            machine: Machine::here(hello, fma, median(rates("sgemm/peak")?)),
+            machine: Machine {
+                matrix_gflops: rates("matrix/peak").ok().map(median),
+                ..Machine::here(hello, fma, median(rates("sgemm/peak")?))
+            },
             versions,
             contenders,
             parts,
@@ -171,6 +177,7 @@ impl Machine {
             features: hello.features.clone(),
             fma_gflops,
             sgemm_gflops,
+            matrix_gflops: None,
         }
     }
 }
@@ -184,7 +191,13 @@ impl fmt::Display for Machine {
             self.features.join(" "),
             self.fma_gflops,
             self.sgemm_gflops
-        )
+        )?;
+        match self.matrix_gflops {
+            Some(gflops) => write!(f, ", {gflops:.0} in bf16 on its matrix unit"),
+            // Not every measurement is one of the unit.
+            None if self.features.iter().any(|name| name == "amx-bf16") => Ok(()),
+            None => write!(f, ", no matrix unit"),
+        }
     }
 }
 

@@ -98,7 +98,7 @@ pub(crate) fn report() -> Report {
 #[test]
 fn a_report_has_rates_fractions_and_ratios_round_by_round() {
     expect![[r#"
-        a CPU, avx2 fma; one core: 100.0 GFLOP/s of fused multiply-adds, 90.0 in a large sgemm
+        a CPU, avx2 fma; one core: 100.0 GFLOP/s of fused multiply-adds, 90.0 in a large sgemm, no matrix unit
         jax 0.10
 
         | one core | contender | steps/s | GFLOP/s | of peak | ours is |

@@ -75,7 +75,7 @@ pub(crate) fn scaling() -> Scaling {
 #[test]
 fn scaling_is_printed_with_its_floors() {
     expect![[r#"
-        a CPU, avx2 fma; one core: 100.0 GFLOP/s of fused multiply-adds, 90.0 in a large sgemm; memory 10.0 GB/s
+        a CPU, avx2 fma; one core: 100.0 GFLOP/s of fused multiply-adds, 90.0 in a large sgemm, no matrix unit; memory 10.0 GB/s
 
         | runs | updates/s in all | efficiency |
         |------|------------------|------------|

@@ -16,12 +16,14 @@
 mod emulation;
 mod hardware;
 mod layout;
+mod peak;
 mod product;
 mod unit;
 
 use std::{cell::Cell, marker::PhantomData};
 
 pub(crate) use layout::{Split, left, right, right_of_transpose};
+pub use peak::matrix_peak;
 pub(crate) use product::{Scratch, gradient, multiply};
 pub use unit::{Absent, MatrixUnit};
 

@@ -67,7 +67,10 @@ pub(crate) fn gradient(
         "gradient of {k} x {n}"
     );
     if rows == 0 {
-        return if add { () } else { out.fill(0.0) };
+        if !add {
+            out.fill(0.0);
+        }
+        return;
     }
     let (turned, columns) = (
         Split::new(tiles.terms, k, rows),

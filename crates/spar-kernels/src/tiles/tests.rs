@@ -299,8 +299,8 @@ fn a_split_number_is_its_two_parts() {
     for (x, hi, lo) in [
         (1.0, 0x3f80, 0),
         // Halfway between two: to the even one.
-        (1.003_906_25, 0x3f80, 0x3b80),
-        (1.011_718_75, 0x3f82, 0xbb80),
+        (1.0 + 2f32.powi(-8), 0x3f80, 0x3b80),
+        (1.0 + 3.0 * 2f32.powi(-8), 0x3f82, 0xbb80),
         (-1.5, 0xbfc0, 0),
         (0.0, 0, 0),
     ] {
@@ -386,6 +386,15 @@ fn a_thread_can_be_held_to_the_emulation() {
             assert!(refused.is_err(), "the unit on a machine without one");
         }
     }
+}
+
+#[test]
+fn a_peak_is_measured_of_the_unit_alone() {
+    assert_eq!(MatrixUnit::Emulated.confine(super::matrix_peak), None);
+    assert_eq!(
+        super::matrix_peak().is_some(),
+        MatrixUnit::absent().is_none()
+    );
 }
 
 /// The unit itself, on tiles of all kinds of bits. The passes over it are compared in
