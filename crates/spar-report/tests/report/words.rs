@@ -302,3 +302,27 @@ fn variants_that_change_one_number_alone_are_drawn_as_a_sweep() {
     let files = Report::build(&runs.request).unwrap().files().unwrap();
     assert!(files.iter().all(|(name, _)| name != "plots/sweeps.svg"));
 }
+
+/// Rows in another precision are as comparable as rows from another device, and say so.
+#[test]
+fn another_precision_than_f32_stands_beside_the_device() {
+    let runs = Runs::complete();
+    let facts = |runs: &Runs| file(&Report::build(&runs.request).unwrap(), "table.md");
+    assert!(facts(&runs).contains("- device: cpu\n"));
+    let table = serde_json::json!({
+        "updates": 20_000, "precision": "bf16x3", "detached_precision": "bf16",
+        "anchor": { "updates": 5000, "lr": 0.0003 },
+        "critic": { "tau": 0.005, "deviations": null }, "rectify": { "beta": 0.1 },
+    });
+    for task in runs.request.tasks.clone() {
+        for seed in 0..2 {
+            runs.set(&task.to_string(), "spar", seed, "/config", table.clone());
+        }
+    }
+    let text = facts(&runs);
+    assert!(text.contains("cpu (6 runs)"), "{text}");
+    assert!(
+        text.contains("cpu in bf16x3, without gradients bf16 (6 runs)"),
+        "{text}"
+    );
+}
