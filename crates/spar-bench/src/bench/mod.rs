@@ -77,6 +77,19 @@ pub(crate) const TOLERANCE: f64 = 3e-4;
 /// The same for what rounds some of its passes to bf16.
 const TOLERANCE_BF16: f64 = 3e-2;
 
+/// The same for a whole update of SPAR in three terms of bf16: what a candidate loses is a
+/// multiple of the critics' disagreement, a small difference of large values.
+const TOLERANCE_SPAR_BF16X3: f64 = 1e-3;
+
+/// Largest relative difference from ours of a loss of the contender `name`.
+pub(crate) fn tolerance(name: &str) -> f64 {
+    match name.split_once('/') {
+        Some((_, who)) if who.ends_with("-bf16") => TOLERANCE_BF16,
+        Some(("spar", "ours-bf16x3")) => TOLERANCE_SPAR_BF16X3,
+        _ => TOLERANCE,
+    }
+}
+
 /// Our contenders whose speed `--check` watches.
 const WATCHED: [&str; 6] = [
     "mlp/ours",
@@ -372,12 +385,8 @@ fn agreeing(
                     }
                     (Ok(losses), None) => drop(ours.insert(workload.to_owned(), losses)),
                     (Ok(losses), Some(ours)) => {
-                        let tolerance = if name.ends_with("-bf16") {
-                            TOLERANCE_BF16
-                        } else {
-                            TOLERANCE
-                        };
-                        let off = report::largest_difference(&name, ours, &losses, tolerance)?;
+                        let off =
+                            report::largest_difference(&name, ours, &losses, tolerance(&name))?;
                         agreement.insert(name.clone(), off);
                     }
                 }
