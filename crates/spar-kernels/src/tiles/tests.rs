@@ -98,6 +98,9 @@ fn denormal_numbers_are_zeros() {
         (all(denormal, 0), all(one, one), 1.0, 1.0),
         (all(one, 0), all(denormal, one), 1.0, 1.0),
         (all(0, denormal), all(one, one), 1.0, 1.0),
+        // In, where the product would not be one: 2^-127 times 2^127.
+        (all(denormal, 0), all(0x7f00, 0), 1.0, 1.0),
+        (all(0, 0x7f00), all(0, denormal), 1.0, 1.0),
         // Out: 2^-64 squared, in every step of a chain.
         (all(small, 0), all(small, one), 0.0, 0.0),
         // What is there already.
