@@ -186,8 +186,11 @@ class Spar:
             all_q = torch.stack(
                 [torch.stack([net(cat(self.s, a))[:, 0] for a in actions], dim=1) for net in self.q]
             )
-            beyond = all_q.std(dim=0, correction=0) - self.data_disagreement
-            q = all_q.min(dim=0).values - self.c["penalty"] * beyond.clamp(min=0)
+            q = all_q.min(dim=0).values
+            beyond = (all_q.std(dim=0, correction=0) - self.data_disagreement).clamp(min=0)
+            within = lambda x: (x - x.mean(dim=1, keepdim=True)).square().mean().sqrt()
+            penalty = self.c["penalty"] + self.c["penalty_ratio"] * within(q) / within(beyond)
+            q = q - penalty * beyond
             advantage = q - q.mean(dim=1, keepdim=True)
             own = (advantage**2).mean().sqrt()
             if self.c["form"] == "expectile":
@@ -207,6 +210,7 @@ class Spar:
             "effective_candidates": (1 / (w**2).sum(dim=1)).mean(),
             "advantage_std": own,
             "data_advantage_std": data,
+            "penalty_weight": penalty,
         }
 
     def update(self, update):

@@ -108,8 +108,12 @@ def policy_loss(learned, nets, batch, noise, of_data):
     of_data, level = of_data
     critics = [nets[f"critic.{i}"] for i in N]
     beyond = jax.nn.relu(disagreement(critics, cat(s, actions)) - level)
-    q = minimum(critics, cat(s, actions)) - CRITIC["penalty"] * beyond
-    q = q.reshape(rows, k)
+    q = minimum(critics, cat(s, actions)).reshape(rows, k)
+    beyond = beyond.reshape(rows, k)
+    within = lambda x: jnp.sqrt(((x - x.mean(1, keepdims=True)) ** 2).mean())
+    of_beyond = within(beyond)
+    relative = jnp.where(of_beyond > 0, within(q) / jnp.where(of_beyond > 0, of_beyond, 1), 0)
+    q = q - (CRITIC["penalty"] + CRITIC["penalty_ratio"] * relative) * beyond
     advantage = q - q.mean(1, keepdims=True)
     sigma = jnp.maximum(jnp.sqrt((advantage**2).mean()), r["scale"] * of_data) + 1e-6
     w = jax.nn.softmax(advantage / (sigma * r["temperature"]), 1)

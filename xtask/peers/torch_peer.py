@@ -185,7 +185,12 @@ class Spar(Contender):
             actions = (b + deltas).clamp(-1, 1)
             of_data, level = of_data
             least, disagreement = self.ensemble(self.q, torch.cat([s, actions], 1))
-            q = (least - self.c["penalty"] * F.relu(disagreement - level)).view(rows, k)
+            q, beyond = least.view(rows, k), F.relu(disagreement - level).view(rows, k)
+            of_q, of_beyond = (
+                (x - x.mean(1, keepdim=True)).square().mean().sqrt() for x in (q, beyond)
+            )
+            relative = torch.where(of_beyond > 0, of_q / of_beyond, 0)
+            q = q - (self.c["penalty"] + self.c["penalty_ratio"] * relative) * beyond
             advantage = q - q.mean(1, keepdim=True)
             sigma = torch.maximum((advantage**2).mean().sqrt(), r["scale"] * of_data) + 1e-6
             w = torch.softmax(advantage / (sigma * r["temperature"]), 1)

@@ -251,8 +251,15 @@ impl PlainSparStep {
         let actions = (&b + &fixed)?.clamp(-1f32, 1f32)?;
         let each = values(&self.q, &Tensor::cat(&[&s, &actions], 1)?)?;
         let beyond = (deviations(&each)? - f64::from(disagreement))?.relu()?;
-        let q = (each.min(1)? - (beyond * f64::from(self.config.critic.penalty))?)?;
-        let q = q.reshape((rows, k))?;
+        let beyond = beyond.reshape((rows, k))?;
+        let q = each.min(1)?.reshape((rows, k))?;
+        let relative = match within(&beyond)? {
+            0.0 => 0.0,
+            of_beyond => within(&q)? / of_beyond,
+        };
+        let critic = &self.config.critic;
+        let penalty = critic.penalty + critic.penalty_ratio * relative;
+        let q = (q - (beyond * f64::from(penalty))?)?;
         let fixed = fixed.reshape((rows, k, ()))?;
         let floor = r.scale * f64::from(of_data);
         let target = target(&fixed, &q, r.temperature, floor)?;
@@ -278,6 +285,12 @@ fn target(candidates: &Tensor, q: &Tensor, temperature: f64, floor: f64) -> Resu
     let weights = candle_nn::ops::softmax(&scaled, 1)?;
     let weighted = candidates.broadcast_mul(&weights.unsqueeze(2)?)?;
     Ok(weighted.sum_keepdim(1)?)
+}
+
+/// The root mean square of `x`, `[B, K]`, less each row's mean.
+fn within(x: &Tensor) -> Result<f32> {
+    let centred = x.broadcast_sub(&x.mean_keepdim(1)?)?;
+    Ok(centred.sqr()?.mean_all()?.sqrt()?.to_scalar()?)
 }
 
 /// `net_i(x)`, `[rows, nets]`, of which no gradient is taken.

@@ -25,6 +25,7 @@ pub const HISTORIC: &[(&str, &str)] = &[
     ("config.detached_precision", "\"f32\""),
     ("config.critic.deviations", "null"),
     ("config.critic.penalty", "0.0"),
+    ("config.critic.penalty_ratio", "0.0"),
     ("config.rectify.ablation", "\"none\""),
     ("config.rectify.scale", "0.0"),
 ];

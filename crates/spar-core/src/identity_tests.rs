@@ -14,7 +14,7 @@ fn spec(method: &str) -> Value {
             "eval_episodes": 2, "checkpoint_every": 50, "detached_precision": "f32",
             "anchor": { "hidden": [8], "lr": 0.0003, "updates": 500 },
             "data": { "hubl": { "alpha": 0.1 } },
-            "critic": { "tau": 0.02, "deviations": null, "penalty": 0.0 },
+            "critic": { "tau": 0.02, "deviations": null, "penalty": 0.0, "penalty_ratio": 0.0 },
             "rectify": { "beta": 0.03, "ablation": "none", "scale": 0.0 },
         },
     })

@@ -1,7 +1,7 @@
 //! Hyper-parameters of the critic.
 
 use serde::{Deserialize, Serialize};
-use spar_nn::Conservatism;
+use spar_nn::{Conservatism, Penalty};
 
 /// What the critic bootstraps from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,12 @@ pub struct CriticConfig {
     /// about a candidate, as on poor data, nothing is taken from it.
     #[serde(default)]
     pub penalty: f32,
+    /// The same in parts of what there is to choose by: the spread, over a state's
+    /// candidates, of what they lose, divided by the spread of their values. Unlike
+    /// [`Self::penalty`] it weighs alike on every task; where both are given, both are
+    /// taken.
+    #[serde(default)]
+    pub penalty_ratio: f32,
 }
 
 impl Default for CriticConfig {
@@ -58,12 +64,21 @@ impl Default for CriticConfig {
             tau: 0.005,
             expectile: 0.7,
             deviations: None,
-            penalty: 8.0,
+            penalty: 0.0,
+            penalty_ratio: 1.0,
         }
     }
 }
 
 impl CriticConfig {
+    /// [`Self::penalty`] and [`Self::penalty_ratio`] as the kernels take them.
+    pub fn penalties(&self) -> Penalty {
+        Penalty {
+            weight: self.penalty,
+            ratio: self.penalty_ratio,
+        }
+    }
+
     /// [`Self::deviations`] as the kernels take it.
     pub fn conservatism(&self) -> Conservatism {
         self.deviations

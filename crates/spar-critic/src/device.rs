@@ -1,7 +1,7 @@
 //! The critic's update on a device: that of `update.rs`, as launches.
 
 use spar_nn::{
-    AdamConfig, Conservatism, MlpShape, State, StateError,
+    AdamConfig, Conservatism, MlpShape, Penalty, State, StateError,
     device::{
         BatchBuffers, Bootstrap, CudaError, DataActions, Device, Kernels, Learner, Loss, Net, Part,
         Pass, Rows, mean,
@@ -127,9 +127,9 @@ impl<B: std::fmt::Debug> DeviceCritic<B> {
         }
     }
 
-    /// [`CriticConfig::penalty`].
-    pub fn penalty(&self) -> f32 {
-        self.config.penalty
+    /// [`CriticConfig::penalties`].
+    pub fn penalty(&self) -> Penalty {
+        self.config.penalties()
     }
 
     /// What of an update is not a launch; before [`Self::update`].

@@ -2,8 +2,8 @@
 
 use candle_core::{Result, Tensor, bail};
 use spar_nn::{
-    Critics, EnsembleValues, RowMlp, Rows, State, StateError, Trained, conservative_value,
-    deviation, relu_shape,
+    Critics, EnsembleValues, Penalized, RowMlp, Rows, State, StateError, Trained,
+    conservative_value, deviation, relu_shape,
 };
 
 use crate::config::{CriticConfig, CriticForm};
@@ -68,17 +68,23 @@ impl Critic {
         conservative_value(&self.q.nets, self.config.conservatism(), rows)
     }
 
-    /// [`Self::conservative_value`] of candidates, `[rows * K, act_dim]`, less
-    /// [`CriticConfig::penalty`] times what the ensemble's standard deviation about them
-    /// has beyond the one that the last update found about its data actions:
-    /// `min_i Q_i - penalty max(0, sd_i Q_i - sd_data)`.
+    /// [`Self::conservative_value`] of candidates, `[rows * K, act_dim]`, less what the
+    /// ensemble's standard deviation about them has beyond the one that the last update
+    /// found about its data actions: with `q_k = min_i Q_i` and
+    /// `e_k = max(0, sd_i Q_i - sd_data)`,
+    ///
+    /// `q_k - (penalty + penalty_ratio sd(q) / sd(e)) e_k`,
+    ///
+    /// `sd` the root mean square over the batch's candidates of what is centred in each
+    /// state. The second part weighs as much beside the values on every task.
     ///
     /// # Errors
     /// If there was no update, or the shapes do not fit.
-    pub fn candidate_value(&self, obs: &Tensor, actions: &Tensor) -> Result<Tensor> {
+    pub fn candidate_value(&self, obs: &Tensor, actions: &Tensor) -> Result<Penalized> {
         let values = EnsembleValues::of(&self.q.nets, Rows::beside(obs, actions))?;
-        let level = self.of_data()?.disagreement;
-        values.penalized(self.config.conservatism(), self.config.penalty, level)
+        let (level, k) = (self.of_data()?.disagreement, actions.dim(0)? / obs.dim(0)?);
+        let (by, penalty) = (self.config.conservatism(), self.config.penalties());
+        values.penalized(by, k, penalty, level)
     }
 
     fn of_data(&self) -> Result<&DataValues> {

@@ -21,6 +21,7 @@ fn config(form: CriticForm) -> CriticConfig {
         expectile: 0.7,
         deviations: None,
         penalty: 1.5,
+        penalty_ratio: 0.7,
     }
 }
 

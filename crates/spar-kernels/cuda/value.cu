@@ -13,19 +13,21 @@ KERNEL conservative(const float *values, int nets, int rows, float deviations, f
 }
 
 // Advantages of K candidates per state from the critics' values,
-// [nets, states * k]: advantage[s, i] = q_i - mean_j q_j with q the
-// conservative value less penalty max(0, sd - level), sd the deviation of the
-// critics' values and level its root mean square over `data`, and squares[s] = sum_i advantage[s, i]^2; and of the
-// state's data action, valued by `data` [data_nets, states]:
+// [nets, states * k]: advantage[s, i] = q_i - mean_j q_j with q the conservative value;
+// excess[s, i], centred alike, of e = max(0, sd - level), sd the deviation of the
+// critics' values and level its root mean square over `data`; `sums` [4, states] of
+// advantage^2, advantage excess and excess^2, and the mean of e that a data action's
+// advantage is to be raised by, times what `imitation` lowers a candidate by;
+// and of the state's data action, valued by `data` [data_nets, states]:
 // data_advantage[s] = min_n data[n, s] - baseline[s], or, without a baseline, less
 // the candidates' mean. Every block measures the level anew, to the same bits.
 // A warp takes a state, its lanes the candidates: grid (ceil(states / (THREADS / WARP))).
 KERNEL advantages(const float *values, int nets, int states, int k, float deviations,
-                  float penalty, const float *data, int data_nets, const float *baseline,
-                  float *advantage, float *squares, float *data_advantage,
+                  const float *data, int data_nets, const float *baseline,
+                  float *advantage, float *excess, float *sums, float *data_advantage,
                   const __grid_constant__ Lanes lanes)
 {
-    enter_lane(lanes, values, data, baseline, advantage, squares, data_advantage);
+    enter_lane(lanes, values, data, baseline, advantage, excess, sums, data_advantage);
     __shared__ float scratch[THREADS / WARP];
     float part = 0.0f;
     for (int s = threadIdx.x; s < states; s += THREADS) {
@@ -37,29 +39,43 @@ KERNEL advantages(const float *values, int nets, int states, int k, float deviat
     if (state >= states) // the same for all lanes of the warp
         return;
     const int lane = threadIdx.x % WARP;
-    float *row = advantage + state * k;
+    advantage += state * k;
+    excess += state * k;
     float sum = 0.0f;
+    float sum_above = 0.0f;
     for (int i = lane; i < k; i += WARP) {
         const int at = state * k + i;
-        float value = conservative_at(values, nets, states * k, at, deviations);
-        if (penalty > 0.0f) {
-            const float above = deviation_at(values, nets, states * k, at) - level;
-            value -= penalty * (above <= 0.0f ? 0.0f : above); // a NaN stays
-        }
-        row[i] = value;
+        const float value = conservative_at(values, nets, states * k, at, deviations);
+        float above = deviation_at(values, nets, states * k, at) - level;
+        above = above <= 0.0f ? 0.0f : above; // a NaN stays
+        advantage[i] = value;
+        excess[i] = above;
         sum += value;
+        sum_above += above;
     }
     const float mean = warp_sum(sum) / k;
-    float square = 0.0f;
+    const float mean_above = warp_sum(sum_above) / k;
+    float squares = 0.0f;
+    float products = 0.0f;
+    float squares_above = 0.0f;
     for (int i = lane; i < k; i += WARP) {
-        const float a = row[i] - mean; // of this lane's own writing
-        row[i] = a;
-        square += a * a;
+        const float a = advantage[i] - mean; // of this lane's own writing
+        const float e = excess[i] - mean_above;
+        advantage[i] = a;
+        excess[i] = e;
+        squares += a * a;
+        products += a * e;
+        squares_above += e * e;
     }
-    square = warp_sum(square);
+    squares = warp_sum(squares);
+    products = warp_sum(products);
+    squares_above = warp_sum(squares_above);
     if (lane > 0)
         return;
-    squares[state] = square;
+    sums[state] = squares;
+    sums[states + state] = products;
+    sums[2 * states + state] = squares_above;
+    sums[3 * states + state] = baseline ? 0.0f : mean_above;
     const float worth = conservative_at(data, data_nets, states, state, -1.0f);
     data_advantage[state] = worth - (baseline ? baseline[state] : mean);
 }
@@ -72,19 +88,23 @@ struct Stats {
     float effective;
 };
 
-// One state by one warp; see `imitation`. The lanes share the candidates.
-__device__ Stats imitate_state(const float *candidates, const float *advantage, int k, int act_dim,
+// One state by one warp; see `imitation`. The lanes share the candidates, so that each
+// reads of `weights` only what it wrote: until the end, penalized advantages.
+__device__ Stats imitate_state(const float *candidates, const float *advantage,
+                               const float *excess, float penalty, int k, int act_dim,
                                float scale, float grad_scale, float *weights, float *target,
                                float *grad)
 {
     const int lane = threadIdx.x % WARP;
     float greatest = -3.402823466e38f; // the least float: no header brings INFINITY
-    for (int i = lane; i < k; i += WARP)
-        greatest = fmaxf(greatest, advantage[i]);
+    for (int i = lane; i < k; i += WARP) {
+        weights[i] = advantage[i] - penalty * excess[i];
+        greatest = fmaxf(greatest, weights[i]);
+    }
     greatest = warp_max(greatest);
     float sum = 0.0f;
     for (int i = lane; i < k; i += WARP)
-        sum += expf((advantage[i] - greatest) * scale);
+        sum += expf((weights[i] - greatest) * scale);
     sum = warp_sum(sum);
 
     Stats stats = {0.0f, 0.0f, 0.0f, 0.0f};
@@ -94,7 +114,7 @@ __device__ Stats imitate_state(const float *candidates, const float *advantage, 
         float plain = 0.0f;
         for (int i = lane; i < k; i += WARP) {
             const float c = candidates[i * act_dim + a];
-            weighted += expf((advantage[i] - greatest) * scale) / sum * c;
+            weighted += expf((weights[i] - greatest) * scale) / sum * c;
             plain += c;
         }
         weighted = warp_sum(weighted);
@@ -110,7 +130,7 @@ __device__ Stats imitate_state(const float *candidates, const float *advantage, 
         }
     }
     for (int i = lane; i < k; i += WARP) {
-        const float weight = expf((advantage[i] - greatest) * scale) / sum;
+        const float weight = expf((weights[i] - greatest) * scale) / sum;
         weights[i] = weight;
         stats.weight_max = fmaxf(stats.weight_max, weight);
         squared += weight * weight;
@@ -123,41 +143,59 @@ __device__ Stats imitate_state(const float *candidates, const float *advantage, 
 }
 
 // Latent-sampling weighted regression of `candidates` [states, k, act_dim]:
-//   std    = sqrt(mean over all of advantage^2)
+//   u      = penalty + ratio sqrt(sum of advantage^2 / sum of excess^2)
+//   A      = advantage - u excess
+//   std    = sqrt(mean over all of A^2), of `advantages`'s sums
 //   floor  = share times the deviation of `data_advantage` [states] around its mean
 //   sigma  = max(std, floor)
-//   w      = softmax_i(advantage / ((sigma + 1e-6) temperature)) -> `weights` [states, k]
+//   w      = softmax_i(A / ((sigma + 1e-6) temperature)) -> `weights` [states, k]
 //   target = sum_i w_i Delta_i                                  -> `target` [states, act_dim]
 //   grad   = weight 2 (Delta_i - target) / (states k)           -> `grad` [states, k, act_dim]
 // the gradient of weight * mean over states of (1/k) sum_i |Delta_i - target|^2
 // at a constant target. `parts` [blocks, 4] are the block's sums of loss, spread,
-// greatest weight and 1 / sum_i w_i^2; `imitation_stats` adds them. `scales` [2] are
-// std and the deviation of `data_advantage`.
+// greatest weight and 1 / sum_i w_i^2; `imitation_stats` adds them. `scales` [3] are
+// std, the deviation of `data_advantage`, and u.
 //
 // A warp takes a state: grid (ceil(states / (THREADS / WARP))). Every block
-// adds `squares` and `data_advantage` up anew, in the same order and so to the same
+// adds `sums` and `data_advantage` up anew, in the same order and so to the same
 // bits: a few loads per thread are cheaper than a launch.
-KERNEL imitation(const float *candidates, const float *advantage, const float *squares,
-                 const float *data_advantage, int states, int k, int act_dim, float temperature,
-                 float share, float weight, float *weights, float *target, float *grad,
-                 float *parts, float *scales, const __grid_constant__ Lanes lanes)
+KERNEL imitation(const float *candidates, const float *advantage, const float *excess,
+                 const float *sums, const float *data_advantage, int states, int k, int act_dim,
+                 float temperature, float share, float penalty, float ratio, float weight,
+                 float *weights, float *target, float *grad, float *parts, float *scales,
+                 const __grid_constant__ Lanes lanes)
 {
-    enter_lane(lanes, candidates, advantage, squares, data_advantage, weights, target, grad,
-               parts, scales);
+    enter_lane(lanes, candidates, advantage, excess, sums, data_advantage, weights, target,
+               grad, parts, scales);
     __shared__ float scratch[THREADS / WARP];
     __shared__ Stats stats[THREADS / WARP];
+    float squares = 0.0f;
+    float products = 0.0f;
+    float squares_above = 0.0f;
+    for (int s = threadIdx.x; s < states; s += THREADS) {
+        squares += sums[s];
+        products += sums[states + s];
+        squares_above += sums[2 * states + s];
+    }
+    squares = block_sum(squares, scratch);
+    products = block_sum(products, scratch);
+    squares_above = block_sum(squares_above, scratch);
+    float u = penalty;
+    if (ratio > 0.0f)
+        u += ratio * (squares_above == 0.0f ? 0.0f : sqrtf(squares / squares_above));
+    const float count = static_cast<float>(states) * k;
+    const float square = squares - 2.0f * u * products + u * u * squares_above;
+    const float std = sqrtf((square < 0.0f ? 0.0f : square) / count); // a NaN stays
+    const float *raised = sums + 3 * states;
     float part = 0.0f;
     for (int s = threadIdx.x; s < states; s += THREADS)
-        part += squares[s];
-    const float count = static_cast<float>(states) * k;
-    const float std = sqrtf(block_sum(part, scratch) / count);
-    part = 0.0f;
-    for (int s = threadIdx.x; s < states; s += THREADS)
-        part += data_advantage[s];
+        part += data_advantage[s] + u * raised[s];
     const float mean = block_sum(part, scratch) / states;
     part = 0.0f;
-    for (int s = threadIdx.x; s < states; s += THREADS)
-        part += (data_advantage[s] - mean) * (data_advantage[s] - mean);
+    for (int s = threadIdx.x; s < states; s += THREADS) {
+        const float d = data_advantage[s] + u * raised[s] - mean;
+        part += d * d;
+    }
     const float of_data = sqrtf(block_sum(part, scratch) / states);
     const float floor = share * of_data;
     const float sigma = floor <= std || std != std ? std : floor; // lets a NaN through
@@ -165,14 +203,15 @@ KERNEL imitation(const float *candidates, const float *advantage, const float *s
     if (blockIdx.x == 0 && threadIdx.x == 0) {
         scales[0] = std;
         scales[1] = of_data;
+        scales[2] = u;
     }
 
     const int warp = threadIdx.x / WARP;
     const int state = blockIdx.x * (THREADS / WARP) + warp;
     Stats mine = {0.0f, 0.0f, 0.0f, 0.0f};
     if (state < states) // the same for all lanes of the warp
-        mine = imitate_state(candidates + state * k * act_dim, advantage + state * k, k, act_dim,
-                             scale, weight * 2.0f / count, weights + state * k,
+        mine = imitate_state(candidates + state * k * act_dim, advantage + state * k,
+                             excess + state * k, u, k, act_dim, scale, weight * 2.0f / count, weights + state * k,
                              target + state * act_dim, grad + state * k * act_dim);
     if (threadIdx.x % WARP == 0)
         stats[warp] = mine;

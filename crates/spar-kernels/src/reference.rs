@@ -188,6 +188,16 @@ pub fn advantage_deviation(q: &[f64], k: usize) -> f64 {
     (squares.sum::<f64>() / q.len() as f64).sqrt()
 }
 
+/// `u = weight + ratio sd(q) / sd(e)` of candidates' values `q` and what their deviations
+/// exceed, `e`, `[B, K]`, `sd` as [`advantage_deviation`]; without a spread of `e`,
+/// `weight`.
+pub fn penalty_weight(q: &[f64], e: &[f64], k: usize, (weight, ratio): (f64, f64)) -> f64 {
+    match advantage_deviation(e, k) {
+        0.0 => weight,
+        of_excess => weight + ratio * advantage_deviation(q, k) / of_excess,
+    }
+}
+
 /// The (biased) standard deviation of `values` around their mean.
 pub fn deviation(values: &[f64]) -> f64 {
     let count = values.len() as f64;

@@ -56,18 +56,67 @@ pub fn disagreement(values: &[f32], nets: usize) -> f32 {
     (squares * nets as f32 / values.len() as f32).sqrt()
 }
 
-/// Lowers each row's value in `out`, `[rows]`, by `penalty` times what the standard
-/// deviation of the ensemble's `values`, `[nets, rows]`, has above `level`:
-/// `out -= penalty max(0, sd - level)`.
+/// What a candidate's value loses where an ensemble disagrees about it: `u` times what
+/// the ensemble's standard deviation has above a level,
+/// `u = weight + ratio sd(q) / sd(e)`, with `q` the batch's candidates' values, `e` their
+/// deviations' excess, and `sd` the root mean square of what is centred in each state.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Penalty {
+    /// The part of `u` that is given, in values per unit of deviation.
+    pub weight: f32,
+    /// The penalty's spread over a state's candidates in parts of their values' own, so
+    /// that it weighs as much beside them on every task and at any scale of rewards.
+    pub ratio: f32,
+}
+
+impl Penalty {
+    /// A given `u` alone.
+    pub fn of_weight(weight: f32) -> Self {
+        Self { weight, ratio: 0.0 }
+    }
+
+    /// Whether nothing is taken.
+    pub fn is_none(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// Lowers the conservative values `q`, `[states, k]`, of candidates of which the ensemble
+/// says `values`, `[nets, states * k]`: with `e = max(0, sd - level)`, left in `excess`,
+/// `q -= u e`. Returns `u`, of [`Penalty`]; where no excess differs from its state's mean, `ratio` adds
+/// nothing to it.
 ///
 /// # Panics
-/// If there is no net or the lengths do not fit.
-pub fn penalize(values: &[f32], nets: usize, penalty: f32, level: f32, out: &mut [f32]) {
+/// If there is no net or no candidate, or the lengths do not fit.
+pub fn penalize(
+    values: &[f32],
+    (nets, k): (usize, usize),
+    penalty: Penalty,
+    level: f32,
+    q: &mut [f32],
+    excess: &mut Vec<f32>,
+) -> f32 {
     assert!(nets > 0, "an ensemble of no nets");
-    assert_eq!(values.len(), nets * out.len(), "values of {nets} nets");
-    if !out.is_empty() {
-        beyond(values, penalty, level, out);
+    assert_eq!(values.len(), nets * q.len(), "values of {nets} nets");
+    assert!(
+        k > 0 && q.len().is_multiple_of(k),
+        "{} values, {k} to a state",
+        q.len()
+    );
+    if q.is_empty() {
+        return penalty.weight;
     }
+    let excess = grow(excess, q.len());
+    beyond(values, level, excess);
+    let mut u = penalty.weight;
+    if penalty.ratio > 0.0 {
+        let (mut of_values, mut of_excess) = (0.0, 0.0);
+        sum_squares_within(q, k, &mut of_values);
+        sum_squares_within(excess, k, &mut of_excess);
+        u += penalty.ratio * relative(of_values, of_excess);
+    }
+    lower(excess, u, q);
+    u
 }
 
 /// How a state's candidates are weighted by their advantages: `w = softmax(A / (sigma
@@ -252,6 +301,11 @@ fn largest(a: f32, b: f32) -> f32 {
     if b <= a || a.is_nan() { a } else { b }
 }
 
+/// The square root of `a / b`; zero if `b` is.
+fn relative(a: f32, b: f32) -> f32 {
+    if b == 0.0 { 0.0 } else { (a / b).sqrt() }
+}
+
 /// The (biased) variance of what an ensemble says of one of `rows` rows.
 #[inline(always)]
 fn variance(values: &[f32], rows: usize, row: usize) -> f32 {
@@ -296,13 +350,29 @@ vectorized! {
         *out = (0..rows).map(|row| variance(values, rows, row)).sum();
     }
 
-    fn beyond(values: &[f32], penalty: f32, level: f32, out: &mut [f32]) {
+    fn beyond(values: &[f32], level: f32, out: &mut [f32]) {
         let rows = out.len();
         for (row, out) in out.iter_mut().enumerate() {
             let above = variance(values, rows, row).sqrt() - level;
             // A NaN is not passed over.
-            *out -= penalty * if above <= 0.0 { 0.0 } else { above };
+            *out = if above <= 0.0 { 0.0 } else { above };
         }
+    }
+
+    fn lower(by: &[f32], times: f32, out: &mut [f32]) {
+        for (out, by) in out.iter_mut().zip(by) {
+            *out -= times * by;
+        }
+    }
+
+    fn sum_squares_within(values: &[f32], k: usize, out: &mut f32) {
+        *out = values
+            .chunks_exact(k)
+            .map(|of_state| {
+                let mean = of_state.iter().sum::<f32>() / k as f32;
+                of_state.iter().map(|v| (v - mean) * (v - mean)).sum::<f32>()
+            })
+            .sum();
     }
 
     fn sum_values(values: &[f32], out: &mut f32) {

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use spar_kernels::{
     Isa, reference,
     value::{
-        Conservatism, Imitation, ImitationStats, Weighting, conservative, deviation, disagreement,
-        imitation, penalize,
+        Conservatism, Imitation, ImitationStats, Penalty, Weighting, conservative, deviation,
+        disagreement, imitation, penalize,
     },
 };
 
@@ -51,25 +51,33 @@ proptest! {
 
     #[test]
     fn penalties_are_their_definition(
-        nets in 1usize..7, rows in 1usize..70, penalty in 0.0f32..4.0, level in 0.0f32..4.0,
-        seed: u64,
+        nets in 1usize..7, states in 1usize..20, k in 1usize..9, weight in 0.0f32..4.0,
+        ratio in 0.0f32..2.0, level in 0.0f32..4.0, seed: u64,
     ) {
+        let rows = states * k;
         let values = draw(seed, "values", 3.0, nets * rows);
         let start = draw(seed, "start", 3.0, rows);
         let of_row = |row: usize| -> Vec<f64> {
             values.iter().skip(row).step_by(rows).map(|v| f64::from(*v)).collect()
         };
-        let want: Vec<f64> = (0..rows)
-            .map(|row| {
-                let above = (reference::deviation(&of_row(row)) - f64::from(level)).max(0.0);
-                f64::from(start[row]) - f64::from(penalty) * above
-            })
+        let excess: Vec<f64> = (0..rows)
+            .map(|row| (reference::deviation(&of_row(row)) - f64::from(level)).max(0.0))
             .collect();
+        let given = (f64::from(weight), f64::from(ratio));
+        let u = reference::penalty_weight(&wide(&start), &excess, k, given);
+        let want: Vec<f64> = start.iter().zip(&excess).map(|(q, e)| f64::from(*q) - u * e).collect();
+        let penalty = Penalty { weight, ratio };
         let apart = reference::disagreement(&wide(&values), nets);
         for isa in Isa::present() {
             let mut out = start.clone();
-            isa.confine(|| penalize(&values, nets, penalty, level, &mut out));
-            close("penalized value", &out, &want, 1e-4);
+            let (mut got, mut above) = (0.0, Vec::new());
+            isa.confine(|| got = penalize(&values, (nets, k), penalty, level, &mut out, &mut above));
+            close("excess", &above, &excess, 1e-4);
+            // A quotient of spreads is as exact as the smaller of them.
+            if excess.iter().all(|e| *e == 0.0) || excess.iter().any(|e| *e > 1e-2) {
+                close("weight of the penalty", &[got], &[u], 1e-3);
+                close("penalized value", &out, &want, 1e-3);
+            }
             isa.confine(|| close("disagreement", &[disagreement(&values, nets)], &[apart], 1e-4));
         }
     }
@@ -186,8 +194,17 @@ fn what_is_not_a_number_shows() {
         assert!(out.iter().all(|v| v.is_nan()), "{by:?}: {out:?}");
     }
     let mut out = [0.0; 2];
-    penalize(&values, 2, 1.0, 0.5, &mut out);
-    assert!(out.iter().all(|v| v.is_nan()), "{out:?}");
+    for penalty in [
+        Penalty::of_weight(1.0),
+        Penalty {
+            weight: 0.0,
+            ratio: 1.0,
+        },
+    ] {
+        out.fill(0.0);
+        penalize(&values, (2, 2), penalty, 0.5, &mut out, &mut Vec::new());
+        assert!(out.iter().all(|v| v.is_nan()), "{out:?}");
+    }
     assert!(disagreement(&values, 2).is_nan());
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 
 use candle_core::{Device, Result, Tensor, bail};
-use spar_kernels::value::{Conservatism, conservative, disagreement, penalize};
+use spar_kernels::value::{Conservatism, Penalty, conservative, disagreement, penalize};
 
 use crate::{input::Rows, mlp::Mlp};
 
@@ -52,28 +52,57 @@ impl EnsembleValues {
     /// # Errors
     /// Only if candle cannot hold it.
     pub fn conservative(&self, by: Conservatism) -> Result<Tensor> {
-        self.penalized(by, 0.0, 0.0)
+        let values = self.least(by);
+        let rows = values.len();
+        Tensor::from_vec(values, rows, &Device::Cpu)
     }
 
-    /// [`Self::conservative`], less `penalty` times what the ensemble's standard
-    /// deviation has above `level`: [`spar_kernels::value::penalize`].
+    /// [`Self::conservative`] of candidates, `k` in turn to a state, less the penalty of
+    /// their ensemble's standard deviation above `level`:
+    /// [`spar_kernels::value::penalize`].
     ///
     /// # Errors
-    /// Only if candle cannot hold it.
-    pub fn penalized(&self, by: Conservatism, penalty: f32, level: f32) -> Result<Tensor> {
+    /// If the rows are not whole states, or candle cannot hold the values.
+    pub fn penalized(
+        &self,
+        by: Conservatism,
+        k: usize,
+        penalty: Penalty,
+        level: f32,
+    ) -> Result<Penalized> {
         let rows = self.values.len() / self.nets;
-        let mut out = vec![0.0; rows];
-        conservative(&self.values, self.nets, by, &mut out);
-        if penalty > 0.0 {
-            penalize(&self.values, self.nets, penalty, level, &mut out);
+        if k == 0 || !rows.is_multiple_of(k) {
+            bail!("{rows} candidates, {k} to a state");
         }
-        Tensor::from_vec(out, rows, &Device::Cpu)
+        let mut out = self.least(by);
+        let mut weight = 0.0;
+        if !penalty.is_none() {
+            let (sizes, excess) = ((self.nets, k), &mut Vec::new());
+            weight = penalize(&self.values, sizes, penalty, level, &mut out, excess);
+        }
+        let values = Tensor::from_vec(out, rows, &Device::Cpu)?;
+        Ok(Penalized { values, weight })
+    }
+
+    fn least(&self, by: Conservatism) -> Vec<f32> {
+        let mut out = vec![0.0; self.values.len() / self.nets];
+        conservative(&self.values, self.nets, by, &mut out);
+        out
     }
 
     /// The root mean square over rows of the ensemble's standard deviation.
     pub fn disagreement(&self) -> f32 {
         disagreement(&self.values, self.nets)
     }
+}
+
+/// What an ensemble says of candidates, less what it loses by disagreeing about them.
+#[derive(Clone, Debug)]
+pub struct Penalized {
+    /// `[states * k]`.
+    pub values: Tensor,
+    /// What a unit of disagreement beyond the level took from a value.
+    pub weight: f32,
 }
 
 /// The conservative value `[rows]` that critics `nets`, each with one output,

@@ -29,7 +29,7 @@ pub use activate::activated;
 pub use batch::{BaseActions, Batch, BatchSlices};
 pub use candle_core::{DType, Device, Error, Result, Tensor, Var};
 pub use critics::{Aggregate, Critics, bellman};
-pub use ensemble::{EnsembleValues, conservative_value};
+pub use ensemble::{EnsembleValues, Penalized, conservative_value};
 pub use imitation::{deviation, imitation_target, weighted_regression};
 pub use input::Rows;
 pub use mlp::{Mlp, MlpShape, Trace, relu_shape};
@@ -37,7 +37,7 @@ pub use optim::{Adam, AdamConfig, clip_gradients};
 pub use precision::{Precision, Precisions};
 pub use spar_kernels::{
     Absent, Activation as HiddenActivation, Head, MatrixUnit, NormEps, Normalization,
-    value::{Conservatism, ImitationStats, Weighting, conservative},
+    value::{Conservatism, ImitationStats, Penalty, Weighting, conservative},
 };
 pub use spar_policy::{Activation, Linear, Norm, RowMlp, RowWork};
 pub use state::{CHECKPOINT_FORMAT, State, StateError};

@@ -6,8 +6,8 @@
 use candle_core::{D, Result, Tensor};
 use spar_core::Stream;
 use spar_nn::{
-    Adam, AdamConfig, Batch, Head, Mlp, Rows, State, StateError, Trace, critics::repeat_rows,
-    imitation_target, relu_shape, weighted_regression,
+    Adam, AdamConfig, Batch, Head, Mlp, Penalized, Rows, State, StateError, Trace,
+    critics::repeat_rows, imitation_target, relu_shape, weighted_regression,
 };
 use spar_policy::LATENT_CLIP;
 
@@ -164,11 +164,11 @@ impl Spar {
         metrics: &mut SparMetrics,
     ) -> Result<Tensor> {
         let candidates = self.candidates(s, b)?;
-        let q = self.values(s, b, &candidates)?;
+        let Penalized { values: q, weight } = self.values(s, b, &candidates)?;
         let (k, of_data) = (self.config.candidates, self.data_deviation(&q)?);
         let actions = (repeat_rows(b, k)? + candidates)?;
         let (loss, stats) = weighted_regression(&actions, &q, k, self.config.weighting(of_data))?;
-        metrics.imitated(stats, of_data);
+        metrics.imitated(stats, of_data, weight);
         Ok(loss)
     }
 
@@ -243,10 +243,10 @@ impl Spar {
             z = (z + repeat_rows(&mean.detach(), k)?)?.clamp(-LATENT_CLIP, LATENT_CLIP)?;
         }
         let candidates = decode_detached(&self.model.decoder, self.config.rho, s, b, &z)?;
-        let q = self.values(s, b, &candidates)?;
+        let Penalized { values: q, weight } = self.values(s, b, &candidates)?;
         let of_data = self.data_deviation(&q)?;
         let (target, stats) = imitation_target(&candidates, &q, k, self.config.weighting(of_data))?;
-        metrics.imitated(stats, of_data);
+        metrics.imitated(stats, of_data, weight);
         Ok(target)
     }
 }

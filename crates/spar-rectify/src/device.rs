@@ -205,8 +205,9 @@ impl<'k, D: Device> DeviceSpar<'k, D> {
             self.metrics.kl = mean(device, &parts.kl)?;
         }
         if self.unread.imitation {
-            let (stats, of_data) = kernels.imitation_stats(&mut parts.imitation)?;
-            self.metrics.imitated(stats, of_data);
+            let stats = kernels.imitation_stats(&mut parts.imitation)?;
+            self.metrics
+                .imitated(stats.imitation, stats.data_deviation, stats.penalty_weight);
         }
         self.unread = Unread::default();
         Ok(self.metrics)

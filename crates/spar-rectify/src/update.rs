@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use spar_core::Stream;
 use spar_critic::{Critic, CriticConfig, CriticMetrics};
 use spar_nn::{
-    Adam, AdamConfig, Batch, ImitationStats, Mlp, State, StateError, Trace, critics::repeat_rows,
-    weighted_regression,
+    Adam, AdamConfig, Batch, ImitationStats, Mlp, Penalized, State, StateError, Trace,
+    critics::repeat_rows, weighted_regression,
 };
 
 use crate::{
@@ -73,22 +73,32 @@ pub struct SparMetrics {
     pub advantage_std: f32,
     /// Standard deviation of the data actions' own advantages, in units of values.
     pub data_advantage_std: f32,
+    /// What a candidate's value lost for each unit of the critics' disagreement about it
+    /// beyond the data's: [`spar_nn::Penalty`].
+    #[serde(default)]
+    pub penalty_weight: f32,
 }
 
 impl SparMetrics {
-    /// Takes in what self-imitation measured, and the standard deviation of the data
-    /// actions' advantages.
-    pub(crate) fn imitated(&mut self, stats: ImitationStats, data_advantage_std: f32) {
+    /// Takes in what self-imitation measured, the standard deviation of the data actions'
+    /// advantages, and the weight of the critics' disagreement.
+    pub(crate) fn imitated(
+        &mut self,
+        stats: ImitationStats,
+        data_advantage_std: f32,
+        penalty_weight: f32,
+    ) {
         self.self_imitation = stats.loss;
         self.spread = stats.spread;
         self.weight_max = stats.weight_max;
         self.effective_candidates = stats.effective;
         self.advantage_std = stats.deviation;
         self.data_advantage_std = data_advantage_std;
+        self.penalty_weight = penalty_weight;
     }
 
     /// Every number by its name, in the order of the log.
-    pub fn named(&self) -> [(&'static str, f32); 11] {
+    pub fn named(&self) -> [(&'static str, f32); 12] {
         [
             ("q_loss", self.critic.q_loss),
             ("value_loss", self.critic.value_loss),
@@ -101,6 +111,7 @@ impl SparMetrics {
             ("effective_candidates", self.effective_candidates),
             ("advantage_std", self.advantage_std),
             ("data_advantage_std", self.data_advantage_std),
+            ("penalty_weight", self.penalty_weight),
         ]
     }
 
@@ -232,11 +243,11 @@ impl Spar {
         metrics: &mut SparMetrics,
     ) -> Result<Tensor> {
         let candidates = self.candidates(s, b)?;
-        let q = self.values(s, b, &candidates)?;
+        let Penalized { values: q, weight } = self.values(s, b, &candidates)?;
         let (k, of_data) = (self.config.candidates, self.data_deviation(&q)?);
         let (loss, stats) =
             weighted_regression(&candidates, &q, k, self.config.weighting(of_data))?;
-        metrics.imitated(stats, of_data);
+        metrics.imitated(stats, of_data, weight);
         Ok(loss)
     }
 
@@ -250,7 +261,7 @@ impl Spar {
 
     /// `q_k = min_i Q_i(s, clip(b + Delta_k))`, less the critic's penalty, `[rows * K]`,
     /// without any gradient: [`Critic::candidate_value`].
-    pub(crate) fn values(&self, s: &Tensor, b: &Tensor, candidates: &Tensor) -> Result<Tensor> {
+    pub(crate) fn values(&self, s: &Tensor, b: &Tensor, candidates: &Tensor) -> Result<Penalized> {
         let base = repeat_rows(b, self.config.candidates)?;
         let actions = (base + candidates)?.detach().clamp(-1f32, 1f32)?;
         self.critic.candidate_value(s, &actions)

@@ -35,6 +35,7 @@ fn spar() -> Spar {
         expectile: 0.7,
         deviations: None,
         penalty: 1.5,
+        penalty_ratio: 1.0,
     };
     let rectify = RectifyConfig {
         hidden,

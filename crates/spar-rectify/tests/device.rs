@@ -53,6 +53,7 @@ fn spar(form: CriticForm, w_fit: f64) -> Spar {
         // One critic of each kind.
         deviations: (form == CriticForm::Residual).then_some(0.5),
         penalty: 1.5,
+        penalty_ratio: 0.7,
     };
     let anchor = AnchorConfig {
         hidden: vec![16],

@@ -76,6 +76,7 @@ fn spar_beats_its_anchor_on_mixed_behaviour() {
         expectile: 0.7,
         deviations: None,
         penalty: 0.0,
+        penalty_ratio: 0.0,
     };
     let rectify = RectifyConfig {
         hidden,

@@ -87,6 +87,7 @@ fn train(
         expectile: 0.7,
         deviations: None,
         penalty: 0.0,
+        penalty_ratio: 0.0,
     };
     let rectify = RectifyConfig {
         hidden,

@@ -111,7 +111,7 @@ fn every_variant_of_the_ablation_suite_configures_another_run() {
         let spar = settings(&suite, "spar");
         // Its rows are of SPAR before the critic had a penalty.
         let mut before = settings(&mujoco, "spar");
-        before.critic.penalty = 0.0;
+        before.critic.penalty_ratio = 0.0;
         assert_eq!(spar, before);
         for name in suite.variant.keys() {
             assert_ne!(settings(&suite, name), spar, "{name} of {preset}, {task}");

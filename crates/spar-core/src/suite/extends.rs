@@ -105,7 +105,9 @@ fn move_settings_of_spar(suite: &mut Table) -> Result<(), String> {
                 && key == "critic"
                 && let Value::Table(critic) = &mut value
             {
-                critic.entry("penalty").or_insert(Value::Float(0.0));
+                for penalty in ["penalty", "penalty_ratio"] {
+                    critic.entry(penalty).or_insert(Value::Float(0.0));
+                }
             }
             let mut place = &mut *suite;
             for name in &to {

@@ -12,7 +12,7 @@ fn of_spar(train: &str, task: &str, preset: &str) -> String {
         "name = 's'\ntasks = ['hopper-medium']\nmethods = ['spar', 'x']\neval_seed = 1\n\
          [presets.p]\ndescription = ''\nseeds = [0]\neval_episodes = 1\ndata_rows = 1\n\
          {preset}.critic.tau = 0.02\n{preset}.rectify.beta = 2.0\n[train]\nupdates = 7\n\
-         [{train}]\ncritic = {{ tau = 0.005, penalty = 1.0 }}\nrectify.beta = 0.5\n\
+         [{train}]\ncritic = {{ tau = 0.005, penalty = 1.0, penalty_ratio = 0.5 }}\nrectify.beta = 0.5\n\
          data.hubl.alpha = 0.1\ndetached_precision = 'f32'\n\
          [{task}]\ncritic.tau = 0.01\nrectify.w_fit = 3.0\n\
          [variant.x]\nabout = ''\nrectify.beta = 4.0\n"
@@ -36,7 +36,7 @@ fn settings_of_spar_in_train_are_read_as_those_of_its_method() {
     let settings =
         |suite: &Suite, method: &str| suite.run_settings("p", "hopper-medium", method).unwrap();
     let common = "updates = 7\ndetached_precision = 'f32'\ndata.hubl.alpha = 0.1\n\
-                  critic = { tau = 0.02, penalty = 1.0 }\n";
+                  critic = { tau = 0.02, penalty = 1.0, penalty_ratio = 0.5 }\n";
     for (method, beta) in [("spar", "2.0"), ("x", "4.0")] {
         let expected = format!("{common}rectify = {{ beta = {beta}, w_fit = 3.0 }}");
         let expected: Table = toml::from_str(&expected).unwrap();
@@ -61,7 +61,8 @@ fn settings_of_spar_in_train_are_read_as_those_of_its_method() {
             "name = 'over'\nextends = '{base}'\nmethods = ['spar']\n{over}\npenalty = 5.0\n"
         );
         let over = load(name, &text).unwrap();
-        let critic: Table = toml::from_str("tau = 0.02\npenalty = 5.0").unwrap();
+        let critic: Table =
+            toml::from_str("tau = 0.02\npenalty = 5.0\npenalty_ratio = 0.5").unwrap();
         assert_eq!(settings(&over, "spar")["critic"], critic.into(), "{name}");
     }
     // A file from before the penalty meant a critic without one.
@@ -69,7 +70,7 @@ fn settings_of_spar_in_train_are_read_as_those_of_its_method() {
         "before.toml",
         &format!("name = 's'\nmethods = ['spar']\n{LEAST}[train.critic]\ntau = 0.1\n"),
     );
-    let critic: Table = toml::from_str("tau = 0.1\npenalty = 0.0").unwrap();
+    let critic: Table = toml::from_str("tau = 0.1\npenalty = 0.0\npenalty_ratio = 0.0").unwrap();
     assert_eq!(settings(&before.unwrap(), "spar")["critic"], critic.into());
     for (more, named) in [
         (

@@ -56,7 +56,7 @@ pub use optim::AdamStep;
 pub use policy::Policy;
 pub use profile::{By, Profile, Span};
 pub use rows::{Actions, Part, Rows};
-pub use value::{DataActions, Imitation, Ranking};
+pub use value::{DataActions, Imitation, Ranking, RankingStats};
 
 /// The operations over one device.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use super::{
     device::int,
     optim::{ROWS_PER_BLOCK, elementwise, rowwise},
 };
-use crate::value::{Conservatism, ImitationStats};
+use crate::value::{Conservatism, ImitationStats, Penalty};
 
 /// Results of [`Kernels::imitation`], in buffers that are used again.
 #[derive(Debug)]
@@ -20,7 +20,8 @@ pub struct Imitation<B> {
     /// Gradient with respect to the candidates, `[states, K, act_dim]`.
     pub grad: B,
     advantage: B,
-    squares: B,
+    excess: B,
+    sums: B,
     data_advantage: B,
     parts: B,
     scales: B,
@@ -41,8 +42,8 @@ pub struct Ranking<'a, B> {
     /// The least `sigma`, in parts of the deviation of the data's advantages; zero for
     /// no floor.
     pub scale: f32,
-    /// What candidates lose for each unit of disagreement beyond the data's.
-    pub penalty: f32,
+    /// What candidates lose by disagreement beyond the data's.
+    pub penalty: Penalty,
     /// The data's own actions.
     pub data: DataActions<'a, B>,
 }
@@ -57,6 +58,18 @@ pub struct DataActions<'a, B> {
     pub nets: usize,
     /// Value of each state, `[states]`; absent, the mean of its candidates' values.
     pub baseline: Option<&'a B>,
+}
+
+/// What [`Kernels::imitation`] measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RankingStats {
+    /// Of the candidates and their weights; the loss is without the gradient's weight.
+    pub imitation: ImitationStats,
+    /// Standard deviation of the data actions' advantages.
+    pub data_deviation: f32,
+    /// What a unit of disagreement beyond the data's took from a candidate: `u` of
+    /// [`Penalty`].
+    pub penalty_weight: f32,
 }
 
 impl<D: Device> Kernels<D> {
@@ -110,10 +123,11 @@ impl<D: Device> Kernels<D> {
             target: alloc(states * act_dim)?,
             grad: alloc(states * candidates * act_dim)?,
             advantage: alloc(states * candidates)?,
-            squares: alloc(states)?,
+            excess: alloc(states * candidates)?,
+            sums: alloc(4 * states)?,
             data_advantage: alloc(states)?,
             parts: alloc(4 * states.div_ceil(ROWS_PER_BLOCK))?,
-            scales: alloc(2)?,
+            scales: alloc(3)?,
             stats: alloc(4)?,
         })
     }
@@ -162,12 +176,12 @@ impl<D: Device> Kernels<D> {
             Arg::Int(int_states),
             Arg::Int(int_k),
             Arg::Float(deviations(by)),
-            Arg::Float(ranking.penalty),
             Arg::Read(data.values),
             Arg::Int(int("nets", data.nets)?),
             data.baseline.map_or(Arg::Null, Arg::Read),
             Arg::Write(&mut into.advantage),
-            Arg::Write(&mut into.squares),
+            Arg::Write(&mut into.excess),
+            Arg::Write(&mut into.sums),
             Arg::Write(&mut into.data_advantage),
         ];
         let launch = rowwise("advantages", states)?;
@@ -177,13 +191,16 @@ impl<D: Device> Kernels<D> {
         let args = [
             Arg::Read(candidates),
             Arg::Read(&into.advantage),
-            Arg::Read(&into.squares),
+            Arg::Read(&into.excess),
+            Arg::Read(&into.sums),
             Arg::Read(&into.data_advantage),
             Arg::Int(int_states),
             Arg::Int(int_k),
             Arg::Int(int("width of an action", act_dim)?),
             Arg::Float(ranking.temperature),
             Arg::Float(ranking.scale),
+            Arg::Float(ranking.penalty.weight),
+            Arg::Float(ranking.penalty.ratio),
             Arg::Float(weight),
             Arg::Write(&mut into.weights),
             Arg::Write(&mut into.target),
@@ -196,16 +213,15 @@ impl<D: Device> Kernels<D> {
         unsafe { self.device.launch(launch, &args) }
     }
 
-    /// What the last [`Kernels::imitation`] into `of` measured, the loss without
-    /// `weight`, and the standard deviation of the data actions' advantages. One
-    /// launch and a wait, so for the log only.
+    /// What the last [`Kernels::imitation`] into `of` measured. One launch and a wait,
+    /// so for the log only.
     ///
     /// # Errors
     /// If the launch or the copy fails.
     pub fn imitation_stats(
         &self,
         of: &mut Imitation<D::Buffer>,
-    ) -> Result<(ImitationStats, f32), CudaError> {
+    ) -> Result<RankingStats, CudaError> {
         let args = [
             Arg::Read(&of.parts),
             Arg::Int(int("blocks", of.states.div_ceil(ROWS_PER_BLOCK))?),
@@ -219,14 +235,17 @@ impl<D: Device> Kernels<D> {
         unsafe { self.device.launch(launch, &args)? };
         let stats = self.device.read(&of.stats)?;
         let scales = self.device.read(&of.scales)?;
-        let measured = ImitationStats {
-            loss: stats[0],
-            spread: stats[1],
-            weight_max: stats[2],
-            effective: stats[3],
-            deviation: scales[0],
-        };
-        Ok((measured, scales[1]))
+        Ok(RankingStats {
+            imitation: ImitationStats {
+                loss: stats[0],
+                spread: stats[1],
+                weight_max: stats[2],
+                effective: stats[3],
+                deviation: scales[0],
+            },
+            data_deviation: scales[1],
+            penalty_weight: scales[2],
+        })
     }
 }
 

@@ -56,6 +56,7 @@ pub(crate) fn spar_on(base: Base, form: CriticForm, rectify: RectifyConfig, seed
         expectile: 0.7,
         deviations: None,
         penalty: 1.5,
+        penalty_ratio: 0.7,
     };
     Spar::new(rectify, critic, base, OBS, ACT, seed).unwrap()
 }

@@ -48,6 +48,7 @@ fn critic_config(form: CriticForm) -> CriticConfig {
         expectile: 0.7,
         deviations: None,
         penalty: 1.5,
+        penalty_ratio: 0.7,
     }
 }
 

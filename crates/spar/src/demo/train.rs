@@ -406,7 +406,7 @@ fn candidates(
     // What the data say the critic measures as it learns from them.
     let (q, learned) = match spar.updates() {
         0 => (spar.critic.conservative_value(&s, &actions)?, false),
-        _ => (spar.critic.candidate_value(&s, &actions)?, true),
+        _ => (spar.critic.candidate_value(&s, &actions)?.values, true),
     };
     let flat = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
     let of_data = if learned {

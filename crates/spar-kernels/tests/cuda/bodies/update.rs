@@ -9,7 +9,7 @@ use spar_kernels::{
         Loss, Network, Part, Posterior, Ranking, Rows, Saved, pack,
     },
     optim::{AdamConfig, adam_factors},
-    value::Conservatism,
+    value::{Conservatism, Penalty},
 };
 
 use super::{draw, fresh, shape};
@@ -316,7 +316,10 @@ pub fn update<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
                 by: Conservatism::Min,
                 temperature: 1.0,
                 scale: 0.3,
-                penalty: 0.5,
+                penalty: Penalty {
+                    weight: 0.5,
+                    ratio: 0.7,
+                },
                 data: DataActions {
                     values: &values,
                     nets: CRITICS,

@@ -9,7 +9,7 @@ use spar_kernels::{
     reference,
     value::{
         Conservatism::{self, MeanMinusStd},
-        ImitationStats,
+        ImitationStats, Penalty,
     },
 };
 
@@ -70,16 +70,26 @@ pub fn imitation<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
             Conservatism::Min
         };
         let data = draw(&mut stream, 3.0, 2 * states);
-        let penalty = if states == 9 { 0.0f32 } else { 1.7 };
+        let (weight, ratio) = match states {
+            9 => (0.0f32, 0.0f32),
+            13 => (0.4, 0.8),
+            261 => (0.0, 1.2),
+            _ => (1.7, 0.0),
+        };
         let level = reference::disagreement(&wide(&data), 2);
-        let q: Vec<f64> = (0..states * k)
-            .map(|row| {
-                let column: Vec<_> = values.iter().skip(row).step_by(states * k).collect();
-                let column: Vec<_> = column.iter().map(|&&v| f64::from(v)).collect();
-                let above = reference::deviation(&column) - level;
-                reference::conservative(&column, by) - f64::from(penalty) * above.max(0.0)
-            })
-            .collect();
+        let (mut q, mut excess) = (Vec::new(), Vec::new());
+        for row in 0..states * k {
+            let column: Vec<_> = values.iter().skip(row).step_by(states * k).collect();
+            let column: Vec<_> = column.iter().map(|&&v| f64::from(v)).collect();
+            excess.push((reference::deviation(&column) - level).max(0.0));
+            q.push(reference::conservative(&column, by));
+        }
+        let given = (f64::from(weight), f64::from(ratio));
+        let penalty_weight = reference::penalty_weight(&q, &excess, k, given);
+        for (q, e) in q.iter_mut().zip(&excess) {
+            *q -= penalty_weight * e;
+        }
+        let penalty = Penalty { weight, ratio };
         let (temperature, weight) = (0.7, 2.5);
         let baseline = (states > 9).then(|| draw(&mut stream, 3.0, states));
         let of_data: Vec<f64> = (0..states)
@@ -114,15 +124,16 @@ pub fn imitation<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
                 &mut got,
             )
             .unwrap();
-        let (measured, of_batch) = kernels.imitation_stats(&mut got).unwrap();
+        let measured = kernels.imitation_stats(&mut got).unwrap();
         let ImitationStats {
             loss,
             spread,
             weight_max,
             effective,
             deviation,
-        } = measured;
-        let stats = [loss, spread, weight_max, effective, deviation, of_batch];
+        } = measured.imitation;
+        let mut stats = vec![loss, spread, weight_max, effective, deviation];
+        stats.extend([measured.data_deviation, measured.penalty_weight]);
         let [weights, target, grad] =
             [&got.weights, &got.target, &got.grad].map(|b| device.read(b).unwrap());
         close("weights", &weights, &want.weights, 1e-5);
@@ -139,10 +150,16 @@ pub fn imitation<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
         let effective = want.weights.chunks(k).map(effective).sum::<f64>() / states as f64;
         let deviation = reference::advantage_deviation(&q, k);
         let wanted = [
-            want.loss, even.loss, want_max, effective, deviation, of_data,
+            want.loss,
+            even.loss,
+            want_max,
+            effective,
+            deviation,
+            of_data,
+            penalty_weight,
         ];
         close("log", &stats, &wanted, 1e-5);
-        all.extend([weights, target, grad, stats.to_vec()].concat());
+        all.extend([weights, target, grad, stats].concat());
     }
     all
 }
@@ -251,7 +268,7 @@ pub fn refusals<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
             by: Conservatism::Min,
             temperature: 0.3,
             scale: 0.3,
-            penalty: 0.5,
+            penalty: Penalty::of_weight(0.5),
             data: DataActions {
                 values: data,
                 nets: 1,
