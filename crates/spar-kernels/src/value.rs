@@ -83,8 +83,8 @@ impl Penalty {
 
 /// Lowers the conservative values `q`, `[states, k]`, of candidates of which the ensemble
 /// says `values`, `[nets, states * k]`: with `e = max(0, sd - level)`, left in `excess`,
-/// `q -= u e`. Returns `u`, of [`Penalty`]; where no excess differs from its state's mean, `ratio` adds
-/// nothing to it.
+/// `q -= u e`. Returns `u` of [`Penalty`]; where no excess differs from its state's mean,
+/// `ratio` adds nothing to it.
 ///
 /// # Panics
 /// If there is no net or no candidate, or the lengths do not fit.

@@ -82,6 +82,34 @@ proptest! {
         }
     }
 
+    /// A ratio is of spreads: what candidates lose differs as much within a state as their
+    /// values do, times it, and at another scale of rewards all is the same in its units.
+    #[test]
+    fn a_relative_penalty_weighs_alike_at_any_scale(
+        states in 2usize..20, k in 2usize..9, ratio in 0.1f32..2.0, power in -6i32..9, seed: u64,
+    ) {
+        let values = draw(seed, "values", 3.0, 2 * states * k);
+        let penalty = Penalty { weight: 0.0, ratio };
+        let penalized = |scale: f32| {
+            let values: Vec<f32> = values.iter().map(|v| v * scale).collect();
+            let (mut q, mut excess) = (vec![0.0; states * k], Vec::new());
+            conservative(&values, 2, Conservatism::Min, &mut q);
+            let before = q.clone();
+            let u = penalize(&values, (2, k), penalty, 0.5 * scale, &mut q, &mut excess);
+            (before, q, u)
+        };
+        let (before, q, u) = penalized(1.0);
+        prop_assume!(u > 0.0);
+        let lost: Vec<f64> = before.iter().zip(&q).map(|(b, q)| f64::from(b - q)).collect();
+        let spread = reference::advantage_deviation(&lost, k);
+        let of_values = reference::advantage_deviation(&wide(&before), k);
+        close("spread", &[spread as f32], &[of_values * f64::from(ratio)], 1e-3);
+        let scale = 2f32.powi(power);
+        let (_, scaled, again) = penalized(scale);
+        let scaled: Vec<f32> = scaled.iter().map(|q| q / scale).collect();
+        prop_assert_eq!((scaled, again), (q, u));
+    }
+
     #[test]
     fn imitation_is_its_definition(
         states in 1usize..20, k in 1usize..18, act_dim in 1usize..9,

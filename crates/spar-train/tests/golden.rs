@@ -60,7 +60,7 @@ fn trace(data: &Transitions, folder: &Path) -> String {
     let mut spec = spec(Method::Spar, data);
     spec.config.anchor.updates = 20;
     (spec.config.rectify.warmup, spec.config.rectify.policy_freq) = (4, 2);
-    (spec.config.rectify.scale, spec.config.critic.penalty) = (0.1, 4.0);
+    (spec.config.rectify.scale, spec.config.critic.penalty_ratio) = (0.1, 1.0);
     let mut trace = String::new();
     for updates in [1, 10, 100] {
         let out = folder.join(updates.to_string());
