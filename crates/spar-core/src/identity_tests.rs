@@ -249,3 +249,18 @@ fn another_precision_is_another_run() {
     assert_eq!(named(&spec("bc"), &detached, Scope::Whole), [""; 0]);
     assert_eq!(of(&detached).rounding(), None);
 }
+
+/// Records keep the hash of their settings, made before there was the field.
+#[test]
+fn a_field_younger_than_hashes_is_in_them_only_where_it_decides_something() {
+    for name in LATER {
+        let here = of(&spec("spar"));
+        let mut before = here.clone();
+        before.fields.remove(name).unwrap();
+        assert_eq!(here.settings_sha256(), before.settings_sha256(), "{name}");
+        assert_eq!(here.sha256(), before.sha256(), "{name}");
+        let path = format!("/{}", name.replace('.', "/"));
+        let other = of(&with(&spec("spar"), &path, json!(0.25)));
+        assert_ne!(other.settings_sha256(), here.settings_sha256(), "{name}");
+    }
+}
