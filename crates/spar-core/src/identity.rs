@@ -288,9 +288,9 @@ impl RunIdentity {
     /// The fields that hashes are of.
     fn hashed(&self) -> impl Iterator<Item = (&String, &Value)> {
         self.fields.iter().filter(|(field, value)| {
-            let later = |(name, historic): &&(&str, &str)| name == field && LATER.contains(name);
-            let historic = HISTORIC.iter().find(later);
-            historic.is_none_or(|(_, historic)| value.to_string() != *historic)
+            let later = |(name, _): &&(&str, &str)| name == field && LATER.contains(name);
+            let historic = HISTORIC.iter().find(later).map(|(_, value)| *value);
+            historic != Some(value.to_string().as_str())
         })
     }
 
