@@ -82,7 +82,8 @@ impl Critic {
     /// If there was no update, or the shapes do not fit.
     pub fn candidate_value(&self, obs: &Tensor, actions: &Tensor) -> Result<Penalized> {
         let values = EnsembleValues::of(&self.q.nets, Rows::beside(obs, actions))?;
-        let (level, k) = (self.of_data()?.disagreement, actions.dim(0)? / obs.dim(0)?);
+        let level = self.of_data()?.disagreement;
+        let k = actions.dim(0)?.checked_div(obs.dim(0)?).unwrap_or(0);
         let (by, penalty) = (self.config.conservatism(), self.config.penalties());
         values.penalized(by, k, penalty, level)
     }

@@ -211,7 +211,8 @@ KERNEL imitation(const float *candidates, const float *advantage, const float *e
     Stats mine = {0.0f, 0.0f, 0.0f, 0.0f};
     if (state < states) // the same for all lanes of the warp
         mine = imitate_state(candidates + state * k * act_dim, advantage + state * k,
-                             excess + state * k, u, k, act_dim, scale, weight * 2.0f / count, weights + state * k,
+                             excess + state * k, u, k, act_dim, scale, weight * 2.0f / count,
+                             weights + state * k,
                              target + state * act_dim, grad + state * k * act_dim);
     if (threadIdx.x % WARP == 0)
         stats[warp] = mine;

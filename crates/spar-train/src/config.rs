@@ -360,6 +360,8 @@ impl TrainConfig {
             ("rectify.w_fit", rectify.w_fit),
             ("rectify.lambda", rectify.lambda),
             ("rectify.scale", rectify.scale),
+            ("critic.penalty", f64::from(critic.penalty)),
+            ("critic.penalty_ratio", f64::from(critic.penalty_ratio)),
         ];
         for (field, value) in weights {
             if !(value >= 0.0 && value.is_finite()) {

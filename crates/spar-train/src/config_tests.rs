@@ -190,6 +190,11 @@ fn wrong_values_are_named() {
         ("critic.n_critics = 1", "`critic.n_critics` is 1"),
         ("critic.discount = 1.5", "`critic.discount` is 1.5"),
         ("critic.deviations = -1.0", "`critic.deviations` is -1"),
+        ("critic.penalty = -1.0", "`critic.penalty` is -1"),
+        (
+            "critic.penalty_ratio = -0.5",
+            "`critic.penalty_ratio` is -0.5",
+        ),
         ("critic.form = 'mean'", "mean"),
         ("detached_precision = 'f16'", "f16"),
     ] {
