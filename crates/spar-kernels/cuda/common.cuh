@@ -26,16 +26,35 @@ __device__ __forceinline__ void multiply_tiles(float (&sum)[4], const float (&a)
         : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])), "r"(__float_as_uint(a[2])),
           "r"(__float_as_uint(a[3])), "r"(__float_as_uint(b[0])), "r"(__float_as_uint(b[1])));
 }
+
+// sum = a b, likewise.
+__device__ __forceinline__ void begin_tiles(float (&sum)[4], const float (&a)[4],
+                                            const float (&b)[2])
+{
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, "
+        "{%4, %5, %6, %7}, {%8, %9}, {%10, %10, %10, %10};"
+        : "=f"(sum[0]), "=f"(sum[1]), "=f"(sum[2]), "=f"(sum[3])
+        : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])), "r"(__float_as_uint(a[2])),
+          "r"(__float_as_uint(a[3])), "r"(__float_as_uint(b[0])), "r"(__float_as_uint(b[1])),
+          "f"(0.0f));
+}
 #endif
 
 constexpr int WARP = 32;
 
-// Threads of a block in every kernel.
+// Threads of a block, but in passes of networks.
 constexpr int THREADS = 256;
 
-// A kernel. Two blocks a multiprocessor are as many as shared memory lets be;
-// asked for more, the compiler would save registers by spilling them.
+// A kernel. Two blocks a multiprocessor are as many as registers let be; asked for
+// more, the compiler would save registers by spilling them.
 #define KERNEL extern "C" __global__ void __launch_bounds__(THREADS, 2)
+
+// Warps and threads of a block in a pass of networks. One block has a multiprocessor to
+// itself: its warps are there to wait in turn, and each has as many registers as products
+// ask for.
+constexpr int WARPS = 16;
+constexpr int PASS_THREADS = WARPS * WARP;
+#define PASS_KERNEL extern "C" __global__ void __launch_bounds__(PASS_THREADS, 1)
 
 // Layers of the deepest network: seven hidden ones and the last.
 constexpr int MAX_LAYERS = 8;
@@ -89,16 +108,39 @@ struct Input {
     int repeat[3];
 };
 
-__device__ __forceinline__ float input_at(const Input &input, const float *x0, const float *x1,
-                                          const float *x2, int row, int column)
+// The parts of one row of an input.
+struct InputRow {
+    const float *part[3];
+    int width[3];
+};
+
+__device__ __forceinline__ InputRow row_of(const Input &input, const float *x0, const float *x1,
+                                           const float *x2, int row)
 {
-    if (column < input.width[0])
-        return x0[(row / input.repeat[0]) * input.width[0] + column];
-    column -= input.width[0];
-    if (column < input.width[1])
-        return x1[(row / input.repeat[1]) * input.width[1] + column];
-    column -= input.width[1];
-    return x2[(row / input.repeat[2]) * input.width[2] + column];
+    const float *const parts[3] = {x0, x1, x2};
+    InputRow of;
+#pragma unroll
+    for (int i = 0; i < 3; ++i) {
+        const int own = input.repeat[i] > 1 ? row / input.repeat[i] : row;
+        of.width[i] = input.width[i];
+        of.part[i] = parts[i] + own * input.width[i];
+    }
+    return of;
+}
+
+// Column `column` of a row, which it has.
+__device__ __forceinline__ float column_of(const InputRow &row, int column)
+{
+    const float *from = row.part[0];
+    if (column >= row.width[0]) {
+        column -= row.width[0];
+        from = row.part[1];
+        if (column >= row.width[1]) {
+            column -= row.width[1];
+            from = row.part[2];
+        }
+    }
+    return from[column];
 }
 
 // Whether layer `layer` is normalized: the hidden ones are.

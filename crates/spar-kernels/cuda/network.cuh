@@ -1,12 +1,12 @@
 // A network's forward pass over a tile of ROWS rows, by one block.
 //
-// Activations live in shared memory as [column, ROWS]: the rows of one column
-// side by side. Products run on the matrix units, which take numbers of eleven
-// significant bits: a number is split into two such, and three products of the
-// parts give what single precision gives, up to 2^-21. A warp computes SPAN columns
-// of all rows at once; what bounds a block is how fast weights arrive, so each is
-// read once, straight into the registers it is needed in, and asked for before it is
-// needed. Nothing between layers leaves the block.
+// Activations live in shared memory row by row. Products run on the matrix units, which
+// take numbers of eleven significant bits: a number is split into two such, and three
+// products of the parts give what single precision gives, up to 2^-21. The units cut off
+// what a sum does not hold, towards zero, so that long sums drift: a few steps are added
+// there, and their sums by rounding additions. A warp computes SPAN columns of all rows at
+// once; each weight is read once, straight into the registers it is needed in, and asked
+// for before it is needed. Nothing between layers leaves the block.
 #pragma once
 
 #include "common.cuh"
@@ -22,39 +22,28 @@ struct Saved {
     float *inverse_std;
 };
 
-// Parts in which the columns of a row are added up: the same for every ROWS, so
-// that what comes of a row does not depend on how many rows are beside it.
-constexpr int SLICES = 16;
-
-// Sum over the columns `j` of `term(j, e)` for each row, `e` the element's place
-// in a tile [width, ROWS]; thread `t` gets that of row `t % ROWS`. `partial`
-// holds ROWS * SLICES floats.
-template <int ROWS, class Term>
-__device__ __forceinline__ float row_sum(int width, float *partial, Term term)
-{
-    const int row = threadIdx.x % ROWS;
-    if (threadIdx.x < ROWS * SLICES) {
-        float part = 0.0f;
-        for (int j = threadIdx.x / ROWS; j < width; j += SLICES)
-            part += term(j, j * ROWS + row);
-        partial[threadIdx.x] = part;
-    }
-    __syncthreads();
-    float sum = 0.0f;
-    for (int slice = 0; slice < SLICES; ++slice)
-        sum += partial[slice * ROWS + row];
-    // Before the next sum overwrites what a slow thread still reads.
-    __syncthreads();
-    return sum;
-}
-
 // Tiles of eight columns that a warp computes side by side, and their columns.
 constexpr int TILES = 4;
 constexpr int SPAN = 8 * TILES;
-constexpr int WARPS = THREADS / WARP;
 
-// Floats a row that the parts of shared sums take at most.
-constexpr int PARTS = WARPS * SPAN;
+// Terms of a sum that are added on the matrix units: two steps of theirs.
+constexpr int DEEP = 16;
+
+// DEEPs of weights that are on their way.
+constexpr int AHEAD = 1;
+
+// Floats past whole spans that keep the lines of a tile in different banks.
+constexpr int APART = 16;
+
+// Floats a row that the parts of shared sums take; `PARTS` in `network.rs`.
+constexpr int PARTS = WARPS * SPAN + APART;
+
+// Floats from one row to the next of a tile in shared memory: whole spans, so that products
+// may be of columns past the last, which hold zeros; `pitch` in `network.rs`.
+__device__ __forceinline__ int pitch_of(int width)
+{
+    return (width + SPAN - 1) / SPAN * SPAN + APART;
+}
 
 // The lane's place in the tiles of `multiply_tiles`: it holds row, or column,
 // `lane / 4` at the steps `lane % 4` and four later.
@@ -93,110 +82,79 @@ __device__ __forceinline__ Halves<COUNT> halves(const float (&x)[COUNT])
     return parts;
 }
 
-// sum += a b to single precision, with `b` the lane's `first` and `second`: the product
-// of the low parts is below the rounding.
-__device__ __forceinline__ void add_product(float (&sum)[4], const Halves<4> &a, float first,
-                                            float second)
+// The lane's numbers of one side of two steps of the matrix units.
+template <int COUNT> struct Steps {
+    Halves<COUNT> first;
+    Halves<COUNT> second;
+};
+
+// sum[t] += a b[t] over two steps, to single precision: the products of the low parts are
+// below its rounding. The small terms come first.
+template <int COUNT>
+__device__ __forceinline__ void add_products(float (*sum)[4], const Steps<4> &a,
+                                             const Steps<2> (&b)[COUNT])
 {
-    const float both[2] = {first, second};
-    const Halves<2> b = halves(both);
-    multiply_tiles(sum, a.low, b.high);
-    multiply_tiles(sum, a.high, b.low);
-    multiply_tiles(sum, a.high, b.high);
+    float some[COUNT][4];
+#pragma unroll
+    for (int t = 0; t < COUNT; ++t)
+        begin_tiles(some[t], a.first.low, b[t].first.high);
+#pragma unroll
+    for (int t = 0; t < COUNT; ++t)
+        multiply_tiles(some[t], a.first.high, b[t].first.low);
+#pragma unroll
+    for (int t = 0; t < COUNT; ++t)
+        multiply_tiles(some[t], a.second.low, b[t].second.high);
+#pragma unroll
+    for (int t = 0; t < COUNT; ++t)
+        multiply_tiles(some[t], a.second.high, b[t].second.low);
+#pragma unroll
+    for (int t = 0; t < COUNT; ++t)
+        multiply_tiles(some[t], a.first.high, b[t].first.high);
+#pragma unroll
+    for (int t = 0; t < COUNT; ++t)
+        multiply_tiles(some[t], a.second.high, b[t].second.high);
+#pragma unroll
+    for (int t = 0; t < COUNT; ++t)
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+            sum[t][i] += some[t][i];
 }
 
-// The rows' numbers of two columns of a tile [width, ROWS], `width` or more being
-// zero. Line `i` of the matrix units' sixteen is row 2 i below eight and 2 i - 15 from there
-// on, so that a lane's two lie side by side; of eight rows the latter are none.
+// The rows of a tile at its columns `column` to `column + DEEP`: step `s` of the first of
+// both steps is column 4 s and, four later, 4 s + 1; of the second, the two after these. Of
+// eight rows the other eight are zero.
 template <int ROWS>
-__device__ __forceinline__ Halves<4> rows_of(const float *x, int width, int first, int second,
-                                             int line)
+__device__ __forceinline__ Steps<4> rows_of(const float *x, int pitch, int column)
 {
-    float a[4] = {};
-    if constexpr (ROWS == 16) {
-        if (first < width) {
-            const float2 v = *reinterpret_cast<const float2 *>(x + first * ROWS + 2 * line);
-            a[0] = v.x;
-            a[1] = v.y;
-        }
-        if (second < width) {
-            const float2 v = *reinterpret_cast<const float2 *>(x + second * ROWS + 2 * line);
-            a[2] = v.x;
-            a[3] = v.y;
-        }
-    } else {
-        if (first < width)
-            a[0] = x[first * ROWS + line];
-        if (second < width)
-            a[2] = x[second * ROWS + line];
-    }
-    return halves(a);
+    const Lane lane = this_lane();
+    const float *from = x + lane.line * pitch + column + 4 * lane.step;
+    const float4 upper = *reinterpret_cast<const float4 *>(from);
+    float4 lower = {0.0f, 0.0f, 0.0f, 0.0f};
+    if constexpr (ROWS == 16)
+        lower = *reinterpret_cast<const float4 *>(from + 8 * pitch);
+    const float first[4] = {upper.x, lower.x, upper.y, lower.y};
+    const float second[4] = {upper.z, lower.z, upper.w, lower.w};
+    return {halves(first), halves(second)};
 }
 
 // How the warps of a block share a layer of `width` columns: each has a span of
 // them, in turns if there are more spans than warps; if there are fewer, several
-// groups share the sum of a span.
+// groups share the sum of a span. The same for every ROWS, so that what comes of a row does
+// not depend on how many rows are beside it.
 struct Share {
     int spans;
     int groups;
-    int group; // at least `groups` for warps without one
-    int span;  // the warp's first
+    int group;
+    int span; // the warp's first, which may be past the last
 };
 
 __device__ __forceinline__ Share share(int width)
 {
     const int warp = threadIdx.x / WARP;
-    Share share;
-    share.spans = (width + SPAN - 1) / SPAN;
-    share.groups = share.spans < WARPS ? WARPS / share.spans : 1;
-    share.group = share.groups > 1 ? warp / share.spans : 0;
-    share.span = share.groups > 1 ? warp % share.spans : warp;
-    return share;
-}
-
-// Puts a span's sums where they belong: into `y`, [width, ROWS], with `bias`, which may be
-// null; or, if groups share them, into their parts, [groups, width, ROWS], for
-// add_parts. Column `n` of tile `t` is `column(t, n)`.
-template <int ROWS, class Column>
-__device__ __forceinline__ void put_sums(const Share &by, int width, const float (&sum)[TILES][4],
-                                         const float *__restrict__ bias, float *y, float *parts,
-                                         Column column)
-{
-    const Lane lane = this_lane();
-    float *to = by.groups > 1 ? parts + by.group * width * ROWS : y;
-#pragma unroll
-    for (int t = 0; t < TILES; ++t)
-#pragma unroll
-        for (int i = 0; i < 2; ++i) {
-            const int j = column(t, 2 * lane.step + i);
-            if (j >= width)
-                continue;
-            const float start = bias && by.groups == 1 ? bias[j] : 0.0f;
-            if constexpr (ROWS == 16)
-                *reinterpret_cast<float2 *>(to + j * ROWS + 2 * lane.line) =
-                    float2{sum[t][i] + start, sum[t][i + 2] + start};
-            else
-                to[j * ROWS + lane.line] = sum[t][i] + start;
-        }
-}
-
-// y[e] = bias + the groups' parts in order, [width, ROWS], if groups share the sums;
-// every thread may then read `y`.
-template <int ROWS>
-__device__ __forceinline__ void add_parts(const Share &by, int width, const float *parts,
-                                          const float *__restrict__ bias, float *y)
-{
-    __syncthreads();
-    if (by.groups == 1)
-        return;
-    for (int e = threadIdx.x; e < width * ROWS; e += THREADS) {
-        float sum = bias ? bias[e / ROWS] : 0.0f;
-#pragma unroll 4
-        for (int group = 0; group < by.groups; ++group)
-            sum += parts[group * width * ROWS + e];
-        y[e] = sum;
-    }
-    __syncthreads();
+    const int spans = (width + SPAN - 1) / SPAN;
+    // Of groups a power of two, for which no division is needed.
+    const int shift = (spans > 1) + (spans > 2) + (spans > 4) + (spans > 8);
+    return {spans, WARPS >> shift, warp >> shift, warp & ((1 << shift) - 1)};
 }
 
 // Four neighbours of `values`, of which `count` there are, the rest zero; in one read if
@@ -223,67 +181,158 @@ __device__ __forceinline__ bool by_fours(const float *values, int width)
     return width % 4 == 0 && reinterpret_cast<size_t>(values) % sizeof(float4) == 0;
 }
 
-// The sums of `dense`, TOGETHER as in `four`.
-template <int ROWS, bool TOGETHER>
-__device__ __forceinline__ void dense_sums(const Share &by, const float *__restrict__ weight,
-                                           const float *__restrict__ bias, int in, int out,
-                                           const float *x, float *y, float *parts)
+// As `four`, of rows of `width` columns, from column `column` on.
+__device__ __forceinline__ float4 four_of(const float *row, int width, int column)
 {
-    // Steps of eight inputs whose weights are on their way.
-    constexpr int AHEAD = 2;
+    return by_fours(row, width) ? four<true>(row + column, width - column)
+                                : four<false>(row + column, width - column);
+}
+
+// Puts four neighbours into a row of `width` columns, from column `column` on; what is past
+// the last is left out.
+__device__ __forceinline__ void put_four(float *row, int width, int column, float4 v)
+{
+    float *to = row + column;
+    if (by_fours(row, width)) {
+        if (column < width)
+            *reinterpret_cast<float4 *>(to) = v;
+        return;
+    }
+    if (column < width)
+        to[0] = v.x;
+    if (column + 1 < width)
+        to[1] = v.y;
+    if (column + 2 < width)
+        to[2] = v.z;
+    if (column + 3 < width)
+        to[3] = v.w;
+}
+
+// The number of `v` at `i`, which is known when this is compiled.
+__device__ __forceinline__ float at_of(const float4 &v, int i)
+{
+    return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
+}
+
+// The sums of `product`, TOGETHER as in `four`.
+template <int ROWS, bool TOGETHER, bool TRANSPOSED>
+__device__ __forceinline__ void sums(const Share &by, const float *__restrict__ weight,
+                                     const float *__restrict__ start, int depth, int width,
+                                     const float *x, int x_pitch, float *y, int pitch)
+{
+    const int beside = TRANSPOSED ? depth : width;
     const Lane lane = this_lane();
     for (int span = by.span; span < by.spans; span += WARPS) {
         // Column n of tile t is column 4 n + t of the span: a lane's are neighbours.
-        const int j = span * SPAN + 4 * lane.line;
-        float4 ahead[AHEAD][2];
-        const auto ask = [&](int k0) {
+        const int column = span * SPAN + 4 * lane.line;
+        const int stride = DEEP * by.groups;
+        float4 ahead[AHEAD][4];
+        int from[4];
 #pragma unroll
-            for (int s = 0; s < AHEAD; ++s)
+        for (int i = 0; i < 4; ++i) {
+            const int k = DEEP * by.group + 4 * lane.step + (TRANSPOSED ? 0 : i);
+            const int j = column + (TRANSPOSED ? i : 0);
+            from[i] = TRANSPOSED ? j * beside + k : k * beside + j;
+        }
+        const auto ask = [&](float4 (&to)[4], int term) {
+            const int left = depth - term - 4 * lane.step;
 #pragma unroll
-                for (int half = 0; half < 2; ++half) {
-                    const int k = k0 + s * 8 * by.groups + lane.step + 4 * half;
-                    ahead[s][half] = four<TOGETHER>(weight + k * out + j, k < in ? out - j : 0);
-                }
+            for (int i = 0; i < 4; ++i) {
+                if constexpr (TRANSPOSED)
+                    to[i] = four<TOGETHER>(weight + from[i], column + i < width ? left : 0);
+                else
+                    to[i] = four<TOGETHER>(weight + from[i], i < left ? width - column : 0);
+                from[i] += stride * (TRANSPOSED ? 1 : beside);
+            }
         };
+#pragma unroll
+        for (int turn = 0; turn < AHEAD; ++turn)
+            ask(ahead[turn], DEEP * by.group + turn * stride);
+        // A lane's sums of a row are of eight neighbours: of tile t numbers t and t + 4.
+        const int first = span * SPAN + 8 * lane.step;
         float sum[TILES][4] = {};
-        ask(8 * by.group);
-        for (int k0 = 8 * by.group; k0 < in; k0 += AHEAD * 8 * by.groups) {
-            float4 w[AHEAD][2];
+        if (start && by.group == 0) {
 #pragma unroll
-            for (int s = 0; s < AHEAD; ++s)
+            for (int half = 0; half < 2; ++half) {
+                // It lies right behind the weight.
+                const int j = first + 4 * half;
+                const float4 v = four<TOGETHER>(start + j, width - j);
 #pragma unroll
-                for (int half = 0; half < 2; ++half)
-                    w[s][half] = ahead[s][half];
-            ask(k0 + AHEAD * 8 * by.groups);
-#pragma unroll
-            for (int s = 0; s < AHEAD; ++s) {
-                const int k = k0 + s * 8 * by.groups + lane.step;
-                const Halves<4> a = rows_of<ROWS>(x, in, k, k + 4, lane.line);
-                add_product(sum[0], a, w[s][0].x, w[s][1].x);
-                add_product(sum[1], a, w[s][0].y, w[s][1].y);
-                add_product(sum[2], a, w[s][0].z, w[s][1].z);
-                add_product(sum[3], a, w[s][0].w, w[s][1].w);
+                for (int t = 0; t < TILES; ++t)
+                    sum[t][half] = sum[t][half + 2] = at_of(v, t);
             }
         }
-        put_sums<ROWS>(by, out, sum, bias, y, parts,
-                       [=](int t, int n) { return span * SPAN + 4 * n + t; });
+        for (int begin = DEEP * by.group; begin < depth; begin += AHEAD * stride)
+#pragma unroll
+            for (int turn = 0; turn < AHEAD; ++turn) {
+                const int term = begin + turn * stride;
+                if (term >= depth) // the same for all lanes of the warp
+                    break;
+                const Steps<4> rows = rows_of<ROWS>(x, x_pitch, term);
+                // Half of the tiles at a time: registers hold no more.
+#pragma unroll
+                for (int half = 0; half < TILES; half += TILES / 2) {
+                    Steps<2> w[TILES / 2];
+#pragma unroll
+                    for (int t = 0; t < TILES / 2; ++t) {
+                        float of[4];
+#pragma unroll
+                        for (int i = 0; i < 4; ++i)
+                            of[i] = TRANSPOSED ? at_of(ahead[turn][half + t], i)
+                                               : at_of(ahead[turn][i], half + t);
+                        const float both[2][2] = {{of[0], of[1]}, {of[2], of[3]}};
+                        w[t] = {halves(both[0]), halves(both[1])};
+                    }
+                    if (half > 0)
+                        ask(ahead[turn], term + AHEAD * stride);
+                    add_products<TILES / 2>(sum + half, rows, w);
+                }
+            }
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            const int row = lane.line + i / 2 * 8;
+            if (row < ROWS)
+                *reinterpret_cast<float4 *>(y + row * pitch + first + i % 2 * 4) =
+                    float4{sum[0][i], sum[1][i], sum[2][i], sum[3][i]};
+        }
     }
 }
 
-// y = x W + b for a tile: `x` [in, ROWS], `y` [out, ROWS], `weight` [in, out].
-// `parts` is [PARTS, ROWS].
-template <int ROWS>
-__device__ void dense(const float *__restrict__ weight, const float *__restrict__ bias, int in,
-                      int out, const float *x, float *y, float *parts)
+// y = x W + start for a tile, or x W^T if TRANSPOSED: `x` [ROWS, x_pitch] has `depth`
+// columns, and as many more as make whole DEEPs, whatever finite numbers they hold; `y`
+// [ROWS, pitch] has `width`, and zeros up to the end of their last span. `weight` is
+// [depth, width], or [width, depth]; `start` is [width], right behind it, or null; `parts` [PARTS, ROWS].
+// Whoever has just written `x` need not wait, and everybody may read `y` then.
+template <int ROWS, bool TRANSPOSED>
+__device__ __forceinline__ void product(const float *__restrict__ weight,
+                                        const float *__restrict__ start, int depth, int width,
+                                        const float *x, int x_pitch, float *y, int pitch,
+                                        float *parts)
 {
-    const Share by = share(out);
-    if (by.group < by.groups) {
-        if (by_fours(weight, out))
-            dense_sums<ROWS, true>(by, weight, bias, in, out, x, y, parts);
-        else
-            dense_sums<ROWS, false>(by, weight, bias, in, out, x, y, parts);
-    }
-    add_parts<ROWS>(by, out, parts, bias, y);
+    const Share by = share(width);
+    __syncthreads();
+    float *to = by.groups == 1 ? y : parts + by.group * by.spans * SPAN;
+    const int to_pitch = by.groups == 1 ? pitch : PARTS;
+    if (by_fours(weight, TRANSPOSED ? depth : width))
+        sums<ROWS, true, TRANSPOSED>(by, weight, start, depth, width, x, x_pitch, to, to_pitch);
+    else
+        sums<ROWS, false, TRANSPOSED>(by, weight, start, depth, width, x, x_pitch, to, to_pitch);
+    __syncthreads();
+    if (by.groups == 1)
+        return;
+    for (int row = threadIdx.x / WARP; row < ROWS; row += WARPS)
+        for (int j = threadIdx.x % WARP * 4; j < by.spans * SPAN; j += WARP * 4) {
+            const float *part = parts + row * PARTS + j;
+            float4 sum = *reinterpret_cast<const float4 *>(part);
+#pragma unroll 4
+            for (int group = 1; group < by.groups; ++group) {
+                part += by.spans * SPAN;
+                const float4 v = *reinterpret_cast<const float4 *>(part);
+                sum = float4{sum.x + v.x, sum.y + v.y, sum.z + v.z, sum.w + v.w};
+            }
+            *reinterpret_cast<float4 *>(y + row * pitch + j) = sum;
+        }
+    __syncthreads();
 }
 
 // max(v, 0) that lets a NaN through, as PyTorch's does.
@@ -309,76 +358,136 @@ __device__ __forceinline__ float gelu_slope(float x)
     return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * inner;
 }
 
-// y <- act(y), or act(gain * n + shift) with n = (y - mean) / sqrt(var + eps)
-// over each row (biased variance, as in PyTorch's LayerNorm), in place. `y` is
-// [width, ROWS]. The variance is that of the differences to the mean, not
-// E[y^2] - mean^2, which cancels.
-template <int ROWS>
-__device__ void norm_activate(const Net &net, int layer, const float *__restrict__ gain,
-                          const float *__restrict__ shift, float *y, float *partial,
-                          const Saved &saved, int first_row, int rows)
+// Columns from a lane's four neighbours to its next four, where a warp takes a row.
+constexpr int LINE = 4 * WARP;
+
+// What follows a hidden layer.
+__device__ __forceinline__ float activation(const Net &net, float x)
 {
-    const int width = net.width[layer + 1];
-    const bool norm = normalized(net, layer);
-    // THREADS is a multiple of ROWS, so a thread stays in its row.
-    const int row = first_row + threadIdx.x % ROWS;
-    const bool keep = saved.activation && row < rows;
-    float mean = 0.0f;
-    float inverse = 1.0f;
-    if (norm) {
-        mean = row_sum<ROWS>(width, partial, [=](int, int e) { return y[e]; }) / width;
-        const auto square = [=](int, int e) { return (y[e] - mean) * (y[e] - mean); };
-        const float variance = row_sum<ROWS>(width, partial, square) / width;
-        inverse = 1.0f / sqrtf(variance + LAYER_NORM_EPS);
-        if (keep && threadIdx.x < ROWS)
-            saved.inverse_std[rows * layer + row] = inverse;
-    }
-    for (int e = threadIdx.x; e < width * ROWS; e += THREADS) {
-        const int j = e / ROWS;
-        const int at = rows * widths_before(net, layer) + row * width + j;
-        float value = y[e];
-        if (norm) {
-            value = (value - mean) * inverse;
-            if (keep)
-                saved.before[at] = value;
-            value = gain[j] * value + shift[j];
-        } else if (keep && net.gelu) {
-            saved.before[at] = value;
-        }
-        value = net.gelu ? gelu(value) : relu(value);
-        y[e] = value;
-        if (keep)
-            saved.activation[at] = value;
-    }
-    __syncthreads();
+    return net.gelu ? gelu(x) : relu(x);
 }
 
-// The whole network over a tile: `x` [width[0], ROWS] in shared memory; returns
-// whichever of `ping` and `pong`, each [widest layer, ROWS], holds the output
-// [width[layers], ROWS].
+// y <- act(y) of a hidden layer without normalization, in place on a tile [ROWS, pitch]; a
+// warp takes a row. `place` is where the layer's part of `saved` begins.
+template <int ROWS>
+__device__ __forceinline__ void activate(const Net &net, int width, float *y, int pitch,
+                                         const Saved &saved, int place, int first_row, int rows)
+{
+    for (int r = threadIdx.x / WARP; r < ROWS; r += WARPS) {
+        const int row = first_row + r;
+        const bool keep = saved.activation && row < rows;
+        for (int j = threadIdx.x % WARP * 4; j < width; j += LINE) {
+            float4 &at = *reinterpret_cast<float4 *>(y + r * pitch + j);
+            const float4 v = at;
+            const float4 after = {activation(net, v.x), activation(net, v.y),
+                                  activation(net, v.z), activation(net, v.w)};
+            at = after;
+            if (!keep)
+                continue;
+            if (net.gelu)
+                put_four(saved.before + place + row * width, width, j, v);
+            put_four(saved.activation + place + row * width, width, j, after);
+        }
+    }
+}
+
+// y <- act(gain * n + shift) with n = (y - mean) / sqrt(var + eps) over each row (biased
+// variance, as in PyTorch's LayerNorm), in place on a tile [ROWS, pitch]; a warp takes a
+// row. The variance is that of the differences to the mean, not E[y^2] - mean^2, which
+// cancels. `place` is where the layer's part of `saved` begins.
+template <int ROWS>
+__device__ __forceinline__ void norm_activate(const Net &net, int layer,
+                                              const float *__restrict__ gain,
+                                              const float *__restrict__ shift, float *y, int pitch,
+                                              const Saved &saved, int place, int first_row,
+                                              int rows)
+{
+    const int width = net.width[layer + 1];
+    const int first = threadIdx.x % WARP * 4;
+    // A lane's four neighbours are LINE apart. What is read of the first two is asked for
+    // before it is needed.
+    float4 gains[2];
+    float4 shifts[2];
+#pragma unroll
+    for (int q = 0; q < 2; ++q) {
+        gains[q] = four_of(gain, width, first + q * LINE);
+        shifts[q] = four_of(shift, width, first + q * LINE);
+    }
+    for (int r = threadIdx.x / WARP; r < ROWS; r += WARPS) {
+        float *line = y + r * pitch;
+        const int row = first_row + r;
+        const bool keep = saved.activation && row < rows;
+        const auto at = [&](int j) { return *reinterpret_cast<const float4 *>(line + j); };
+        float sum = 0.0f;
+        for (int j = first; j < width; j += LINE) // zeros after the last
+            sum += (at(j).x + at(j).y) + (at(j).z + at(j).w);
+        const float mean = warp_sum(sum) / width;
+        float squares = 0.0f;
+        for (int j = first; j < width; j += LINE)
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                const float d = j + i < width ? at_of(at(j), i) - mean : 0.0f;
+                squares += d * d;
+            }
+        const float inverse = 1.0f / sqrtf(warp_sum(squares) / width + LAYER_NORM_EPS);
+        if (keep && first == 0)
+            saved.inverse_std[rows * layer + row] = inverse;
+        const auto finish = [&](int j, const float4 &g, const float4 &s) {
+            if (j >= width)
+                return;
+            const float4 v = at(j);
+            const float4 n = {(v.x - mean) * inverse, (v.y - mean) * inverse,
+                              (v.z - mean) * inverse, (v.w - mean) * inverse};
+            const float4 after = {activation(net, g.x * n.x + s.x),
+                                  activation(net, g.y * n.y + s.y),
+                                  activation(net, g.z * n.z + s.z),
+                                  activation(net, g.w * n.w + s.w)};
+            *reinterpret_cast<float4 *>(line + j) = after;
+            if (keep) {
+                put_four(saved.before + place + row * width, width, j, n);
+                put_four(saved.activation + place + row * width, width, j, after);
+            }
+        };
+#pragma unroll
+        for (int q = 0; q < 2; ++q)
+            finish(first + q * LINE, gains[q], shifts[q]);
+        for (int j = first + 2 * LINE; j < width; j += LINE)
+            finish(j, four_of(gain, width, j), four_of(shift, width, j));
+    }
+}
+
+// The whole network over a tile: `x` [ROWS, x_pitch] in shared memory, as `product` asks, for
+// which nobody need have waited; returns whichever of `ping` and `pong`, each [ROWS, pitch],
+// holds the output, which everybody may read.
 template <int ROWS>
 __device__ const float *network(const Net &net, const float *__restrict__ params, const float *x,
-                                float *ping, float *pong, float *partial, const Saved &saved,
-                                int first_row, int rows)
+                                int x_pitch, float *ping, float *pong, int pitch, float *parts,
+                                const Saved &saved, int first_row, int rows)
 {
+    int place = 0;
     for (int layer = 0; layer < net.layers; ++layer) {
         const int in = net.width[layer];
         const int out = net.width[layer + 1];
         const float *bias = params + in * out;
-        dense<ROWS>(params, bias, in, out, x, ping, partial);
-        if (layer + 1 < net.layers) {
-            norm_activate<ROWS>(net, layer, bias + out, bias + 2 * out, ping, partial, saved,
+        float *y = ping;
+        product<ROWS, false>(params, bias, in, out, x, x_pitch, y, pitch, parts);
+        if (normalized(net, layer)) {
+            norm_activate<ROWS>(net, layer, bias + out, bias + 2 * out, y, pitch, saved, place,
                                 first_row, rows);
+        } else if (layer + 1 < net.layers) {
+            activate<ROWS>(net, out, y, pitch, saved, place, first_row, rows);
         } else if (net.tanh_head) {
-            for (int e = threadIdx.x; e < out * ROWS; e += THREADS)
-                ping[e] = net.scale * tanhf(ping[e]);
-            __syncthreads();
+            for (int r = threadIdx.x / WARP; r < ROWS; r += WARPS)
+                for (int j = threadIdx.x % WARP; j < out; j += WARP)
+                    y[r * pitch + j] = net.scale * tanhf(y[r * pitch + j]);
         }
         params += layer_parameters(net, layer);
-        x = ping;
-        float *free = pong;
-        pong = ping;
-        ping = free;
+        place += rows * out;
+        x = y;
+        x_pitch = pitch;
+        ping = pong;
+        pong = y;
     }
+    __syncthreads();
     return x;
 }

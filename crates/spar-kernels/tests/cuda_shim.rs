@@ -21,7 +21,7 @@ const DEVICES: [Limits; 2] = [
         multiprocessors: 1,
     },
     Limits {
-        shared_bytes: 32 * 1024,
+        shared_bytes: 44 * 1024,
         multiprocessors: 132,
     },
 ];

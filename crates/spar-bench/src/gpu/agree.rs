@@ -18,18 +18,25 @@ use spar_rectify::{DeviceSpar, SparMetrics};
 use super::Gpu;
 use crate::inputs::{CYCLE, Inputs};
 
-/// By how much of an array's largest number the GPU may be off after twenty updates: every
-/// update changes all parameters, so that rounding grows.
+/// By how much of an array's largest number the GPU may be off after twenty updates, but for
+/// one number in a hundred: every update changes all parameters, so that rounding grows.
 const TOLERANCE: f32 = 1e-4;
+
+/// By how much any number may be off. Among millions of units there are some at whose zero the
+/// two round to other sides, and a ReLU then passes a row's gradient here and not there:
+/// a row's share of its unit's gradient is gained or lost, 1/256 where rows are alike.
+const LARGEST: f32 = 2e-2;
 
 /// What came of one check.
 #[derive(Debug, Serialize)]
 struct Check {
     what: String,
     holds: bool,
-    /// The array that is furthest off, and by how much of its largest number.
+    /// The array that is furthest off, and by how much of its largest number: but for a
+    /// hundredth of its numbers, and with those.
     furthest: String,
     off: f32,
+    largest_off: f32,
 }
 
 /// Does all checks; whether all hold.
@@ -53,6 +60,7 @@ fn compare(what: String, got: &State, want: &State, tolerance: f32) -> Check {
         holds: got.metadata == want.metadata,
         furthest: String::new(),
         off: 0.0,
+        largest_off: 0.0,
     };
     let names = |state: &State| -> Vec<String> {
         state.arrays().map(|(name, _)| name.to_owned()).collect()
@@ -63,13 +71,19 @@ fn compare(what: String, got: &State, want: &State, tolerance: f32) -> Check {
             .iter()
             .fold(f32::MIN_POSITIVE, |most, v| most.max(v.abs()));
         let differences = got.iter().zip(want).map(|(a, b)| (a - b).abs());
+        let mut differences: Vec<f32> = differences.collect();
+        differences.sort_unstable_by(f32::total_cmp);
         // Unlike `max`, a sum lets nothing that is not a number through.
         let finite = got.iter().sum::<f32>().is_finite();
-        let off = differences.fold(0.0, f32::max) / largest;
-        check.holds &= got.len() == want.len() && finite && off <= tolerance;
+        // Of a hundred numbers or more the hundredth; of fewer the largest.
+        let from_end = |n: usize| differences.iter().rev().nth(n).copied().unwrap_or(0.0);
+        let off = from_end(differences.len() / 100) / largest;
+        let most = from_end(0) / largest;
+        check.holds &= got.len() == want.len() && finite && off <= tolerance && most <= LARGEST;
         if off > check.off || !finite {
             (check.off, check.furthest) = (off, name.to_owned());
         }
+        check.largest_off = check.largest_off.max(most);
     }
     check
 }

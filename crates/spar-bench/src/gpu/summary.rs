@@ -201,7 +201,7 @@ fn agreement(page: &mut String, said: &Value) {
     head(
         page,
         "Whole updates",
-        ["compared with", "holds", "furthest off", "by"],
+        ["compared with", "holds", "furthest off", "by", "one number"],
     );
     for check in agree["checks"].as_array().into_iter().flatten() {
         let text = |name: &str| check[name].as_str().unwrap_or_default();
@@ -217,6 +217,7 @@ fn agreement(page: &mut String, said: &Value) {
                 holds,
                 text("furthest"),
                 &number(&check["off"]),
+                &number(&check["largest_off"]),
             ],
         );
     }
@@ -231,7 +232,7 @@ fn agreement(page: &mut String, said: &Value) {
         } else {
             "NO"
         };
-        row(page, [&name, holds, "", &number(&curve["off"])]);
+        row(page, [&name, holds, "", &number(&curve["off"]), ""]);
     }
 }
 

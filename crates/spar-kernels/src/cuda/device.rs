@@ -6,8 +6,14 @@ use std::{ffi::c_void, fmt::Display};
 use super::CudaError;
 use crate::{Activation, MlpShape, NormEps, Normalization};
 
-/// Threads of a block in every kernel; `THREADS` in `common.cuh`.
+/// Threads of a block, but in passes of networks; `THREADS` in `common.cuh`.
 pub const THREADS: usize = 256;
+
+/// Warps of a block in a pass of networks; `WARPS` in `common.cuh`.
+pub(super) const WARPS: usize = 16;
+
+/// Threads of a block in a pass of networks; `PASS_THREADS` in `common.cuh`.
+pub(super) const PASS_THREADS: usize = 32 * WARPS;
 
 /// Most layers of a network, the last one counted; `MAX_LAYERS` in
 /// `common.cuh`.
@@ -231,13 +237,15 @@ impl ArgValue {
     }
 }
 
-/// One launch of [`THREADS`] threads a block.
+/// One launch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Launch {
     /// Name of the kernel.
     pub kernel: &'static str,
     /// Blocks along x, y and z.
     pub grid: [u32; 3],
+    /// Threads of a block, as its kernel has them.
+    pub threads: usize,
     /// Dynamic shared memory of a block, in bytes.
     pub shared_bytes: usize,
 }

@@ -11,7 +11,7 @@ use cudarc::{
 };
 
 use super::{
-    Arg, ArgValue, CudaError, Device, Lanes, Launch, Limits, THREADS,
+    Arg, ArgValue, CudaError, Device, Lanes, Launch, Limits,
     device::{refuse_foreign, refuse_length},
     graph::{Graph, Noted, Slabs},
     recorder::Recorder,
@@ -246,7 +246,8 @@ impl CudaDevice {
             return Err(failed("no such kernel".to_owned()));
         };
         let shared = u32::try_from(launch.shared_bytes).map_err(|e| failed(e.to_string()))?;
-        Ok((function.cu_function(), THREADS as u32, shared))
+        let threads = u32::try_from(launch.threads).map_err(|e| failed(e.to_string()))?;
+        Ok((function.cu_function(), threads, shared))
     }
 
     /// Starts `launch` on the stream for one run, with `values` and its lanes.

@@ -1,8 +1,8 @@
 //! Networks: forward and backward.
 
 use super::{
-    Actions, Arg, CudaError, Device, Head, Kernels, Launch, Net, Rows,
-    device::{extent, int},
+    Actions, Arg, CudaError, Device, Head, Kernels, Launch, Net, Rows, THREADS,
+    device::{PASS_THREADS, WARPS, extent, int},
     rows::distinct_rows,
 };
 use crate::{Activation, MlpShape};
@@ -11,10 +11,10 @@ use crate::{Activation, MlpShape};
 const TILE: usize = 64;
 
 /// Rows of them staged at a time; `DEPTH` in `mlp_backward.cu`.
-const DEPTH: usize = 16;
+const DEPTH: usize = 32;
 
 /// Parts of sums that a block adds up, a row; `PARTS` in `network.cuh`.
-const PARTS: usize = 256;
+const PARTS: usize = 32 * WARPS + 16;
 
 /// Fewest rows worth a split of their own: a split costs a pass over the
 /// parameters.
@@ -38,14 +38,19 @@ fn next_net(shape: &MlpShape) -> usize {
     shape.parameters().next_multiple_of(4)
 }
 
+/// Floats from one row to the next of a tile of `width` columns; `pitch_of` in `network.cuh`.
+pub(super) fn pitch(width: usize) -> usize {
+    width.next_multiple_of(32) + 16
+}
+
 /// Length of the flat parameters of `nets` nets on a device.
 pub fn packed_len(shape: &MlpShape, nets: usize) -> usize {
-    nets.saturating_sub(1) * next_net(shape) + shape.parameters()
+    nets * next_net(shape)
 }
 
 /// The flat parameters of nets one after the other, `[nets, parameters]`, as they lie on a
-/// device: with up to three zeros between nets, so that each begins at a multiple of
-/// four.
+/// device: with up to three zeros after each net, so that each begins at a multiple of
+/// four, and so does whatever follows them.
 pub fn pack(shape: &MlpShape, flat: &[f32]) -> Vec<f32> {
     let nets = flat.chunks(shape.parameters()).collect::<Vec<_>>();
     let mut packed = vec![0.0; packed_len(shape, nets.len())];
@@ -211,7 +216,7 @@ impl<D: Device> Kernels<D> {
         let [spec, x0, x1, x2] = self.input(shape, input)?;
         self.check("outputs of a network", out, nets * rows * shape.output)?;
         let widest = widest(shape);
-        let tile = self.tile(shape.input + 2 * widest)?;
+        let tile = self.tile(pitch(shape.input) + 2 * pitch(widest))?;
         let mut args = vec![Arg::Net(net), Arg::Read(network.params), spec, x0, x1, x2];
         args.extend([
             Arg::Int(int("rows", rows)?),
@@ -250,6 +255,7 @@ impl<D: Device> Kernels<D> {
         let launch = Launch {
             kernel: tile.pick("mlp_forward_16", "mlp_forward_8"),
             grid: [extent(rows.div_ceil(tile.rows))?, extent(nets)?, 1],
+            threads: PASS_THREADS,
             shared_bytes: tile.shared_bytes,
         };
         // SAFETY: the arguments are `mlp_forward`'s, and every buffer has been
@@ -316,10 +322,11 @@ impl<D: Device> Kernels<D> {
         let wanted = grad_params.is_some();
         let int_rows = Arg::Int(int("rows", rows)?);
         let widest = widest(shape).max(shape.input);
-        let tile = self.tile(2 * widest)?;
+        let tile = self.tile(2 * pitch(widest))?;
         let launch = Launch {
             kernel: tile.pick("mlp_backward_rows_16", "mlp_backward_rows_8"),
             grid: [extent(rows.div_ceil(tile.rows))?, extent(nets)?, 1],
+            threads: PASS_THREADS,
             shared_bytes: tile.shared_bytes,
         };
         let keep = |buffer| {
@@ -353,6 +360,7 @@ impl<D: Device> Kernels<D> {
         let launch = Launch {
             kernel: "mlp_backward_weights",
             grid: [extent(tiles(shape))?, extent(nets)?, extent(grad.parts)?],
+            threads: THREADS,
             shared_bytes: 0,
         };
         let mut args = vec![Arg::Net(net), spec, x0, x1, x2];
@@ -389,12 +397,26 @@ impl<D: Device> Kernels<D> {
     /// matrix units work half in vain. A block needs `per_row` floats of shared memory
     /// a row, and [`PARTS`] more.
     pub(super) fn tile(&self, per_row: usize) -> Result<Tile, CudaError> {
+        let small = self.small_tile(per_row)?;
+        let large = Tile {
+            rows: 2 * small.rows,
+            shared_bytes: 2 * small.shared_bytes,
+        };
+        Ok(if large.shared_bytes <= self.device.limits().shared_bytes {
+            large
+        } else {
+            small
+        })
+    }
+
+    /// Eight rows, as [`Kernels::tile`].
+    pub(super) fn small_tile(&self, per_row: usize) -> Result<Tile, CudaError> {
         let available = self.device.limits().shared_bytes;
-        let tile = |rows| Tile {
+        let rows = 8;
+        let small = Tile {
             rows,
             shared_bytes: (per_row + PARTS) * rows * size_of::<f32>(),
         };
-        let small = tile(8);
         if small.shared_bytes > available {
             return Err(CudaError::Shape(format!(
                 "layers this wide need {} bytes of shared memory a block; the device has \
@@ -402,12 +424,7 @@ impl<D: Device> Kernels<D> {
                 small.shared_bytes
             )));
         }
-        let large = tile(16);
-        Ok(if large.shared_bytes <= available {
-            large
-        } else {
-            small
-        })
+        Ok(small)
     }
 }
 

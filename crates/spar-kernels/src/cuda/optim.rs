@@ -135,6 +135,7 @@ pub(super) fn elementwise(kernel: &'static str, count: usize) -> Result<Launch, 
     Ok(Launch {
         kernel,
         grid: [extent(count.div_ceil(THREADS))?, 1, 1],
+        threads: THREADS,
         shared_bytes: 0,
     })
 }

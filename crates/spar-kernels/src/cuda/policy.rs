@@ -3,7 +3,8 @@
 use super::{
     Arg, CudaError, Device, Kernels, Launch, Network,
     device::{extent, int},
-    network::widest,
+    device::PASS_THREADS,
+    network::{pitch, widest},
 };
 
 /// A policy: normalization, anchor and, if there is one, residual decoder.
@@ -60,10 +61,11 @@ impl<D: Device> Kernels<D> {
         let decoder_widest = decoder.as_ref().map_or(0, |d| widest(d.shape));
         let widest = widest(anchor.shape).max(decoder_widest);
         let input = decoder.as_ref().map_or(obs_dim, |d| d.shape.input);
-        let tile = self.tile(input + 2 * widest)?;
+        let tile = self.small_tile(pitch(input) + 2 * pitch(widest))?;
         let launch = Launch {
-            kernel: tile.pick("policy_16", "policy_8"),
+            kernel: "policy_8",
             grid: [extent(rows.div_ceil(tile.rows))?, 1, 1],
+            threads: PASS_THREADS,
             shared_bytes: tile.shared_bytes,
         };
         let args = [

@@ -46,7 +46,7 @@ pub(crate) const SOURCES: [Source; 6] = [
         ]
     ),
     source!("optim.cu", ["adam", "polyak"]),
-    source!("policy.cu", ["policy_16", "policy_8"]),
+    source!("policy.cu", ["policy_8"]),
 ];
 
 /// The headers the files include, those included by others first.

@@ -168,8 +168,9 @@ std::shared_ptr<Node> node_of(const shim::Kernel *kernel, unsigned x, unsigned y
                               unsigned threads, unsigned threads_y, unsigned threads_z,
                               unsigned shared, void **arguments)
 {
-    const bool sound = kernel && threads == THREADS && threads_y == 1 && threads_z == 1 && x > 0 &&
-                       y > 0 && z > 0 && y <= 65535 && z <= 65535 && shared <= 227 * 1024;
+    const bool sound = kernel && threads == static_cast<unsigned>(kernel->threads) &&
+                       threads_y == 1 && threads_z == 1 && x > 0 && y > 0 && z > 0 &&
+                       y <= 65535 && z <= 65535 && shared <= 227 * 1024;
     if (!sound)
         return nullptr;
     auto node = std::make_shared<Node>();

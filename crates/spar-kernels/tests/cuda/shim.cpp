@@ -41,14 +41,18 @@ struct Fiber {
     std::vector<char> stack = std::vector<char>(64 * 1024);
 };
 
-Fiber fibers[THREADS];
+// Most threads of a block, and those of this launch.
+constexpr int MOST = PASS_THREADS;
+int threads;
+
+Fiber fibers[MOST];
 jmp_buf scheduler;
 int current;
-float lanes[THREADS];
+float lanes[MOST];
 // Of a and b, lane by lane, for this product and the one before, which slow lanes
 // may still read.
-float tiles[2][THREADS][6];
-int products[THREADS];
+float tiles[2][MOST][6];
+int products[MOST];
 char message[256];
 const char *error;
 
@@ -139,14 +143,14 @@ void run_block(bool reverse)
     do {
         // A warp goes on as far as it can before the next has its turn: on a
         // GPU too it may be a whole barrier ahead of its neighbours.
-        for (int i = 0; i < THREADS / WARP && !error; ++i) {
-            const int first = (reverse ? THREADS / WARP - 1 - i : i) * WARP;
+        for (int i = 0; i < threads / WARP && !error; ++i) {
+            const int first = (reverse ? threads / WARP - 1 - i : i) * WARP;
             do
                 run_warp(first, reverse);
             while (!error && release(first, WARP, State::at_warp_barrier));
         }
-    } while (!error && release(0, THREADS, State::at_block_barrier));
-    for (int t = 0; t < THREADS && !error; ++t)
+    } while (!error && release(0, threads, State::at_block_barrier));
+    for (int t = 0; t < threads && !error; ++t)
         if (fibers[t].state != State::done)
             fail("threads wait for ever", fibers[t].line);
 }
@@ -172,11 +176,14 @@ struct Kernel {
     const char *name;
     Body body;
     std::vector<size_t> arguments;
+    int threads; // of a block
 };
-#define ENTRY(name) {#name, [](void **args) { apply(name, args); }, sizes(name)}
+#define OF(name, threads) {#name, [](void **args) { apply(name, args); }, sizes(name), threads}
+#define ENTRY(name) OF(name, THREADS)
+#define PASS(name) OF(name, PASS_THREADS)
 const Kernel kernels[] = {
-    ENTRY(mlp_forward_16),       ENTRY(mlp_forward_8),
-    ENTRY(mlp_backward_rows_16), ENTRY(mlp_backward_rows_8),
+    PASS(mlp_forward_16),        PASS(mlp_forward_8),
+    PASS(mlp_backward_rows_16),  PASS(mlp_backward_rows_8),
     ENTRY(mlp_backward_weights),
     ENTRY(conservative),         ENTRY(advantages),
     ENTRY(imitation),            ENTRY(imitation_stats),
@@ -185,7 +192,7 @@ const Kernel kernels[] = {
     ENTRY(difference),
     ENTRY(draw_latents),         ENTRY(reconstruction),
     ENTRY(latent_gradient),
-    ENTRY(policy_16),            ENTRY(policy_8),
+    PASS(policy_8),
 };
 
 } // namespace
@@ -207,6 +214,27 @@ float exchange(float value, int offset, unsigned mask)
     return other;
 }
 
+// The sum of exact products and of what was there as the units of compute capability 9.0
+// have it, according to measurements others published: each term is cut off, towards zero, two
+// bits below the last of the largest, and so is the sum to single precision.
+static float unit_sum(const double (&terms)[9])
+{
+    double largest = 0.0;
+    double plain = 0.0;
+    for (const double term : terms) {
+        largest = std::fmax(largest, std::fabs(term));
+        plain += term;
+    }
+    if (!(largest > 0.0) || !std::isfinite(plain))
+        return static_cast<float>(plain);
+    const double last = std::ldexp(1.0, std::ilogb(largest) - 25);
+    double sum = 0.0;
+    for (const double term : terms)
+        sum += std::trunc(term / last) * last;
+    const float rounded = static_cast<float>(sum);
+    return std::fabs(rounded) > std::fabs(sum) ? std::nextafterf(rounded, 0.0f) : rounded;
+}
+
 void multiply_tiles(float (&sum)[4], const float (&a)[4], const float (&b)[2])
 {
     const int self = current;
@@ -219,10 +247,14 @@ void multiply_tiles(float (&sum)[4], const float (&a)[4], const float (&b)[2])
     const float(*warp)[6] = here + self / WARP * WARP;
     const int line = self % WARP / 4;
     const int step = self % 4;
-    for (int i = 0; i < 4; ++i) // row `line` or eight below, column 2 step or its neighbour
+    for (int i = 0; i < 4; ++i) { // row `line` or eight below, column 2 step or its neighbour
+        double terms[9];
+        terms[8] = sum[i];
         for (int k = 0; k < 8; ++k)
-            sum[i] += warp[4 * line + k % 4][i / 2 + k / 4 * 2] *
-                      warp[4 * (2 * step + i % 2) + k % 4][4 + k / 4];
+            terms[k] = static_cast<double>(warp[4 * line + k % 4][i / 2 + k / 4 * 2]) *
+                       warp[4 * (2 * step + i % 2) + k % 4][4 + k / 4];
+        sum[i] = unit_sum(terms);
+    }
 }
 
 } // namespace shim
@@ -236,8 +268,10 @@ extern "C" const char *shim_launch(const char *name, const unsigned *grid, size_
     const float nan = std::numeric_limits<float>::quiet_NaN();
     body = nullptr;
     for (const Kernel &kernel : kernels)
-        if (std::strcmp(kernel.name, name) == 0)
+        if (std::strcmp(kernel.name, name) == 0) {
             body = kernel.body;
+            threads = kernel.threads;
+        }
     if (!body)
         return "no such kernel";
     error = nullptr;

@@ -51,6 +51,12 @@ static inline float __shfl_xor_sync(unsigned mask, float value, int offset)
 #define MATRIX_UNITS
 using shim::multiply_tiles;
 
+static inline void begin_tiles(float (&sum)[4], const float (&a)[4], const float (&b)[2])
+{
+    sum[0] = sum[1] = sum[2] = sum[3] = 0.0f;
+    multiply_tiles(sum, a, b);
+}
+
 static inline unsigned __float_as_uint(float x)
 {
     unsigned bits;

@@ -134,7 +134,7 @@ pub fn forward<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
                 .unwrap();
             (plain, device.read(&out).unwrap())
         });
-        close(&format!("{shape:?}"), &plain, &want, 1e-4);
+        close(&format!("{shape:?}"), &plain, &want, 1e-5);
         assert_eq!(plain, keeping, "keeping what backward needs: {shape:?}");
         all.extend(plain);
     }
@@ -236,8 +236,8 @@ fn check_backward<D: Device>(
         assert_eq!(both_x, alone_x, "the input's gradient alone: {shape:?}");
         (both, both_x)
     });
-    close(&format!("parameters of {shape:?}"), &gp, &want, 1e-4);
-    close(&format!("input of {shape:?}"), &gx, &want_x, 1e-4);
+    close(&format!("parameters of {shape:?}"), &gp, &want, 1e-5);
+    close(&format!("input of {shape:?}"), &gx, &want_x, 1e-5);
     [gp, gx].concat()
 }
 
@@ -265,7 +265,7 @@ pub fn actions<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
         shape: &shape,
         head,
         nets: 1,
-        params: &device.upload(&params).unwrap(),
+        params: &device.upload(&pack(&shape, &params)).unwrap(),
     };
     let into = Actions {
         base: &device.upload(&base).unwrap(),
@@ -311,7 +311,7 @@ pub fn not_a_number<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
                     shape: &shape,
                     head: Head::Tanh { scale: 1.0 },
                     nets: 1,
-                    params: &device.upload(&params).unwrap(),
+                    params: &device.upload(&pack(&shape, &params)).unwrap(),
                 };
                 let into = Actions {
                     base: &device.upload(&[0.0; 8]).unwrap(),
@@ -373,6 +373,8 @@ pub fn policy<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
         let sum = b.iter().zip(&delta).map(|(b, d)| b + d);
         let want: Vec<f64> = sum.map(|a| a.clamp(-1.0, 1.0)).collect();
 
+        let anchor_params = pack(&anchor, &anchor_params);
+        let decoder_params = pack(&decoder, &decoder_params);
         let [obs, mean, std, anchor_params, decoder_params] =
             [&obs, &mean, &std, &anchor_params, &decoder_params]
                 .map(|values| device.upload(values).unwrap());
@@ -392,7 +394,7 @@ pub fn policy<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
             let mut actions = device.alloc(rows * act_dim).unwrap();
             kernels.policy(&policy, &obs, &mut actions).unwrap();
             let got = device.read(&actions).unwrap();
-            close(&format!("policy, residual {residual}"), &got, want, 1e-4);
+            close(&format!("policy, residual {residual}"), &got, want, 1e-5);
             all.extend(got);
         }
     }

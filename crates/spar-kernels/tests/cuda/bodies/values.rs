@@ -3,7 +3,7 @@
 use spar_kernels::{
     cuda::{
         AdamStep, CudaError, DataActions, Device, Gradient, Head, Kernels, Network, Part, Ranking,
-        Rows,
+        Rows, packed_len,
     },
     optim::{AdamConfig, adam_factors},
     reference,
@@ -292,7 +292,7 @@ pub fn refusals<D: Device>(kernels: &Kernels<D>) -> Vec<f32> {
         (&squashed, 2, "a linear head for a network that has a tanh"),
         (&flat, 3, "an input of 2 rows and 3 columns"),
     ] {
-        let params = device.upload(&vec![0.0; shape.parameters()]).unwrap();
+        let params = device.upload(&vec![0.0; packed_len(shape, 1)]).unwrap();
         let network = Network {
             shape,
             head: Head::Linear,
