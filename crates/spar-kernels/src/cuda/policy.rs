@@ -2,8 +2,8 @@
 
 use super::{
     Arg, CudaError, Device, Kernels, Launch, Network,
-    device::{extent, int},
     device::PASS_THREADS,
+    device::{extent, int},
     network::{pitch, widest},
 };
 
