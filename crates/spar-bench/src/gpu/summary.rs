@@ -46,9 +46,12 @@ pub(super) fn write(folder: &Path) -> Result<bool> {
     Ok(failed.is_empty())
 }
 
-/// The objects of a file of one a line; a line that was cut off is none.
+/// The objects of a file of one a line; a line that was cut off is none. Paths within its
+/// folder are said from there: the summary leaves the machine it was made on.
 fn lines(file: &Path) -> Result<Vec<Value>> {
     let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let folder = file.parent().unwrap_or(Path::new("")).join("");
+    let text = text.replace(&format!("\"{}", folder.display()), "\"");
     let values = text
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok());
@@ -360,16 +363,21 @@ mod tests {
             r#"{"steps":10,"cpu_s":1,"wall_s":0.001}"#,
         ];
         put("jax.json", &answers.join("\n"));
+        let policy = folder.path().join("run/policy");
+        put("train-cpu.json", &json!({ "policy": policy }).to_string());
         let names = [
             "device",
             "beside-streams-1",
             "beside-streams-4",
             "losses",
             "jax",
+            "train-cpu",
         ];
         let steps: String = names.iter().map(|name| step(name, "passed")).collect();
         put("steps.jsonl", &steps);
         assert!(write(folder.path()).unwrap());
+        let all = fs::read_to_string(folder.path().join("summary.json")).unwrap();
+        assert!(all.contains("\"run/policy\""), "{all}");
         put("steps.jsonl", &(steps + &step("time", "timed out")));
         assert!(
             !write(folder.path()).unwrap(),
