@@ -159,7 +159,9 @@ note device passed 0 "$found"
 # --- Correctness ------------------------------------------------------------------------
 SPAR_CUDA_REQUIRED=1
 export SPAR_CUDA_REQUIRED
-step kernels 120 "$bin/cuda_device" --test-threads=1 --nocapture
+checks=120
+[ $stand_in = no ] || checks=240
+step kernels $checks "$bin/cuda_device" --test-threads=1 --nocapture
 updates=20 long=2000
 [ $stand_in = no ] || { updates=6 long=60; }
 step agree 120 "$gpu" agree --updates "$updates" --seed "$seed"

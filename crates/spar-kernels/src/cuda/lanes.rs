@@ -1,5 +1,5 @@
-//! Runs that share launches: a run alone leaves most of a GPU idle, and S small networks side
-//! by side cost hardly more than one.
+//! Runs that share launches: a run alone leaves most of a GPU idle, and a launch of several
+//! does more a second than one after the other (docs/cuda.md says how much more).
 //!
 //! Every run has a device of its own, used from its own thread by the code that trains a run
 //! alone. What it repeats becomes, with what the others repeat, one launch per kernel: the

@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <ucontext.h>
 
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <limits>
@@ -130,7 +131,8 @@ void run_warp(int first, bool reverse)
 
 void run_block(bool reverse)
 {
-    for (Fiber &fiber : fibers) {
+    for (int t = 0; t < threads; ++t) {
+        Fiber &fiber = fibers[t];
         getcontext(&fiber.context);
         fiber.context.uc_stack.ss_sp = fiber.stack.data();
         fiber.context.uc_stack.ss_size = fiber.stack.size();
@@ -225,14 +227,29 @@ static float unit_sum(const double (&terms)[9])
         largest = std::fmax(largest, std::fabs(term));
         plain += term;
     }
-    if (!(largest > 0.0) || !std::isfinite(plain))
+    const auto power = [](int64_t exponent) {
+        const uint64_t bits = static_cast<uint64_t>(exponent + 1023) << 52;
+        double value;
+        std::memcpy(&value, &bits, sizeof value);
+        return value;
+    };
+    // Far from where a double would be less exact.
+    if (!(largest > 1e-250) || !std::isfinite(plain))
         return static_cast<float>(plain);
-    const double last = std::ldexp(1.0, std::ilogb(largest) - 25);
-    double sum = 0.0;
+    uint64_t bits;
+    std::memcpy(&bits, &largest, sizeof bits);
+    const int64_t last = static_cast<int64_t>(bits >> 52) - 1023 - 25;
+    const double scale = power(-last);
+    int64_t sum = 0;
     for (const double term : terms)
-        sum += std::trunc(term / last) * last;
-    const float rounded = static_cast<float>(sum);
-    return std::fabs(rounded) > std::fabs(sum) ? std::nextafterf(rounded, 0.0f) : rounded;
+        sum += static_cast<int64_t>(term * scale);
+    uint64_t size = static_cast<uint64_t>(sum < 0 ? -sum : sum);
+    // All but the first 24 bits are cut off.
+    int more = 0;
+    while (size >> more >= 1u << 24)
+        ++more;
+    size = size >> more << more;
+    return static_cast<float>(static_cast<double>(size) * power(last) * (sum < 0 ? -1.0 : 1.0));
 }
 
 void multiply_tiles(float (&sum)[4], const float (&a)[4], const float (&b)[2])
