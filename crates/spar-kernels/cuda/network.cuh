@@ -29,7 +29,7 @@ constexpr int SPAN = 8 * TILES;
 // Terms of a sum that are added on the matrix units: two steps of theirs.
 constexpr int DEEP = 16;
 
-// DEEPs of weights that are on their way.
+// DEEPs of weights that are on their way: with two, registers are spilled.
 constexpr int AHEAD = 1;
 
 // Floats past whole spans that keep the lines of a tile in different banks.
