@@ -138,10 +138,15 @@ pub(crate) fn is_expert(task: TaskId) -> bool {
     is_simulated(env) && task.name().strip_prefix(env.name()) == Some("-expert")
 }
 
+/// Rows of as many episodes of `env` as `rows` are of an environment with the usual horizon.
+pub(crate) fn scaled(env: EnvId, rows: usize) -> usize {
+    const USUAL_HORIZON: usize = 200;
+    rows * env.horizon() / USUAL_HORIZON
+}
+
 /// Rows of the local file of `task` at scale `rows`; `None` if there is no recipe for it.
 pub(crate) fn rows_of(task: TaskId, rows: usize) -> Option<usize> {
-    const USUAL_HORIZON: usize = 200;
-    is_expert(task).then(|| rows * task.env().horizon() / USUAL_HORIZON)
+    is_expert(task).then(|| scaled(task.env(), rows))
 }
 
 /// The metadata of a local file; see [`crate::recipe::metadata`].
