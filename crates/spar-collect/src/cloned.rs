@@ -188,7 +188,7 @@ pub fn generate(
         steps.truncate(total - writer.rows());
         episodes.push(EpisodeFacts::of(&steps, env.horizon()));
         let cut = steps.len() == env.horizon() && !steps.terminal;
-        recipe::write(&mut writer, env, &steps, cut)
+        recipe::write(&mut writer, env, &steps, cut, &[])
     })?;
     for steps in demos.iter().cycle() {
         let left = total - writer.rows();
@@ -198,7 +198,7 @@ pub fn generate(
         let whole = steps.len() <= left;
         let mut part = steps.clone();
         part.truncate(left);
-        recipe::write(&mut writer, env, &part, whole)?;
+        recipe::write(&mut writer, env, &part, whole, &[])?;
         let mut known = demonstrations::facts(env, &part);
         if !whole {
             known.end = End::Unfinished;

@@ -135,7 +135,7 @@ pub(crate) fn generate(task: TaskId, seed: u64, out: &Path) -> Result<Generated,
     let mut writer = recipe::writer(env, out, &metadata(task, seed)?)?;
     let mut episodes = Vec::new();
     for steps in &played {
-        recipe::write(&mut writer, env, steps, true)?;
+        recipe::write(&mut writer, env, steps, true, &[])?;
         episodes.push(facts(env, steps));
     }
     let identity = writer.finish()?;

@@ -242,6 +242,9 @@ pub fn generate(
     if ant_maze::Map::of(task).is_some() {
         return ant_maze::generate(task, rows, seed, behavior, out);
     }
+    if adroit::is_expert(task) {
+        return adroit::generate(task, rows, seed, out, threads);
+    }
     if demonstrations::is_replayed(task) {
         return demonstrations::generate(task, seed, out);
     }
@@ -249,10 +252,6 @@ pub fn generate(
         return cloned::generate(task, rows, seed, &AnchorConfig::default(), out, threads);
     }
     let metadata = metadata(task, rows, seed, behavior)?;
-    if adroit::is_expert(task) {
-        let stages = adroit::stages(task, rows)?;
-        return roll_out(task, seed, &stages, &metadata, out, threads);
-    }
     let card = Card::read(behavior, task.env())?;
     let stages = parts(task, rows, &card)?.into_iter().map(|part| {
         Ok(Stage {
@@ -284,7 +283,7 @@ fn roll_out(
     rolled(env, seed, stages, threads, |steps| {
         episodes.push(EpisodeFacts::of(&steps, env.horizon()));
         let cut = steps.len() == env.horizon() && !steps.terminal;
-        write(&mut writer, env, &steps, cut)
+        write(&mut writer, env, &steps, cut, &[])
     })?;
     let identity = writer.finish()?;
     let behavior = stages
@@ -348,18 +347,20 @@ pub(crate) fn rolled(
 }
 
 /// Writes an episode; `cut` if it ended with its last step, but not by the environment.
+/// `infos` are those of the writer's own arrays, `[n, width]` each.
 pub(crate) fn write(
     writer: &mut Writer,
     env: EnvId,
     steps: &Steps,
     cut: bool,
+    infos: &[&[f32]],
 ) -> Result<(), CollectError> {
     let n = steps.len();
     let (obs_dim, act_dim) = (env.obs_dim(), env.act_dim());
     let (nq, nv) = (steps.qpos.len() / n, steps.qvel.len() / n);
     for i in 0..n {
         let last = i + 1 == n;
-        writer.push(&Row {
+        let row = Row {
             obs: &steps.obs[i * obs_dim..][..obs_dim],
             action: &steps.actions[i * act_dim..][..act_dim],
             reward: steps.rewards[i],
@@ -368,7 +369,12 @@ pub(crate) fn write(
             next_obs: &steps.obs[(i + 1) * obs_dim..][..obs_dim],
             qpos: &steps.qpos[i * nq..][..nq],
             qvel: &steps.qvel[i * nv..][..nv],
-        })?;
+        };
+        let infos = infos.iter().map(|all| {
+            let width = all.len() / n;
+            &all[i * width..][..width]
+        });
+        writer.push_with(&row, &infos.collect::<Vec<_>>())?;
     }
     Ok(())
 }
