@@ -6,11 +6,13 @@ pub mod adroit;
 pub mod ant_maze;
 pub mod behavior;
 pub mod card;
+pub mod cloned;
 pub mod demonstrations;
 pub mod facts;
 pub mod gaussian;
 pub mod maze;
 pub mod online;
+pub mod pickle;
 pub mod recipe;
 pub mod replay;
 pub mod roll;
@@ -52,6 +54,22 @@ pub enum CollectError {
         /// What is wrong with it.
         why: String,
     },
+    /// A file of demonstrations is not the one that is meant.
+    #[error("{file} is not the file of demonstrations: {why}")]
+    Demonstrations {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A file of demonstrations could not be read.
+    #[error("{file} is no pickle of demonstrations: {source}")]
+    Pickle {
+        /// The file.
+        file: String,
+        /// Why it could not.
+        source: pickle::PickleError,
+    },
     /// The folder of a training holds another one.
     #[error(
         "{folder} holds another training: expected {expected}, got {found}; choose another folder \
@@ -68,8 +86,8 @@ pub enum CollectError {
     /// There is no recipe for the data of a task.
     #[error(
         "{0}: there is no recipe for its data; recipes are for halfcheetah, hopper, walker2d and \
-         ant, from random to expert, for maze2d and antmaze, and for adroit's experts and door-human; fetch the \
-         official file, or bring one with --dataset"
+         ant, from random to expert, for maze2d, antmaze and adroit; fetch the official file, or \
+         bring one with --dataset"
     )]
     NoRecipe(spar_core::TaskId),
     /// Third-party data that a recipe needs are not here.

@@ -16,10 +16,11 @@
 //! everywhere.
 //!
 //! Data of maze2d, antmaze and adroit have recipes of their own, [`crate::maze`],
-//! [`crate::ant_maze`], [`crate::adroit`] and [`crate::demonstrations`].
+//! [`crate::ant_maze`], [`crate::adroit`], [`crate::demonstrations`] and [`crate::cloned`].
 
 use std::{collections::BTreeMap, fs, path::Path, sync::mpsc::sync_channel, thread};
 
+use spar_anchor::AnchorConfig;
 use spar_core::{
     DatasetIdentity, EnvId, Level, Policy, Stream, TaskId, files::in_file, sha256_hex,
 };
@@ -29,7 +30,7 @@ use spar_env::maze2d::Maze;
 use crate::{
     CollectError, adroit, ant_maze,
     card::Card,
-    demonstrations,
+    cloned, demonstrations,
     facts::{Behavior, EpisodeFacts},
     maze,
     roll::{Stage, Steps, Tail, play},
@@ -50,7 +51,8 @@ pub fn rows_of(task: TaskId, rows: usize) -> Option<usize> {
     let own = maze::rows_of(task, rows)
         .or_else(|| ant_maze::rows_of(task, rows))
         .or_else(|| adroit::rows_of(task, rows))
-        .or_else(|| demonstrations::rows_of(task));
+        .or_else(|| demonstrations::rows_of(task))
+        .or_else(|| cloned::rows_of(task, rows));
     if own.is_some() {
         return own;
     }
@@ -86,6 +88,9 @@ pub fn metadata(
     }
     if demonstrations::is_replayed(task) {
         return demonstrations::metadata(task, seed);
+    }
+    if cloned::is_cloned(task) {
+        return cloned::metadata(task, rows, seed, &AnchorConfig::default());
     }
     let card = Card::read(behavior, task.env())?;
     let mut metadata = local_metadata(task);
@@ -237,14 +242,16 @@ pub fn generate(
     if ant_maze::Map::of(task).is_some() {
         return ant_maze::generate(task, rows, seed, behavior, out);
     }
+    if adroit::is_expert(task) {
+        return adroit::generate(task, rows, seed, out, threads);
+    }
     if demonstrations::is_replayed(task) {
         return demonstrations::generate(task, seed, out);
     }
-    let metadata = metadata(task, rows, seed, behavior)?;
-    if adroit::is_expert(task) {
-        let stages = adroit::stages(task, rows)?;
-        return roll_out(task, seed, &stages, &metadata, out, threads);
+    if cloned::is_cloned(task) {
+        return cloned::generate(task, rows, seed, &AnchorConfig::default(), out, threads);
     }
+    let metadata = metadata(task, rows, seed, behavior)?;
     let card = Card::read(behavior, task.env())?;
     let stages = parts(task, rows, &card)?.into_iter().map(|part| {
         Ok(Stage {
@@ -270,32 +277,13 @@ fn roll_out(
     out: &Path,
     threads: usize,
 ) -> Result<Generated, CollectError> {
-    let (obs_dim, act_dim) = (task.env().obs_dim(), task.env().act_dim());
-    let world = spar_env::make(task.env())?;
-    let (nq, nv) = world
-        .physics()
-        .map_or((0, 0), |state| (state.nq(), state.nv()));
-    let mut writer = Writer::create(out, obs_dim, act_dim, nq, nv, metadata)?;
-    drop(world);
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .map_err(|source| spar_eval::EvalError::Threads { threads, source })?;
+    let env = task.env();
+    let mut writer = writer(env, out, metadata)?;
     let mut episodes = Vec::new();
-    thread::scope(|scope| -> Result<(), CollectError> {
-        let (send, receive) = sync_channel(WAITING);
-        let pool = &pool;
-        let player = scope.spawn(move || pool.install(|| play(task.env(), seed, stages, &send)));
-        let written = receive.iter().try_for_each(|steps| {
-            episodes.push(EpisodeFacts::of(&steps, task.env().horizon()));
-            write(&mut writer, task.env(), &steps)
-        });
-        // A player that is still at work ends when nobody listens.
-        drop(receive);
-        let played = player
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        written.and(played)
+    rolled(env, seed, stages, threads, |steps| {
+        episodes.push(EpisodeFacts::of(&steps, env.horizon()));
+        let cut = steps.len() == env.horizon() && !steps.terminal;
+        write(&mut writer, env, &steps, cut, &[])
     })?;
     let identity = writer.finish()?;
     let behavior = stages
@@ -311,22 +299,82 @@ fn roll_out(
     })
 }
 
-fn write(writer: &mut Writer, env: EnvId, steps: &Steps) -> Result<(), CollectError> {
+/// A file of rows of `env` at `out`, to be written.
+pub(crate) fn writer(
+    env: EnvId,
+    out: &Path,
+    metadata: &BTreeMap<String, MetaValue>,
+) -> Result<Writer, CollectError> {
+    let world = spar_env::make(env)?;
+    let (nq, nv) = world
+        .physics()
+        .map_or((0, 0), |state| (state.nq(), state.nv()));
+    Ok(Writer::create(
+        out,
+        env.obs_dim(),
+        env.act_dim(),
+        nq,
+        nv,
+        metadata,
+    )?)
+}
+
+/// Plays `stages` in `env` on `threads` threads and hands each episode to `take`, in order, on
+/// this one.
+pub(crate) fn rolled(
+    env: EnvId,
+    seed: u64,
+    stages: &[Stage],
+    threads: usize,
+    mut take: impl FnMut(Steps) -> Result<(), CollectError>,
+) -> Result<(), CollectError> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|source| spar_eval::EvalError::Threads { threads, source })?;
+    thread::scope(|scope| {
+        let (send, receive) = sync_channel(WAITING);
+        let pool = &pool;
+        let player = scope.spawn(move || pool.install(|| play(env, seed, stages, &send)));
+        let taken = receive.iter().try_for_each(&mut take);
+        // A player that is still at work ends when nobody listens.
+        drop(receive);
+        let played = player
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        taken.and(played)
+    })
+}
+
+/// Writes an episode; `cut` if it ended with its last step, but not by the environment.
+/// `infos` are those of the writer's own arrays, `[n, width]` each.
+pub(crate) fn write(
+    writer: &mut Writer,
+    env: EnvId,
+    steps: &Steps,
+    cut: bool,
+    infos: &[&[f32]],
+) -> Result<(), CollectError> {
     let n = steps.len();
     let (obs_dim, act_dim) = (env.obs_dim(), env.act_dim());
     let (nq, nv) = (steps.qpos.len() / n, steps.qvel.len() / n);
     for i in 0..n {
         let last = i + 1 == n;
-        writer.push(&Row {
+        let row = Row {
             obs: &steps.obs[i * obs_dim..][..obs_dim],
             action: &steps.actions[i * act_dim..][..act_dim],
             reward: steps.rewards[i],
             terminal: last && steps.terminal,
-            timeout: i + 1 == env.horizon() && !steps.terminal,
+            timeout: last && cut,
             next_obs: &steps.obs[(i + 1) * obs_dim..][..obs_dim],
             qpos: &steps.qpos[i * nq..][..nq],
             qvel: &steps.qvel[i * nv..][..nv],
-        })?;
+        };
+        let infos = infos.iter().map(|all| {
+            let width = all.len() / n;
+            &all[i * width..][..width]
+        });
+        writer.push_with(&row, &infos.collect::<Vec<_>>())?;
     }
     Ok(())
 }

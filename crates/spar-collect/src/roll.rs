@@ -72,8 +72,8 @@ impl Steps {
         self.rewards.is_empty()
     }
 
-    /// Keeps the first `n` steps.
-    fn truncate(&mut self, n: usize) {
+    /// Keeps the first `n` steps; if there were more, the last of them ends nothing.
+    pub(crate) fn truncate(&mut self, n: usize) {
         let len = self.len();
         if n >= len {
             return;

@@ -67,11 +67,7 @@ fn demonstrations_of_the_door_earn_here_what_they_did() {
 }
 
 #[test]
-fn there_is_no_recipe_for_what_people_demonstrated() {
-    for task in ["pen-human", "hammer-cloned", "kitchen-mixed"] {
-        let task: TaskId = task.parse().unwrap();
-        assert_eq!(recipe::rows_of(task, 1000), None);
-    }
+fn experts_have_as_many_episodes_whatever_their_horizon() {
     let rows = |task: &str| recipe::rows_of(task.parse().unwrap(), 1_000_000);
     assert_eq!(rows("pen-expert"), Some(500_000));
     assert_eq!(rows("relocate-expert"), Some(1_000_000));
@@ -115,6 +111,7 @@ fn the_recipes_files_are_what_the_environments_do() {
         let env = task.env();
         let data = Dataset::read_for(&out, env).unwrap();
         assert!(data.actions.iter().all(|a| a.abs() <= 1.0));
+        noise_is_the_experts(&out, &data);
         let found = verify(&data, env, None, Tolerance::of(env)).unwrap();
         println!("{found:?}");
         assert!(found.ok && found.checked == rows, "{found:?}");
@@ -125,4 +122,38 @@ fn the_recipes_files_are_what_the_environments_do() {
         let second = recipe::generate(task, 1000, 3, Path::new("nowhere"), &again, 2).unwrap();
         assert_eq!(made.identity.sha256, second.identity.sha256);
     }
+}
+
+/// What an action is off its recorded mean is the recorded noise, where neither is bounded.
+fn noise_is_the_experts(file: &Path, data: &Dataset) {
+    let shape = [data.rows(), data.act_dim];
+    let keys = [
+        ("infos/action_mean", shape),
+        ("infos/action_log_std", shape),
+    ];
+    let read = spar_data::arrays(file, &keys).unwrap();
+    let [means, log_std] = &read[..] else {
+        panic!("{} arrays", read.len());
+    };
+    let drawn = data.actions.iter().zip(means).zip(log_std);
+    // Farther than four deviations from a bound nothing is cut.
+    let noise = drawn.filter_map(|((&action, &mean), &log_std)| {
+        let std = log_std.exp();
+        let free = mean.abs() + 4.0 * std < 1.0;
+        free.then(|| (f64::from(action) - mean) / std)
+    });
+    let noise: Vec<f64> = noise.collect();
+    assert!(noise.len() > 500, "{}", noise.len());
+    let square = noise.iter().map(|x| x * x).sum::<f64>() / noise.len() as f64;
+    assert!(
+        spar_stats::mean(&noise).abs() < 0.15,
+        "{}",
+        spar_stats::mean(&noise)
+    );
+    assert!((0.8..1.2).contains(&square), "{square}");
+    // The same in every state.
+    assert_eq!(
+        log_std[..data.act_dim],
+        log_std[log_std.len() - data.act_dim..]
+    );
 }

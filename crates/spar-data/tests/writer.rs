@@ -266,3 +266,48 @@ fn a_full_disk_is_one_error_and_leaves_nothing() {
         assert_eq!(names(folder.path()), Vec::<String>::new());
     }
 }
+
+#[test]
+fn other_infos_are_written_and_change_nothing_that_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = Rows::random(8, 3, [2, 1, 0, 0]);
+    let [plain, with] = ["plain.hdf5", "with.hdf5"].map(|name| folder.path().join(name));
+    let create = |path: &Path| Writer::create(path, 2, 1, 0, 0, &BTreeMap::new()).unwrap();
+    let mut writer = create(&plain);
+    rows.push_all(&mut writer).unwrap();
+    writer.finish().unwrap();
+    let mut writer = create(&with).with_info("action_mean", 2).unwrap();
+    let row = |i: usize| Row {
+        obs: &rows.obs[2 * i..][..2],
+        action: &rows.actions[i..][..1],
+        reward: rows.rewards[i],
+        terminal: rows.terminals[i],
+        timeout: rows.timeouts[i],
+        next_obs: &rows.next_obs[2 * i..][..2],
+        qpos: &[],
+        qvel: &[],
+    };
+    // As many numbers as were announced, all of them numbers; what is refused is not written.
+    let refused: [&[&[f32]]; 4] = [&[], &[&[1.0]], &[&[1.0, f32::NAN]], &[&[1.0, 2.0], &[3.0]]];
+    for infos in refused {
+        writer.push_with(&row(0), infos).unwrap_err();
+    }
+    for i in 0..3 {
+        writer.push_with(&row(i), &[&[i as f32, 0.5]]).unwrap();
+    }
+    assert_eq!(writer.finish().unwrap().rows, 3);
+    let infos = spar_data::arrays(&with, &[("infos/action_mean", [3, 2])]).unwrap();
+    assert_eq!(infos, [[0.0, 0.5, 1.0, 0.5, 2.0, 0.5]]);
+    let [plain, with] = [plain, with].map(|path| Dataset::read(&path).unwrap());
+    assert_eq!(plain.observations, with.observations);
+    assert_eq!(plain.actions, with.actions);
+    assert_eq!(plain.rewards, with.rewards);
+    // None without a width, twice or after a row.
+    let path = folder.path().join("never.hdf5");
+    assert!(create(&path).with_info("action_mean", 0).is_err());
+    let twice = create(&path).with_info("action_mean", 1).unwrap();
+    assert!(twice.with_info("action_mean", 1).is_err());
+    let mut late = create(&path);
+    late.push(&row(0)).unwrap();
+    assert!(late.with_info("action_mean", 1).is_err());
+}

@@ -185,6 +185,18 @@ pub trait Physics {
         self.set_state(qpos, qvel)
     }
 
+    /// [`Self::set_state`] with what else differs between episodes given as D4RL records it,
+    /// `place`; it holds until the next reset. Of pen that is the target's quaternion, of door
+    /// the position of its frame, of hammer that of the nail's board, of relocate the ball's
+    /// place and then the target's position. Where nothing differs, the same as `set_state`.
+    ///
+    /// # Errors
+    /// As [`Self::set_state`], of `place` too.
+    fn set_placed(&mut self, qpos: &[f64], qvel: &[f64], place: &[f64]) -> Result<(), EnvError> {
+        let _ = place;
+        self.set_state(qpos, qvel)
+    }
+
     /// Whether observations or rewards are also of what MuJoCo computed before the last
     /// integration of a step: a row of data then follows from the state and action of the row
     /// before it, and not from its own state alone.

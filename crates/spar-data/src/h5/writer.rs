@@ -188,6 +188,22 @@ impl Writer {
         })
     }
 
+    /// Adds the array `infos/NAME`, `[rows, width]`, that no reader needs, before the first
+    /// row; [`Self::push_with`] has its numbers.
+    ///
+    /// # Errors
+    /// [`DataError::Write`] if there are rows already, if `width` is 0, or if there is such an
+    /// array.
+    pub fn with_info(mut self, name: &'static str, width: usize) -> Result<Self, DataError> {
+        if self.rows > 0 || width == 0 {
+            let why = format!("infos/{name} is {width} wide, after {} rows", self.rows);
+            return Err(write_error(&self.path, &why));
+        }
+        let added = self.columns.add_info(&self.file, name, width);
+        added.map_err(|e| write_error(&self.path, &e))?;
+        Ok(self)
+    }
+
     /// Rows pushed so far.
     pub fn rows(&self) -> usize {
         self.rows
@@ -199,8 +215,17 @@ impl Writer {
     /// [`DataError::RowWidth`] or [`DataError::NonFinite`] for a row that a
     /// reader would refuse, [`DataError::Write`] if the disk does.
     pub fn push(&mut self, row: &Row<'_>) -> Result<(), DataError> {
+        self.push_with(row, &[])
+    }
+
+    /// [`Self::push`] with the numbers of each array of [`Self::with_info`], in their order.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub fn push_with(&mut self, row: &Row<'_>, infos: &[&[f32]]) -> Result<(), DataError> {
         self.check(row)?;
-        self.columns.push(row);
+        self.check_infos(infos)?;
+        self.columns.push(row, infos);
         self.rows += 1;
         if self.rows.is_multiple_of(BLOCK) {
             self.flush()?;
@@ -285,6 +310,28 @@ impl Writer {
         self.finite("rewards", &[row.reward])?;
         self.finite("infos/qpos", row.qpos)?;
         self.finite("infos/qvel", row.qvel)
+    }
+
+    fn check_infos(&self, infos: &[&[f32]]) -> Result<(), DataError> {
+        let width = |key, expected, got| DataError::RowWidth {
+            path: self.path.clone(),
+            row: self.rows,
+            key,
+            expected,
+            got,
+        };
+        let columns = &self.columns.infos;
+        if infos.len() > columns.len() {
+            return Err(width("infos", columns.len(), infos.len()));
+        }
+        for (i, (key, column)) in columns.iter().enumerate() {
+            let values = infos.get(i).copied().unwrap_or(&[]);
+            if values.len() != column.width {
+                return Err(width(key, column.width, values.len()));
+            }
+            self.finite(key, values)?;
+        }
+        Ok(())
     }
 
     fn finite<T: Copy + Into<f64>>(&self, key: &str, values: &[T]) -> Result<(), DataError> {

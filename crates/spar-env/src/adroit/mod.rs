@@ -216,6 +216,17 @@ impl Physics for Adroit {
         self.set_state(qpos, qvel)
     }
 
+    fn set_placed(&mut self, qpos: &[f64], qvel: &[f64], place: &[f64]) -> Result<(), EnvError> {
+        check_input(
+            self.id,
+            "place",
+            place.iter().copied(),
+            self.task.place_len(),
+        )?;
+        self.task.put(&mut self.simulation, place);
+        self.set_state(qpos, qvel)
+    }
+
     fn lags(&self) -> bool {
         true
     }

@@ -32,6 +32,9 @@ const NAIL_HEAD: Vec3 = [0.0, 0.0, 0.101];
 const HAMMER_HEAD: Vec3 = [-0.2, 0.0, -0.04];
 const NAIL_GOAL: Vec3 = [0.0, 0.0, 0.01];
 
+/// How high the ball lies in the body that is moved.
+const BALL_HEIGHT: f64 = 0.035;
+
 /// Height below which the pen is dropped, and that of a lifted hammer or ball.
 const DROPPED: f64 = 0.075;
 const LIFTED: f64 = 0.04;
@@ -117,6 +120,33 @@ impl Task {
                     stream.uniform(-0.2, 0.2),
                     stream.uniform(0.15, 0.35),
                 ];
+            }
+        }
+    }
+
+    /// Numbers of [`Self::put`].
+    pub(super) fn place_len(&self) -> usize {
+        match self {
+            Self::Pen { .. } => 4,
+            Self::Door { .. } | Self::Hammer { .. } => 3,
+            Self::Relocate { .. } => 6,
+        }
+    }
+
+    /// Puts what differs between episodes where D4RL's `set_env_state` does; the next state
+    /// that is set has it. `place` is [`Self::place_len`] long: pen's `desired_orien`, door's
+    /// `door_body_pos`, hammer's `board_pos`, relocate's `obj_pos` and then `target_pos`.
+    pub(super) fn put(&mut self, simulation: &mut Simulation, place: &[f64]) {
+        match self {
+            Self::Pen { .. } => simulation.mocap_orientation(MOVED).copy_from_slice(place),
+            Self::Door { .. } | Self::Hammer { .. } => {
+                simulation.mocap_position(MOVED).copy_from_slice(place);
+            }
+            Self::Relocate { target, .. } => {
+                let (ball, goal) = place.split_at(3);
+                let body = [ball[0], ball[1], ball[2] - BALL_HEIGHT];
+                simulation.mocap_position(MOVED).copy_from_slice(&body);
+                target.copy_from_slice(goal);
             }
         }
     }
@@ -298,23 +328,8 @@ fn quaternion_of([a, b]: [f64; 2]) -> [f64; 4] {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
-
-    /// Puts a recorded goal in place: pen an orientation, door and hammer a position,
-    /// relocate the ball's place in the plane and the target.
-    pub(in super::super) fn set_goal(task: &mut Task, simulation: &mut Simulation, goal: &[f64]) {
-        match task {
-            Task::Pen { .. } => simulation.mocap_orientation(MOVED).copy_from_slice(goal),
-            Task::Door { .. } | Task::Hammer { .. } => {
-                simulation.mocap_position(MOVED).copy_from_slice(goal);
-            }
-            Task::Relocate { target, .. } => {
-                simulation.mocap_position(MOVED)[..2].copy_from_slice(&goal[..2]);
-                target.copy_from_slice(&goal[2..]);
-            }
-        }
-    }
 
     /// `euler2quat` of gymnasium-robotics 1.4.2, which is D4RL's.
     #[test]

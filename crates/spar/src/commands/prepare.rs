@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use serde::Serialize;
-use spar_collect::recipe;
+use spar_collect::{CollectError, recipe};
 use spar_core::{DatasetIdentity, Origin, Suite, TaskId, files::in_file, memory, sha256_file};
 use spar_data::{Dataset, META_ORIGIN, MetaValue, Reading, manifest};
 
@@ -115,6 +115,8 @@ pub(crate) fn prepare(args: &PrepareArgs) -> Result<()> {
         let data = training_data(path, task.env(), &Reading::default())?;
         return print(path, &data.identity, None, args.json);
     }
+    // What is said where there are no local data either.
+    let mut nowhere = None;
     let official = match args.data {
         Choice::Local => None,
         Choice::Official => Some(official(task).map_err(|why| match why {
@@ -128,7 +130,10 @@ pub(crate) fn prepare(args: &PrepareArgs) -> Result<()> {
             Err(Absent::Nowhere(why)) if recipe::rows_of(task, 10).is_none() => {
                 bail!("{why}; there is no recipe for it");
             }
-            Err(Absent::Nowhere(_)) => None,
+            Err(Absent::Nowhere(why)) => {
+                nowhere = Some(why);
+                None
+            }
             Err(why) => {
                 output::note(&format!("{why}; local data are used instead"));
                 None
@@ -137,9 +142,18 @@ pub(crate) fn prepare(args: &PrepareArgs) -> Result<()> {
     };
     let (path, identity, effort) = match official {
         Some((path, identity)) => (path, identity, None),
-        None => local(task, args)?,
+        None => local(task, args).map_err(|error| match nowhere {
+            Some(why) if lacks_upstream(&error) => error.context(why),
+            _ => error,
+        })?,
     };
     print(&path, &identity, effort, args.json)
+}
+
+/// Whether third-party data are missing, without which there is no recipe.
+fn lacks_upstream(error: &anyhow::Error) -> bool {
+    let missing = error.downcast_ref::<CollectError>();
+    matches!(missing, Some(CollectError::Upstream { .. }))
 }
 
 /// Generates the data and says what they are.

@@ -81,6 +81,8 @@ pub(super) struct Columns {
     timeouts: Option<Column<bool>>,
     pub(super) qpos: Option<Column<f64>>,
     pub(super) qvel: Option<Column<f64>>,
+    /// What else is in `infos`, by name.
+    pub(super) infos: Vec<(&'static str, Column<f32>)>,
 }
 
 impl Columns {
@@ -104,10 +106,26 @@ impl Columns {
                 .transpose()?,
             qpos: state("qpos", shape.nq)?,
             qvel: state("qvel", shape.nv)?,
+            infos: Vec::new(),
         })
     }
 
-    pub(super) fn push(&mut self, row: &Row<'_>) {
+    /// Adds `infos/NAME`, `[rows, width]`.
+    pub(super) fn add_info(
+        &mut self,
+        file: &hdf5::File,
+        name: &'static str,
+        width: usize,
+    ) -> hdf5::Result<()> {
+        let column = Column::matrix(&file.group("infos")?, name, width)?;
+        self.infos.push((name, column));
+        Ok(())
+    }
+
+    pub(super) fn push(&mut self, row: &Row<'_>, infos: &[&[f32]]) {
+        for ((_, column), values) in self.infos.iter_mut().zip(infos) {
+            column.pending.extend_from_slice(values);
+        }
         self.observations.pending.extend_from_slice(row.obs);
         if let Some(next) = &mut self.next_observations {
             next.pending.extend_from_slice(row.next_obs);
@@ -137,6 +155,9 @@ impl Columns {
             timeouts.flush()?;
         }
         for column in [&mut self.qpos, &mut self.qvel].into_iter().flatten() {
+            column.flush()?;
+        }
+        for (_, column) in &mut self.infos {
             column.flush()?;
         }
         Ok(())
