@@ -14,13 +14,13 @@
 use std::{collections::BTreeMap, path::Path};
 
 use spar_core::{EnvId, Policy, Stream, TaskId};
-use spar_data::{MetaValue, local_metadata};
+use spar_data::MetaValue;
 use spar_nn::{Activation, RowMlp, RowWork};
 
 use crate::{
     CollectError,
     facts::{Behavior, EpisodeFacts},
-    recipe::{self, Generated, RECIPE_VERSION},
+    recipe::{self, Generated},
     roll::{Stage, Tail},
     upstream::{Upstream, Weights},
 };
@@ -183,7 +183,7 @@ pub(crate) fn metadata(
     rows: usize,
     seed: u64,
 ) -> Result<BTreeMap<String, MetaValue>, CollectError> {
-    let mut metadata = local_metadata(task);
+    let mut metadata = recipe::made_from(task, rows, seed)?;
     let mut text = |key: &str, value: String| {
         metadata.insert(key.to_owned(), MetaValue::Text(value));
     };
@@ -193,10 +193,6 @@ pub(crate) fn metadata(
     if let Some((_, file)) = policy {
         text("spar_policies_sha256", file.sha256.to_owned());
     }
-    text("spar_rows", rows.to_string());
-    text("spar_seed", seed.to_string());
-    text("spar_recipe", RECIPE_VERSION.to_string());
-    text("spar_physics", spar_env::physics_version(task.env())?);
     Ok(metadata)
 }
 

@@ -22,7 +22,7 @@ use std::{
 };
 
 use spar_core::{EnvId, Policy, Stream, TaskId, files::in_file, sha256_hex};
-use spar_data::{MetaValue, Row, Writer, local_metadata};
+use spar_data::{MetaValue, Row, Writer};
 use spar_env::{Env, antmaze};
 use spar_nn::{Activation, RowMlp};
 
@@ -31,7 +31,7 @@ use crate::{
     card::Card,
     facts::{Behavior, End, EpisodeFacts},
     gaussian::GaussianPolicy,
-    recipe::{Generated, RECIPE_VERSION},
+    recipe::{self, Generated},
     upstream::{Upstream, Weights},
 };
 
@@ -227,16 +227,12 @@ pub(crate) fn metadata(
     behavior: &Path,
 ) -> Result<BTreeMap<String, MetaValue>, CollectError> {
     let Actor { name, sha256, .. } = Actor::chosen(behavior)?;
-    let mut metadata = local_metadata(task);
+    let mut metadata = recipe::made_from(task, rows, seed)?;
     let mut text = |key: &str, value: String| {
         metadata.insert(key.to_owned(), MetaValue::Text(value));
     };
     text("algorithm", name.to_owned());
     text("spar_policies_sha256", sha256);
-    text("spar_rows", rows.to_string());
-    text("spar_seed", seed.to_string());
-    text("spar_recipe", RECIPE_VERSION.to_string());
-    text("spar_physics", spar_env::physics_version(task.env())?);
     if let Some(goal) = Map::of(task).and_then(|map| map.goal()) {
         let [x, y] = near(goal, &mut Stream::new(seed, "antmaze/relabel"));
         text("spar_goal", format!("{x} {y}"));

@@ -15,14 +15,14 @@ use std::{collections::BTreeMap, path::Path};
 
 use spar_anchor::{Anchor, AnchorConfig, AnchorTrainer};
 use spar_core::{EnvId, Normalizer, Policy, Stream, TaskId};
-use spar_data::{MetaValue, local_metadata};
+use spar_data::MetaValue;
 use spar_nn::{Batch, RowMlp, RowWork};
 
 use crate::{
     CollectError, adroit,
     demonstrations::{self, Demonstration, proof},
     facts::{Behavior, End, EpisodeFacts},
-    recipe::{self, Generated, RECIPE_VERSION},
+    recipe::{self, Generated},
     roll::{Stage, Tail},
 };
 
@@ -128,7 +128,7 @@ pub(crate) fn metadata(
     seed: u64,
     config: &AnchorConfig,
 ) -> Result<BTreeMap<String, MetaValue>, CollectError> {
-    let mut metadata = local_metadata(task);
+    let mut metadata = recipe::made_from(task, rows, seed)?;
     let mut text = |key: &str, value: String| {
         metadata.insert(key.to_owned(), MetaValue::Text(value));
     };
@@ -146,10 +146,6 @@ pub(crate) fn metadata(
     if let Some((key, value)) = proof(task.env()) {
         text(key, value.to_owned());
     }
-    text("spar_rows", rows.to_string());
-    text("spar_seed", seed.to_string());
-    text("spar_recipe", RECIPE_VERSION.to_string());
-    text("spar_physics", spar_env::physics_version(task.env())?);
     Ok(metadata)
 }
 

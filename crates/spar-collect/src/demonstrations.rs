@@ -20,14 +20,14 @@ mod file;
 use std::{collections::BTreeMap, path::Path};
 
 use spar_core::{EnvId, TaskId};
-use spar_data::{MetaValue, local_metadata};
+use spar_data::MetaValue;
 
 pub use file::Demonstration;
 
 use crate::{
     CollectError,
     facts::{Behavior, End, EpisodeFacts},
-    recipe::{self, Generated, RECIPE_VERSION},
+    recipe::{self, Generated},
     roll::Steps,
 };
 use file::{DOOR, File};
@@ -63,7 +63,7 @@ pub(crate) fn metadata(
     seed: u64,
 ) -> Result<BTreeMap<String, MetaValue>, CollectError> {
     let rows = rows_of(task).ok_or(CollectError::NoRecipe(task))?;
-    let mut metadata = local_metadata(task);
+    let mut metadata = recipe::made_from(task, rows, seed)?;
     let mut text = |key: &str, value: String| {
         metadata.insert(key.to_owned(), MetaValue::Text(value));
     };
@@ -71,10 +71,6 @@ pub(crate) fn metadata(
     if let Some((key, value)) = proof(task.env()) {
         text(key, value.to_owned());
     }
-    text("spar_rows", rows.to_string());
-    text("spar_seed", seed.to_string());
-    text("spar_recipe", RECIPE_VERSION.to_string());
-    text("spar_physics", spar_env::physics_version(task.env())?);
     Ok(metadata)
 }
 

@@ -14,7 +14,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use spar_core::{EnvId, Stream, TaskId};
-use spar_data::{MetaValue, Row, Writer, local_metadata};
+use spar_data::{MetaValue, Row, Writer};
 use spar_env::{
     Env, EnvError,
     maze2d::{Cell, Maze, Reward},
@@ -23,7 +23,7 @@ use spar_env::{
 use crate::{
     CollectError,
     facts::{Behavior, End, EpisodeFacts},
-    recipe::{Generated, RECIPE_VERSION},
+    recipe::{self, Generated},
 };
 
 /// Who acts, in the file's metadata and its card.
@@ -207,15 +207,11 @@ pub(crate) fn metadata(
     rows: usize,
     seed: u64,
 ) -> Result<BTreeMap<String, MetaValue>, CollectError> {
-    let mut metadata = local_metadata(task);
+    let mut metadata = recipe::made_from(task, rows, seed)?;
     let mut text = |key: &str, value: String| {
         metadata.insert(key.to_owned(), MetaValue::Text(value));
     };
     text("algorithm", CONTROLLER.to_owned());
-    text("spar_rows", rows.to_string());
-    text("spar_seed", seed.to_string());
-    text("spar_recipe", RECIPE_VERSION.to_string());
-    text("spar_physics", spar_env::physics_version(task.env())?);
     Ok(metadata)
 }
 

@@ -93,7 +93,7 @@ pub fn metadata(
         return cloned::metadata(task, rows, seed, &AnchorConfig::default());
     }
     let card = Card::read(behavior, task.env())?;
-    let mut metadata = local_metadata(task);
+    let mut metadata = made_from(task, rows, seed)?;
     let mut bytes = Vec::new();
     let mut said = Vec::new();
     for Part { name, about, .. } in parts(task, rows, &card)? {
@@ -112,6 +112,20 @@ pub fn metadata(
     text("algorithm", "SAC".to_owned());
     text("spar_policies", said.join("; "));
     text("spar_policies_sha256", sha256_hex(&bytes));
+    Ok(metadata)
+}
+
+/// What every local file of `task` says of its making: scale, seed, version of the recipe and
+/// the physics. Who acted is the recipe's to add.
+pub(crate) fn made_from(
+    task: TaskId,
+    rows: usize,
+    seed: u64,
+) -> Result<BTreeMap<String, MetaValue>, CollectError> {
+    let mut metadata = local_metadata(task);
+    let mut text = |key: &str, value: String| {
+        metadata.insert(key.to_owned(), MetaValue::Text(value));
+    };
     text("spar_rows", rows.to_string());
     text("spar_seed", seed.to_string());
     text("spar_recipe", RECIPE_VERSION.to_string());
