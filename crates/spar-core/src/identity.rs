@@ -65,8 +65,9 @@ pub fn reaches_baseline(method: &str, name: &str, value: &Value) -> bool {
 /// Settings that only an anchor and what grows out of it have a use for.
 const OF_ANCHORED: [&str; 3] = ["config.anchor.", "config.batch_size", "config.reward_range"];
 
-/// Settings that only a method with updates of its own has a use for: `bc` is its anchor.
-const OF_UPDATED: [&str; 2] = ["config.reward_range", "config.updates"];
+/// Settings that only a method with updates of its own has a use for: `bc` is its anchor. A
+/// method that grows out of one looks for an anchor by its own settings.
+const OF_UPDATED: [&str; 3] = ["config.method.", "config.reward_range", "config.updates"];
 
 /// Settings, by the start of their paths in `spec.json`, that do not reach a run of `method`:
 /// none decides a number of it, and its record holds none. `anchored` as in

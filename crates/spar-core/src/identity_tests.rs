@@ -183,6 +183,17 @@ fn a_number_is_the_shortest_decimal_of_what_it_is() {
     assert_eq!(memory, of(&file));
 }
 
+/// A method that grows out of an anchor looks for the run `bc` by its own spec, in which its
+/// own settings stand.
+#[test]
+fn the_settings_of_a_method_do_not_reach_the_anchor_it_grows_out_of() {
+    let there = spec("bc");
+    let mut here = there.clone();
+    here["config"]["method"] = json!({ "action_l2": 1.0 });
+    assert!(named(&there, &here, Scope::Anchor).is_empty());
+    assert_eq!(of(&there), of(&here));
+}
+
 /// Without an environment the seed of the evaluation decides which episodes an anchor is not
 /// trained on; with one it decides nothing of it.
 #[test]

@@ -260,6 +260,8 @@ fn the_settings_of_a_suite_s_runs_are_those_the_runs_have() {
         assert_eq!(told["column"], column);
         let (method, more) = match column {
             "no-fit" => ("spar", "--variant no-fit"),
+            // As the scheduler starts it: around the anchor that is there.
+            "rpl" => ("rpl", "--anchor bc"),
             method => (method, ""),
         };
         folder.spar(&suite_run("short", method, column, more)).ok();
