@@ -28,7 +28,7 @@ pub(super) struct File {
     env: &'static str,
     /// DAPG's pickle.
     pub(super) pickle: Blob,
-    /// Steps of all 25, as many as D4RL's files have rows.
+    /// Steps of all 25; but for the door's, not checked against a file. They label, and decide no row.
     pub(super) rows: usize,
     /// Keys of a first state that hold what differs between episodes, beside `qpos` and `qvel`:
     /// [`spar_env::Physics::set_placed`].
