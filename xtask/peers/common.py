@@ -1,7 +1,7 @@
 """What the peers of `cargo xtask bench` and `cargo xtask gpu-check` share: reading the inputs that
 `spar-bench bench` or `spar-gpu inputs` wrote, and the protocol of `spar-bench serve`
 (crates/spar-bench/src/serve.rs): a line of JSON that says who is there, then
-an answer to each request, `losses NAME` or `time NAME SECONDS`.
+an answer to each request, `losses NAME`, `flops NAME` or `time NAME SECONDS`.
 
 This file imports no framework: threads are limited before one is loaded.
 """
@@ -98,6 +98,10 @@ class Contender:
         name, in whatever array type `floats` reads."""
         raise NotImplementedError
 
+    def flops(self):
+        """Floating-point operations of the matrix products of a step."""
+        raise NotImplementedError
+
     def floats(self, losses):
         """Losses as a list of floats."""
         return [float(x) for x in losses]
@@ -138,6 +142,8 @@ def serve(makers, steps, versions):
                 contender.reset()
                 losses = contender.cycle()
                 answer({"losses": {k: contender.floats(v) for k, v in losses.items()}})
+            elif word == "flops":
+                answer({"flops": contender.flops()})
             elif word == "time":
                 answer(timed(contender, contender.steps or steps, float(*rest)))
             else:

@@ -20,6 +20,8 @@ import jax
 import jax.numpy as jnp
 import jaxlib
 from jax import lax
+from jax.extend import core
+from jax.interpreters import partial_eval
 
 tree_map = jax.tree.map
 VERSIONS = {"jax": jax.__version__, "jaxlib": jaxlib.__version__}
@@ -41,6 +43,26 @@ def adam(lr, net, state, grad):
     rate, root = lr / correction1, 1 / jnp.sqrt(correction2)
     net = tree_map(lambda p, m, v: p - rate * m / (jnp.sqrt(v) * root + eps), net, m, v)
     return net, {"m": m, "v": v, "step": step}
+
+
+def products(jaxpr):
+    """Floating-point operations of the matrix products in `jaxpr` and all it calls."""
+    total = 0
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "dot_general":
+            (contracted, _), _ = eqn.params["dimension_numbers"]
+            shape = eqn.invars[0].aval.shape
+            total += 2 * eqn.outvars[0].aval.size * math.prod(shape[i] for i in contracted)
+        values = jax.tree.leaves(list(eqn.params.values()), is_leaf=is_jaxpr)
+        inner = [products(getattr(x, "jaxpr", x)) for x in values if is_jaxpr(x)]
+        if any(inner) and eqn.primitive.name in ["while", "cond"]:
+            raise ValueError(f"a product in a `{eqn.primitive.name}`, done nobody knows how often")
+        total += sum(inner) * eqn.params.get("length", 1)
+    return total
+
+
+def is_jaxpr(x):
+    return isinstance(x, (core.Jaxpr, core.ClosedJaxpr))
 
 
 class Scanned(common.Contender):
@@ -82,6 +104,13 @@ class Scanned(common.Contender):
         if not self.scan:
             losses = {k: [loss[k] for loss in losses] for k in losses[0]}
         return losses
+
+    def flops(self):
+        """Two per multiply-add of a matrix product whose result is used: what XLA is given,
+        read out of the traced cycle, and divided by its steps."""
+        traced = jax.make_jaxpr(self.run)(self.start, self.inputs).jaxpr
+        used, _ = partial_eval.dce_jaxpr(traced, [True] * len(traced.outvars))
+        return products(used) / len(jax.tree.leaves(self.inputs)[0])
 
     def floats(self, losses):
         return jnp.asarray(losses).reshape(-1).tolist()

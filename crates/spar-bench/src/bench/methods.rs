@@ -17,7 +17,10 @@ use crate::clock::Timing;
 use spar_suite::{say, say::to_stdout};
 
 /// The contenders of a method, ours first.
-const CONTENDERS: [&str; 3] = ["ours", "jax-scan", "torch-eager"];
+const CONTENDERS: [&str; 3] = ["ours", JAX, "torch-eager"];
+
+/// JAX's.
+const JAX: &str = "jax-scan";
 
 /// Everything measured, as it is written to JSON; printed, its table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,6 +48,9 @@ pub(crate) struct Row {
     pub(crate) method: String,
     /// Transitions in a batch.
     pub(crate) batch: usize,
+    /// Floating-point operations of an update's matrix products, as JAX's program has them.
+    #[serde(default)]
+    pub(crate) flops: Option<f64>,
     /// Ours, per second.
     pub(crate) ours: f64,
     /// Those of others, by contender.
@@ -76,6 +82,13 @@ pub(crate) fn measure(bench: &Bench<'_>, out: &Path) -> Result<ExitCode> {
     for line in &missing {
         say!("missing: {line}");
     }
+    let mut flops = BTreeMap::new();
+    for (worker, name) in &turns {
+        if let Some((method, JAX)) = name.split_once('/') {
+            let counted = workers[*worker].flops(name)?;
+            flops.extend(counted.map(|flops| (method.to_owned(), flops)));
+        }
+    }
     let timings = bench.rounds(&mut workers, &turns)?;
     let hello = workers[0].hello.clone();
     let peak = |name: &str| -> Result<f64> {
@@ -93,7 +106,7 @@ pub(crate) fn measure(bench: &Bench<'_>, out: &Path) -> Result<ExitCode> {
         measured: Measured::now(bench.commit),
         machine: Machine::here(&hello, peak("fma/peak")?, peak("sgemm/peak")?),
         versions: all_versions,
-        methods: rows(&hello.contenders, &hello.batches, &timings)?,
+        methods: rows(&hello.contenders, &hello.batches, &flops, &timings)?,
         largest_loss_difference,
         missing,
         turns: timings,
@@ -110,6 +123,7 @@ pub(crate) fn measure(bench: &Bench<'_>, out: &Path) -> Result<ExitCode> {
 fn rows(
     contenders: &[String],
     batches: &BTreeMap<String, usize>,
+    flops: &BTreeMap<String, f64>,
     timings: &Timings,
 ) -> Result<Vec<Row>> {
     let rate = |turn: &Timing| turn.steps / turn.cpu_s;
@@ -136,6 +150,7 @@ fn rows(
             method: method.to_owned(),
             batch: batch
                 .with_context(|| format!("spar-bench does not say the batch of `{method}`"))?,
+            flops: flops.get(method).copied(),
             ours: median(ours.iter().map(rate)),
             theirs: theirs.collect(),
         })
@@ -150,7 +165,9 @@ impl Methods {
             "method",
             "batch",
             "ours, steps/s",
+            "of peak",
             "JAX",
+            "of peak",
             "PyTorch",
             "ours is, of JAX",
             "of PyTorch",
@@ -161,20 +178,30 @@ impl Methods {
             };
             let steps = |t: &Theirs| format!("{:.1}", t.steps_per_s);
             let ratio = |t: &Theirs| format!("{:.2}x", t.ours_is);
+            let percent = |share: Option<f64>| share.map_or_else(|| "-".to_owned(), report::percent);
+            let theirs = row.theirs.get(JAX);
             table.add_row([
                 row.method.clone(),
                 row.batch.to_string(),
                 format!("{:.1}", row.ours),
-                of("jax-scan", steps),
+                percent(self.of_peak(row, row.ours)),
+                of(JAX, steps),
+                percent(theirs.and_then(|t| self.of_peak(row, t.steps_per_s))),
                 of("torch-eager", steps),
-                of("jax-scan", ratio),
+                of(JAX, ratio),
                 of("torch-eager", ratio),
             ]);
         }
         report::aligned(table, 1)
     }
 
-    /// The least and the middle of the ratios to each peer, a sentence each.
+    /// The share of the core's multiply-adds that so many updates a second need.
+    fn of_peak(&self, row: &Row, steps_per_s: f64) -> Option<f64> {
+        Some(row.flops? * steps_per_s / self.machine.fma_gflops / 1e9)
+    }
+
+    /// The least and the middle of the ratios to each peer, a sentence each, and what the
+    /// middle could be at most.
     pub(crate) fn summary(&self) -> String {
         let of = |who: &str, name: &str| {
             let theirs = self.methods.iter().filter_map(|row| row.theirs.get(who));
@@ -186,7 +213,19 @@ impl Methods {
                 median(ratios)
             ))
         };
-        let said = [of("jax-scan", "JAX"), of("torch-eager", "PyTorch")];
+        let ceilings = self.methods.iter().filter_map(|row| {
+            let theirs = row.theirs.get(JAX)?;
+            Some(1.0 / self.of_peak(row, theirs.steps_per_s)?)
+        });
+        let ceilings: Vec<f64> = ceilings.collect();
+        let most = (!ceilings.is_empty()).then(|| {
+            format!(
+                "A program that multiplies as much as JAX's and does nothing but that, at the \
+                 peak, would be {:.2}x in the median.",
+                median(ceilings)
+            )
+        });
+        let said = [of(JAX, "JAX"), most, of("torch-eager", "PyTorch")];
         said.into_iter().flatten().collect::<Vec<_>>().join("\n")
     }
 }

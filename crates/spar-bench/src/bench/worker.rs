@@ -100,6 +100,20 @@ impl Worker {
         Ok(self.answer::<Answer>()?.losses)
     }
 
+    /// Floating-point operations of the matrix products in a step of `name`, as its own
+    /// program has them; none where it cannot count them.
+    ///
+    /// # Errors
+    /// If the worker has ended.
+    pub(crate) fn flops(&mut self, name: &str) -> Result<Option<f64>> {
+        #[derive(Deserialize)]
+        struct Answer {
+            flops: f64,
+        }
+        self.ask(&format!("flops {name}"))?;
+        Ok(self.answer::<Answer>().ok().map(|answer| answer.flops))
+    }
+
     /// What a step of `workload` has to do; only ours knows.
     ///
     /// # Errors
