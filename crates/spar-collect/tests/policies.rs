@@ -13,11 +13,17 @@ use spar_core::EnvId;
 use spar_eval::rollout;
 
 /// Mean returns of stochastic policies: of medium from and to, of expert from.
-const TARGETS: [(EnvId, f64, f64, f64); 3] = [
-    (EnvId::HALF_CHEETAH, 4800.0, 5300.0, 10_000.0),
-    (EnvId::HOPPER, 1200.0, 1600.0, 3200.0),
-    (EnvId::WALKER2D, 2600.0, 3400.0, 4500.0),
+const TARGETS: [(&str, f64, f64, f64); 4] = [
+    ("halfcheetah", 4800.0, 5300.0, 10_000.0),
+    ("hopper", 1200.0, 1600.0, 3200.0),
+    ("walker2d", 2600.0, 3400.0, 4500.0),
+    // Of expert D4RL's reference return.
+    ("ant", 2600.0, 3400.0, 3879.7),
 ];
+
+fn targets() -> [(EnvId, f64, f64, f64); 4] {
+    TARGETS.map(|(env, low, high, expert)| (EnvId::named(env).unwrap(), low, high, expert))
+}
 
 fn behavior() -> &'static Path {
     Path::new(concat!(
@@ -28,7 +34,7 @@ fn behavior() -> &'static Path {
 
 #[test]
 fn medium_and_expert_are_at_d4rls_levels() {
-    for (env, low, high, expert) in TARGETS {
+    for (env, low, high, expert) in targets() {
         let card = Card::read(behavior(), env).unwrap();
         let found = card.medium.mean_return;
         assert!((low..=high).contains(&found), "{env}: medium {found}");
@@ -40,7 +46,7 @@ fn medium_and_expert_are_at_d4rls_levels() {
 #[test]
 fn cards_say_what_the_policies_do() {
     const EPISODES: usize = 12;
-    for (env, ..) in TARGETS {
+    for (env, ..) in targets() {
         let card = Card::read(behavior(), env).unwrap();
         for (name, level) in [("medium", card.medium), ("expert", card.expert)] {
             let policy = card.policy(behavior(), name).unwrap();
@@ -56,7 +62,7 @@ fn cards_say_what_the_policies_do() {
 
 #[test]
 fn cards_are_complete() {
-    for (env, ..) in TARGETS {
+    for (env, ..) in targets() {
         let card = Card::read(behavior(), env).unwrap();
         assert_eq!(card.config, SacConfig::of(env));
         assert_eq!(card.trained_steps, card.config.total_steps);
@@ -75,12 +81,12 @@ fn cards_are_complete() {
 }
 
 #[test]
-fn all_of_them_take_at_most_ten_megabytes() {
+fn all_of_them_take_at_most_twelve_megabytes() {
     let mut bytes = 0;
-    for (env, ..) in TARGETS {
+    for (env, ..) in targets() {
         for entry in std::fs::read_dir(Card::folder(behavior(), env)).unwrap() {
             bytes += entry.unwrap().metadata().unwrap().len();
         }
     }
-    assert!(bytes <= 10_000_000, "{bytes}");
+    assert!(bytes <= 12_000_000, "{bytes}");
 }
