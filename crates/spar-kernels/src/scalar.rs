@@ -61,40 +61,34 @@ fn sigmoid(x: f32) -> f32 {
 /// `x / (1 + exp(-x))`.
 #[inline(always)]
 pub fn silu(x: f32) -> f32 {
-    x * sigmoid(x)
+    silu_and_slope(x).0
 }
 
-/// The derivative of [`silu`].
+/// [`silu`] and its derivative.
 #[inline(always)]
-pub fn silu_slope(x: f32) -> f32 {
+pub fn silu_and_slope(x: f32) -> (f32, f32) {
     let s = sigmoid(x);
-    s * (1.0 + x * (1.0 - s))
-}
-
-/// `min(x, 20)`, beyond which [`mish`] is the identity in single precision, `exp` of it and
-/// `n = e (e + 2)`, of which `tanh(log(1 + e)) = n / (n + 2)`.
-#[inline(always)]
-fn mish_parts(x: f32) -> (f32, f32, f32) {
-    let x = if x > 20.0 { 20.0 } else { x };
-    let e = exp(x);
-    (x, e, e * (e + 2.0))
+    (x * s, s * (1.0 + x * (1.0 - s)))
 }
 
 /// `x tanh(log(1 + exp(x)))`.
 #[inline(always)]
 pub fn mish(x: f32) -> f32 {
-    let (_, _, n) = mish_parts(x);
-    x * (n / (n + 2.0))
+    mish_and_slope(x).0
 }
 
-/// The derivative of [`mish`].
+/// [`mish`] and its derivative.
 #[inline(always)]
-pub fn mish_slope(x: f32) -> f32 {
-    let (x, e, n) = mish_parts(x);
+pub fn mish_and_slope(x: f32) -> (f32, f32) {
+    // Beyond, it is the identity in single precision.
+    let most = if x > 20.0 { 20.0 } else { x };
+    let e = exp(most);
+    // tanh(log(1 + e)) = n / (n + 2).
+    let n = e * (e + 2.0);
     let t = n / (n + 2.0);
     // 1 - t^2 = 4 (n + 1) / (n + 2)^2 and n + 1 = (e + 1)^2; times e / (e + 1).
     let bend = 4.0 * (e / (n + 2.0)) * ((e + 1.0) / (n + 2.0));
-    t + x * bend
+    (x * t, t + most * bend)
 }
 
 const GELU_CUBIC: f32 = 0.044_715;
@@ -104,15 +98,16 @@ const GELU_SCALE: f32 = 0.797_884_6;
 /// `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`.
 #[inline(always)]
 pub fn gelu(x: f32) -> f32 {
-    0.5 * x * (1.0 + tanh(GELU_SCALE * (x + GELU_CUBIC * x * x * x)))
+    gelu_and_slope(x).0
 }
 
-/// The derivative of [`gelu`].
+/// [`gelu`] and its derivative.
 #[inline(always)]
-pub fn gelu_slope(x: f32) -> f32 {
+pub fn gelu_and_slope(x: f32) -> (f32, f32) {
     let t = tanh(GELU_SCALE * (x + GELU_CUBIC * x * x * x));
     let inner = GELU_SCALE * (1.0 + 3.0 * GELU_CUBIC * x * x);
-    0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * inner
+    let slope = 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * inner;
+    (0.5 * x * (1.0 + t), slope)
 }
 
 #[cfg(test)]
@@ -153,10 +148,10 @@ mod tests {
     fn mish_and_silu_are_their_definitions_and_slopes_their_differences() {
         let mish_wide = |x: f64| x * x.exp().ln_1p().tanh();
         let silu_wide = |x: f64| x / (1.0 + (-x).exp());
-        type Pair = (fn(f32) -> f32, fn(f32) -> f32);
-        let ours: [Pair; 2] = [(mish, mish_slope), (silu, silu_slope)];
+        let ours: [fn(f32) -> (f32, f32); 2] = [mish_and_slope, silu_and_slope];
         let wide: [&dyn Fn(f64) -> f64; 2] = [&mish_wide, &silu_wide];
-        for ((f, slope), wide) in ours.into_iter().zip(wide) {
+        for (both, wide) in ours.into_iter().zip(wide) {
+            let (f, slope) = (|x| both(x).0, |x| both(x).1);
             for i in -3000..=3000 {
                 let x = f64::from(i) * 0.01;
                 let off = (f64::from(f(x as f32)) - wide(x)).abs();
@@ -198,7 +193,7 @@ mod tests {
             assert!((f64::from(gelu(x as f32)) - wide(x)).abs() < 1e-6, "{x}");
             let slope = (wide(x + 1e-5) - wide(x - 1e-5)) / 2e-5;
             assert!(
-                (f64::from(gelu_slope(x as f32)) - slope).abs() < 2e-6,
+                (f64::from(gelu_and_slope(x as f32).1) - slope).abs() < 2e-6,
                 "{x}"
             );
         }

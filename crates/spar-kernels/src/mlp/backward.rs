@@ -189,7 +189,7 @@ fn through(
                 let values = first * layer.input..first * layer.input + rows.len();
                 let kept = layers::KeptRows {
                     activation: &saved.activation[values.clone()],
-                    before: saved.before.get(values.clone()).unwrap_or_default(),
+                    slopes: saved.slopes.get(values.clone()).unwrap_or_default(),
                     normalized: saved.normalized.get(values).unwrap_or_default(),
                     inverse_std: saved.inverse_std.get(first..).unwrap_or_default(),
                 };

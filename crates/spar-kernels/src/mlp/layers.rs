@@ -52,7 +52,7 @@ impl<'a> Bias<'a> {
 /// nothing.
 #[derive(Default)]
 pub(super) struct Kept<'a> {
-    pub(super) before: &'a mut [f32],
+    pub(super) slopes: &'a mut [f32],
     pub(super) normalized: &'a mut [f32],
     pub(super) inverse_std: &'a mut [f32],
 }
@@ -69,7 +69,7 @@ struct Affine<'a> {
 #[derive(Clone, Copy, Default)]
 pub(super) struct KeptRows<'a> {
     pub(super) activation: &'a [f32],
-    pub(super) before: &'a [f32],
+    pub(super) slopes: &'a [f32],
     pub(super) normalized: &'a [f32],
     pub(super) inverse_std: &'a [f32],
 }
@@ -89,7 +89,7 @@ pub(super) fn hidden(
         eps: shape.eps.value(),
     });
     let Kept {
-        before,
+        slopes,
         normalized,
         inverse_std,
     } = kept;
@@ -106,10 +106,9 @@ pub(super) fn hidden(
         None => add_bias(bias, floor, rows),
         Some(norm) => normalize(Some(bias), norm, floor, rows, normalized, inverse_std),
     }
-    if !before.is_empty() {
-        before.copy_from_slice(rows);
-    }
-    if shape.activation != Activation::Relu {
+    if !slopes.is_empty() {
+        activate_keeping(shape.activation, rows, slopes);
+    } else if shape.activation != Activation::Relu {
         activate(shape.activation, rows);
     }
     if let Some(norm) = after {
@@ -166,10 +165,9 @@ pub(super) fn hidden_backward(
     mut grads: Option<&mut [f32]>,
 ) {
     let activation_backward = |rows: &mut [f32]| match shape.activation {
-        // What is kept from before is the ReLU's value already.
-        Activation::Relu if shape.norm == Normalization::After => mask(kept.before, rows),
+        Activation::Relu if shape.norm == Normalization::After => mask(kept.slopes, rows),
         Activation::Relu => mask(kept.activation, rows),
-        smooth => activate_backward(smooth, kept.before, rows),
+        _ => multiply(kept.slopes, rows),
     };
     match &layer.norm {
         None => activation_backward(rows),
@@ -210,6 +208,19 @@ pub fn activate(activation: Activation, values: &mut [f32]) {
         Activation::Gelu => gelu(values),
         Activation::Mish => mish(values),
         Activation::Silu => silu(values),
+    }
+}
+
+/// [`activate`], but of a ReLU, which has cut off already; its slopes at what was there into
+/// `slopes`, since half of what a slope costs is the activation's own. A ReLU's are what it
+/// left: they are 1 where that is not zero.
+fn activate_keeping(activation: Activation, values: &mut [f32], slopes: &mut [f32]) {
+    assert_eq!(values.len(), slopes.len(), "slopes of an activation");
+    match activation {
+        Activation::Relu => slopes.copy_from_slice(values),
+        Activation::Gelu => gelu_keeping(values, slopes),
+        Activation::Mish => mish_keeping(values, slopes),
+        Activation::Silu => silu_keeping(values, slopes),
     }
 }
 
@@ -259,9 +270,15 @@ vectorized! {
         values.iter_mut().for_each(|v| *v = scalar::gelu(*v));
     }
 
+    fn gelu_keeping(values: &mut [f32], slopes: &mut [f32]) {
+        for (v, slope) in values.iter_mut().zip(slopes) {
+            (*v, *slope) = scalar::gelu_and_slope(*v);
+        }
+    }
+
     fn gelu_backward(before: &[f32], grad: &mut [f32]) {
         for (g, x) in grad.iter_mut().zip(before) {
-            *g *= scalar::gelu_slope(*x);
+            *g *= scalar::gelu_and_slope(*x).1;
         }
     }
 
@@ -273,9 +290,15 @@ vectorized! {
         values.iter_mut().for_each(|v| *v = scalar::mish(*v));
     }
 
+    fn mish_keeping(values: &mut [f32], slopes: &mut [f32]) {
+        for (v, slope) in values.iter_mut().zip(slopes) {
+            (*v, *slope) = scalar::mish_and_slope(*v);
+        }
+    }
+
     fn mish_backward(before: &[f32], grad: &mut [f32]) {
         for (g, x) in grad.iter_mut().zip(before) {
-            *g *= scalar::mish_slope(*x);
+            *g *= scalar::mish_and_slope(*x).1;
         }
     }
 
@@ -283,9 +306,21 @@ vectorized! {
         values.iter_mut().for_each(|v| *v = scalar::silu(*v));
     }
 
+    fn silu_keeping(values: &mut [f32], slopes: &mut [f32]) {
+        for (v, slope) in values.iter_mut().zip(slopes) {
+            (*v, *slope) = scalar::silu_and_slope(*v);
+        }
+    }
+
     fn silu_backward(before: &[f32], grad: &mut [f32]) {
         for (g, x) in grad.iter_mut().zip(before) {
-            *g *= scalar::silu_slope(*x);
+            *g *= scalar::silu_and_slope(*x).1;
+        }
+    }
+
+    fn multiply(slopes: &[f32], grad: &mut [f32]) {
+        for (g, slope) in grad.iter_mut().zip(slopes) {
+            *g *= slope;
         }
     }
 

@@ -85,9 +85,9 @@ pub struct Workspace {
 pub(super) struct Saved {
     /// Output of the layer, `[rows, width]`.
     pub(super) activation: Vec<f32>,
-    /// What a smooth activation was applied to, or a ReLU left for a normalization,
-    /// `[rows, width]`.
-    pub(super) before: Vec<f32>,
+    /// Slopes of a smooth activation where it was applied, or what a ReLU left for a
+    /// normalization, `[rows, width]`.
+    pub(super) slopes: Vec<f32>,
     /// Normalized values before gain and shift, `[rows, width]`.
     pub(super) normalized: Vec<f32>,
     /// Reciprocal standard deviation of each row, `[rows]`.
@@ -171,8 +171,8 @@ fn keeping(
     for (saved, layer) in saved.iter_mut().zip(shape.layers()) {
         let values = rows * layer.output;
         grow(&mut saved.activation, values);
-        if shape.keeps_before() {
-            grow(&mut saved.before, values);
+        if shape.keeps_slopes() {
+            grow(&mut saved.slopes, values);
         }
         if layer.norm.is_some() {
             grow(&mut saved.normalized, values);
@@ -201,7 +201,7 @@ fn keeping(
             };
             let Saved {
                 activation,
-                before,
+                slopes,
                 normalized,
                 inverse_std,
             } = saved;
@@ -211,7 +211,7 @@ fn keeping(
                 let first = first + row;
                 let values = first * layer.output..first * layer.output + rows.len();
                 let kept = layers::Kept {
-                    before: before.get_mut(values.clone()).unwrap_or_default(),
+                    slopes: slopes.get_mut(values.clone()).unwrap_or_default(),
                     normalized: normalized.get_mut(values).unwrap_or_default(),
                     inverse_std: inverse_std.get_mut(first..).unwrap_or_default(),
                 };

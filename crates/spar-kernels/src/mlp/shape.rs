@@ -278,10 +278,10 @@ impl MlpShape {
         self.layers().map(|l| l.input * l.output).sum()
     }
 
-    /// Whether the values from before the activations are needed for gradients: of a ReLU
-    /// alone what it leaves tells enough.
+    /// Whether gradients need the activations' slopes kept: of a ReLU alone the layer's
+    /// output says enough.
     #[cfg(feature = "train")]
-    pub(crate) fn keeps_before(&self) -> bool {
+    pub(crate) fn keeps_slopes(&self) -> bool {
         self.activation != Activation::Relu || self.norm == Normalization::After
     }
 
