@@ -178,7 +178,8 @@ impl Methods {
             };
             let steps = |t: &Theirs| format!("{:.1}", t.steps_per_s);
             let ratio = |t: &Theirs| format!("{:.2}x", t.ours_is);
-            let percent = |share: Option<f64>| share.map_or_else(|| "-".to_owned(), report::percent);
+            let percent =
+                |share: Option<f64>| share.map_or_else(|| "-".to_owned(), report::percent);
             let theirs = row.theirs.get(JAX);
             table.add_row([
                 row.method.clone(),

@@ -61,6 +61,12 @@ fn a_method_has_rates_and_ratios_round_by_round() {
 #[test]
 fn a_method_of_ours_that_was_not_measured_is_an_error() {
     let contenders = ["idql/ours".to_owned()];
-    let error = rows(&contenders, &BTreeMap::new(), &BTreeMap::new(), &Timings::new()).unwrap_err();
+    let error = rows(
+        &contenders,
+        &BTreeMap::new(),
+        &BTreeMap::new(),
+        &Timings::new(),
+    )
+    .unwrap_err();
     assert_eq!(error.to_string(), "`idql` was not measured");
 }
