@@ -40,7 +40,7 @@ fn published(name: &str) -> (Suite, Vec<(TaskId, String, String)>) {
 
 #[test]
 fn published_runs_have_the_settings_their_suite_has_today() {
-    for name in ["mujoco", "ablation", "maze2d", "antmaze", "adroit"] {
+    for name in ["mujoco", "ablation", "maze2d", "antmaze", "adroit", "ant"] {
         let (suite, runs) = published(name);
         for (task, column, folder) in runs {
             let spec = fs::read_to_string(format!("{folder}/spec.json")).unwrap();
