@@ -76,7 +76,8 @@ fn a_suite_may_extend_another() {
     let base = "name = 'base'\ntasks = ['hopper-medium', 'walker2d-medium']\n\
                 methods = ['bc', 'iql']\neval_seed = 7\n\
                 [train]\nupdates = 10\nrectify = { w_fit = 0.5, beta = 0.1 }\n\
-                [task.walker2d-medium]\nupdates = 5\n[method.iql]\nlr = 1.0\n[presets.quick]\ndescription = 'd'\nseeds = [0]\n\
+                [task.walker2d-medium]\nupdates = 5\n[method.iql]\nlr = 1.0\n\
+                task.walker2d-medium.lr = 3.0\n[presets.quick]\ndescription = 'd'\nseeds = [0]\n\
                 eval_episodes = 2\ndata_rows = 10\nmethod.iql.lr = 2.0\n\
                 [[bands]]\npreset = 'quick'\ndata = 'local'\nmethod = 'iql'\nbasis = ''\n\
                 scores = {}\n";
@@ -100,6 +101,23 @@ fn a_suite_may_extend_another() {
     let expected: Table =
         toml::from_str("updates = 10\nrectify = { w_fit = 0.0, beta = 0.1 }").unwrap();
     assert_eq!(table, expected);
+    let inheriting = |own: &str| {
+        load(&format!(
+            "name = 'more'\nextends = 'base'\ninherit_methods = true\n\
+             tasks = ['hopper-medium']\nmethods = ['spar']\n{own}"
+        ))
+    };
+    let suite = inheriting("").unwrap();
+    assert_eq!(suite.all_methods(), ["spar", "iql"]);
+    let (quick, of) = (&suite.presets["quick"], &suite.method["iql"]);
+    assert_eq!(of.settings["lr"].as_float(), Some(1.0));
+    assert_eq!(quick.method["iql"]["lr"].as_float(), Some(2.0));
+    assert!(of.task.is_empty(), "its task is none of this suite's");
+    let suite = inheriting("[method.iql]\nbeta = 3.0\n").unwrap();
+    assert!(!suite.method["iql"].settings.contains_key("lr"));
+    assert!(suite.presets["quick"].method.is_empty());
+    let error = load("name = 'x'\nextends = 'base'\ninherit_methods = 'yes'\n").unwrap_err();
+    assert!(error.contains("expected true or false"), "{error}");
     assert!(
         load("extends = 'nowhere'\n")
             .unwrap_err()

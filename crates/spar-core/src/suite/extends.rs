@@ -40,7 +40,9 @@ pub fn overlay(base: &mut Table, over: &Table) {
 
 /// The suite file at `path` as a table: laid over the one beside it that its `extends`
 /// names, if any, without that one's methods but SPAR, its variants and bands, and what it
-/// says of tasks this one does not have. That one may extend another.
+/// says of tasks this one does not have. With `inherit_methods = true` it has that one's
+/// methods as well, but for those that it has a table of its own for: of these nothing is
+/// that one's. That one may extend another.
 pub(super) fn table(path: &Path) -> Result<Table, SuiteError> {
     extended(path, &mut Vec::new())
 }
@@ -164,26 +166,42 @@ fn extended(path: &Path, above: &mut Vec<PathBuf>) -> Result<Table, SuiteError> 
         let why = format!("`extends = \"{name}\"` leads back to a suite that extends this one");
         return Err(wrong(why));
     }
+    let inherits = match own.remove("inherit_methods") {
+        None => false,
+        Some(Value::Boolean(inherits)) => inherits,
+        Some(other) => {
+            let why = format!("`inherit_methods` is {other}, expected true or false");
+            return Err(wrong(why));
+        }
+    };
     let mut merged = extended(&base, above)?;
     for left_out in ["methods", "variant", "bands"] {
         merged.remove(left_out);
     }
-    let keep_spar = |table: &mut Table| {
+    let own_methods = own.get("method").and_then(Value::as_table);
+    let stays = |method: &str| {
+        method == SPAR || inherits && own_methods.is_none_or(|own| !own.contains_key(method))
+    };
+    let keep = |table: &mut Table| {
         if let Some(Value::Table(methods)) = table.get_mut("method") {
-            methods.retain(|method, _| method == SPAR);
+            methods.retain(|method, _| stays(method));
         }
     };
-    keep_spar(&mut merged);
+    keep(&mut merged);
     let presets = merged.get_mut("presets").and_then(Value::as_table_mut);
     for (_, preset) in presets.into_iter().flatten() {
-        preset.as_table_mut().map(keep_spar);
+        preset.as_table_mut().map(keep);
     }
     if let Some(tasks) = own.get("tasks").and_then(Value::as_array) {
-        for path in [&["task"][..], &["method", SPAR, "task"]] {
-            let path: Vec<String> = path.iter().map(|&name| name.to_owned()).collect();
-            if let Some(of_tasks) = at(&mut merged, &path) {
+        let keep = |table: &mut Table| {
+            if let Some(Value::Table(of_tasks)) = table.get_mut("task") {
                 of_tasks.retain(|task, _| tasks.iter().any(|kept| kept.as_str() == Some(task)));
             }
+        };
+        keep(&mut merged);
+        let methods = merged.get_mut("method").and_then(Value::as_table_mut);
+        for (_, method) in methods.into_iter().flatten() {
+            method.as_table_mut().map(keep);
         }
     }
     overlay(&mut merged, &own);
