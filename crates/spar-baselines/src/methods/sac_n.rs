@@ -6,7 +6,7 @@
 
 use std::marker::PhantomData;
 
-use candle_core::{Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 use serde::{Deserialize, Serialize};
 use spar_core::{
     Stream,
@@ -269,10 +269,15 @@ impl<K: Kind> Sac<K> {
         let actor_loss = self.actor.descend(&loss?.mean_all()?)?;
         let log_pi = scalar(&log_pi.detach().mean_all()?)?;
         let gap = f64::from(log_pi) - self.act_dim as f64;
-        let loss = (self.log_temperature.var.as_tensor() * -gap)?.sum_all()?;
-        self.log_temperature.step(&loss.backward()?)?;
+        step_temperature(&mut self.log_temperature, gap)?;
         Ok((actor_loss, -log_pi))
     }
+}
+
+/// One step of the temperature down `-log t gap`. Its gradient is written out: candle gives
+/// none at all of what is multiplied by zero, and a gap is zero now and then.
+fn step_temperature(log_temperature: &mut Variable, gap: f64) -> Result<()> {
+    log_temperature.step_along(&Tensor::new(&[-gap as f32], &Device::Cpu)?)
 }
 
 impl<K: Kind> Learner for Sac<K> {
@@ -357,6 +362,20 @@ mod tests {
     fn agreement_of(nets: [&Mlp; 2], s: &Tensor, a: &Tensor) -> Tensor {
         let slope = |net: &Mlp| net.value_and_slope(Rows::beside(s, a)).unwrap().1;
         agreement(&nets.map(slope)).unwrap()
+    }
+
+    /// A gap of exactly zero ended runs: no gradient reached the temperature.
+    #[test]
+    fn the_temperature_steps_against_its_gap_and_rests_at_none() {
+        let mut log_temperature = Variable::new(vec![0.0], 0.01).unwrap();
+        let mut after = |gap: f64| {
+            step_temperature(&mut log_temperature, gap).unwrap();
+            log_temperature.var.to_vec1::<f32>().unwrap()[0]
+        };
+        assert!(after(0.0).abs() < 1e-12);
+        assert!(after(2.0) > 0.0);
+        let warm = after(-9.0);
+        assert!(after(-9.0) < warm);
     }
 
     /// Two critics that agree are worth two, two that climb opposite ways minus two: each
