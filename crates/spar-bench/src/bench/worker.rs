@@ -101,17 +101,17 @@ impl Worker {
     }
 
     /// Floating-point operations of the matrix products in a step of `name`, as its own
-    /// program has them; none where it cannot count them.
+    /// program has them.
     ///
     /// # Errors
-    /// If the worker has ended.
-    pub(crate) fn flops(&mut self, name: &str) -> Result<Option<f64>> {
+    /// As [`Worker::answer`].
+    pub(crate) fn flops(&mut self, name: &str) -> Result<f64> {
         #[derive(Deserialize)]
         struct Answer {
             flops: f64,
         }
         self.ask(&format!("flops {name}"))?;
-        Ok(self.answer::<Answer>().ok().map(|answer| answer.flops))
+        Ok(self.answer::<Answer>()?.flops)
     }
 
     /// What a step of `workload` has to do; only ours knows.
