@@ -7,7 +7,7 @@ mod common;
 use common::{close, draw, wide};
 use spar_kernels::{
     Isa, MlpShape, Precision, Workspace,
-    mlp::{GradParams, Input, SlopeWork, backward, forward, slope, slope_backward},
+    mlp::{GradParams, Input, SlopeWork, forward, slope, slope_backward},
     reference,
 };
 
@@ -72,11 +72,13 @@ fn slopes_and_the_gradient_of_their_loss_are_those_of_finite_differences() {
         };
         let directions = draw(6, "v", 1.0, rows * actions);
         let want = of_actions(&reference::slope(&shape, &wide(&params), &wide(&whole)));
+        // Of some rows' values, too, though not of all.
+        let mut weights = draw(8, "c", 1.0, rows);
+        weights.iter_mut().step_by(2).for_each(|w| *w = 0.0);
         let loss = |p: &[f64]| {
-            along(
-                &of_actions(&reference::slope(&shape, p, &wide(&whole))),
-                &directions,
-            )
+            let slopes = reference::slope(&shape, p, &wide(&whole));
+            let values = reference::forward(&shape, p, &wide(&whole));
+            along(&of_actions(&slopes), &directions) + along(&values, &weights)
         };
         let want_grad = differences(&wide(&params), loss);
         // The same loss of all inputs: no direction has a part along the state.
@@ -100,33 +102,27 @@ fn slopes_and_the_gradient_of_their_loss_are_those_of_finite_differences() {
                 slope(&shape, &params, x, rows, &mut work, &mut beside);
                 let [over, onto] = &mut grads;
                 let grad = GradParams::over(over);
-                slope_backward(&shape, &params, x, rows, &mut work, &directions, grad);
-                // The gradient of the output between, out of the same pass.
-                let ones = vec![1.0; rows];
-                let (values, pass) = work.pass(rows);
-                let mut own = vec![f32::NAN; params.len()];
-                let mut alone = (Workspace::default(), vec![0.0; rows], own.clone());
+                let given = (&weights[..], &directions[..]);
+                slope_backward(&shape, &params, x, rows, &mut work, given.0, given.1, grad);
+                let mut out = vec![0.0; rows];
+                let mut alone = Workspace::default();
                 forward(
                     Precision::F32,
                     &shape,
                     &params,
                     x,
                     rows,
-                    &mut alone.0,
-                    &mut alone.1,
+                    &mut alone,
+                    &mut out,
                 );
-                assert_eq!(values, alone.1);
-                let passes = [(pass, &mut own), (&mut alone.0, &mut alone.2)];
-                for (pass, grad) in passes {
-                    let grad = Some(GradParams::over(grad));
-                    backward(&shape, &params, x, rows, pass, &ones, grad, None);
-                }
-                assert_eq!(own, alone.2);
+                assert_eq!(work.values(rows), out);
                 let grad = GradParams::onto(onto);
-                slope_backward(&shape, &params, x, rows, &mut work, &directions, grad);
+                slope_backward(&shape, &params, x, rows, &mut work, given.0, given.1, grad);
                 slope(&shape, &params, &whole, rows, &mut work, &mut all);
                 let grad = GradParams::over(&mut of_all);
-                slope_backward(&shape, &params, &whole, rows, &mut work, &padded, grad);
+                slope_backward(
+                    &shape, &params, &whole, rows, &mut work, given.0, &padded, grad,
+                );
             });
             let what = format!("{shape:?} on {isa:?}");
             close(&what, &beside, &want, 1e-5);

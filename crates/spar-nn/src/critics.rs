@@ -14,6 +14,11 @@ use crate::{
     state::{State, StateError},
     trained::{Gradients, Trained, scalar},
 };
+
+/// From how many critics on the least of them is expected to be each for few rows
+/// ([`Trace::InputOfFew`]).
+const MANY: usize = 4;
+
 /// Action-value networks `Q_1..Q_N` with target copies.
 #[derive(Debug)]
 pub struct Critics {
@@ -55,6 +60,22 @@ impl Critics {
         let nets = nets.collect::<Result<Vec<_>>>()?;
         let targets = nets.iter().map(|q| q.net.duplicate());
         let targets = targets.collect::<Result<_>>()?;
+        Self::with_targets(nets, targets)
+    }
+
+    /// Critics and targets as they are.
+    ///
+    /// # Errors
+    /// If there are not as many of the one as of the other.
+    pub fn with_targets(mut nets: Vec<Trained>, mut targets: Vec<Mlp>) -> Result<Self> {
+        if nets.len() != targets.len() {
+            bail!("{} critics and {} targets", nets.len(), targets.len());
+        }
+        if let Some((first, others)) = nets.split_first_mut() {
+            let others = others.iter_mut().map(|q| &mut q.net);
+            let all = others.chain(&mut targets);
+            all.for_each(|net| net.share_workspaces(&first.net));
+        }
         Ok(Self { nets, targets })
     }
 
@@ -109,10 +130,14 @@ impl Critics {
     /// # Errors
     /// If the shapes do not fit or there is no critic `i`.
     pub fn climb(&self, i: usize, s: &Tensor, a: &Tensor) -> Result<Tensor> {
+        self.climb_by(i, s, a, Trace::Input)
+    }
+
+    fn climb_by(&self, i: usize, s: &Tensor, a: &Tensor, trace: Trace) -> Result<Tensor> {
         let Some(q) = self.nets.get(i) else {
             bail!("no critic {i} of {}", self.nets.len());
         };
-        q.net.forward(Rows::beside(s, a), Trace::Input)?.squeeze(1)
+        q.net.forward(Rows::beside(s, a), trace)?.squeeze(1)
     }
 
     /// `min_i Q_i(s, a)`, `[rows * K]`, with a gradient of `a` alone.
@@ -120,7 +145,12 @@ impl Critics {
     /// # Errors
     /// If the shapes do not fit.
     pub fn climb_min(&self, s: &Tensor, a: &Tensor) -> Result<Tensor> {
-        least((0..self.nets.len()).map(|i| self.climb(i, s, a)))
+        // A row's gradient is that of one critic.
+        let trace = match self.nets.len() {
+            ..MANY => Trace::Input,
+            _ => Trace::InputOfFew,
+        };
+        least((0..self.nets.len()).map(|i| self.climb_by(i, s, a, trace)))
     }
 
     /// `mean_i Q_i(s, a)`, `[rows * K]`, with a gradient of `a` alone.
@@ -157,6 +187,35 @@ impl Critics {
     /// If none reached one of them.
     pub fn step(&mut self, grads: &Gradients) -> Result<()> {
         self.nets.iter_mut().try_for_each(|q| q.step(grads))
+    }
+
+    /// [`Self::step`] and [`Self::track`], critic by critic: each target reads parameters that
+    /// are still in cache.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn step_and_track(&mut self, grads: &Gradients, tau: f64) -> Result<()> {
+        for (q, target) in self.nets.iter_mut().zip(&self.targets) {
+            q.step(grads)?;
+            target.track(&q.net, tau as f32)?;
+        }
+        Ok(())
+    }
+
+    /// One step of each critic down `mean (Q_i(s, a) - y)^2` and its target after it, one
+    /// critic after the other; returns the sum.
+    ///
+    /// # Errors
+    /// If the shapes do not fit.
+    pub fn fit_and_track(&mut self, s: &Tensor, a: &Tensor, y: &Tensor, tau: f64) -> Result<f32> {
+        let mut sum = 0.0;
+        for (q, target) in self.nets.iter_mut().zip(&self.targets) {
+            let value = q.net.forward(Rows::beside(s, a), Trace::Params)?;
+            let loss = (value.squeeze(1)? - y)?.sqr()?.mean_all()?;
+            sum += q.descend(&loss)?;
+            target.track(&q.net, tau as f32)?;
+        }
+        Ok(sum)
     }
 
     /// One step of every critic down `mean (Q_i(s, a) - y)^2`; returns the sum.

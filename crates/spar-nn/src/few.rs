@@ -90,20 +90,22 @@ mod tests {
             // Two rows to a state.
             let s = normal(&mut Stream::new(3, "s"), 1.0, 17, 3).unwrap();
             let a = normal(&mut Stream::new(3, "a"), 1.0, 34, 2).unwrap();
-            let gradient = |rest: f32| {
+            let gradient = |trace: Trace, rest: f32| {
                 let a = Var::from_tensor(&a).unwrap();
                 let weight = |i: usize| if i % 7 == 3 && i / 7 < few { 1.5 } else { rest };
                 let weights: Vec<f32> = (0..34).map(weight).collect();
                 let weights = Tensor::from_vec(weights, (34, 1), &Device::Cpu).unwrap();
-                let q = net.forward(Rows::beside(&s, &a), Trace::Input).unwrap();
+                let q = net.forward(Rows::beside(&s, &a), trace).unwrap();
                 let grads = q.mul(&weights).unwrap().sum_all().unwrap().backward();
                 let grad = grads.unwrap().get(&a).unwrap().to_vec2::<f32>().unwrap();
                 (0..few)
                     .map(|i| grad[7 * i + 3].clone())
                     .collect::<Vec<_>>()
             };
-            let alone = gradient(0.0);
-            assert_eq!(alone, gradient(1e-30), "{shape:?}");
+            let alone = gradient(Trace::Input, 0.0);
+            assert_eq!(alone, gradient(Trace::Input, 1e-30), "{shape:?}");
+            assert_eq!(alone, gradient(Trace::InputOfFew, 0.0), "{shape:?}");
+            assert_eq!(alone, gradient(Trace::InputOfFew, 1e-30), "{shape:?}");
             assert!(alone.iter().flatten().any(|g| g.abs() > 1e-3), "{alone:?}");
         }
     }

@@ -35,6 +35,9 @@ pub enum Trace {
     Params,
     /// Of the input only: what a frozen network says of what was fed to it.
     Input,
+    /// The same where a loss is likely to be of few rows: the pass keeps nothing, and what the
+    /// gradient needs is computed again for the rows that have one.
+    InputOfFew,
     /// Of both: a network inside a chain of trained networks.
     Both,
 }
@@ -46,7 +49,8 @@ pub struct Mlp {
     shape: Arc<MlpShape>,
     params: Var,
     grad: GradSlot,
-    /// Workspaces of finished passes, kept for the next.
+    /// Workspaces of finished passes, kept for the next of this network and of those that
+    /// share them.
     pool: Pool,
     slopes: SlopePool,
 }
@@ -163,7 +167,20 @@ impl Mlp {
     /// # Errors
     /// Only if candle cannot copy the parameters.
     pub fn duplicate(&self) -> Result<Self> {
-        Self::from_params((*self.shape).clone(), self.to_params()?)
+        let mut copy = Self::from_params((*self.shape).clone(), self.to_params()?)?;
+        copy.share_workspaces(self);
+        Ok(copy)
+    }
+
+    /// Lets this network's passes take the workspaces of `other`'s, so that those of an
+    /// ensemble, one after the other, write into memory that is still in cache. Nothing
+    /// changes if the two differ in shape: a workspace would be resized again and again.
+    pub fn share_workspaces(&mut self, other: &Self) {
+        if self.shape == other.shape {
+            self.shape = Arc::clone(&other.shape);
+            self.pool = Arc::clone(&other.pool);
+            self.slopes = Arc::clone(&other.slopes);
+        }
     }
 
     /// Multiplies weight and bias of the last layer by `factor`, so that a
@@ -245,7 +262,7 @@ impl Mlp {
         };
         let x = own.contiguous()?;
         match trace {
-            Trace::Input => self.params.as_detached_tensor().apply_op2(&x, op),
+            Trace::Input | Trace::InputOfFew => self.params.as_detached_tensor().apply_op2(&x, op),
             Trace::Params => self.params.apply_op2(&x.detach(), op),
             Trace::Both => self.params.apply_op2(&x, op),
         }
@@ -354,8 +371,12 @@ impl CustomOp2 for MlpOp {
         let mut out = vec![0.0; rows * self.shape.output()];
         let (params, own) = (slice(params, params_layout)?, slice(x, x_layout)?);
         self.shared.beside(own, |x| {
-            let work = &mut lock(&self.work);
-            mlp::forward(self.precision, &self.shape, params, x, rows, work, &mut out);
+            let (shape, work) = (&self.shape, &mut lock(&self.work));
+            let pass = match self.trace {
+                Trace::InputOfFew => mlp::forward_only,
+                _ => mlp::forward,
+            };
+            pass(self.precision, shape, params, x, rows, work, &mut out);
             Ok(())
         })?;
         Ok((CpuStorage::F32(out), (rows, self.shape.output()).into()))
@@ -374,7 +395,8 @@ impl CustomOp2 for MlpOp {
         values(params, |params| {
             values(x, |own| {
                 values(&grad_out, |grad_out| {
-                    if let (Trace::Input, Some(grad_x)) = (self.trace, &mut grad_x)
+                    if let (Trace::Input | Trace::InputOfFew, Some(grad_x)) =
+                        (self.trace, &mut grad_x)
                         && let Some(few) = Few::of(grad_out, self.shape.output())
                     {
                         let mut work = lock(&self.pool).pop().unwrap_or_default();
@@ -408,8 +430,13 @@ impl MlpOp {
     ) {
         let shape = &self.shape;
         let work = &mut lock(&self.work);
+        if self.trace == Trace::InputOfFew {
+            let out = &mut vec![0.0; grad_out.len()];
+            mlp::forward(self.precision, shape, params, x, rows, work, out);
+        }
         let mut grad = lock(&self.grad);
-        let grad = (self.trace != Trace::Input).then(|| grad.receive(params.len()));
+        let learns = matches!(self.trace, Trace::Params | Trace::Both);
+        let grad = learns.then(|| grad.receive(params.len()));
         mlp::backward(shape, params, x, rows, work, grad_out, grad, grad_x);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use spar_kernels::{
     Activation, Head, MlpShape,
-    mlp::{SlopeWork, backward, slope, slope_backward},
+    mlp::{SlopeWork, slope, slope_backward},
 };
 
 use crate::{
@@ -83,8 +83,7 @@ impl CustomOp2 for SlopeOp {
         self.shared.beside(own, |x| {
             let work = &mut lock(&self.work);
             slope(&self.shape, params, x, rows, work, &mut slopes);
-            let (values, _) = work.pass(rows);
-            for (value, slope) in values.iter().zip(slopes.chunks_exact(own_width)) {
+            for (value, slope) in work.values(rows).iter().zip(slopes.chunks_exact(own_width)) {
                 out.push(*value);
                 out.extend_from_slice(slope);
             }
@@ -110,12 +109,7 @@ impl CustomOp2 for SlopeOp {
                     let (shape, work) = (&self.shape, &mut lock(&self.work));
                     let mut grad = lock(&self.grad);
                     let slot = grad.receive(params.len());
-                    slope_backward(shape, params, x, rows, work, &of_slope, slot);
-                    if of_value.iter().any(|g| *g != 0.0) {
-                        let (_, pass) = work.pass(rows);
-                        let slot = Some(grad.receive(params.len()));
-                        backward(shape, params, x, rows, pass, &of_value, slot, None);
-                    }
+                    slope_backward(shape, params, x, rows, work, &of_value, &of_slope, slot);
                     Ok(())
                 })
             })

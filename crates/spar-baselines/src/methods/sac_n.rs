@@ -175,10 +175,10 @@ impl<K: Kind> Baseline for Sac<K> {
         let nets = (0..config.critics).map(|i| Ok(Trained::of(critic(i, "")?, config.critic_lr)));
         let targets = (0..config.critics).map(|i| critic(i, "/target"));
         Ok(Self {
-            critics: Critics {
-                nets: nets.collect::<Result<_>>()?,
-                targets: targets.collect::<Result<_>>()?,
-            },
+            critics: Critics::with_targets(
+                nets.collect::<Result<_>>()?,
+                targets.collect::<Result<_>>()?,
+            )?,
             actor: Trained::of(actor, config.actor_lr),
             log_temperature: Variable::new(vec![0.0], config.actor_lr)?,
             own: Stream::new(seed, &format!("{}/own", Self::NAME.0)),
@@ -259,6 +259,23 @@ impl<K: Kind> Sac<K> {
         Tensor::stack(&values.collect::<Result<Vec<_>>>()?, 0)?.min(0)
     }
 
+    /// One step of the critics down `sum_i mean (Q_i(s, a) - y)^2 + eta agreement`, and of
+    /// their targets; the two terms.
+    fn fit_diverse(&mut self, s: &Tensor, a: &Tensor, y: &Tensor) -> Result<(f32, f32)> {
+        let (mut errors, mut slopes) = (Vec::new(), Vec::new());
+        for q in &self.critics.nets {
+            let (value, slope) = q.net.value_and_slope(Rows::beside(s, a))?;
+            errors.push((value - y)?.sqr()?.mean_all()?);
+            slopes.push(slope);
+        }
+        let error = Tensor::stack(&errors, 0)?.sum_all()?;
+        let agreement = agreement(&slopes)?;
+        let loss = (&error + (&agreement * self.config.eta)?)?;
+        self.critics
+            .step_and_track(&loss.backward()?, self.config.tau)?;
+        Ok((scalar(&error)?, scalar(&agreement)?))
+    }
+
     /// One step of policy and temperature: `mean(t log pi(a~|s) - min_i Q_i(s, a~))` and
     /// `-log t (mean log pi(a~|s) - act_dim)`; the loss, and the policy's entropy.
     fn improve(&mut self, s: &Tensor, temperature: f64) -> Result<(f32, f32)> {
@@ -296,39 +313,23 @@ impl<K: Kind> Learner for Sac<K> {
         let y = bellman(batch, self.config.discount, &next)?;
         let (actor_loss, entropy) = self.improve(s, temperature)?;
 
-        let mut slopes = Vec::new();
-        let diverse = self.config.eta > 0.0;
-        let error = |q: &Trained| {
-            let value = if diverse {
-                let (value, slope) = q.net.value_and_slope(Rows::beside(s, a))?;
-                slopes.push(slope);
-                value
-            } else {
-                let value = q.net.forward(Rows::beside(s, a), Trace::Params)?;
-                value.squeeze(1)?
-            };
-            (value - &y)?.sqr()?.mean_all()
+        let (critic_loss, agreement) = if self.config.eta > 0.0 {
+            let (error, agreement) = self.fit_diverse(s, a, &y)?;
+            (error, Some(agreement))
+        } else {
+            let error = self.critics.fit_and_track(s, a, &y, self.config.tau)?;
+            (error, None)
         };
-        let errors = self.critics.nets.iter().map(error);
-        let errors = Tensor::stack(&errors.collect::<Result<Vec<_>>>()?, 0)?.sum_all()?;
-        let mut metrics = Metrics::default()
+        let metrics = Metrics::default()
             .with("target_mean", scalar(&y.mean_all()?)?)
-            .with("critic_loss", scalar(&errors)?)
+            .with("critic_loss", critic_loss)
             .with("actor_loss", actor_loss)
             .with("entropy", entropy)
             .with("temperature", temperature as f32);
-        let mut loss = errors;
-        if diverse {
-            let agreement = agreement(&slopes)?;
-            metrics = metrics.with("agreement", scalar(&agreement)?);
-            loss = (loss + (agreement * self.config.eta)?)?;
-        }
-        let grads = loss.backward()?;
-        for q in &mut self.critics.nets {
-            q.step(&grads)?;
-        }
-        self.critics.track(self.config.tau)?;
-        Ok(metrics)
+        Ok(match agreement {
+            Some(agreement) => metrics.with("agreement", agreement),
+            None => metrics,
+        })
     }
 
     fn parts(&mut self) -> Parts<'_> {

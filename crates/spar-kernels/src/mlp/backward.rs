@@ -11,8 +11,8 @@ use super::{
 /// Where the gradient of the flat parameters goes.
 #[derive(Debug)]
 pub struct GradParams<'a> {
-    values: &'a mut [f32],
-    onto: bool,
+    pub(super) values: &'a mut [f32],
+    pub(super) onto: bool,
 }
 
 impl<'a> GradParams<'a> {
@@ -27,14 +27,6 @@ impl<'a> GradParams<'a> {
     /// Added to `values`: of a network that stands more than once in a loss.
     pub fn onto(values: &'a mut [f32]) -> Self {
         Self { values, onto: true }
-    }
-
-    /// All values, zero where a gradient is not to be added to what is there.
-    pub(super) fn whole(self) -> &'a mut [f32] {
-        if !self.onto {
-            self.values.fill(0.0);
-        }
-        self.values
     }
 }
 
@@ -203,7 +195,7 @@ fn through(
 
 /// Sets to zero what [`backward`] adds to: all but the weights, of which the first
 /// block of rows writes over what is there.
-fn clear_sums(shape: &MlpShape, rows: usize, grad: &mut [f32]) {
+pub(super) fn clear_sums(shape: &MlpShape, rows: usize, grad: &mut [f32]) {
     if let Some((gain, shift)) = shape.input_norm() {
         grad[gain.start..shift.end].fill(0.0);
     }

@@ -417,6 +417,37 @@ vectorized! {
         }
     }
 
+    /// `out = c rows`, of one factor a row.
+    pub(super) fn scale_rows(c: &[f32], rows: &[f32], out: &mut [f32]) {
+        let width = (rows.len() / c.len().max(1)).max(1);
+        let each = rows.chunks_exact(width).zip(out.chunks_exact_mut(width));
+        for (c, (row, out)) in c.iter().zip(each) {
+            for (o, v) in out.iter_mut().zip(row) {
+                *o = c * v;
+            }
+        }
+    }
+
+    /// Adds the sum of `c rows`, of one factor a row, to `out`.
+    pub(super) fn add_weighted_rows(c: &[f32], rows: &[f32], out: &mut [f32]) {
+        for (c, row) in c.iter().zip(rows.chunks_exact(out.len())) {
+            for (o, v) in out.iter_mut().zip(row) {
+                *o += c * v;
+            }
+        }
+    }
+
+    /// `out = t + c h`, of one factor a row.
+    pub(super) fn mix(c: &[f32], t: &[f32], h: &[f32], out: &mut [f32]) {
+        let width = (t.len() / c.len().max(1)).max(1);
+        let rows = t.chunks_exact(width).zip(h.chunks_exact(width));
+        for ((c, (t, h)), out) in c.iter().zip(rows).zip(out.chunks_exact_mut(width)) {
+            for ((o, t), h) in out.iter_mut().zip(t).zip(h) {
+                *o = t + c * h;
+            }
+        }
+    }
+
     /// Adds the sum of the rows of `a b`, element by element, to `out`.
     fn add_columns_of_product(a: &[f32], b: &[f32], out: &mut [f32]) {
         for (a, b) in a.chunks_exact(out.len()).zip(b.chunks_exact(out.len())) {

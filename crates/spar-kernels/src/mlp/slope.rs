@@ -1,15 +1,20 @@
-//! The slope of a critic in its action, and the gradient of a loss of slopes.
+//! The slope of a critic in its action, and the gradient of a loss of values and slopes.
 //!
 //! EDAC's loss is of `g = dQ/da`, so that its gradient is a second derivative of the
 //! network. With ReLU the network is linear between its kinks: which units are on is
 //! fixed there, and `g` is the product of the weights of those that are. Its gradient is
-//! then a product of two passes, the slope's own from the output down and that of a
-//! direction `v = d loss / d g` from the input up:
+//! then a product of two passes, the slope's own from the output down, `u_l`, and that of a
+//! direction `v = d loss / d g` from the input up, `t_l`:
 //! `d loss / d W_l = sum over rows of t_l^T u_l`.
+//!
+//! The value's own gradient is made of the same: with `c = d loss / d Q`, one number a row, what
+//! comes down to a layer is `c u_l`, so that with the layer's input `h_l` both are one product,
+//! `d loss / d W_l = sum over rows of (t_l + c h_l)^T u_l`. A gradient of the value apart would
+//! take two more, of eight.
 
 use super::{
-    Activation, GradParams, Head, Input, MlpShape, Precision, Workspace, forward, layers,
-    passes::{check, pack},
+    Activation, GradParams, Head, Input, MlpShape, Precision, Workspace, backward::clear_sums,
+    forward, layers, passes::check,
 };
 use crate::{
     isa::Isa,
@@ -30,16 +35,17 @@ pub struct SlopeWork {
     turned: Vec<Vec<f32>>,
     /// `t` of two neighbouring layers, `[rows, width]`.
     tangents: [Vec<f32>; 2],
+    /// `t + c h` of a layer, `[rows, width]`.
+    mixed: Vec<f32>,
 }
 
 impl SlopeWork {
-    /// The network's output of the last slope's `rows` rows, and the pass that made it: its
-    /// gradient is that of a [`forward()`].
+    /// The network's output of the last slope's `rows` rows.
     ///
     /// # Panics
     /// If that had fewer rows.
-    pub fn pass(&mut self, rows: usize) -> (&[f32], &mut Workspace) {
-        (&self.out[..rows], &mut self.pass)
+    pub fn values(&self, rows: usize) -> &[f32] {
+        &self.out[..rows]
     }
 }
 
@@ -110,59 +116,93 @@ pub fn slope<'a>(
     }
 }
 
-/// The gradient of the parameters of a scalar loss of slopes, given
-/// `grad_out = d loss / d slope`, shaped as the slopes, for those `work` holds. That of
-/// the biases is zero, and there is none of the input.
+/// The gradient of the parameters of a scalar loss of values and slopes, given
+/// `grad_value = d loss / d value`, `[rows]`, and `grad_slope = d loss / d slope`, shaped as the
+/// slopes, for those `work` holds. There is none of the input.
 ///
 /// # Panics
 /// If `work` is not that of a [`slope`] of the same shape, parameters and rows, or a
 /// slice's length does not fit.
+#[allow(clippy::too_many_arguments)]
 pub fn slope_backward<'a>(
     shape: &MlpShape,
     params: &[f32],
     x: impl Into<Input<'a>>,
     rows: usize,
     work: &mut SlopeWork,
-    grad_out: &[f32],
+    grad_value: &[f32],
+    grad_slope: &[f32],
     grad: GradParams<'_>,
 ) {
     let depth = shape.hidden.len();
     let SlopeWork {
         pass,
-        out,
         signals,
         tangents: [current, next],
+        mixed,
         ..
     } = work;
-    let x = check(shape, params, x.into(), rows, &out[..rows]);
+    let x = check(shape, params, x.into(), rows, grad_value);
     let isa = Isa::detect();
     assert_eq!(pass.rows, rows, "rows of the slope");
-    if pass.turned.take().is_some() {
-        // By the gradient of the output, which came first.
-        pack(&mut pass.products.lanes(depth + 1), shape, params, x);
-    }
     assert_eq!(signals.len(), depth, "layers of the slope");
-    assert_eq!(grad_out.len(), rows * x.own_width, "gradients of slopes");
-    let grad = grad.whole();
+    assert_eq!(grad_slope.len(), rows * x.own_width, "gradients of slopes");
+    let GradParams { values: grad, onto } = grad;
     assert_eq!(grad.len(), params.len(), "gradient of {shape:?}");
+    if !onto {
+        clear_sums(shape, rows, grad);
+    }
+    let Workspace {
+        saved,
+        states,
+        products,
+        ..
+    } = pass;
+    let lanes = &mut products.lanes;
     let size = rows * shape.widest();
     let (mut current, mut next) = (grow(current, size), grow(next, size));
-    current[..grad_out.len()].copy_from_slice(grad_out);
-    for (i, signal) in signals.iter().enumerate() {
-        let layer = shape.layer(i);
-        let (range, width) = (x.weight(i, &layer), layer.output);
-        let tangent = &current[..range.len() / width * rows];
-        let signal = &signal[..rows * width];
+    current[..grad_slope.len()].copy_from_slice(grad_slope);
+    for (i, layer) in shape.layers().enumerate() {
+        let range = x.weight(i, &layer);
+        let input = match i.checked_sub(1) {
+            None => x.own,
+            Some(below) => &saved[below].activation[..rows * layer.input],
+        };
+        let tangent = &current[..input.len()];
+        let mixed = grow(mixed, input.len());
+        layers::mix(grad_value, tangent, input, mixed);
+        let width = layer.output;
+        let signal = signals.get(i).map(|signal| &signal[..rows * width]);
+        let scratch = &mut lanes.product;
+        if i == 0 && x.shared_width > 0 {
+            let scaled = &mut next[..rows * width];
+            match signal {
+                Some(signal) => layers::scale_rows(grad_value, signal, scaled),
+                None => scaled.copy_from_slice(grad_value),
+            }
+            let states = grow(states, rows / x.repeat * width);
+            layers::sum_states(scaled, width, x.repeat, states);
+            let to = &mut grad[x.shared_weight(&layer)];
+            gradient(isa, x.shared, states, width, to, onto, scratch);
+        }
+        let Some(signal) = signal else {
+            // The output's own gradient in its sum is one.
+            let to = &mut grad[range];
+            if !onto {
+                to.fill(0.0);
+            }
+            layers::add_columns(mixed, to);
+            layers::add_columns(grad_value, &mut grad[layer.bias]);
+            break;
+        };
+        layers::add_weighted_rows(grad_value, signal, &mut grad[layer.bias.clone()]);
         let to = &mut grad[range.clone()];
-        let lanes = &mut pass.products.lanes;
-        gradient(isa, tangent, signal, width, to, true, &mut lanes.product);
+        gradient(isa, mixed, signal, width, to, onto, scratch);
         let weight = Weight::packed(isa, &params[range], width, &lanes.packed[i]);
-        let kept = &pass.saved[i].activation;
+        let kept = &saved[i].activation;
         weight.multiply(tangent, &mut next[..rows * width], |first, rows| {
             layers::mask(&kept[first * width..first * width + rows.len()], rows);
         });
         std::mem::swap(&mut current, &mut next);
     }
-    let last = x.weight(depth, &shape.layer(depth));
-    layers::add_columns(&current[..rows * last.len()], &mut grad[last]);
 }
