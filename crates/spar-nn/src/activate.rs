@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor};
 use spar_kernels::{Activation, mlp};
 
-use crate::mlp::{slice, values};
+use crate::storage::{slice, values};
 
 /// `f(x)`, element by element, of the activation `f`, with the gradient of `x`.
 ///

@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex};
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, bail};
 use spar_kernels::value::{self, Imitation, ImitationStats, Weighting};
 
-use crate::mlp::{lock, slice, values};
+use crate::{
+    mlp::lock,
+    storage::{slice, values},
+};
 
 /// Latent-sampling weighted regression of `candidates`, `[states * K, act_dim]`,
 /// the K of a state one after the other, by their conservative values `q`,

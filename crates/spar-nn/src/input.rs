@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor, Var, bail};
 use spar_kernels::{MlpShape, mlp::Input};
 
-use crate::mlp::values;
+use crate::storage::values;
 
 /// Input rows of a network.
 #[derive(Clone, Copy, Debug)]

@@ -23,6 +23,7 @@ mod optim;
 mod precision;
 mod slope;
 mod state;
+mod storage;
 pub mod trained;
 
 pub use activate::activated;

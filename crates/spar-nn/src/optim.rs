@@ -7,8 +7,9 @@ use spar_kernels::optim;
 pub use spar_kernels::optim::AdamConfig;
 
 use crate::{
-    mlp::{GradSlot, Mlp, lock, slice_mut, values},
+    mlp::{GradSlot, Mlp, lock},
     state::{State, StateError},
+    storage::{slice_mut, values},
 };
 
 /// PyTorch's Adam over one flat variable. Moments and step are part of a

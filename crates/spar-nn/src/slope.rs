@@ -10,7 +10,8 @@ use spar_kernels::{
 
 use crate::{
     input::{Rows, Shared},
-    mlp::{GradSlot, Mlp, lock, slice, values},
+    mlp::{GradSlot, Mlp, lock},
+    storage::{slice, values},
 };
 
 /// Workspaces of finished slopes, kept for the next.
