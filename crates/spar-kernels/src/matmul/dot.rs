@@ -8,9 +8,6 @@ use crate::isa::Isa;
 /// Rows whose dot products with one column are in flight together.
 const ROWS: usize = 4;
 
-/// Most lanes of a vector.
-const MOST_LANES: usize = 16;
-
 /// `out[i, j]` is the dot product of row `i` of `a`, `[m, k]`, with row `j` of
 /// `b`, `[n, k]`.
 ///
@@ -97,18 +94,14 @@ unsafe fn dots<L: Lanes, const R: usize>(a: [&[f32]; R], b: &[f32]) -> [f32; R] 
         }
         sums
     };
-    std::array::from_fn(|i| {
-        let mut lanes = [0.0; MOST_LANES];
-        const { assert!(L::LANES <= MOST_LANES) };
-        // SAFETY: the caller promises the instruction set; `lanes` is ours and, by
-        // the assert, has room for a vector.
-        unsafe { L::store(lanes.as_mut_ptr(), sums[i], false) };
-        for half in [8, 4, 2, 1] {
-            for l in 0..half {
-                lanes[l] += lanes[l + half];
-            }
+    // In no closure: the compiler gives those no instruction set, and calls what they contain.
+    let mut dots = [0.0; R];
+    for ((dot, sum), a) in dots.iter_mut().zip(sums).zip(a) {
+        // SAFETY: the caller promises the instruction set.
+        *dot = unsafe { L::sum(sum) };
+        for (a, b) in a[whole..].iter().zip(&b[whole..]) {
+            *dot += a * b;
         }
-        let rest = a[i][whole..].iter().zip(&b[whole..]);
-        rest.fold(lanes[0], |sum, (a, b)| sum + a * b)
-    })
+    }
+    dots
 }

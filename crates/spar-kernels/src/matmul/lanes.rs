@@ -33,6 +33,11 @@ pub(super) trait Lanes {
     /// The instruction set is present; `LANES` floats from `to` are readable and
     /// writable.
     unsafe fn store(to: *mut f32, sums: Self::Vector, add: bool);
+    /// The sum of all lanes, the upper half added to the lower until one is left.
+    ///
+    /// # Safety
+    /// The instruction set is present.
+    unsafe fn sum(vector: Self::Vector) -> f32;
     /// Says that `LANES` floats from `from` will be read soon, if that is known how;
     /// `from` may be anything.
     #[inline(always)]
@@ -88,6 +93,16 @@ impl Lanes for Plain {
         // SAFETY: the caller promises that they are writable, too.
         unsafe { *to = sums }
     }
+
+    #[inline(always)]
+    unsafe fn sum(mut vector: [f32; 8]) -> f32 {
+        for half in [4, 2, 1] {
+            for l in 0..half {
+                vector[l] += vector[l + half];
+            }
+        }
+        vector[0]
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -105,6 +120,22 @@ mod x86 {
         // SAFETY: every x86-64 has the instruction, and it reads nothing that a program
         // sees: of an address that is none, nothing comes.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
+    }
+
+    /// Of eight lanes.
+    ///
+    /// # Safety
+    /// AVX is present.
+    #[inline(always)]
+    unsafe fn sum(vector: __m256) -> f32 {
+        // SAFETY: the caller promises AVX.
+        unsafe {
+            let high = _mm256_extractf128_ps::<1>(vector);
+            let four = _mm_add_ps(_mm256_castps256_ps128(vector), high);
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            let one = _mm_add_ss(two, _mm_shuffle_ps::<1>(two, two));
+            _mm_cvtss_f32(one)
+        }
     }
 
     /// AVX-512F.
@@ -155,6 +186,16 @@ mod x86 {
                     sums
                 };
                 _mm512_storeu_ps(to, sums);
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn sum(vector: __m512) -> f32 {
+            // SAFETY: the caller promises AVX-512F, of which AVX is a part.
+            unsafe {
+                let high = _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(vector));
+                let low = _mm512_castps512_ps256(vector);
+                sum(_mm256_add_ps(low, _mm256_castpd_ps(high)))
             }
         }
     }
@@ -208,6 +249,12 @@ mod x86 {
                 };
                 _mm256_storeu_ps(to, sums);
             }
+        }
+
+        #[inline(always)]
+        unsafe fn sum(vector: __m256) -> f32 {
+            // SAFETY: the caller promises AVX2, of which AVX is a part.
+            unsafe { sum(vector) }
         }
     }
 }
