@@ -30,6 +30,7 @@ pub mod ope;
 pub mod partial;
 pub mod policy;
 pub mod printable;
+pub mod process;
 pub mod protobuf;
 #[cfg(feature = "runs")]
 pub mod record;

@@ -11,6 +11,7 @@ mod provenance;
 use std::process::{Command as Process, ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
+use spar_core::process::ENVIRONMENT;
 
 /// A training step allocates and frees tensors of a few hundred kilobytes,
 /// which the system's allocator maps and unmaps each time: at half the speed.
@@ -83,12 +84,14 @@ enum Command {
     Man(commands::shell::ManArgs),
 }
 
-/// How many threads rayon starts, and with it candle.
-const THREADS: &str = "RAYON_NUM_THREADS";
-
 fn main() -> ExitCode {
-    let unset = std::env::var_os(THREADS).is_none_or(|value| value.is_empty());
-    let done = if unset { single_threaded() } else { run() };
+    let unset = |name: &str| std::env::var_os(name).is_none_or(|value| value.is_empty());
+    let missing = ENVIRONMENT.into_iter().filter(|(name, _)| unset(name));
+    let missing: Vec<_> = missing.collect();
+    let done = match missing.is_empty() {
+        true => run(),
+        false => start_again(missing),
+    };
     done.unwrap_or_else(|error| failure::print(&error))
 }
 
@@ -157,19 +160,14 @@ pub(crate) fn define_tasks(words: impl Iterator<Item = std::ffi::OsString>) {
     }
 }
 
-/// Starts this program again with one thread.
-///
-/// candle's pool reads its size from the environment once, and its threads
-/// spin while they wait: with one more process on the machine a training step
-/// takes twenty times as long. A process cannot safely change its own
-/// environment, so it starts over with the right one, in the same process
-/// where the system can.
-fn single_threaded() -> anyhow::Result<ExitCode> {
+/// Starts this program again with what is `missing` of its environment ([`ENVIRONMENT`]), in the
+/// same process where the system can.
+fn start_again(missing: Vec<(&str, &str)>) -> anyhow::Result<ExitCode> {
     use anyhow::Context;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut command = Process::new(program);
-    command.args(std::env::args_os().skip(1)).env(THREADS, "1");
-    again(&mut command).context("cannot start this program again with one thread")
+    command.args(std::env::args_os().skip(1)).envs(missing);
+    again(&mut command).context("cannot start this program again")
 }
 
 #[cfg(unix)]

@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
+use spar_core::process::ENVIRONMENT;
 use spar_setup::MINARI;
 use spar_suite::say::{to_stderr, to_stdout};
 
@@ -76,9 +77,7 @@ pub(crate) fn measure(bench: &Bench<'_>, out: &Path) -> Result<ExitCode> {
                 }
                 command.arg(file);
                 if !contender.contains("all cores") {
-                    command
-                        .args(["--core", &core])
-                        .env("RAYON_NUM_THREADS", "1");
+                    command.args(["--core", &core]).envs(ENVIRONMENT);
                 }
                 let reading: Reading = serde_json::from_str(&said(&mut command)?)
                     .with_context(|| format!("{contender} does not say what it took"))?;
@@ -117,7 +116,7 @@ fn convert(spar: &Path, file: &Path, folder: &Path) -> Result<BTreeMap<String, u
     let peak = |from: &PathBuf, to: &PathBuf| {
         let mut command = Command::new(spar);
         command.args(["data", "convert"]).arg(from).arg(to);
-        command.env("RAYON_NUM_THREADS", "1").stdout(Stdio::null());
+        command.envs(ENVIRONMENT).stdout(Stdio::null());
         let child = command.spawn();
         memory::watch(child.with_context(|| format!("cannot run {}", spar.display()))?)
     };

@@ -14,6 +14,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use comfy_table::Table;
 use serde::{Deserialize, Serialize};
+use spar_core::process::ENVIRONMENT;
 
 use super::{Bench, report};
 use crate::dataset;
@@ -114,7 +115,7 @@ fn train(spar: &Path, data: &Path, out: &Path, logs: &Path) -> Result<u64> {
         .args(["--anchor-updates", &updates, "--updates", &updates])
         .args(["--warmup", &(UPDATES / 2).to_string()])
         .args(["--eval-episodes", "1"])
-        .env("RAYON_NUM_THREADS", "1")
+        .envs(ENVIRONMENT)
         .stdout(Stdio::null())
         .stderr(file)
         .spawn()

@@ -37,6 +37,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use serde::Serialize;
+use spar_core::process::ENVIRONMENT;
 use spar_setup::JAX;
 use spar_suite::{
     below, say,
@@ -242,7 +243,7 @@ impl Bench<'_> {
         command
             .args(["serve", "--core", &core.to_string()])
             .args(options)
-            .env("RAYON_NUM_THREADS", "1");
+            .envs(ENVIRONMENT);
         Worker::start(name, command, &self.folder)
     }
 
