@@ -1,7 +1,7 @@
 //! What a process that trains has to find in its environment.
 
-/// Variables that a process of `spar` starts with unless they are set, and their values. Each
-/// is read once, before `main`, and a process cannot safely change its own environment: a
+/// Variables that a process of `spar` has unless they are set otherwise, and their values. Each
+/// is read once, some before `main`, and a process cannot safely change its own environment: a
 /// program that trains is started with them, or starts itself again.
 ///
 /// - `RAYON_NUM_THREADS`: candle's pool has that many threads, which spin while they wait; with

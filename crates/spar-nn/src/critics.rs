@@ -208,13 +208,7 @@ impl Critics {
     /// # Errors
     /// If the shapes do not fit.
     pub fn fit_and_track(&mut self, s: &Tensor, a: &Tensor, y: &Tensor, tau: f64) -> Result<f32> {
-        let mut sum = 0.0;
-        for (q, target) in self.nets.iter_mut().zip(&self.targets) {
-            let value = q.net.forward(Rows::beside(s, a), Trace::Params)?;
-            let loss = (value.squeeze(1)? - y)?.sqr()?.mean_all()?;
-            sum += q.descend(&loss)?;
-            target.track(&q.net, tau as f32)?;
-        }
+        let (sum, _) = self.fit_each(Rows::beside(s, a), y, Ok, Some(tau))?;
         Ok(sum)
     }
 
@@ -232,7 +226,7 @@ impl Critics {
     /// As there.
     pub fn fit_weighted(&mut self, s: &Tensor, a: &Tensor, y: &Tensor, weight: f64) -> Result<f32> {
         let taken = Tensor::cat(&[s, a], 1)?;
-        let (sum, _) = self.fit_each(&taken, y, |loss| loss * weight)?;
+        let (sum, _) = self.fit_each(&taken, y, |loss| loss * weight, None)?;
         Ok(sum)
     }
 
@@ -242,21 +236,27 @@ impl Critics {
     /// # Errors
     /// As there.
     pub fn fit_joined(&mut self, taken: &Tensor, y: &Tensor) -> Result<(f32, Vec<Tensor>)> {
-        self.fit_each(taken, y, Ok)
+        self.fit_each(taken, y, Ok, None)
     }
 
-    fn fit_each(
+    /// One critic after the other; with a `tau`, its target after it.
+    fn fit_each<'a>(
         &mut self,
-        taken: &Tensor,
+        taken: impl Into<Rows<'a>>,
         y: &Tensor,
         weighted: impl Fn(Tensor) -> Result<Tensor>,
+        tau: Option<f64>,
     ) -> Result<(f32, Vec<Tensor>)> {
+        let taken = taken.into();
         let (mut sum, mut said) = (0.0, Vec::with_capacity(self.nets.len()));
-        for q in &mut self.nets {
+        for (q, target) in self.nets.iter_mut().zip(&self.targets) {
             let value = q.net.forward(taken, Trace::Params)?.squeeze(1)?;
             said.push(value.detach());
             let loss = (value - y)?.sqr()?.mean_all()?;
             sum += q.descend(&weighted(loss)?)?;
+            if let Some(tau) = tau {
+                target.track(&q.net, tau as f32)?;
+            }
         }
         Ok((sum, said))
     }

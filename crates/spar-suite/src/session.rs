@@ -14,7 +14,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
-use spar_core::{FolderLock, Signals, Suite, TaskId, partial, process::ENVIRONMENT};
+use spar_core::{FolderLock, Signals, Suite, TaskId, partial};
 
 use crate::{
     Result, RunnerError, Usage, below,
@@ -371,7 +371,10 @@ impl<'a> Session<'a> {
     /// `spar` in the workspace's root, one thread inside: runs go side by side.
     pub(crate) fn spar(&self, words: &[&str]) -> Command {
         let mut command = Command::new(&self.spar);
-        command.current_dir(self.root).args(words).envs(ENVIRONMENT);
+        command
+            .current_dir(self.root)
+            .args(words)
+            .env("RAYON_NUM_THREADS", "1");
         command
     }
 
