@@ -88,6 +88,25 @@ pub fn tanh_density(a: &Tensor, mean: &Tensor, log_std: &Tensor, limit: f32) -> 
     log_density(&u, mean, log_std)? - log_slope(&u)?
 }
 
+/// The log-density, `[rows]`, that the policy of [`tanh_draw_floored`] gives actions `a`,
+/// `log N(u) - sum log(1 - a^2 + floor)` with `u = log((1 + a) / (1 - a)) / 2`, of which
+/// neither side of the fraction counts less than `floor`.
+///
+/// # Errors
+/// If the shapes do not fit.
+pub fn tanh_density_floored(
+    a: &Tensor,
+    mean: &Tensor,
+    log_std: &Tensor,
+    floor: f64,
+) -> Result<Tensor> {
+    let (above, below) = ((a + 1.0)?, (1.0 - a)?);
+    let side = |x: &Tensor| x.maximum(floor as f32)?.log();
+    let u = ((side(&above)? - side(&below)?)? * 0.5)?;
+    let slope = ((above * below)? + floor)?.log()?.sum(D::Minus1)?;
+    log_density(&u, mean, log_std)? - slope
+}
+
 /// `sum log(1 - tanh(u)^2)`, `[rows]`, as `2 (log 2 - u - softplus(-2u))`, which
 /// does not cancel where `tanh(u)` is one.
 fn log_slope(u: &Tensor) -> Result<Tensor> {

@@ -18,12 +18,19 @@ class Method(Case):
         self.q = [self.net(name, OBS + ACT, 1, c["critic_lr"]) for name in names]
         self.q_bar = [self.net(f"{name}.target", OBS + ACT, 1) for name in names]
 
-    def draw(self, s, noise):
+    def policy(self, s):
         mean, log_std = self.nets["actor"](s).split(ACT, 1)
-        normal = Normal(mean, log_std.clamp(-5, 2).exp())
+        return Normal(mean, log_std.clamp(-5, 2).exp())
+
+    def draw(self, s, noise):
+        normal = self.policy(s)
         z = normal.loc + normal.scale * noise
         a = torch.tanh(z)
         return a, (normal.log_prob(z) - torch.log(1 - a**2 + 1e-6)).sum(1)
+
+    def density(self, s, a):
+        z = 0.5 * torch.log((1 + a).clamp(min=1e-6) / (1 - a).clamp(min=1e-6))
+        return (self.policy(s).log_prob(z) - torch.log(1 - a**2 + 1e-6)).sum(1)
 
     def next_value(self, k, alpha):
         n = MAX_Q_ACTIONS if self.c["max_q_backup"] else 1
@@ -41,7 +48,11 @@ class Method(Case):
         a, log_pi = self.draw(self.s, self.noise("own", k, ACT))
         alpha = self.log_alpha.flat.exp().detach()
         alpha_loss = -(self.log_alpha.flat * (log_pi - ACT).detach()).mean()
-        actor_loss = (alpha * log_pi - self.values(self.q, self.s, a).amin(0)).mean()
+        if k <= self.c["bc_updates"]:
+            worth = self.density(self.s, self.a)
+        else:
+            worth = self.values(self.q, self.s, a).amin(0)
+        actor_loss = (alpha * log_pi - worth).mean()
         with torch.no_grad():
             y = self.backup(self.next_value(k, alpha))
         errors = ((self.values(self.q, self.s, self.a) - y) ** 2).mean(1).sum()

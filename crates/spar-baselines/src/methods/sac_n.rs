@@ -12,16 +12,16 @@ use spar_core::{
     Stream,
     limits::{self, MOST_CRITICS, OutOfRange},
 };
-use spar_nn::{Mlp, MlpShape, Rows, Trace, normal, relu_shape};
+use spar_nn::{Batch, Mlp, MlpShape, Rows, Trace, normal, relu_shape};
 
 use crate::{
     Critics, Trained, Variable,
     actor::Actor,
     bellman, detached,
-    gaussian::{Bound, halves, tanh_draw_floored},
+    gaussian::{Bound, halves, tanh_density_floored, tanh_draw_floored},
     learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
     repeat_rows, scalar,
-    settings::{DataConfig, Settings, SettingsError, accessors, not_negative, positive, unit},
+    settings::{DataConfig, Settings, SettingsError, accessors, not_negative, positive, unit, updates},
 };
 
 /// Bounds of the policy's log standard deviation (`tanh_gaussian_policy.py`).
@@ -92,6 +92,9 @@ pub struct Config<K> {
     /// Whether targets are the greatest value of ten actions of the policy, by the
     /// critics themselves and without entropy, instead of one's by the target critics.
     pub max_q_backup: bool,
+    /// Updates in which the policy clones the data, at first: the authors'
+    /// `policy_eval_start`.
+    pub bc_updates: u64,
     #[serde(skip)]
     kind: PhantomData<K>,
 }
@@ -109,6 +112,7 @@ impl<K: Kind> Default for Config<K> {
             discount: 0.99,
             tau: 0.005,
             max_q_backup: false,
+            bc_updates: 0,
             kind: PhantomData,
         }
     }
@@ -123,6 +127,7 @@ impl<K: Kind> Settings for Config<K> {
 
     fn check(&self) -> std::result::Result<(), SettingsError> {
         limits::count("critics", self.critics as u64, 2..=MOST_CRITICS)?;
+        updates("bc_updates", self.bc_updates, 0)?;
         positive(&[("actor_lr", self.actor_lr), ("critic_lr", self.critic_lr)])?;
         unit(&[("discount", self.discount), ("tau", self.tau)])?;
         if !K::DIVERSE && self.eta != 0.0 {
@@ -277,13 +282,21 @@ impl<K: Kind> Sac<K> {
     }
 
     /// One step of policy and temperature: `mean(t log pi(a~|s) - min_i Q_i(s, a~))` and
-    /// `-log t (mean log pi(a~|s) - act_dim)`; the loss, and the policy's entropy.
-    fn improve(&mut self, s: &Tensor, temperature: f64) -> Result<(f32, f32)> {
+    /// `-log t (mean log pi(a~|s) - act_dim)`; at first `- log pi(a|s)` in place of the
+    /// value. The loss, and the policy's entropy.
+    fn improve(&mut self, step: u64, batch: &Batch, temperature: f64) -> Result<(f32, f32)> {
+        let s = &batch.obs;
         let noise = normal(&mut self.own, 1.0, s.dim(0)?, self.act_dim)?;
         let head = self.actor.net.forward(s, Trace::Params)?;
-        let (proposed, log_pi) = Self::draw(&head, &noise)?;
-        let loss = (&log_pi * temperature)? - self.critics.climb_min(s, &proposed)?;
-        let actor_loss = self.actor.descend(&loss?.mean_all()?)?;
+        let (mean, log_std) = halves(&head, LOG_STD, 0.0)?;
+        let (proposed, log_pi) = tanh_draw_floored(&mean, &log_std, &noise, FLOOR)?;
+        let worth = if step <= self.config.bc_updates {
+            tanh_density_floored(&batch.actions, &mean, &log_std, FLOOR)?
+        } else {
+            self.critics.climb_min(s, &proposed)?
+        };
+        let loss = ((&log_pi * temperature)? - worth)?;
+        let actor_loss = self.actor.descend(&loss.mean_all()?)?;
         let log_pi = scalar(&log_pi.detach().mean_all()?)?;
         let gap = f64::from(log_pi) - self.act_dim as f64;
         step_temperature(&mut self.log_temperature, gap)?;
@@ -299,11 +312,12 @@ fn step_temperature(log_temperature: &mut Variable, gap: f64) -> Result<()> {
 
 impl<K: Kind> Learner for Sac<K> {
     /// Policy, temperature and critics step from where all stood before: the policy down
-    /// `mean(t log pi(a~|s) - min_i Q_i(s, a~))`, the critics down
+    /// `mean(t log pi(a~|s) - min_i Q_i(s, a~))`, or while it clones
+    /// `mean(t log pi(a~|s) - log pi(a|s))`; the critics down
     /// `sum_i mean (Q_i(s, a) - y)^2 + eta agreement` with
     /// `y = r + discount (1 - d) (min_i Q'_i(s', a') - t log pi(a'|s'))`; then the
     /// targets.
-    fn update(&mut self, _step: u64, sample: &Sample) -> Result<Metrics> {
+    fn update(&mut self, step: u64, sample: &Sample) -> Result<Metrics> {
         let batch = &sample.batch;
         let (s, a) = (&batch.obs, &batch.actions);
         let log_temperature = self.log_temperature.var.as_tensor();
@@ -311,7 +325,7 @@ impl<K: Kind> Learner for Sac<K> {
 
         let next = self.next_value(&batch.next_obs, temperature)?;
         let y = bellman(batch, self.config.discount, &next)?;
-        let (actor_loss, entropy) = self.improve(s, temperature)?;
+        let (actor_loss, entropy) = self.improve(step, batch, temperature)?;
 
         let (critic_loss, agreement) = if self.config.eta > 0.0 {
             let (error, agreement) = self.fit_diverse(s, a, &y)?;

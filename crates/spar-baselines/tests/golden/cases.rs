@@ -185,9 +185,9 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "edac",
-        // Targets of the greatest value: SAC-N's case has the usual ones.
+        // Targets of the greatest value: SAC-N's case has the usual ones. It clones first.
         settings: "hidden = [8, 8]\ncritics = 3\nactor_lr = 1e-2\ncritic_lr = 1e-2\ntau = 0.05\n\
-                   eta = 2.0\nmax_q_backup = true",
+                   eta = 2.0\nmax_q_backup = true\nbc_updates = 1",
         noise: &[
             ("own", Draw::Normal(1.0, ROWS * ACT)),
             ("next", Draw::Normal(1.0, 10 * ROWS * ACT)),
