@@ -24,6 +24,34 @@ pub struct AnchorConfig {
     /// on the same data with the same seed, and is then the policy of `file`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
+    /// How often a policy of `file` or `method` that draws its action does so in each state of
+    /// the data, at most [`MOST_DRAWS`]: what is rectified there is the draw nearest to the
+    /// data's action. From one alone the residual learns to cancel it, and acts by itself;
+    /// the more there are, the closer it stays to its base. Absent in records, it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draws: Option<usize>,
+}
+
+/// The most draws in a state: each is a pass over all the data.
+pub const MOST_DRAWS: usize = 64;
+
+/// The draws in a state where none are named.
+pub const DRAWS: usize = 2;
+
+impl AnchorConfig {
+    /// Whether the anchor is not cloned, but of a file or of another method.
+    pub fn is_given(&self) -> bool {
+        self.file.is_some() || self.method.is_some()
+    }
+
+    /// The same, with the number of draws it has by default if it needs one and names none.
+    #[must_use]
+    pub fn with_draws(mut self) -> Self {
+        if self.is_given() {
+            self.draws.get_or_insert(DRAWS);
+        }
+        self
+    }
 }
 
 impl Default for AnchorConfig {
@@ -37,6 +65,7 @@ impl Default for AnchorConfig {
             file: None,
             sha256: None,
             method: None,
+            draws: None,
         }
     }
 }

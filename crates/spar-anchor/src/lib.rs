@@ -9,7 +9,7 @@ mod device;
 mod model;
 mod update;
 
-pub use config::AnchorConfig;
+pub use config::{AnchorConfig, DRAWS, MOST_DRAWS};
 pub use device::{DeviceAnchorTrainer, anchor_net};
 pub use model::Anchor;
 pub use update::AnchorTrainer;

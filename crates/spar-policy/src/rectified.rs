@@ -24,7 +24,8 @@ pub struct RectifiedPolicy {
 /// Rows whose base actions are asked for together.
 const BLOCK: usize = 32;
 
-/// The name of the stream of an observation that a base draws from.
+/// The name of the stream of an observation that a base draws from; its further draws have
+/// their number behind it.
 const DRAWS: &str = "base";
 
 thread_local! {
@@ -44,6 +45,23 @@ impl Policy {
     /// # Panics
     /// If the lengths do not fit.
     pub fn base_actions(&self, obs: &[f32], actions: &mut [f32]) {
+        self.base_actions_from(DRAWS, obs, actions);
+    }
+
+    /// Draw `draw` of [`Self::base_actions`], which is draw zero: of a policy that
+    /// [draws](Self::draws) one independent of the others, of any other the same.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn base_draw(&self, draw: usize, obs: &[f32], actions: &mut [f32]) {
+        match draw {
+            0 => self.base_actions(obs, actions),
+            _ => self.base_actions_from(&format!("{DRAWS}/{draw}"), obs, actions),
+        }
+    }
+
+    /// [`Self::base_actions`] with the observations' streams of this `name`.
+    fn base_actions_from(&self, name: &str, obs: &[f32], actions: &mut [f32]) {
         let (obs_dim, act_dim) = (self.obs_dim(), self.act_dim());
         let rows = obs.len() / obs_dim;
         assert_eq!(obs.len(), rows * obs_dim, "observations of a base");
@@ -54,7 +72,7 @@ impl Policy {
         for (obs, actions) in blocks.zip(actions.chunks_mut(BLOCK * act_dim)) {
             streams.clear();
             let rows = obs.chunks_exact(obs_dim);
-            streams.extend(rows.map(|obs| Stream::of_values(obs, DRAWS)));
+            streams.extend(rows.map(|obs| Stream::of_values(obs, name)));
             self.networks().act(obs, &mut streams, actions);
             // Those of a graph of another program may lie elsewhere.
             actions.iter_mut().for_each(|a| *a = a.clamp(-1.0, 1.0));

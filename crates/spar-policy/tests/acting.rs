@@ -338,6 +338,19 @@ fn a_base_that_draws_is_a_function_of_the_observation() {
         base.base_actions(obs, action);
     }
     assert_eq!(together, alone);
+    // Its first draw; a second is another in every state, of a policy that does not draw none.
+    let draw_of = |policy: &Policy, draw: usize| {
+        let mut actions = vec![0.0; 40 * ACT];
+        policy.base_draw(draw, &obs, &mut actions);
+        actions
+    };
+    assert_eq!(draw_of(&base, 0), together);
+    let second = draw_of(&base, 1);
+    let pairs = second.chunks(ACT).zip(together.chunks(ACT));
+    assert!(pairs.into_iter().all(|(second, first)| second != first));
+    assert_eq!(draw_of(&base, 1), second);
+    let fixed = Policy::new(plain(), None, None);
+    assert_eq!(draw_of(&fixed, 1), draw_of(&fixed, 0));
     let whole = Policy::new(around(base), Some(about("spar")), None);
     let by = |seed: u64| {
         let mut streams: Vec<_> = (0..40).map(|i| Stream::new(seed + i, "eval")).collect();

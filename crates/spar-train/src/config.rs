@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use spar_anchor::AnchorConfig;
+use spar_anchor::{AnchorConfig, MOST_DRAWS};
 use spar_baselines::{DataConfig, Feed, Hubl, Rewards, States};
 use spar_core::limits::{
     self, MOST_BATCH, MOST_CANDIDATES, MOST_CRITICS, MOST_EPISODES, MOST_SCALE, MOST_UPDATES,
@@ -168,6 +168,7 @@ impl TrainConfig {
         lift_precisions(&mut table);
         spar_core::suite::overlay(&mut whole, &table);
         let mut config = Self::from_table(whole)?;
+        config.anchor = config.anchor.with_draws();
         config.method = match method {
             Method::Bc | Method::Spar => None,
             Method::Baseline(entry) => {
@@ -379,7 +380,16 @@ impl TrainConfig {
             let expected = "a method other than spar, as bc-diffusion or bc-flow";
             return wrong("anchor.method", method, expected);
         }
-        let given = self.anchor.file.is_some() || self.anchor.method.is_some();
+        let given = self.anchor.is_given();
+        if let Some(draws) = self.anchor.draws {
+            if !given {
+                let expected = "`anchor.file` or `anchor.method` beside it, the policy that draws";
+                return wrong("anchor.draws", &draws, expected);
+            }
+            let range = 1..=MOST_DRAWS as u64;
+            limits::count("anchor.draws", draws as u64, range)
+                .map_err(|e| TrainError::Config(e.to_string()))?;
+        }
         let tunes = matches!(rectify.ablation, Ablation::Global | Ablation::TunedAnchor);
         if given && tunes {
             let expected =

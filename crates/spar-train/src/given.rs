@@ -3,6 +3,13 @@
 //! What it does is a function of the data: its actions are computed once, for every
 //! transition, and looked up in every update. The policy that is trained around it holds
 //! it, and acts by itself.
+//!
+//! One that draws its action does so several times in each state ([`AnchorConfig::draws`]),
+//! and the draw nearest to the data's action is the one that is rectified there. A draw that
+//! knows nothing of the action is best undone: the residual `a - b` then cancels it, so that
+//! what is left of the anchor is nothing, and self-imitation runs away on tasks where the
+//! anchor would hold it. In the state after a transition, whose action is not asked for, the
+//! one draw is that of acting.
 
 use std::{path::Path, ptr};
 
@@ -17,7 +24,7 @@ use crate::{error::TrainError, spec::Method};
 /// A policy, and what it does in every state of the data.
 pub(crate) struct Given {
     policy: Policy,
-    /// In the state before each transition, `[transitions, act_dim]`.
+    /// In the state before each transition, the nearest of its draws, `[transitions, act_dim]`.
     at: Vec<f32>,
     /// In the state after it.
     next: Vec<f32>,
@@ -80,6 +87,21 @@ pub(crate) fn check_widths(policy: &Policy, data: &Transitions) -> Result<(), St
     ))
 }
 
+/// Puts each action of `other` in the place of that of `nearest` if it is nearer to the one of
+/// `actions`, all `[rows, width]`.
+fn keep_nearer(nearest: &mut [f32], other: &[f32], actions: &[f32], width: usize) {
+    let distance = |b: &[f32], a: &[f32]| -> f32 {
+        let apart = b.iter().zip(a).map(|(b, a)| b - a);
+        apart.map(|x| x * x).sum()
+    };
+    let rows = other.chunks(width).zip(actions.chunks(width));
+    for (nearest, (other, action)) in nearest.chunks_mut(width).zip(rows) {
+        if distance(other, action) < distance(nearest, action) {
+            nearest.copy_from_slice(other);
+        }
+    }
+}
+
 impl Given {
     /// The policy that `config` names, where it names one, in every state of `data`.
     ///
@@ -112,32 +134,38 @@ impl Given {
             imported.map(|(policy, _)| policy).map_err(|_| error)
         })?;
         check_widths(&policy, data)
-            .and_then(|()| Self::on(policy, data))
+            .and_then(|()| Self::on(policy, config.draws.unwrap_or(1), data))
             .map(Some)
             .map_err(|why| unfit(&file, why))
     }
 
-    /// `policy` in every state of `data`.
+    /// `policy` in every state of `data`; if it draws, the nearest of so many `draws`.
     ///
     /// # Errors
     /// Why it cannot act there, in words.
-    pub(crate) fn on(policy: Policy, data: &Transitions) -> Result<Self, String> {
+    pub(crate) fn on(policy: Policy, draws: usize, data: &Transitions) -> Result<Self, String> {
         let set = data.dataset();
         let width = data.act_dim();
         let mut of_rows = vec![0.0; set.rows() * width];
         policy.base_actions(&set.observations, &mut of_rows);
-        let of_row = |row: usize| &of_rows[row * width..(row + 1) * width];
+        let mut nearest = of_rows.clone();
+        let mut other = vec![0.0; if policy.draws() { of_rows.len() } else { 0 }];
+        for draw in 1..if other.is_empty() { 1 } else { draws } {
+            policy.base_draw(draw, &set.observations, &mut other);
+            keep_nearer(&mut nearest, &other, &set.actions, width);
+        }
+        let row_of = |row: usize| row * width..(row + 1) * width;
         let (mut at, mut next) = (Vec::new(), Vec::new());
         for i in 0..data.len() {
             let row = data.row(i);
-            at.extend_from_slice(of_row(row));
+            at.extend_from_slice(&nearest[row_of(row)]);
             // Most often the next row's own observation; not where an episode was cut and
             // the file knows what came after.
             let after = data.next_obs(i);
             let follows = row + 1 < set.rows() && ptr::eq(after, set.observation(row + 1));
             let end = next.len() + width;
             if follows {
-                next.extend_from_slice(of_row(row + 1));
+                next.extend_from_slice(&of_rows[row_of(row + 1)]);
             } else {
                 next.resize(end, 0.0);
                 policy.base_actions(after, &mut next[end - width..]);
@@ -201,5 +229,21 @@ impl Given {
             at: rows(&self.at)?,
             next: rows(&self.next)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Row by row: the first keeps its draw, the second takes the other, and of two as near
+    /// the earlier stays.
+    #[test]
+    fn the_nearer_of_two_draws_is_kept() {
+        let actions = [0.5, 0.5, -1.0, 0.0, 0.0, 0.0];
+        let mut nearest = [0.4, 0.5, 1.0, 0.0, 0.1, 0.0];
+        let other = [0.5, 0.3, -0.5, 0.5, 0.0, 0.1];
+        keep_nearer(&mut nearest, &other, &actions, 2);
+        assert_eq!(nearest, [0.4, 0.5, -0.5, 0.5, 0.1, 0.0]);
     }
 }

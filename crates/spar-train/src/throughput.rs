@@ -70,7 +70,11 @@ fn throughput_with<'k>(
     let start = |method, config| Trainer::start(backend(), method, config, data, spec.seed);
     let config = &spec.config;
     let mut cloned = config.clone();
-    (cloned.anchor.file, cloned.anchor.sha256) = (None, None);
+    (
+        cloned.anchor.file,
+        cloned.anchor.sha256,
+        cloned.anchor.draws,
+    ) = (None, None, None);
     let anchor_updates_per_s = rate(start(Method::Bc, cloned)?, seconds / 3.0, |i| i)?;
     // Of a method's own updates; any anchor will do.
     let own = |change: &dyn Fn(&mut TrainConfig)| {

@@ -164,6 +164,54 @@ fn the_policy_holds_its_base_and_acts_without_the_file() {
     }
 }
 
+/// How often a base draws decides a run around one that draws, is recorded, and is nothing to
+/// one that does not.
+#[test]
+fn the_number_of_draws_matters_to_a_base_that_draws_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = data(dir.path());
+    let plain = dir.path().join("plain.safetensors");
+    foreign(&plain, 2, 0.8);
+    let mut clone = spec("bc-diffusion".parse().unwrap(), &data);
+    clone.config = clone.config.with(clone.method, &[]).unwrap();
+    clone.config.updates = 20;
+    let drawn = dir.path().join("bc-diffusion");
+    train(&clone, &data, &drawn).unwrap();
+
+    let policy = |file: &Path, draws: Option<i64>| {
+        let mut spec = around(file, &data);
+        let changes: Vec<_> = draws
+            .map(|n| ("anchor.draws".to_owned(), n.into()))
+            .into_iter()
+            .collect();
+        spec.config = spec.config.with(Method::Spar, &changes).unwrap();
+        assert_eq!(spec.config.anchor.draws, Some(draws.unwrap_or(2) as usize));
+        spec.config.updates = 40;
+        let trainer = Trainer::new(Method::Spar, spec.config, &data, 4);
+        let mut trainer = trainer.unwrap();
+        while trainer.step().unwrap() {}
+        actions(&trainer.policy().unwrap())
+    };
+    assert_ne!(policy(&drawn, Some(1)), policy(&drawn, None));
+    assert_eq!(policy(&drawn, Some(2)), policy(&drawn, None));
+    assert_eq!(policy(&plain, Some(1)), policy(&plain, Some(5)));
+
+    let without = around(&plain, &data).config;
+    for (draws, expected) in [(0, "from 1 to 64"), (65, "from 1 to 64")] {
+        let mut config = without.clone();
+        config.anchor.draws = Some(draws);
+        let text = config.check().unwrap_err().to_string();
+        assert!(
+            text.contains("anchor.draws") && text.contains(expected),
+            "{text}"
+        );
+    }
+    let mut cloned = without;
+    (cloned.anchor.file, cloned.anchor.sha256) = (None, None);
+    let text = cloned.check().unwrap_err().to_string();
+    assert!(text.contains("the policy that draws"), "{text}");
+}
+
 /// SPAR around the file of a cloned policy is SPAR on that anchor, up to rounding.
 #[test]
 fn around_the_file_of_its_own_anchor_it_begins_as_on_the_anchor() {

@@ -21,7 +21,9 @@ use crate::{
     gaussian::{Bound, halves, tanh_density_floored, tanh_draw_floored},
     learner::{Baseline, Learner, MethodName, Metrics, Parts, Sample, Start, names},
     repeat_rows, scalar,
-    settings::{DataConfig, Settings, SettingsError, accessors, not_negative, positive, unit, updates},
+    settings::{
+        DataConfig, Settings, SettingsError, accessors, not_negative, positive, unit, updates,
+    },
 };
 
 /// Bounds of the policy's log standard deviation (`tanh_gaussian_policy.py`).

@@ -54,6 +54,7 @@ impl Plan {
             };
             (config.anchor.file, config.anchor.sha256) = (Some(file.to_owned()), None);
             config.anchor.method = None;
+            config.anchor = config.anchor.with_draws();
         }
         Ok(Self {
             config: match args.method {
