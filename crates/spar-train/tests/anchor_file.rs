@@ -208,6 +208,7 @@ fn the_number_of_draws_matters_to_a_base_that_draws_alone() {
     }
     let mut cloned = without;
     (cloned.anchor.file, cloned.anchor.sha256) = (None, None);
+    cloned.anchor.draws = Some(2);
     let text = cloned.check().unwrap_err().to_string();
     assert!(text.contains("the policy that draws"), "{text}");
 }

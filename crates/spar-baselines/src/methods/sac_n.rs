@@ -95,10 +95,15 @@ pub struct Config<K> {
     /// critics themselves and without entropy, instead of one's by the target critics.
     pub max_q_backup: bool,
     /// Updates in which the policy clones the data, at first: the authors'
-    /// `policy_eval_start`.
+    /// `policy_eval_start`. Absent in records, there are none.
+    #[serde(skip_serializing_if = "is_zero")]
     pub bc_updates: u64,
     #[serde(skip)]
     kind: PhantomData<K>,
+}
+
+fn is_zero(updates: &u64) -> bool {
+    *updates == 0
 }
 
 impl<K: Kind> Default for Config<K> {

@@ -212,6 +212,7 @@ fn made(args: &Args, signals: &mut Option<Signals>) -> Result<Option<RunRecord>>
     if let (Method::Spar, None) = (args.method, &plan.config.anchor.file)
         && let Some(method) = plan.config.anchor.method.take_if(|_| args.calibrate)
     {
+        plan.config.anchor.draws = None;
         output::note(&format!("an anchor of {method} is measured as one of bc"));
     }
     plan.make_base(args, signals)?;

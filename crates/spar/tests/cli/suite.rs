@@ -170,12 +170,17 @@ fn one_command_trains_a_clone_and_spar_on_it() {
         |name: &str| -> serde_json::Value { serde_json::from_slice(&folder.read(name)).unwrap() };
     assert_eq!(of("run/anchor/DONE")["method"], "bc-flow");
     let anchor = &of("run/spec.json")["config"]["anchor"];
-    assert_eq!(anchor["method"], "bc-flow");
+    assert_eq!(
+        (&anchor["method"], &anchor["draws"]),
+        (&"bc-flow".into(), &2.into())
+    );
     assert_eq!(anchor["sha256"].as_str().unwrap().len(), 64);
     // Resumed, or asked again, nothing is made anew.
     let before = folder.read("run/anchor/policy.safetensors");
     train("anchor.method=\"bc-flow\"", "run").json();
     assert_eq!(folder.read("run/anchor/policy.safetensors"), before);
+    let measured = train("anchor.method=\"bc-flow\" --calibrate", "other").json();
+    assert!(measured["updates_per_s"].as_f64().unwrap() > 0.0);
     for wrong in ["anchor.method=\"spar\"", "anchor.method=\"sparr\""] {
         let facts = ["anchor.method", "expected a method other than spar"];
         train(wrong, "other").fails(2, &facts);
