@@ -26,8 +26,8 @@ pub struct AnchorConfig {
     pub method: Option<String>,
     /// How often a policy of `file` or `method` that draws its action does so in each state of
     /// the data, at most [`MOST_DRAWS`]: what is rectified there is the draw nearest to the
-    /// data's action. From one alone the residual learns to cancel it, and acts by itself;
-    /// the more there are, the closer it stays to its base. Absent in records, it is one.
+    /// data's action. The more there are, the smaller the residuals and the closer the policy
+    /// stays to its base. Absent in records, it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draws: Option<usize>,
 }

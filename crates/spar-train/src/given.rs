@@ -5,11 +5,10 @@
 //! it, and acts by itself.
 //!
 //! One that draws its action does so several times in each state ([`AnchorConfig::draws`]),
-//! and the draw nearest to the data's action is the one that is rectified there. A draw that
-//! knows nothing of the action is best undone: the residual `a - b` then cancels it, so that
-//! what is left of the anchor is nothing, and self-imitation runs away on tasks where the
-//! anchor would hold it. In the state after a transition, whose action is not asked for, the
-//! one draw is that of acting.
+//! and the draw nearest to the data's action is the one that is rectified there: the residual
+//! `a - b` from a draw that knows nothing of the action is larger than what there is to
+//! rectify, and undoes a part of the draw. In the state after a transition the one draw is
+//! that of acting.
 
 use std::{path::Path, ptr};
 
