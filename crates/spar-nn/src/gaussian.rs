@@ -195,3 +195,35 @@ impl FreeGaussian {
         self.log_std.step(grads)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    /// In the open box it is the density of the draw that the action came of; at a bound it
+    /// is that of the floor, by hand in double precision, and finite.
+    #[test]
+    fn the_floored_density_is_that_of_the_draw_and_finite_at_the_bounds() {
+        let tensor = |x: [f32; 2]| Tensor::from_vec(x.to_vec(), (1, 2), &Device::Cpu).unwrap();
+        let (mean, log_std) = (tensor([0.3, -0.2]), tensor([-0.5, 0.1]));
+        let floor = 1e-6;
+        let (a, drawn) = tanh_draw_floored(&mean, &log_std, &tensor([0.7, -0.4]), floor).unwrap();
+        let found = |a: &Tensor| -> f32 {
+            let density = tanh_density_floored(a, &mean, &log_std, floor).unwrap();
+            density.to_vec1().unwrap()[0]
+        };
+        let drawn = drawn.to_vec1::<f32>().unwrap()[0];
+        assert!((found(&a) - drawn).abs() < 1e-4, "{} {drawn}", found(&a));
+
+        let normal = |u: f64, mean: f64, log_std: f64| {
+            -0.5 * ((u - mean) / log_std.exp()).powi(2) - log_std - 0.5 * (2.0 * PI).ln()
+        };
+        let u = 0.5 * (2.0 / floor).ln();
+        let want = normal(u, 0.3, -0.5) + normal(-u, -0.2, 0.1) - 2.0 * floor.ln();
+        let got = f64::from(found(&tensor([1.0, -1.0])));
+        assert!((got - want).abs() < 1e-4 * want.abs(), "{got} {want}");
+    }
+}

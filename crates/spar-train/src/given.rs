@@ -148,10 +148,13 @@ impl Given {
         let mut of_rows = vec![0.0; set.rows() * width];
         policy.base_actions(&set.observations, &mut of_rows);
         let mut nearest = of_rows.clone();
-        let mut other = vec![0.0; if policy.draws() { of_rows.len() } else { 0 }];
-        for draw in 1..if other.is_empty() { 1 } else { draws } {
-            policy.base_draw(draw, &set.observations, &mut other);
-            keep_nearer(&mut nearest, &other, &set.actions, width);
+        // Of a policy that does not draw each would be the same.
+        if policy.draws() {
+            let mut other = vec![0.0; of_rows.len()];
+            for draw in 1..draws {
+                policy.base_draw(draw, &set.observations, &mut other);
+                keep_nearer(&mut nearest, &other, &set.actions, width);
+            }
         }
         let row_of = |row: usize| row * width..(row + 1) * width;
         let (mut at, mut next) = (Vec::new(), Vec::new());

@@ -16,7 +16,7 @@ use crate::{
 impl Trainer<'static> {
     /// SPAR around `policy`, whatever trained it: [`Trainer::new`] with the frozen anchor that
     /// `config.anchor.file` would name, in memory; of `config.anchor` only `draws` has a
-    /// meaning.
+    /// meaning, by default [`DRAWS`].
     ///
     /// # Errors
     /// As there; and if the policy does not fit the data.
