@@ -116,6 +116,16 @@ impl MakeEnv for EnvId {
     }
 }
 
+impl<M: MakeEnv + ?Sized> MakeEnv for &M {
+    fn id(&self) -> EnvId {
+        (**self).id()
+    }
+
+    fn make(&self) -> Result<Box<dyn Env>, EnvError> {
+        (**self).make()
+    }
+}
+
 impl<F> MakeEnv for (EnvId, F)
 where
     F: Fn() -> Result<Box<dyn Env>, EnvError> + Sync,

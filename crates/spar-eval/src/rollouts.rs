@@ -77,6 +77,14 @@ pub enum EvalError {
         /// Its value, as the policy sees or gave it.
         value: f32,
     },
+    /// The environment cannot be put into a state that it was in.
+    #[error("{env}: cannot be put back into a state: {why}")]
+    NotSettable {
+        /// The environment.
+        env: EnvId,
+        /// Why.
+        why: &'static str,
+    },
     /// The threads could not be started.
     #[error("cannot start {threads} threads: {source}")]
     Threads {
@@ -108,8 +116,7 @@ pub fn rollout(
 ) -> Result<Vec<Episode>, EvalError> {
     let env: &dyn MakeEnv = &env;
     check_widths(env.id(), policy)?;
-    let threads = threads.max(1);
-    let width = episodes.div_ceil(threads).clamp(1, LANE);
+    let width = episodes.div_ceil(threads.max(1)).clamp(1, LANE);
     let starts: Vec<usize> = (0..episodes).step_by(width).collect();
     let play = |&first: &usize| {
         play_lane(
@@ -120,16 +127,23 @@ pub fn rollout(
             &mut |_| (),
         )
     };
-    let lanes: Vec<Vec<Episode>> = if threads == 1 {
-        starts.iter().map(play).collect::<Result<_, _>>()?
-    } else {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .map_err(|source| EvalError::Threads { threads, source })?
-            .install(|| starts.par_iter().map(play).collect::<Result<_, _>>())?
-    };
-    Ok(lanes.concat())
+    Ok(each(threads, &starts, play)?.concat())
+}
+
+/// What `job` makes of each of `items`, in order, on `threads` threads; zero counts as one.
+pub(crate) fn each<T: Sync, R: Send>(
+    threads: usize,
+    items: &[T],
+    job: impl Fn(&T) -> Result<R, EvalError> + Sync + Send,
+) -> Result<Vec<R>, EvalError> {
+    if threads <= 1 {
+        return items.iter().map(job).collect();
+    }
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|source| EvalError::Threads { threads, source })?
+        .install(|| items.par_iter().map(job).collect())
 }
 
 /// The same episodes, a thousand stepped together on one thread: for a policy that

@@ -239,12 +239,8 @@ impl Residual {
                 valued.extend_from_slice(s);
                 valued.extend_from_slice(a);
             }
-            values.resize(self.critics.len() * rows, 0.0);
-            for (critic, values) in self.critics.iter().zip(values.chunks_exact_mut(rows)) {
-                critic.rows(valued, work, values);
-            }
             worth.resize(rows, 0.0);
-            conservative(values, self.critics.len(), self.conservatism, worth);
+            self.values(valued, work, values, worth);
             for (a, &value) in candidates.chunks_exact(action.len()).zip(&*worth) {
                 if best.is_none_or(|best| value > best) {
                     best = Some(value);
@@ -254,9 +250,27 @@ impl Residual {
         }
     }
 
+    /// The conservative values of rows `[s, a]` of `input` into `out`, `[rows]`; `each` are
+    /// then the critics' own, `[critics, rows]`.
+    pub(crate) fn values(
+        &self,
+        input: &[f32],
+        work: &mut RowWork,
+        each: &mut Vec<f32>,
+        out: &mut [f32],
+    ) {
+        let rows = out.len();
+        each.resize(self.critics.len() * rows, 0.0);
+        // Of no rows there is nothing to value, nor chunks of them.
+        for (critic, values) in self.critics.iter().zip(each.chunks_exact_mut(rows.max(1))) {
+            critic.rows(input, work, values);
+        }
+        conservative(each, self.critics.len(), self.conservatism, out);
+    }
+
     /// `clip(b + rho Delta(s, b, z))` for rows `[s, b, z]` of `input` into
     /// `actions`, `[rows, act_dim]`.
-    fn clipped(
+    pub(crate) fn clipped(
         &self,
         input: &[f32],
         obs_dim: usize,

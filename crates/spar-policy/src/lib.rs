@@ -89,6 +89,7 @@
 
 mod about;
 mod anchored;
+mod candidates;
 mod error;
 mod file;
 mod half;
@@ -103,6 +104,7 @@ pub mod sampled;
 
 pub use about::About;
 pub use anchored::{LATENT_CLIP, Residual, SparPolicy};
+pub use candidates::Candidates;
 pub use error::PolicyError;
 pub use file::file_of;
 pub use latent::{Latent, LatentActor, LatentPolicy};

@@ -47,6 +47,8 @@ enum Command {
     Render(commands::render::Args),
     /// Evaluate policies on logged data, without a simulator
     Ope(commands::ope::Args),
+    /// Ask the simulator why a policy of SPAR is not better
+    Diagnose(commands::diagnose::Args),
     /// Act by a policy: observations in, actions out, over stdin or a Unix socket
     Act(commands::act::Args),
     /// Write a policy as an ONNX model
@@ -129,6 +131,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Eval(args) => commands::eval::run(&args),
         Command::Render(args) => commands::render::run(&args),
         Command::Ope(args) => commands::ope::run(&args),
+        Command::Diagnose(args) => commands::diagnose::run(&args),
         Command::Act(args) => commands::act::run(&args),
         Command::Export(args) => commands::export::run(&args),
         Command::Log(command) => commands::log::run(&command),

@@ -6,6 +6,7 @@ mod convert;
 pub(crate) mod data;
 mod dataset;
 pub(crate) mod demo;
+pub(crate) mod diagnose;
 pub(crate) mod eval;
 pub(crate) mod export;
 mod fetch;
