@@ -24,6 +24,11 @@ pub struct Entry {
     pub rewarded: bool,
     /// How it is fine-tuned online, if it can be.
     pub online: Option<Online>,
+    /// Settings that say how many updates pass before the policy learns
+    /// ([`Settings::STAGES`]).
+    pub stages: &'static [&'static str],
+    /// Updates of the source's whole run, of which the stages' defaults are parts.
+    pub source_updates: u64,
     settings: fn(Table) -> Result<Table, SettingsError>,
     data: fn(&Table) -> Result<Feed, SettingsError>,
     start: Starter,
@@ -65,6 +70,8 @@ impl Entry {
             anchored: M::ANCHORED,
             rewarded: M::REWARDED,
             online: M::ONLINE,
+            stages: M::Config::STAGES,
+            source_updates: M::Config::SOURCE_UPDATES,
             settings: settings::<M>,
             data: feed::<M>,
             start: start::<M>,

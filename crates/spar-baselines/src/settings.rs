@@ -11,6 +11,13 @@ const BATCH_SIZE: &str = "data.batch_size";
 /// Hyper-parameters of a method: one struct with a documented field each, whose
 /// default holds the source's values.
 pub trait Settings: Clone + Default + Serialize + DeserializeOwned {
+    /// Fields that say how many updates pass before the policy learns: while models of the
+    /// data are fitted, or the critic alone. A run that ends within one has trained no policy.
+    const STAGES: &'static [&'static str] = &[];
+
+    /// Updates of the source's whole run, of which the defaults of [`Self::STAGES`] are parts.
+    const SOURCE_UPDATES: u64 = 1_000_000;
+
     /// How the data reach the method.
     fn data(&self) -> &DataConfig;
 

@@ -124,7 +124,10 @@ fn config(
         let updates = i64::try_from(updates).unwrap_or(i64::MAX);
         changes.push((name.to_owned(), updates.into()));
     }
-    let config = TrainConfig::defaults_of(method).and_then(|all| all.with(method, &changes));
+    let config = TrainConfig::defaults_of(method).and_then(|all| {
+        let updates = updates.unwrap_or(all.updates);
+        all.lasting(method, updates).with(method, &changes)
+    });
     let config = config.map_err(error::of_training)?;
     if config.anchor.method.is_some() && config.anchor.file.is_none() {
         return Err(error::value(

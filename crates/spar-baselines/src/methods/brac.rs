@@ -76,6 +76,8 @@ impl Default for Config {
 }
 
 impl Settings for Config {
+    const STAGES: &'static [&'static str] = &["behaviour_updates"];
+
     accessors!(discount, layers: [hidden, critic_hidden]);
 
     fn draws(&self) -> Option<(&'static str, usize)> {

@@ -111,6 +111,8 @@ impl Default for Config {
 }
 
 impl Settings for Config {
+    const STAGES: &'static [&'static str] = &["flow_updates"];
+
     accessors!(discount, layers: [hidden]);
 
     fn check(&self) -> std::result::Result<(), SettingsError> {

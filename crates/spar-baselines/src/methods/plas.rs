@@ -76,6 +76,8 @@ impl Default for Config {
 }
 
 impl Settings for Config {
+    const STAGES: &'static [&'static str] = &["vae_updates"];
+
     accessors!(discount, layers: [hidden, vae_hidden]);
 
     fn check(&self) -> std::result::Result<(), SettingsError> {

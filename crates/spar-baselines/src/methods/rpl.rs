@@ -63,6 +63,10 @@ impl Default for Config {
 }
 
 impl Settings for Config {
+    const STAGES: &'static [&'static str] = &["burn_in"];
+    // Of a run by this project's defaults: the source has no number of updates.
+    const SOURCE_UPDATES: u64 = 100_000;
+
     accessors!(discount, layers: [hidden]);
 
     fn check(&self) -> std::result::Result<(), SettingsError> {

@@ -109,6 +109,10 @@ impl Default for Config {
 }
 
 impl Settings for Config {
+    const STAGES: &'static [&'static str] = &["behaviour_updates", "critic_updates"];
+    // Two million of the behaviour, then one of the policy.
+    const SOURCE_UPDATES: u64 = 3_000_000;
+
     accessors!(discount, layers: [hidden, policy_hidden], widths: [width, time_dim, time_hidden]);
 
     fn check(&self) -> std::result::Result<(), SettingsError> {

@@ -87,7 +87,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let found = found.with_context(|| file.display().to_string())?;
         if args.json {
             output::json(&Printed {
-                policy: name,
+                policy: &file,
                 env: env.name(),
                 settings: config,
                 found: &found,

@@ -230,9 +230,8 @@ fn made(args: &Args, signals: &mut Option<Signals>) -> Result<Option<RunRecord>>
         output::json(&measured)?;
         return Ok(None);
     }
-    if let Some(slow) = spec.slow_precision() {
-        output::note(&slow);
-    }
+    let notes = [spec.slow_precision(), spec.config.unlearned(spec.method)];
+    notes.iter().flatten().for_each(|note| output::note(note));
     // Before hours of training, not after: the run is evaluated in it.
     if let Some(env) = spec.env {
         spar_env::make(env)?;

@@ -131,6 +131,16 @@ fn every_json_has_the_documented_fields() {
         ),
         ("`eval`", "eval --policy run --episodes 2".into()),
         ("`export`", "export --policy run --onnx run.onnx".into()),
+        (
+            "`train`, in an environment",
+            "train --dataset data.hdf5 --method spar --env pointmass --updates 20 \
+             --anchor-updates 20 --eval-episodes 2 --out spar"
+                .into(),
+        ),
+        (
+            "`diagnose`, a line each policy",
+            "diagnose spar --episodes 2 --steps 5".into(),
+        ),
         ("`data info`", "data info data.hdf5".into()),
         (
             "`data stats`",

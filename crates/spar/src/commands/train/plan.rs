@@ -169,7 +169,9 @@ impl Plan {
                        it out";
             return Err(Usage(why.to_owned()).into());
         }
-        let mut config = TrainConfig::defaults_of(args.method)?;
+        let config = TrainConfig::defaults_of(args.method)?;
+        let updates = single.updates.unwrap_or(config.updates);
+        let mut config = config.lasting(args.method, updates);
         let anchor_updates = match (args.method, single.updates, single.anchor_updates) {
             (Method::Bc, Some(_), Some(_)) => {
                 let why =
@@ -177,10 +179,7 @@ impl Plan {
                 return Err(Usage(why.to_owned()).into());
             }
             (Method::Bc, updates, anchor_updates) => updates.or(anchor_updates),
-            (Method::Spar | Method::Baseline(_), updates, anchor_updates) => {
-                config.updates = updates.unwrap_or(config.updates);
-                anchor_updates
-            }
+            (Method::Spar | Method::Baseline(_), _, anchor_updates) => anchor_updates,
         };
         config.anchor.updates = anchor_updates.unwrap_or(config.anchor.updates);
         config.rectify.warmup = single.warmup.unwrap_or(config.rectify.warmup);
