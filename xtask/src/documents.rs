@@ -211,14 +211,16 @@ fn what_extending_shows_is_compiled() {
     assert!(checked > 6, "{checked}");
     let (_, own) = blocks(&page, "toml").next().unwrap();
     let folder = tempfile::tempdir().unwrap();
+    let extended = root.join("suites/mujoco.toml");
+    std::fs::copy(extended, folder.path().join("mujoco.toml")).unwrap();
     let file = folder.path().join("mine.toml");
-    let text = format!(
-        "name = 'mine'\ntasks = ['cart-logs']\nmethods = ['bc']\neval_seed = 1\n{own}\n[train]\n\
-         [presets.p]\ndescription = 'd'\nseeds = [0]\neval_episodes = 2\ndata_rows = 10\n"
-    );
-    std::fs::write(&file, text).unwrap();
+    std::fs::write(&file, own).unwrap();
     let suite = spar_core::Suite::load(&file).unwrap();
     assert_eq!(suite.define.len(), 1);
+    for method in &suite.methods {
+        let settings = suite.run_settings("quick", "cart-logs", method);
+        assert!(!settings.unwrap().is_empty(), "{method}");
+    }
 }
 
 /// Files to add something are few, each of those that the page counts is there.

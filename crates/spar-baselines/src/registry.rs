@@ -29,6 +29,9 @@ pub struct Entry {
     pub stages: &'static [&'static str],
     /// Updates of the source's whole run, of which the stages' defaults are parts.
     pub source_updates: u64,
+    /// Settings that [`Self::settings`] leaves out at their defaults, and these
+    /// ([`Settings::UNWRITTEN`]).
+    pub unwritten: &'static [(&'static str, &'static str)],
     settings: fn(Table) -> Result<Table, SettingsError>,
     data: fn(&Table) -> Result<Feed, SettingsError>,
     start: Starter,
@@ -72,6 +75,7 @@ impl Entry {
             online: M::ONLINE,
             stages: M::Config::STAGES,
             source_updates: M::Config::SOURCE_UPDATES,
+            unwritten: M::Config::UNWRITTEN,
             settings: settings::<M>,
             data: feed::<M>,
             start: start::<M>,

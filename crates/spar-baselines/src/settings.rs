@@ -18,6 +18,10 @@ pub trait Settings: Clone + Default + Serialize + DeserializeOwned {
     /// Updates of the source's whole run, of which the defaults of [`Self::STAGES`] are parts.
     const SOURCE_UPDATES: u64 = 1_000_000;
 
+    /// Fields that a record leaves out at their defaults, with these as TOML; empty, where the
+    /// default is that there is none. What lists settings has them from here.
+    const UNWRITTEN: &'static [(&'static str, &'static str)] = &[];
+
     /// How the data reach the method.
     fn data(&self) -> &DataConfig;
 

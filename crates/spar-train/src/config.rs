@@ -264,15 +264,36 @@ impl TrainConfig {
         let text = serde_json::to_string(&config.lasting(method, updates));
         let whole = text.and_then(|text| serde_json::from_str(&text));
         let mut rows = sink::leaves(&whole.map_err(std::io::Error::from)?);
-        // Absent from a record in single precision.
+        // Absent from a record where it is so.
         rows.push((PRECISION.to_owned(), Precision::F32.name().into()));
+        let of_data = |name: &str| [format!("data.{name}"), format!("method.data.{name}")];
+        for name in ["hubl.alpha", "hubl.blend", "keep.fraction", "keep.discount"] {
+            rows.extend(of_data(name).map(|key| (key, Value::Null)));
+        }
+        for name in ["file", "method", "draws"] {
+            rows.push((format!("anchor.{name}"), Value::Null));
+        }
+        rows.push(("rectify.ablation".to_owned(), "none".into()));
+        if let Method::Baseline(entry) = method {
+            for (name, default) in entry.unwritten {
+                let default = serde_json::from_str(default).unwrap_or(Value::Null);
+                rows.push((format!("method.{name}"), default));
+            }
+        }
         let own = |key: &str| match method {
-            // Neither learns from a baseline's settings, nor `bc` from SPAR's.
-            Method::Bc => !["critic.", "rectify."].iter().any(|p| key.starts_with(p)),
-            Method::Spar => true,
+            // `bc` learns from the anchor's settings alone, for as long as those say.
+            Method::Bc => {
+                let of_spar = ["critic.", "rectify.", "data.", "method."];
+                !(of_spar.iter().any(|p| key.starts_with(p))
+                    || ["updates", "anchor.file", "anchor.method", "anchor.draws"].contains(&key))
+            }
+            Method::Spar => !key.starts_with("data.keep.") && !key.starts_with("method."),
             Method::Baseline(entry) => {
-                let of_anchor = entry.anchored && key.starts_with("anchor.");
-                let of_spar = ["critic.", "rectify.", "anchor."];
+                // Of a baseline the base of SPAR is the cloned network.
+                let given = ["anchor.file", "anchor.method", "anchor.draws"];
+                let of_anchor =
+                    entry.anchored && key.starts_with("anchor.") && !given.contains(&key);
+                let of_spar = ["critic.", "rectify.", "anchor.", "data."];
                 of_anchor
                     || !(of_spar.iter().any(|p| key.starts_with(p))
                         || ["batch_size", "reward_range"].contains(&key))
@@ -301,6 +322,11 @@ impl TrainConfig {
         let mut table =
             toml::Table::try_from(&self).map_err(|e| TrainError::Config(one_line(&e)))?;
         for (key, value) in changes {
+            if method == Method::Bc && key == "updates" {
+                let why = "`updates` is none of bc's, which has those of the anchor; set \
+                           `anchor.updates`";
+                return Err(TrainError::Config(why.to_owned()));
+            }
             let own = match method {
                 Method::Bc | Method::Spar => false,
                 Method::Baseline(_) => !LOOP.contains(&key.split('.').next().unwrap_or_default()),

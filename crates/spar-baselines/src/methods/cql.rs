@@ -83,6 +83,8 @@ impl Default for Config {
 }
 
 impl Settings for Config {
+    const UNWRITTEN: &'static [(&'static str, &'static str)] = &[("calibrated", "false")];
+
     accessors!(discount, layers: [hidden]);
 
     fn draws(&self) -> Option<(&'static str, usize)> {

@@ -83,6 +83,8 @@ impl Default for Config {
 }
 
 impl Settings for Config {
+    const UNWRITTEN: &'static [(&'static str, &'static str)] = &[("value_bounds", "")];
+
     accessors!(discount, layers: [hidden]);
 
     fn check(&self) -> std::result::Result<(), SettingsError> {

@@ -126,6 +126,8 @@ impl<K: Kind> Default for Config<K> {
 }
 
 impl<K: Kind> Settings for Config<K> {
+    const UNWRITTEN: &'static [(&'static str, &'static str)] = &[("bc_updates", "0")];
+
     accessors!(discount, layers: [hidden]);
 
     fn draws(&self) -> Option<(&'static str, usize)> {

@@ -27,7 +27,7 @@ enum What {
     Envs,
     /// Tasks of D4RL, and whether their official data are here
     Tasks,
-    /// A method's hyper-parameters with their defaults, as `spar train --set` takes them
+    /// A method's hyper-parameters with their types and defaults, as `spar train --set` takes them
     Settings {
         /// The method
         method: Method,
@@ -212,11 +212,29 @@ fn settings(method: Method, json: bool) -> Result<()> {
         return output::json(&rows);
     }
     let cells = rows.into_iter().map(|(key, value)| {
+        let kind = kind(&key, &value);
         let value = match value {
             Value::Null => "none".to_owned(),
             other => other.to_string(),
         };
-        vec![key, value]
+        vec![key, value, kind.to_owned()]
     });
-    output::text(&output::table(&["setting", "default"], cells))
+    output::text(&output::table(&["setting", "default", "type"], cells))
+}
+
+/// What a setting takes: of the kind its default is, or, where there is none, by its name.
+fn kind(key: &str, default: &Value) -> &'static str {
+    match default {
+        Value::Bool(_) => "true or false",
+        Value::String(_) => "text",
+        Value::Array(_) => "list",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "whole number",
+        Value::Null | Value::Object(_) => match key.rsplit('.').next().unwrap_or_default() {
+            "file" | "method" | "blend" => "text",
+            "draws" => "whole number",
+            "value_bounds" => "list",
+            _ => "number",
+        },
+    }
 }

@@ -45,7 +45,7 @@ fn methods_environments_and_tasks_are_listed_wherever_it_is_asked() {
 #[test]
 fn every_listed_setting_can_be_set_to_its_default() {
     let folder = prepared();
-    for method in ["spar", "bc", "iql", "bc10", "rpl"] {
+    for method in ["spar", "bc", "iql", "bc10", "rpl", "cql", "edac", "lapo"] {
         let settings = folder
             .spar(&format!("list settings {method} --json"))
             .json();
@@ -58,7 +58,21 @@ fn every_listed_setting_can_be_set_to_its_default() {
                 line += &format!(" --set {key}={}", value.replace('"', ""));
             }
         }
-        assert!(line.contains("--set updates=100000"), "{line}");
+        let updates = match method {
+            "bc" => "--set anchor.updates=20000",
+            _ => "--set updates=100000",
+        };
+        assert!(line.contains(updates), "{line}");
+        // What a record leaves out is listed too.
+        let unwritten = match method {
+            "spar" => "anchor.method",
+            "bc" => "anchor.lr",
+            "cql" => "calibrated",
+            "edac" => "bc_updates",
+            "lapo" => "value_bounds",
+            _ => "data.keep.fraction",
+        };
+        assert!(settings.get(unwritten).is_some(), "{method}: {settings}");
         // As many updates as take three seconds: the settings are those of a run.
         folder.spar(&line).ok();
     }
@@ -76,6 +90,9 @@ fn what_is_set_is_in_the_spec_and_makes_another_run() {
         .spar(&suite_run("short", "spar", "set", ""))
         .fails(1, &["expectile", "0.8"]);
 
+    folder
+        .spar(&suite_run("short", "bc", "never", "--set updates=3"))
+        .fails(2, &["--set", "anchor.updates"]);
     for (set, facts) in [
         ("critic.expektile=0.8", ["--set", "expektile"]),
         (
