@@ -258,6 +258,10 @@ fn sort(tensors: &BTreeMap<String, Tensor>) -> Result<Sorted, String> {
     if unknown.is_empty() && !sorted.stems.is_empty() {
         return Ok(sorted);
     }
+    if tensors.is_empty() {
+        let why = "holds no tensors; give the file of a network's `state_dict()`";
+        return Err(why.to_owned());
+    }
     let found: Vec<&str> = tensors.keys().map(String::as_str).collect();
     let unknown = if unknown.is_empty() { found } else { unknown };
     Err(format!(

@@ -10,7 +10,10 @@ use spar_collect::verify::{Tolerance, verify};
 use spar_core::EnvId;
 use spar_data::{Info, info};
 
-use super::{ReadingArgs, convert, data_of, fetch, head, plot, prepare, stats, tell_notes};
+use super::{
+    ReadingArgs, convert, counts, data_of, fetch, head, numbers::tolerance, plot, prepare, stats,
+    tell_notes,
+};
 use crate::output::{self, InFile, optional};
 
 /// What to do with data.
@@ -76,13 +79,13 @@ pub(crate) struct VerifyArgs {
     #[arg(long)]
     json: bool,
     /// Check only N rows, evenly spaced
-    #[arg(long, value_name = "N")]
-    sample: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = counts(u32::MAX))]
+    sample: Option<u32>,
     /// Largest deviation of an observation, relative above 1 [default: 1e-4, of adroit 2e-3]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = tolerance)]
     obs_tolerance: Option<f64>,
     /// Largest deviation of a reward, relative above 1 [default: 1e-3]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = tolerance)]
     reward_tolerance: Option<f64>,
     /// Rows whose terminal flag may differ
     #[arg(long, value_name = "N", default_value_t = Tolerance::default().terminals)]
@@ -169,7 +172,12 @@ fn check(args: &VerifyArgs) -> Result<()> {
     };
     let data = data_of(&args.file, Some(args.env), &args.reading)?;
     tell_notes(&data);
-    let found = verify(&data, args.env, args.sample, tolerance)?;
+    let found = verify(
+        &data,
+        args.env,
+        args.sample.map(|rows| rows as usize),
+        tolerance,
+    )?;
     if args.json {
         output::json(&InFile {
             file: &args.file,

@@ -19,6 +19,15 @@ pub(crate) fn counts(most: u32) -> impl Fn(&str) -> Result<u32, String> + Clone 
     }
 }
 
+/// How much something may deviate: nothing is checked by what is no number, or without end.
+pub(crate) fn tolerance(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|e| format!("{e}"))?;
+    match number >= 0.0 && number.is_finite() {
+        true => Ok(number),
+        false => Err(format!("{number} is no finite number from 0 on")),
+    }
+}
+
 /// The whole number that `value`, as in `1e5`, is; `None` if it is none.
 pub(crate) fn integral(value: f64) -> Option<u64> {
     // Every whole number up to here has its own value.
@@ -90,5 +99,9 @@ mod tests {
         let wrong = counts(100)("101").err();
         assert_eq!(wrong.as_deref(), Some("101 is not in 1..=100"));
         assert!(counts(100)("0").is_err());
+        assert_eq!(tolerance("1e-3"), Ok(1e-3));
+        for text in ["nan", "inf", "-1", "much"] {
+            assert!(tolerance(text).is_err(), "{text}");
+        }
     }
 }

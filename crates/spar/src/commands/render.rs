@@ -23,7 +23,8 @@ mod off_screen;
 use super::{counts, eval};
 use crate::{failure::Usage, output};
 
-/// Most points across a picture.
+/// Fewest and most points across a picture.
+const LEAST_WIDTH: u32 = 16;
 const MOST_WIDTH: u32 = 4096;
 
 /// Most episodes of a film.
@@ -68,7 +69,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value = "25", value_parser = counts(1000), conflicts_with = "runs")]
     fps: u32,
     /// Points across a picture
-    #[arg(long, value_name = "N", default_value = "480", value_parser = counts(MOST_WIDTH), conflicts_with = "runs")]
+    #[arg(long, value_name = "N", default_value = "480", value_parser = width, conflicts_with = "runs")]
     width: u32,
     /// Print one line of JSON for each film
     #[arg(long)]
@@ -80,6 +81,14 @@ Examples:
   spar render --policy runs/mine --out clip.svg
   spar render --policy runs/mine --episode 3 --steps 300 --out clip.gif
   spar render runs/hopper-medium/*/seed-*";
+
+fn width(text: &str) -> Result<u32, String> {
+    let width = counts(MOST_WIDTH)(text)?;
+    match width >= LEAST_WIDTH {
+        true => Ok(width),
+        false => Err(format!("{width} is not in {LEAST_WIDTH}..={MOST_WIDTH}")),
+    }
+}
 
 /// What is written.
 #[derive(Clone, Copy, PartialEq)]
