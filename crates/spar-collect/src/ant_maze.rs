@@ -385,6 +385,7 @@ impl Run {
             stage: 0,
             ret: 0.0,
             length,
+            terminals: 0,
             end: match length > LAST_STEP {
                 true => End::Timeout,
                 false => End::Unfinished,
@@ -435,8 +436,10 @@ impl Run {
             (true, Some(_)) => self.episodes.len().saturating_sub(2),
             _ => self.episodes.len().saturating_sub(1),
         };
-        if let Some(episode) = self.episodes.get_mut(own) {
-            episode.ret += f64::from(u8::from(reached));
+        if let Some(episode) = self.episodes.get_mut(own).filter(|_| reached) {
+            // The environment would have ended it there: it pays for the first alone.
+            episode.ret = 1.0;
+            episode.terminals += 1;
         }
         writer.push(&Row {
             obs: &held.obs,

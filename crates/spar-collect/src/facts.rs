@@ -5,15 +5,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::roll::Steps;
 
-/// One episode of a file, in three numbers.
+/// One episode of a file, in few numbers: what [`spar_data::Dataset`] says of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EpisodeFacts {
     /// The stage of the recipe that played it.
     pub stage: usize,
-    /// Undiscounted return.
+    /// Undiscounted return, up to the first terminal where the recording goes on past it, as
+    /// in [`spar_data::Dataset::returns`].
     pub ret: f64,
     /// Rows.
     pub length: usize,
+    /// Rows with a terminal flag: several where the recording goes on past them.
+    pub terminals: usize,
     /// How it ended.
     pub end: End,
 }
@@ -37,6 +40,7 @@ impl EpisodeFacts {
             // As readers sum what the file holds.
             ret: steps.rewards.iter().map(|&r| f64::from(r)).sum(),
             length: steps.len(),
+            terminals: usize::from(steps.terminal),
             end: match (steps.terminal, steps.len() == horizon) {
                 (true, _) => End::Terminal,
                 (false, true) => End::Timeout,

@@ -240,6 +240,7 @@ pub(crate) fn generate(
             stage: 0,
             ret: run.ret,
             length: run.since,
+            terminals: 0,
             end: End::Unfinished,
         });
     }
@@ -330,6 +331,7 @@ impl Run {
                 stage: 0,
                 ret: self.ret,
                 length: self.since,
+                terminals: 0,
                 end: End::Timeout,
             });
             (self.since, self.ret) = (0, 0.0);

@@ -9,6 +9,7 @@ use spar_collect::{
     ant_maze::{self, Map, steered},
     behavior,
     card::Card,
+    facts::{End, EpisodeFacts},
     gaussian::GaussianPolicy,
     recipe,
     sac::{Sac, SacConfig},
@@ -24,6 +25,23 @@ fn here() -> bool {
         eprintln!("skipped: SPAR_UPSTREAM_DIR names no folder with antmaze/ant_hierarch_pol");
     }
     here
+}
+
+/// What is known of the episodes of a file is what its reader finds.
+fn check_facts(known: &[EpisodeFacts], data: &Dataset, horizon: usize) {
+    let found: Vec<_> = data.episodes(horizon).collect();
+    assert_eq!(known.len(), found.len());
+    for (known, found) in known.iter().zip(&found) {
+        let terminals = &data.terminals[found.rows.clone()];
+        let terminals = terminals.iter().filter(|&&flag| flag).count();
+        assert_eq!(
+            (known.length, known.terminals),
+            (found.rows.len(), terminals)
+        );
+    }
+    let complete = known.iter().filter(|known| known.end != End::Unfinished);
+    let returns: Vec<f64> = complete.map(|known| known.ret).collect();
+    assert_eq!(returns, data.returns(horizon));
 }
 
 #[test]
@@ -48,6 +66,7 @@ fn without_a_folder_an_ant_of_our_own_makes_the_data_and_they_say_so() {
         assert!(format!("{said:?}").contains("of this project"), "{said:?}");
         assert!(made.behavior[0].policy.contains("of this project"));
         let data = Dataset::read_for(&out, task.env()).unwrap();
+        check_facts(&made.episodes, &data, task.env().horizon());
         let found = verify(&data, task.env(), Some(200), Tolerance::default()).unwrap();
         assert!(found.ok, "{found:?}");
         // Without it the line says how to come by one.
@@ -76,6 +95,21 @@ fn without_a_folder_an_ant_of_our_own_makes_the_data_and_they_say_so() {
     let complained = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}{complained}");
     assert!(said.contains("1 passed"), "{said}");
+}
+
+/// Of an ant that reaches the goal and stays there: an episode is paid for one row of it.
+#[test]
+fn what_is_known_of_the_episodes_is_what_the_file_says() {
+    let committed = Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../datasets/behavior"
+    ));
+    let folder = tempfile::tempdir().unwrap();
+    let (task, out): (TaskId, _) = ("antmaze-umaze".parse().unwrap(), folder.path().join("a"));
+    let made = recipe::generate(task, 2_100, 0, committed, &out, 1).unwrap();
+    let data = Dataset::read_for(&out, task.env()).unwrap();
+    assert!(data.past_terminals && made.episodes.iter().any(|e| e.terminals > 1));
+    check_facts(&made.episodes, &data, task.env().horizon());
 }
 
 #[test]
@@ -193,8 +227,7 @@ fn a_file_has_the_rewards_of_one_goal_and_rows_that_can_be_stepped() {
             assert_eq!(data.terminals[row], near, "{name}: row {row}");
             assert_eq!(data.rewards[row], f32::from(u8::from(near)));
         }
-        let sum: f64 = data.rewards.iter().map(|r| f64::from(*r)).sum();
-        assert_eq!(first.episodes.iter().map(|e| e.ret).sum::<f64>(), sum);
+        check_facts(&first.episodes, &data, task.env().horizon());
         let found = verify(&data, task.env(), Some(500), Tolerance::default()).unwrap();
         assert!(found.ok && found.max_abs_obs < 1e-5, "{found:?}");
     }

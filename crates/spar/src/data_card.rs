@@ -40,7 +40,7 @@ pub(crate) struct DataCard {
     pub(crate) terminals: usize,
     /// Rows with a timeout flag.
     pub(crate) timeouts: usize,
-    /// Undiscounted returns of the complete episodes.
+    /// Undiscounted returns of the complete episodes, each up to its first terminal.
     pub(crate) returns: Option<Distribution>,
     /// D4RL's normalized score of their mean, in percent.
     pub(crate) normalized_score: Option<f64>,
@@ -92,7 +92,6 @@ impl DataCard {
         let complete = || episodes.iter().filter(|e| e.end != End::Unfinished);
         let returns: Vec<f64> = complete().map(|e| e.ret).collect();
         let lengths = complete().map(|e| e.length as f64).collect();
-        let ended = |end| episodes.iter().filter(|e| e.end == end).count();
         let histogram = bars(&returns)
             .into_iter()
             .map(|(from, to, count)| Bin { from, to, count })
@@ -107,8 +106,8 @@ impl DataCard {
             bytes: bytes.len(),
             rows: identity.rows,
             episodes: episodes.len(),
-            terminals: ended(End::Terminal),
-            timeouts: ended(End::Timeout),
+            terminals: episodes.iter().map(|e| e.terminals).sum(),
+            timeouts: episodes.iter().filter(|e| e.end == End::Timeout).count(),
             normalized_score: returns
                 .as_ref()
                 .and_then(|r| task.env().normalized_score(r.mean)),
