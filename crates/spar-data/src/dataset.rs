@@ -349,6 +349,17 @@ impl Dataset {
         episodes(flags, self.past_terminals, marks, horizon)
     }
 
+    /// The flags of the rows that [`Self::episodes`] cuts episodes after, at `horizon` where
+    /// nothing else says so.
+    #[cfg(feature = "hdf5")]
+    pub(crate) fn cut_at(&self, horizon: usize) -> Vec<bool> {
+        let mut cuts = vec![false; self.rows()];
+        for episode in self.episodes(horizon) {
+            cuts[episode.rows.end - 1] = episode.end == EpisodeEnd::Timeout;
+        }
+        cuts
+    }
+
     /// Undiscounted returns of the episodes that ended in a terminal or were
     /// cut, summed in `f64`; [`Self::episodes`] says what `horizon` is. Of data that are not
     /// [`Self::rewarded`] there are none. Where the recording goes on past terminals, an

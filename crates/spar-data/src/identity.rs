@@ -13,6 +13,12 @@ use crate::manifest;
 pub const META_ORIGIN: &str = "spar_origin";
 /// Metadata key of such a file's id, as in `hopper-medium-local`.
 pub const META_DATASET: &str = "spar_dataset";
+/// Metadata key by which a file in D4RL's layout says what follows its rows
+/// ([`META_RECORDED`]).
+pub const META_NEXT: &str = "spar_next";
+/// Value of [`META_NEXT`]: what `next_observations` have follows every row, cut ones and the
+/// last included, so that each is a transition. D4RL's own files do not say so.
+pub const META_RECORDED: &str = "recorded";
 
 /// Decides from the hash, then from what the file says of itself, and at last
 /// falls back on its name; with a note for a user who may have expected more.

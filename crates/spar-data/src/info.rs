@@ -9,6 +9,7 @@ use crate::{
     dataset::{Dataset, EpisodeEnd},
     error::DataError,
     manifest,
+    reading::Next,
     transitions::Transitions,
 };
 
@@ -105,6 +106,7 @@ pub fn info(data: &Arc<Dataset>, env: Option<EnvId>) -> Result<Info, DataError> 
     let transitions = Transitions::new(Arc::clone(data), horizon)?.len();
     let mut notes = data.notes.clone();
     notes.extend(miscounted(&data.identity, transitions));
+    notes.extend(dropped(data));
     let steps = complete.iter().map(|rows| rows.len()).sum::<usize>() as f64;
     Ok(Info {
         id: data.identity.id.clone(),
@@ -140,6 +142,21 @@ fn miscounted(identity: &DatasetIdentity, transitions: usize) -> Option<String> 
         "{}: {transitions} transitions, but D4RL's loader makes {expected} of it; please report this",
         identity.id
     ))
+}
+
+/// What to say beside the count where rows are no transitions though their successors are
+/// recorded. Of D4RL's own files and those made by its recipes that is what is wanted.
+fn dropped(data: &Dataset) -> Option<String> {
+    let own = matches!(data.identity.origin, Origin::Official | Origin::Local);
+    let compared = data.next == Next::Checked && data.breaks.is_some();
+    let cuts = data.timeouts.as_ref().filter(|_| compared && !own)?;
+    let count = cuts.iter().filter(|&&cut| cut).count();
+    (count > 0).then(|| {
+        format!(
+            "the {count} rows at `timeouts` are no transitions, as in D4RL's loader, though \
+             next_observations say what followed them: `--next recorded` keeps them"
+        )
+    })
 }
 
 impl Returns {

@@ -79,7 +79,7 @@ pub use error::DataError;
 #[cfg(feature = "hdf5")]
 pub use h5::{Conversion, Converted, MetaValue, Row, Writer, arrays, local_metadata};
 pub use held_out::{HeldOut, held_out};
-pub use identity::{META_DATASET, META_ORIGIN};
+pub use identity::{META_DATASET, META_NEXT, META_ORIGIN, META_RECORDED};
 pub use info::{Info, Returns, Span, horizon_of, info};
 pub use minari::{minari_id, minari_root};
 pub use reading::{Next, Reading};

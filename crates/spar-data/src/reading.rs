@@ -41,7 +41,9 @@ impl Reading {
 pub enum Next {
     /// The next row's observation, as D4RL's `qlearning_dataset` has it, where the
     /// recorded successor is the same. Where it is not, the rows do not follow each other:
-    /// an episode is cut there, and the recorded successor is used.
+    /// an episode is cut there, and the recorded successor is used. A row flagged as cut is
+    /// dropped, as there. A file that says that all successors are to be used
+    /// ([`META_NEXT`](crate::META_NEXT)) is read as [`Self::Recorded`].
     #[default]
     Checked,
     /// The recorded successor of every row, cut ones and the last included.

@@ -15,6 +15,7 @@ use crate::{
         source_fields,
         writer::{MetaValue, Row, Shape, Writer},
     },
+    identity::{META_NEXT, META_RECORDED},
 };
 use crate::{
     dataset::{Dataset, Steps},
@@ -179,8 +180,10 @@ impl Dataset {
     }
 
     /// Writes a file in D4RL's layout to `path`, replacing what is there, whole or not at
-    /// all: every row, with `timeouts` and `next_observations` where they are known. Of
-    /// Minari's layout, an episode that ends without a flag is marked as cut.
+    /// all: every row, with `timeouts` and `next_observations` where they are known, so that
+    /// what is read of it has the same transitions. Where those of all rows are
+    /// ([`Next::Recorded`], Minari's layout), the file says so ([`META_NEXT`]). Of Minari's
+    /// layout, an episode that ends without a flag is marked as cut.
     ///
     /// # Errors
     /// [`DataError::NoRewards`], [`DataError::Write`].
@@ -197,6 +200,9 @@ impl Dataset {
                 .into_iter()
                 .filter_map(|(key, value)| Some((key, value.as_str()?.into())))
                 .collect();
+        if next.is_some() && (self.next == Next::Recorded || self.ends.is_some()) {
+            metadata.insert(META_NEXT.to_owned(), META_RECORDED.into());
+        }
         if let Some(bounds) = &self.action_bounds {
             let (low, high) = bounds.iter().copied().unzip();
             metadata.insert("action_low".to_owned(), MetaValue::Numbers(low));

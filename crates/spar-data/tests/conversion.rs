@@ -11,8 +11,8 @@ use std::{
 use proptest::prelude::*;
 use spar_core::{EnvId, Stream};
 use spar_data::{
-    Conversion, Converted, DataError, Dataset, DatasetIdentity, MetaValue, Origin, Reading, Row,
-    Transitions, Writer, info, local_metadata, minari_id, stats,
+    Conversion, Converted, DataError, Dataset, DatasetIdentity, MetaValue, Next, Origin, Reading,
+    Row, Transitions, Writer, info, local_metadata, minari_id, stats,
 };
 
 /// A committed file or data set.
@@ -193,13 +193,16 @@ proptest! {
         prop_assert_eq!(&after.timeouts, &before.timeouts);
         prop_assert_eq!(&after.qpos, &before.qpos);
         prop_assert_eq!(&after.qvel, &before.qvel);
-        // Minari's layout loses no step; D4RL's loader drops the same ones again.
+        // Minari's layout loses no step, nor does the file that is made of it.
         prop_assert_eq!(steps(&there).len(), before.rows());
-        if before.rows() > 2 {
-            let transitions = |path| Transitions::new(Arc::new(Dataset::read(path).unwrap()), 9);
-            let count = |path| transitions(path).map_or(0, |t| t.len());
-            prop_assert_eq!(count(&back), count(&first));
-        }
+        prop_assert_eq!(after.next, Next::Recorded);
+        prop_assert_eq!(steps(&back), steps(&there));
+        // Asked for, D4RL's loader has its way.
+        let following = Reading { next: Next::Following, ..Reading::default() };
+        let plain = Dataset::read_as(&back, None, &following).unwrap();
+        prop_assert_eq!(&plain.next, &Next::Following);
+        let training = Dataset::read_training_as(&back, None, &Reading::default()).unwrap();
+        prop_assert_eq!(&training.next_observations, &before.next_observations);
     }
 
     /// Files without `next_observations`: the transitions of D4RL's own loader.
@@ -217,6 +220,136 @@ proptest! {
         prop_assert_eq!((made.left_out, made.repeated), (cut, episodes.len() - cut));
         prop_assert_eq!(steps(&there), steps(&first));
     }
+}
+
+/// The lines of a table of `rows`, with their successors or without.
+fn table(rows: &Rows, next: bool) -> String {
+    let mut text = "obs_0,obs_1,action,reward,terminal,timeout".to_owned();
+    text += if next {
+        ",next_obs_0,next_obs_1\n"
+    } else {
+        "\n"
+    };
+    for i in 0..rows.rewards.len() {
+        let [a, b] = [rows.obs[2 * i], rows.obs[2 * i + 1]];
+        let flags = [rows.terminals[i], rows.timeouts[i]].map(u8::from);
+        text += &format!("{a},{b},{},{}", rows.actions[i], rows.rewards[i]);
+        text += &format!(",{},{}", flags[0], flags[1]);
+        if next {
+            text += &format!(",{},{}", rows.next[2 * i], rows.next[2 * i + 1]);
+        }
+        text += "\n";
+    }
+    text
+}
+
+/// Episodes of all kinds, the last of them cut.
+fn all_ends(seed: u64) -> Rows {
+    let ends = [
+        (20, End::Timeout),
+        (7, End::Terminal),
+        (1, End::Timeout),
+        (9, End::Terminal),
+        (20, End::Timeout),
+    ];
+    Rows::random(seed, &ends, [2, 1])
+}
+
+#[test]
+fn a_table_has_the_same_transitions_in_every_layout() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("log.csv"), table(&all_ends(11), false)).unwrap();
+    let expected = steps(&at("log.csv"));
+    // Of 57 rows, all but one of each cut episode.
+    assert_eq!(expected.len(), 54);
+    let made = Conversion::open(&at("log.csv"), None, Reading::default()).unwrap();
+    let made = made.to_d4rl(&at("log.hdf5")).unwrap();
+    assert_eq!(
+        (made.identity.rows, made.left_out, made.repeated),
+        (57, 0, 0)
+    );
+    assert_eq!(steps(&at("log.hdf5")), expected);
+    let whole = Dataset::read(&at("log.hdf5")).unwrap();
+    assert!(whole.next_observations.is_none(), "none is made up");
+    assert_eq!(
+        whole.returns(9),
+        Dataset::read(&at("log.csv")).unwrap().returns(9)
+    );
+    let made = to_minari(&at("log.hdf5"), &at("there-v0"), "there-v0", None).unwrap();
+    // An episode of one row has no transition.
+    assert_eq!((made.identity.rows, made.left_out), (54, 3));
+    assert_eq!(steps(&at("there-v0")), expected);
+    to_d4rl(&at("there-v0"), &at("back.hdf5")).unwrap();
+    assert_eq!(steps(&at("back.hdf5")), expected);
+    // And once more, by the program's own way of writing.
+    let saved = Dataset::read(&at("there-v0")).unwrap();
+    saved.save(&at("saved.hdf5")).unwrap();
+    assert_eq!(steps(&at("saved.hdf5")), expected);
+    to_minari(&at("back.hdf5"), &at("again-v0"), "again-v0", None).unwrap();
+    assert_eq!(steps(&at("again-v0")), expected);
+}
+
+#[test]
+fn recorded_successors_of_a_table_stay_what_they_were_read_as() {
+    let folder = tempfile::tempdir().unwrap();
+    let [csv, out] = ["log.csv", "out.hdf5"].map(|name| folder.path().join(name));
+    let recorded = Reading {
+        next: Next::Recorded,
+        ..Reading::default()
+    };
+    let convert = |how: &Reading| {
+        fs::remove_file(&out).ok();
+        let source = Conversion::open(&csv, None, how.clone()).unwrap();
+        source.to_d4rl(&out).unwrap();
+        let before = Dataset::read_as(&csv, None, how).unwrap();
+        let after = Dataset::read(&out).unwrap();
+        assert_eq!(after.next, before.next);
+        let ends = |data: &Dataset| data.episodes(9).collect::<Vec<_>>();
+        assert_eq!(ends(&after), ends(&before));
+        let before = Transitions::new(Arc::new(before), 9).unwrap();
+        assert_eq!(steps(&out).len(), before.len());
+        info(&Arc::new(after), None).unwrap().notes
+    };
+    // As D4RL reads its own: what is flagged as cut is dropped, and said.
+    let rows = all_ends(12);
+    fs::write(&csv, table(&rows, true)).unwrap();
+    let notes = convert(&Reading::default());
+    assert_eq!(steps(&out), steps(&csv));
+    let note = "the 3 rows at `timeouts` are no transitions";
+    assert!(notes.iter().any(|n| n.contains(note)), "{notes:?}");
+    // Asked for all of them, all are kept.
+    assert!(!convert(&recorded).iter().any(|n| n.contains(note)));
+    assert_eq!(steps(&out).len(), 57);
+    let next = Dataset::read(&out).unwrap().next_observations.unwrap();
+    assert_eq!(next, rows.next);
+    // Saved transitions, in any order and without flags of cuts.
+    let mut saved = Rows::random(13, &[(30, End::Nothing)], [2, 1]);
+    saved.next.rotate_left(10);
+    saved.terminals[4] = true;
+    fs::write(&csv, table(&saved, true)).unwrap();
+    convert(&Reading::default());
+    assert_eq!(steps(&out), steps(&csv));
+    assert_eq!(steps(&out).len(), 30);
+}
+
+/// Without anything that flags cuts, the horizon of the environment does.
+#[test]
+fn a_table_without_cuts_is_cut_at_the_horizon() {
+    let folder = tempfile::tempdir().unwrap();
+    let [csv, out] = ["log.csv", "out.hdf5"].map(|name| folder.path().join(name));
+    let rows = Rows::random(14, &[(250, End::Nothing)], [2, 1]);
+    let text = table(&rows, false).replace(",timeout", ",other");
+    fs::write(&csv, text).unwrap();
+    let error = to_d4rl(&csv, &out).unwrap_err();
+    assert!(matches!(error, DataError::NoCuts { .. }), "{error}");
+    let env = Some(EnvId::POINT_MASS);
+    let source = Conversion::open(&csv, env, Reading::default()).unwrap();
+    assert_eq!(source.to_d4rl(&out).unwrap().identity.rows, 250);
+    let horizon = EnvId::POINT_MASS.horizon();
+    let before = Transitions::new(Arc::new(Dataset::read(&csv).unwrap()), horizon).unwrap();
+    assert_eq!(steps(&out).len(), before.len());
+    assert_eq!(Dataset::read(&out).unwrap().episodes(9).count(), 3);
 }
 
 #[test]

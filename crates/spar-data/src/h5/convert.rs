@@ -2,7 +2,9 @@
 //! flags of a D4RL file are held, two bytes a row.
 //!
 //! Minari keeps an episode's last observation and D4RL's layout does not, except
-//! in files with `next_observations`: those convert there and back row for row.
+//! in files with `next_observations`: those convert there and back row for row. D4RL's
+//! loader drops a cut episode's last row all the same, so a file that is written with them
+//! from Minari's layout says that they are to be used ([`META_NEXT`]).
 //! From others, a step whose next observation nobody recorded is left out, as
 //! D4RL's own loader does, and [`Converted`] counts what was.
 
@@ -12,7 +14,6 @@ use serde_json::{Map, Value};
 use spar_core::{DatasetIdentity, EnvId};
 
 use super::{
-    convert_whole,
     d4rl::{D4rl, Identified},
     groups::Groups,
     joined::Joined,
@@ -24,7 +25,7 @@ use crate::{
     dataset::{Dataset, EpisodeEnd, Layout, Marks, episodes},
     error::DataError,
     flags::Flagged,
-    identity::{META_DATASET, META_ORIGIN},
+    identity::{META_DATASET, META_NEXT, META_ORIGIN, META_RECORDED},
     minari::{About, Episode, EpisodeRows, Episodes, MinariWriter, refuse_existing},
     past,
     precheck::{Kind, Scanned},
@@ -158,9 +159,12 @@ impl Conversion {
         })
     }
 
-    /// Writes them as a file in D4RL's layout to `path`, whole or not at all, with
-    /// `next_observations`.
+    /// Writes them as a file in D4RL's layout to `path`, whole or not at all, that has the
+    /// same transitions. Data in neither layout are written row for row, with
+    /// `next_observations` where they record them.
     ///
+    /// Of a Minari data set every step has its successor, and the file says so
+    /// ([`META_NEXT`]).
     /// An episode's last row carries the flags it has; one with neither is marked as
     /// cut, since D4RL's layout tells episodes by nothing else. Flags within an
     /// episode do not end it in Minari: such a termination is kept, such a truncation
@@ -193,6 +197,8 @@ impl Conversion {
             fields.into_iter().filter_map(text).collect();
         metadata.insert(META_ORIGIN.into(), "minari".into());
         metadata.insert(META_DATASET.into(), identity.id.clone().into());
+        // Of every step, the one after a cut included, as in Minari's layout.
+        metadata.insert(META_NEXT.into(), META_RECORDED.into());
         if let Some(env) = named_env::one(&episodes.about().named()) {
             metadata.insert("spar_env".to_owned(), env.name().into());
         }
@@ -204,31 +210,22 @@ impl Conversion {
         })
     }
 
-    /// [`Self::to_d4rl`] of data in neither layout, which are read whole.
+    /// [`Self::to_d4rl`] of data in neither layout, which are read whole and written row for
+    /// row: what has no successor is dropped on reading, and not here as well.
     fn whole_to_d4rl(self, path: &Path) -> Result<Converted, DataError> {
         refuse_existing(path)?;
-        let data = Dataset::read_as(self.checked.path(), self.env, &self.reading)?;
-        if !data.rewarded {
-            let id = data.identity.id;
-            return Err(DataError::NoRewards { id });
-        }
-        let tells = data.timeouts.is_some() || data.breaks.is_some();
-        let horizon = match self.env {
-            Some(env) => env.horizon(),
-            None if tells => NO_HORIZON,
-            None => {
+        let mut data = Dataset::read_as(self.checked.path(), self.env, &self.reading)?;
+        if data.timeouts.is_none() && data.breaks.is_none() {
+            let Some(env) = self.env else {
                 let id = data.identity.id;
                 return Err(DataError::NoCuts { id });
-            }
-        };
-        let fields = source_fields(&data.identity, &data.metadata);
-        let text = |(key, value): (String, Value)| Some((key, value.as_str()?.into()));
-        let metadata = fields.into_iter().filter_map(text).collect();
-        let written = convert_whole::write(&data, horizon, path, &metadata)?;
+            };
+            data.timeouts = Some(data.cut_at(env.horizon()));
+        }
         Ok(Converted {
-            identity: written.identity,
-            left_out: written.left_out,
-            repeated: written.repeated,
+            identity: data.save(path)?,
+            left_out: 0,
+            repeated: 0,
             notes: data.notes,
         })
     }

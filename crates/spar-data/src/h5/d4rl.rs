@@ -15,7 +15,7 @@ use crate::{
     dataset::Dataset,
     error::DataError,
     flags::FlagNames,
-    identity::identify,
+    identity::{META_NEXT, META_RECORDED, identify},
     past,
     precheck::Scanned,
     read::check_env,
@@ -45,6 +45,18 @@ pub(crate) struct Identified {
     pub(crate) named: Vec<Named>,
     /// What a user should know.
     pub(crate) notes: Vec<String>,
+}
+
+impl Identified {
+    /// What follows a row where `asked` is asked for, of a file with `recorded` successors or
+    /// without.
+    fn next(&self, asked: Next, recorded: bool) -> Next {
+        let said = self.metadata.get(META_NEXT).map(String::as_str);
+        match asked {
+            Next::Checked if recorded && said == Some(META_RECORDED) => Next::Recorded,
+            asked => asked,
+        }
+    }
 }
 
 impl<'a> D4rl<'a> {
@@ -132,7 +144,15 @@ impl<'a> D4rl<'a> {
             _ => (None, None),
         };
         let identified = self.identify(scanned()?)?;
+        let next = identified.next(reading.next, self.next_observations.is_some());
+        let mut next_observations = next_observations;
         let compared = match self.next_observations {
+            Some(array) if next_observations.is_none() && next == Next::Recorded => {
+                let recorded = array.read()?;
+                let found = successors::breaks_in_memory(obs_dim, flags, &observations, &recorded);
+                next_observations = Some(recorded);
+                Some(found?)
+            }
             // Banded, so that training does not hold them.
             Some(array) if next_observations.is_none() => {
                 let mut next = array.cursor();
@@ -167,7 +187,7 @@ impl<'a> D4rl<'a> {
             timeouts: flagged.timeouts,
             past_terminals,
             next_observations,
-            next: reading.next,
+            next,
             breaks: compared.map(|compared| compared.breaks),
             ends: None,
             qpos,

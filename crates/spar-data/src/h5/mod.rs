@@ -7,7 +7,6 @@ mod alias;
 pub(crate) mod array;
 mod arrays;
 mod convert;
-mod convert_whole;
 pub(crate) mod d4rl;
 pub(crate) mod groups;
 pub(crate) mod joined;

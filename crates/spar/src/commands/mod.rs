@@ -56,7 +56,8 @@ const HEADING: &str = "How the data are read";
 pub(crate) struct ReadingArgs {
     /// What follows a row that records its successor: that one for every row, or the next
     /// row, whatever is recorded [default: the next row, and the recorded successor where
-    /// they differ]
+    /// they differ and no timeout is flagged: a row with one is no transition, as in D4RL's
+    /// loader, unless the file says otherwise]
     #[arg(long, value_name = "WHICH", help_heading = HEADING)]
     next: Option<NextArg>,
     /// Arrays whose columns are joined to observations, of the group `observations` or of

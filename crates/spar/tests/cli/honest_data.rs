@@ -95,7 +95,9 @@ fn rows_that_do_not_follow_each_other_are_cut_and_keep_their_successors() {
     let mut rows = Rows::new([2, 1]);
     rows.write(&folder.path("data.hdf5"), &BTreeMap::new());
     assert_eq!(transitions(&folder, ""), 38);
-    assert_eq!(notes(&folder, "pointmass"), "");
+    let dropped = "the 2 rows at `timeouts` are no transitions";
+    let note = notes(&folder, "pointmass");
+    assert!(note.starts_with(dropped) && !note.contains('\n'), "{note}");
     let kept = rows.rows.clone();
     let mut stream = Stream::new(5, "shuffle");
     for i in (1..40).rev() {

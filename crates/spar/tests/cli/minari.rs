@@ -81,6 +81,12 @@ fn a_file_converted_there_and_back() {
         (&back["id"], &back["origin"]),
         (&"ns/spring-v0".into(), &"minari".into())
     );
+    // The last step of an episode stays a transition.
+    let info = spar(&folder, "data info back.hdf5 --json").json();
+    assert_eq!(
+        (&info["transitions"], &info["metadata"]["spar_next"]),
+        (&800.into(), &"recorded".into())
+    );
     let head = |name: &str| spar(&folder, &format!("data head {name} -n 300 --json")).ok();
     assert_eq!(head("back.hdf5"), head("data.hdf5"));
     let stats = |name: &str| {
