@@ -18,7 +18,7 @@ use spar_core::printable;
 use crate::{
     dataset::Dataset,
     error::DataError,
-    flags::{FlagNames, FlagSource, TERMINALS},
+    flags::{FlagNames, FlagSource, MASKS, TERMINALS, cut_name},
     reading::{Asked, Next},
     table::Table,
 };
@@ -76,6 +76,8 @@ pub(crate) struct Columns<'a> {
     /// The first row of each episode but the first, where a column tells.
     pub(crate) starts: Option<Vec<usize>>,
     pub(crate) rows: usize,
+    /// Whether episodes are cut after a number of steps that a user names.
+    pub(crate) horizon: bool,
     /// What a user should know.
     pub(crate) notes: Vec<String>,
 }
@@ -105,6 +107,7 @@ impl Columns<'_> {
     ) -> Result<Dataset, DataError> {
         self.count_frames();
         let reading = asked.reading;
+        self.horizon = reading.horizon;
         let observed = match &reading.observations[..] {
             [] => self.vector(&OBSERVATIONS)?,
             names => {
@@ -148,6 +151,7 @@ impl Columns<'_> {
             }
         }
         flagged.notes.extend(self.ends_note(&flagged.terminals));
+        flagged.notes.extend(self.unsaid_note());
         flagged.notes.append(&mut self.notes);
         let names = |columns: &[usize]| -> String {
             let names: Vec<String> = columns.iter().map(|&i| self.columns[i].shown()).collect();
@@ -262,6 +266,33 @@ impl Columns<'_> {
         self.starts = Some(starts);
     }
 
+    /// Whether there is a column of terminals.
+    fn says_terminals(&self) -> bool {
+        TERMINALS.iter().any(|name| self.scalar(name).is_some())
+    }
+
+    /// What tells where episodes end where no column says which of them the environment
+    /// ended: without it, nobody knows whether the rows are of one episode.
+    fn ends_without_terminals(&self) -> Option<String> {
+        let cuts = cut_name(|name| self.scalar(name).is_some());
+        let counted = || {
+            let named = episodes(|name| self.column(name).is_some());
+            self.starts.as_ref().map(|_| named.unwrap_or(FRAMES))
+        };
+        let column = cuts.or_else(counted).map(|name| format!("`{name}`"));
+        column.or_else(|| self.horizon.then(|| "--horizon".to_owned()))
+    }
+
+    /// What to say where terminals are taken for zeros.
+    fn unsaid_note(&self) -> Option<String> {
+        let told = self.ends_without_terminals();
+        let told = told.filter(|_| !self.says_terminals())?;
+        Some(format!(
+            "no column says where the environment ended an episode: none is taken for \
+             terminated, and {told} says where they are cut"
+        ))
+    }
+
     /// What to say of [`LAST`], where that says how an episode ended.
     fn ends_note(&self, terminals: &[bool]) -> Option<String> {
         let named = TERMINALS.iter().find(|name| self.column(name).is_some());
@@ -309,11 +340,15 @@ impl FlagSource for Columns<'_> {
     }
 
     fn has(&self, name: &str) -> bool {
-        let counted = self.starts.is_some();
-        // With numbers of episodes, a file may have neither.
         let there = |name: &str| self.scalar(name).is_some();
-        let unsaid = name == TERMINALS[0] && !TERMINALS.iter().any(|name| there(name));
-        there(name) || (counted && (name == ENDS || unsaid))
+        if name == MASKS {
+            // They are beside the ends of episodes, which are not made up.
+            return there(name) && there(TERMINALS[0]);
+        }
+        if name == TERMINALS[0] && !self.says_terminals() {
+            return self.ends_without_terminals().is_some();
+        }
+        there(name) || (name == ENDS && self.starts.is_some())
     }
 
     fn read_flags(&self, name: &str, rows: usize) -> Result<Vec<bool>, DataError> {
@@ -342,12 +377,15 @@ impl FlagSource for Columns<'_> {
                 }
                 Ok(flags)
             }
-            (name, Some(_)) if name == TERMINALS[0] => Ok(flags),
+            (name, _) if name == TERMINALS[0] && self.ends_without_terminals().is_some() => {
+                Ok(flags)
+            }
             _ => Err(DataError::MissingKey {
                 path: self.path.into(),
                 key: name.into(),
-                expected: "a column terminal or terminated, of 0 and 1, or episode, which numbers \
-                           episodes",
+                expected: "a column terminal or terminated, of 0 and 1; where nothing \
+                           terminates, a column timeout or truncated, or episode, which numbers \
+                           episodes, says where they are cut, or --horizon N of `spar train`",
             }),
         }
     }

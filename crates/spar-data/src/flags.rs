@@ -50,7 +50,7 @@ const ENDS: [&str; 7] = [
 const STARTS: [&str; 4] = ["episode_starts", "is_first", "episode_start", "first"];
 /// 0 where the environment ended the episode: `OGBench` has it beside `terminals`, which
 /// then mark every end.
-const MASKS: &str = "masks";
+pub(crate) const MASKS: &str = "masks";
 /// What names of such arrays have in them.
 const HINTS: [&str; 12] = [
     "done", "term", "trunc", "timeout", "episode", "traj", "end", "last", "first", "start",
@@ -103,15 +103,10 @@ pub(crate) struct Flagged {
 impl FlagNames {
     /// Finds them in `source`, which has `rows` rows.
     pub(crate) fn of(source: &impl FlagSource, rows: usize) -> Self {
-        let there = |names: &[&'static str]| names.iter().copied().find(|name| source.has(name));
-        let kinds = [
-            (Cut::After, there(&CUTS)),
-            (Cut::End, there(&ENDS)),
-            (Cut::Before, there(&STARTS)),
-        ];
-        let cuts = kinds.into_iter().find_map(|(cut, name)| Some((cut, name?)));
+        let cuts = cuts(|name| source.has(name));
         // Where there is none, the error is of D4RL's name.
-        let terminals = there(&TERMINALS).unwrap_or(TERMINALS[0]);
+        let terminals = TERMINALS.into_iter().find(|name| source.has(name));
+        let terminals = terminals.unwrap_or(TERMINALS[0]);
         Self {
             rows,
             terminals,
@@ -226,6 +221,24 @@ impl FlagNames {
         };
         unknown.filter_map(note).collect()
     }
+}
+
+/// What says where episodes are cut, of the names `there`.
+fn cuts(there: impl Fn(&str) -> bool) -> Option<(Cut, &'static str)> {
+    let kinds = [
+        (Cut::After, &CUTS[..]),
+        (Cut::End, &ENDS),
+        (Cut::Before, &STARTS),
+    ];
+    kinds.into_iter().find_map(|(cut, names)| {
+        let name = names.iter().find(|name| there(name))?;
+        Some((cut, *name))
+    })
+}
+
+/// The name of what says where episodes are cut, of those `there`.
+pub(crate) fn cut_name(there: impl Fn(&str) -> bool) -> Option<&'static str> {
+    cuts(there).map(|(_, name)| name)
 }
 
 /// Takes away from `flags` what `others` have.

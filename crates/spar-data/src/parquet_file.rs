@@ -94,6 +94,7 @@ fn read_columns<'a>(
         columns: tables.columns,
         starts: tables.episodes.map(|_| tables.starts),
         rows: tables.rows,
+        horizon: false,
         notes: Vec::new(),
     })
 }

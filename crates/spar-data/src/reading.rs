@@ -25,6 +25,10 @@ pub struct Reading {
     /// the same.
     #[serde(skip_serializing_if = "is_false")]
     pub other_env: bool,
+    /// Whether a horizon is named that cuts episodes where the data do not: a table may then
+    /// have no column that says where they end. A run's record holds the horizon itself.
+    #[serde(skip)]
+    pub horizon: bool,
 }
 
 impl Reading {

@@ -112,6 +112,7 @@ fn lines<'a>(path: &'a Path, reward: Option<&str>) -> Result<Columns<'a>, DataEr
         columns: names.into_iter().zip(numbers).map(column).collect(),
         starts,
         rows,
+        horizon: false,
         notes: Vec::new(),
     })
 }

@@ -90,6 +90,7 @@ impl ReadingArgs {
             observations: self.observations.clone(),
             reward: self.reward.clone(),
             other_env: self.other_env,
+            horizon: false,
         }
     }
 }

@@ -54,6 +54,11 @@ impl OfflineArgs {
         given.into_iter().find(|(_, is)| *is).map(|(name, _)| name)
     }
 
+    /// Whether a horizon cuts episodes that the data do not.
+    pub(super) fn cuts(&self) -> bool {
+        self.horizon.is_some()
+    }
+
     /// What they mean for `data`, with a note where the bounds are the data's own range.
     pub(super) fn of(&self, data: &Dataset) -> Result<Offline> {
         Ok(Offline {

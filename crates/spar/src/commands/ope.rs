@@ -13,7 +13,7 @@ use spar_core::{
     ope::{OPE_FILE, OPE_SCHEMA},
     sha256_file, write_atomic,
 };
-use spar_data::Transitions;
+use spar_data::{Reading, Transitions};
 use spar_ope::{FqeConfig, evaluate};
 use spar_policy::Policy;
 use spar_report::{Candidate, Choice};
@@ -130,7 +130,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for one in &asked {
         check_env(one, env)?;
     }
-    let data = training_data(&found.path, env, &args.reading.reading())?;
+    let reading = Reading {
+        horizon: args.horizon.is_some(),
+        ..args.reading.reading()
+    };
+    let data = training_data(&found.path, env, &reading)?;
     let horizon = match args.horizon {
         Some(horizon) => Some(horizon as usize),
         None => env.map(EnvId::horizon),

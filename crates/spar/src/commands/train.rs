@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use spar_core::{EnvId, RunRecord, Signals, TaskId, limits::MOST_EPISODES};
-use spar_data::{Dataset, Transitions};
+use spar_data::{Dataset, Reading, Transitions};
 use spar_train::{Control, DeviceKind, Method, Progress, RunSpec, TrainError};
 
 use super::{
@@ -119,6 +119,16 @@ pub(crate) struct Args {
     json: bool,
 }
 
+impl Args {
+    /// How the data are read: a horizon tells where episodes end, too.
+    fn read_as(&self) -> Reading {
+        Reading {
+            horizon: self.single.offline.cuts(),
+            ..self.reading.reading()
+        }
+    }
+}
+
 const EXAMPLES: &str = "\
 Examples:
   spar train --dataset hopper-medium-v2 --method spar --out runs/hopper
@@ -220,7 +230,7 @@ fn made(args: &Args, signals: &mut Option<Signals>) -> Result<Option<RunRecord>>
         DeviceKind::Cpu => None,
         DeviceKind::Cuda => Some(super::cuda()?),
     };
-    let data = super::training_data(&found.path, plan.env, &args.reading.reading())?;
+    let data = super::training_data(&found.path, plan.env, &args.read_as())?;
     let (spec, transitions) = ready(args, plan, &found.path, data)?;
     if args.calibrate {
         let measured = match &gpu {

@@ -185,3 +185,83 @@ fn what_is_wrong_with_a_table_is_said_by_line_and_column() {
     fs::copy(fixture("sound.hdf5"), folder.path("hdf5.csv")).unwrap();
     folder.spar("data info hdf5.csv").ok();
 }
+
+/// A column of terminals may be missing where something else says where episodes end.
+#[test]
+fn a_table_without_terminals_is_read_where_its_episodes_are_told() {
+    let folder = Folder::new();
+    let write = |column: &str| {
+        let mut text = "obs_0,action_0,reward".to_owned();
+        text += if column.is_empty() { "" } else { "," };
+        text += column;
+        text += "\n";
+        for row in 0..40 {
+            text += &format!("{},{},1", f64::from(row) / 50.0, f64::from(row % 5) / 5.0);
+            text += &match column {
+                "" => String::new(),
+                "episode" => format!(",{}", row / 20),
+                _ => format!(",{}", u8::from(row % 20 == 19)),
+            };
+            text += "\n";
+        }
+        fs::write(folder.path("log.csv"), text).unwrap();
+    };
+    for column in ["timeout", "truncated", "is_last", "episode"] {
+        write(column);
+        let done = folder.spar("data info log.csv --json");
+        let told = done.json();
+        assert_eq!(
+            [&told["terminals"], &told["episodes"], &told["transitions"]],
+            [0, 2, 38],
+            "{column}"
+        );
+        let note = format!("none is taken for terminated, and `{column}` says where they are cut");
+        assert!(told["notes"].to_string().contains(&note), "{told}");
+    }
+    // Beside such a column, terminals are read as before, and nothing is said.
+    let text = String::from_utf8(folder.read("log.csv")).unwrap();
+    let mut lines = text.lines();
+    let head = lines.next().unwrap_or_default();
+    let mut beside = format!("{head},terminal\n");
+    for (row, line) in lines.enumerate() {
+        beside += &format!("{line},{}\n", u8::from(row == 39));
+    }
+    fs::write(folder.path("log.csv"), beside).unwrap();
+    let told = folder.spar("data info log.csv --json").json();
+    assert_eq!(told["terminals"], 1);
+    assert!(
+        !told["notes"].to_string().contains("none is taken"),
+        "{told}"
+    );
+
+    // With nothing that says so there is one way more, which the refusal names.
+    write("");
+    let facts = [
+        "key `terminals` is missing",
+        "timeout",
+        "episode",
+        "--horizon N",
+    ];
+    folder.spar("data info log.csv").fails(1, &facts);
+    let train = "train --dataset log.csv --method iql --updates 20 --out run";
+    folder.spar(train).fails(1, &facts);
+    assert!(!folder.exists("run"));
+    let done = folder.spar(&format!("{train} --horizon 20"));
+    assert!(
+        done.err.contains("--horizon says where they are cut"),
+        "{done:?}"
+    );
+    done.ok();
+    let held = String::from_utf8(folder.read("run/held_out.csv")).unwrap();
+    assert_eq!(held.lines().count(), 2, "one of two episodes: {held}");
+    // Nothing of it is in the record but the horizon, and the run is the same again.
+    let spec = String::from_utf8(folder.read("run/spec.json")).unwrap();
+    assert!(
+        spec.contains("\"horizon\": 20") && !spec.contains("reading"),
+        "{spec}"
+    );
+    folder.spar(&format!("{train} --horizon 20")).ok();
+    let ope = "ope --policy run/policy.safetensors --dataset log.csv --updates 5";
+    folder.spar(ope).fails(1, &facts);
+    folder.spar(&format!("{ope} --horizon 20")).ok();
+}

@@ -131,7 +131,7 @@ fn prepared(words: &str, read: &mut HashMap<String, Arc<Dataset>>) -> Result<Run
     if args.method == Method::Spar && plan.config.anchor.method.is_some() {
         return Err(TrainError::CpuOnly("spar around another method's policy").into());
     }
-    let reading = args.reading.reading();
+    let reading = args.read_as();
     let file = format!("{} {:?} {reading:?}", found.path.display(), plan.env);
     let data = match read.get(&file) {
         Some(data) => Arc::clone(data),
