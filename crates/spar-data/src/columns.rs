@@ -11,7 +11,10 @@
 //! | `episode` (`episode_id`, `episode_index`, ...) | an episode ends where it changes |
 //! | `frame_index` | and where it does not count on |
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::Path,
+};
 
 use spar_core::printable;
 
@@ -93,6 +96,43 @@ pub(crate) fn is_known(name: &str) -> bool {
     vectors
         .iter()
         .any(|vector| name == *vector || index_of(name, vector).is_some())
+}
+
+/// Where episodes begin, by a column that says of which one each row is.
+#[derive(Default)]
+pub(crate) struct Numbered {
+    now: Option<String>,
+    ended: HashSet<String>,
+    /// The first rows of all but the first.
+    pub(crate) starts: Vec<usize>,
+}
+
+impl Numbered {
+    /// Row `row` is of the episode `name`.
+    ///
+    /// # Errors
+    /// If that one has ended before: rows of episodes that were recorded side by side are no
+    /// episodes one after the other. If there is no name.
+    pub(crate) fn row(&mut self, row: usize, name: &str) -> Result<(), String> {
+        if self.now.as_deref() == Some(name) {
+            return Ok(());
+        }
+        if name.is_empty() {
+            return Err(format!("row {row} says nothing"));
+        }
+        if self.ended.contains(name) {
+            let since = self.starts.last().copied().unwrap_or(0);
+            return Err(format!(
+                "episode {name} goes on in row {row}, after another began in row {since}: sort the \
+                 rows by episode and then by time; episodes of several logs need numbers of their own"
+            ));
+        }
+        if let Some(ended) = self.now.replace(name.to_owned()) {
+            self.ended.insert(ended);
+            self.starts.push(row);
+        }
+        Ok(())
+    }
 }
 
 impl Columns<'_> {

@@ -83,7 +83,9 @@ impl Numbers {
             return Err(Wrong::Damaged(why));
         }
         if header.order() == Order::Fortran && shape.len() > 1 {
-            return Err(Wrong::Type("numbers in Fortran's order".to_owned()));
+            return Err(Wrong::Type(
+                "numbers in Fortran's order (save `numpy.ascontiguousarray` of them)".to_owned(),
+            ));
         }
         let foreign = match kind.endianness() {
             Endianness::Big => cfg!(target_endian = "little"),

@@ -7,7 +7,7 @@
 //! they say, and a file that asserts the impossible makes the library panic.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs::File,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
@@ -27,7 +27,7 @@ use parquet::{
 use spar_core::printable;
 
 use crate::{
-    columns::{self, Column, Columns, MOST_COLUMNS, damaged},
+    columns::{self, Column, Columns, MOST_COLUMNS, Numbered, damaged},
     dataset::Dataset,
     elements::fits_stored,
     error::DataError,
@@ -67,9 +67,9 @@ fn read_columns<'a>(
         keep,
         columns: Vec::new(),
         episodes: None,
-        starts: Vec::new(),
+        numbered: Numbered::default(),
         before: None,
-        text: (Vec::new(), 0.0),
+        names: HashMap::new(),
         rows: 0,
         declared: 0,
     };
@@ -86,13 +86,13 @@ fn read_columns<'a>(
         return Err(damaged(checked.path(), "file", "it has no rows"));
     }
     if let Some(folder) = checked.folder() {
-        let episodes = tables.episodes.map(|_| tables.starts.len() + 1);
+        let episodes = tables.episodes.map(|_| tables.numbered.starts.len() + 1);
         folder.agrees(tables.rows, episodes)?;
     }
     Ok(Columns {
         path: checked.path(),
         columns: tables.columns,
-        starts: tables.episodes.map(|_| tables.starts),
+        starts: tables.episodes.map(|_| tables.numbered.starts),
         rows: tables.rows,
         horizon: false,
         notes: Vec::new(),
@@ -111,11 +111,11 @@ struct Tables<'a> {
     columns: Vec<Column>,
     /// The column that numbers episodes.
     episodes: Option<&'static str>,
-    starts: Vec<usize>,
+    numbered: Numbered,
     /// The number of the episode before.
     before: Option<f64>,
-    /// The name of the episode before, where they have names, and how many were before.
-    text: (Vec<u8>, f64),
+    /// The numbers of episodes, in the order of their first rows, where they have names.
+    names: HashMap<Vec<u8>, f64>,
     rows: usize,
     /// Bytes of all numbers so far, by what the files declare.
     declared: u128,
@@ -271,17 +271,16 @@ impl Tables<'_> {
             .get_column_reader(leaf.at)
             .map_err(|e| e.to_string())?;
         let (first, mut seen) = (self.rows, 0);
-        let (starts, before) = (&mut self.starts, &mut self.before);
-        let mut text = std::mem::take(&mut self.text);
+        let (numbered, before) = (&mut self.numbered, &mut self.before);
+        let mut names = std::mem::take(&mut self.names);
         let take = |numbers: &[f64]| {
             for &number in numbers {
                 if number.is_nan() {
                     return Err(format!("row {} has no value", first + seen));
                 }
-                if before.is_some_and(|before| before != number) {
-                    starts.push(first + seen);
+                if before.replace(number) != Some(number) {
+                    numbered.row(first + seen, &number.to_string())?;
                 }
-                *before = Some(number);
                 seen += 1;
             }
             Ok(())
@@ -289,18 +288,17 @@ impl Tables<'_> {
         let read = match (reader, leaf.kind) {
             (ColumnReader::ByteArrayColumnReader(reader), Kind::Text) => {
                 let number = |name: &ByteArray| {
-                    if text.1 == 0.0 || text.0 != name.data() {
-                        text.0.clear();
-                        text.0.extend_from_slice(name.data());
-                        text.1 += 1.0;
+                    let next = names.len() as f64;
+                    match names.get(name.data()) {
+                        Some(known) => *known,
+                        None => *names.entry(name.data().to_vec()).or_insert(next),
                     }
-                    text.1
                 };
                 drain(reader, leaf, rows, &mut 1, number, take)
             }
             (reader, _) => numbers(reader, leaf, rows, &mut 1, take),
         };
-        self.text = text;
+        self.names = names;
         read
     }
 }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use spar_core::{EnvId, units::is_outside};
+use spar_core::{EnvId, Origin, units::is_outside};
 
 use crate::{
     dataset::{Dataset, Layout},
@@ -75,9 +75,31 @@ pub(crate) fn add(data: &mut Dataset, env: Option<EnvId>, integers: bool) -> Res
         declared(data, env),
         never_terminates(data, env),
         unrewarded(data),
+        last_terminal(data),
     ];
     data.notes.extend(notes.into_iter().flatten());
     Ok(())
+}
+
+/// What is lost where a file ends with its goal: a single demonstration has no other reward.
+fn last_terminal(data: &Dataset) -> Option<String> {
+    let own = matches!(data.identity.origin, Origin::Official | Origin::Local);
+    let broken = data.breaks.as_ref();
+    let kept = data.layout() != Layout::D4rl
+        || data.next == Next::Recorded
+        || broken.is_some_and(|breaks| breaks.stops.last() == Some(&data.rows()));
+    let lost = !own && !kept && data.terminals.last() == Some(&true);
+    lost.then(|| {
+        let reward = data.rewards.last().copied().unwrap_or(0.0);
+        let way_out = match broken {
+            Some(_) => ": `--next recorded` keeps it",
+            None => "; with next_observations in the file `--next recorded` keeps it",
+        };
+        format!(
+            "the last row is terminal and, as in D4RL's loader, no transition: nothing is learned of \
+             its reward of {reward}{way_out}"
+        )
+    })
 }
 
 fn past_terminals(data: &Dataset) -> Option<String> {

@@ -280,6 +280,7 @@ pub(crate) fn read(
     };
     let mut integers = false;
     let (mut truncations, mut stops, mut last) = (Vec::new(), Vec::new(), Vec::new());
+    let mut ended_early = (0, None);
     let declared = episodes.about().count("total_steps")?.unwrap_or(0);
     for i in 0..episodes.count() {
         let arrays = episodes.open(i)?;
@@ -296,6 +297,11 @@ pub(crate) fn read(
         last.extend_from_slice(after);
         data.actions.extend(episode.actions);
         data.rewards.extend(episode.rewards);
+        let early = |flags: &[bool]| flags.iter().rev().skip(1).any(|&flag| flag);
+        if early(&episode.terminations) || early(&episode.truncations) {
+            ended_early.0 += 1;
+            ended_early.1.get_or_insert(stops.len());
+        }
         data.terminals.extend(episode.terminations);
         truncations.extend(episode.truncations);
         stops.push(data.rewards.len());
@@ -319,6 +325,12 @@ pub(crate) fn read(
         observations: last,
     });
     data.action_bounds = episodes.about().bounds("action_space", data.act_dim);
+    if let (count, Some(first)) = ended_early {
+        data.notes.push(format!(
+            "{count} episodes, first number {first}, have a termination or truncation before their \
+             last step: nothing is learned of what follows it there"
+        ));
+    }
     let named = named_env::one(&episodes.about().named());
     remarks::add(&mut data, asked.env.or(named), integers)?;
     Ok(data)

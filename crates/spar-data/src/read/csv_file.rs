@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs::File, path::Path};
 use spar_core::printable;
 
 use crate::{
-    columns::{self, Column, Columns, MOST_COLUMNS, damaged},
+    columns::{self, Column, Columns, MOST_COLUMNS, Numbered, damaged},
     dataset::Dataset,
     error::DataError,
     read::Checked,
@@ -40,6 +40,14 @@ fn lines<'a>(path: &'a Path, reward: Option<&str>) -> Result<Columns<'a>, DataEr
                 &format!("{len} columns, expected {expected_len}"),
             )
         }
+        csv::ErrorKind::Utf8 { pos, .. } => {
+            let line = pos.map_or(1, |pos| pos.line().max(1));
+            damaged(
+                path,
+                &format!("line {line}"),
+                "it is no UTF-8; save the table in that encoding",
+            )
+        }
         other => damaged(path, "text", &format!("{other:?}")),
     };
     let separator = separator(path).map_err(io)?;
@@ -70,9 +78,9 @@ fn lines<'a>(path: &'a Path, reward: Option<&str>) -> Result<Columns<'a>, DataEr
     let used = |name: &String| columns::is_known(name) || reward == Some(name);
     let used: Vec<bool> = names.iter().map(used).collect();
     let mut numbers = vec![Vec::new(); names.len()];
-    let mut starts = episodes.map(|_| Vec::new());
+    let mut numbered = episodes.map(|at| (at, Numbered::default()));
     let mut rows = 0;
-    let (mut record, mut before) = (csv::StringRecord::new(), String::new());
+    let mut record = csv::StringRecord::new();
     while reader.read_record(&mut record).map_err(wrong)? {
         for (i, field) in record.iter().enumerate() {
             match number(field) {
@@ -89,13 +97,10 @@ fn lines<'a>(path: &'a Path, reward: Option<&str>) -> Result<Columns<'a>, DataEr
                 None => numbers[i].push(f32::NAN),
             }
         }
-        if let (Some(at), Some(starts)) = (episodes, &mut starts) {
-            let here = record.get(at).unwrap_or_default();
-            if rows > 0 && here != before {
-                starts.push(rows);
-            }
-            before.clear();
-            before.push_str(here);
+        if let Some((at, numbered)) = &mut numbered {
+            let here = record.get(*at).unwrap_or_default();
+            let told = numbered.row(rows, here);
+            told.map_err(|why| damaged(path, &format!("column `{}`", names[*at]), &why))?;
         }
         rows += 1;
     }
@@ -110,7 +115,7 @@ fn lines<'a>(path: &'a Path, reward: Option<&str>) -> Result<Columns<'a>, DataEr
     Ok(Columns {
         path,
         columns: names.into_iter().zip(numbers).map(column).collect(),
-        starts,
+        starts: numbered.map(|(_, numbered)| numbered.starts),
         rows,
         horizon: false,
         notes: Vec::new(),

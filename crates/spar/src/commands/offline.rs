@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use serde::Serialize;
-use spar_core::{RunRecord, Validation};
+use spar_core::{RunRecord, Validation, units::is_outside};
 use spar_data::{ActionBounds, BoundsSource, Dataset, Transitions};
 use spar_train::{Offline, RunSpec};
 
@@ -97,8 +97,30 @@ impl OfflineArgs {
                 .into());
             }
         };
-        let bounds = ActionBounds::try_from(pairs);
-        bounds.map_err(|e| Usage(format!("--action-bounds: {e}")).into())
+        let given = ActionBounds::try_from(pairs.clone());
+        let given = given.map_err(|e| Usage(format!("--action-bounds: {e}")))?;
+        for (i, &(low, high)) in pairs.iter().enumerate() {
+            let mut of_component = data.actions.iter().skip(i).step_by(data.act_dim);
+            if low == high && of_component.any(|&a| a != low) {
+                let why = format!(
+                    "--action-bounds: component {i} has the one value {low}, and the data have \
+                     others; give its lowest and highest"
+                );
+                return Err(Usage(why).into());
+            }
+        }
+        let beyond = data.actions.chunks_exact(data.act_dim).filter(|action| {
+            let mut each = action.iter().zip(&pairs);
+            each.any(|(&a, &bounds)| is_outside(a, bounds))
+        });
+        let (count, rows) = (beyond.count(), data.rows());
+        if count > 0 {
+            output::note(&format!(
+                "actions of {count} of {rows} rows lie outside --action-bounds: a policy cannot do \
+                 the same; give bounds that hold them"
+            ));
+        }
+        Ok(given)
     }
 }
 

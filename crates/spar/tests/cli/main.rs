@@ -38,4 +38,5 @@ mod tables;
 mod theory;
 mod together;
 mod train;
+mod unsaid;
 mod variants;
