@@ -17,7 +17,7 @@ use crate::{
 /// What to make.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// Folder of demo.svg and demo-animated.svg
+    /// Folder of demo.svg (still), demo-animated.svg and demo-modes.svg
     #[arg(long, value_name = "DIR", default_value = "demo")]
     out: PathBuf,
     /// Seed of data and methods
