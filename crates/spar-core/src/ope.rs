@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::{env::EnvId, id::DatasetIdentity, record::RecordError};
+use crate::{env::EnvId, id::DatasetIdentity, identity::Difference, record::RecordError};
 
 /// Name of the record in a run's folder.
 pub const OPE_FILE: &str = "ope.json";
@@ -178,6 +179,36 @@ impl OpeRecord {
             )));
         }
         Ok(Some(found))
+    }
+
+    /// In what this record, which is there, was made otherwise than one of `env`, `data` and
+    /// `settings`.
+    pub fn differences(
+        &self,
+        env: Option<&str>,
+        data: &DatasetIdentity,
+        settings: &OpeSettings,
+    ) -> Vec<Difference> {
+        let of = |env: Option<&str>, data: &DatasetIdentity, settings: &OpeSettings| {
+            let mut fields = vec![
+                ("the data's sha256".to_owned(), data.sha256.clone()),
+                (
+                    "the environment".to_owned(),
+                    env.unwrap_or("none").to_owned(),
+                ),
+            ];
+            if let Ok(Value::Object(settings)) = serde_json::to_value(settings) {
+                let settings = settings.into_iter();
+                fields
+                    .extend(settings.map(|(name, value)| (format!("`{name}`"), value.to_string())));
+            }
+            fields
+        };
+        let there = of(self.env.as_deref(), &self.dataset, &self.settings);
+        let pairs = there.into_iter().zip(of(env, data, settings));
+        let unlike = pairs.filter(|((_, there), (_, here))| there != here);
+        let difference = |((field, there), (_, here))| Difference { field, there, here };
+        unlike.map(difference).collect()
     }
 
     /// [`OpeValue::normalized_estimate`] of a value `discounted_return` with `discount`.

@@ -61,7 +61,7 @@ pub(crate) fn results(request: &ReportRequest, runs: &[Run]) -> Result<Results, 
         flags: Vec::new(),
         profiles: None,
         improvements: Vec::new(),
-        ope: ope::tasks(runs, unit)?,
+        ope: ope::tasks(runs, unit),
         published: published::of(&request.tasks)?,
     };
     let plan = Bootstrap::default();

@@ -36,10 +36,10 @@ pub(crate) fn render(results: &Results) -> String {
         let lines = differences::lines(results).map(|line| format!("- {}", escape(&line)));
         parts.push(lines.collect::<Vec<_>>().join("\n"));
     }
-    if let Some(grid) = ope::grid(results) {
+    if !results.ope.is_empty() {
         parts.push("## Without the simulator".to_owned());
         parts.push(ope::note(results));
-        parts.push(markdown(&grid));
+        parts.extend(ope::grid(results).map(|grid| markdown(&grid)));
         let lines = ope::lines(results);
         let lines = lines.iter().map(|line| format!("- {}", escape(line)));
         parts.push(lines.collect::<Vec<_>>().join("\n"));

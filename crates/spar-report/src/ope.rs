@@ -2,11 +2,14 @@
 //! evaluation gives their policies, beside the scores that the simulator gave them.
 
 use serde::{Deserialize, Serialize};
-use spar_core::{OpeRecord, TaskId};
+use spar_core::{
+    Difference, OpeRecord, TaskId,
+    ope::{OPE_FILE, OpeSettings},
+};
 use spar_stats::{mean, spearman};
 
 use crate::{
-    ReportError, Results, names,
+    Results, names,
     read::{Finished, Run},
     results::Unit,
     table::Grid,
@@ -23,6 +26,10 @@ pub struct OpeTask {
     pub without: usize,
     /// What follows from them; `null` with fewer than two.
     pub choice: Option<Choice>,
+    /// Why the task's runs are not compared, where they were not evaluated alike; there are
+    /// no `runs` then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<String>,
 }
 
 /// One run evaluated both ways.
@@ -127,13 +134,14 @@ impl Choice {
 }
 
 /// Every task of which a run was evaluated without the simulator.
-pub(crate) fn tasks(runs: &[Run], unit: Unit) -> Result<Vec<OpeTask>, ReportError> {
+pub(crate) fn tasks(runs: &[Run], unit: Unit) -> Vec<OpeTask> {
     let mut tasks: Vec<TaskId> = runs.iter().map(|run| run.task).collect();
     tasks.dedup();
     let of = |task: TaskId| {
         let own: Vec<&Run> = runs.iter().filter(|run| run.task == task).collect();
-        refuse_mixtures(task, &own)?;
-        let found: Vec<OpeRun> = own.iter().filter_map(|run| both_ways(run, unit)).collect();
+        let left_out = unlike(&own);
+        let shown = own.iter().filter(|_| left_out.is_none());
+        let found: Vec<OpeRun> = shown.filter_map(|run| both_ways(run, unit)).collect();
         let finished = own.iter().filter(|run| run.outcome.is_ok()).count();
         let several = own.iter().any(|run| run.seed != own[0].seed);
         let candidates: Vec<Candidate> = found
@@ -147,17 +155,21 @@ pub(crate) fn tasks(runs: &[Run], unit: Unit) -> Result<Vec<OpeTask>, ReportErro
                 measured: run.measured(),
             })
             .collect();
-        Ok(OpeTask {
+        OpeTask {
             task,
-            without: finished - found.len(),
+            without: finished - own.iter().filter(|run| record(run).is_some()).count(),
             choice: Choice::of(&candidates),
             runs: found,
-        })
+            left_out,
+        }
     };
-    let found: Result<Vec<OpeTask>, ReportError> = tasks.into_iter().map(of).collect();
-    let mut found = found?;
-    found.retain(|task| !task.runs.is_empty());
-    Ok(found)
+    let mut found: Vec<OpeTask> = tasks.into_iter().map(of).collect();
+    found.retain(|task| !task.runs.is_empty() || task.left_out.is_some());
+    found
+}
+
+fn record(run: &Run) -> Option<&OpeRecord> {
+    run.outcome.as_ref().ok()?.ope.as_ref()
 }
 
 fn both_ways(run: &Run, unit: Unit) -> Option<OpeRun> {
@@ -183,35 +195,28 @@ impl OpeRun {
     }
 }
 
-/// One number orders policies where it was made alike: on the same data, in the same way.
-fn refuse_mixtures(task: TaskId, runs: &[&Run]) -> Result<(), ReportError> {
-    let evaluated = runs.iter().filter_map(|run| {
-        let done = run.outcome.as_ref().ok()?;
-        Some((&done.file, done.ope.as_ref()?))
-    });
-    let how = |ope: &OpeRecord| {
-        let mut settings = ope.settings.clone();
+/// Why the values of `runs` give no order, if they do not: one number orders policies where it
+/// was made alike, on the same data and in the same way.
+fn unlike(runs: &[&Run]) -> Option<String> {
+    let mut evaluated = runs.iter().filter_map(|run| Some((run, record(run)?)));
+    let (first, there) = evaluated.next()?;
+    evaluated.find_map(|(run, here)| {
         // Of a policy that draws, more than one action may be kept.
-        settings.draws = 1;
-        let settings = serde_json::to_string(&settings).unwrap_or_default();
-        format!("data {} with {settings}", ope.dataset.sha256)
-    };
-    let mut first = None;
-    for (file, ope) in evaluated {
-        let this = how(ope);
-        let (first_file, other) = first.get_or_insert_with(|| (file.clone(), this.clone()));
-        if *other != this {
-            return Err(ReportError::Mixed {
-                task,
-                what: "evaluations without the simulator",
-                first: other.clone(),
-                first_file: first_file.clone(),
-                second: this,
-                second_file: file.clone(),
-            });
-        }
-    }
-    Ok(())
+        let settings = OpeSettings {
+            draws: there.settings.draws,
+            ..here.settings.clone()
+        };
+        let differences = there.differences(here.env.as_deref(), &here.dataset, &settings);
+        let Difference { field, there, here } = differences.into_iter().next()?;
+        // Paths below the folder of the runs, wherever that is.
+        let file = |run: &Run| format!("{}/{}/seed-{}/{OPE_FILE}", run.task, run.method, run.seed);
+        Some(format!(
+            "not evaluated alike without the simulator: {field} {there} in {}, {here} in {}; run \
+             `spar ope` again for both, on the same data with the same options",
+            file(first),
+            file(run)
+        ))
+    })
 }
 
 /// What the numbers are.
@@ -266,6 +271,10 @@ pub(crate) fn lines(results: &Results) -> Vec<String> {
         .filter_map(|task| Some(task.choice.as_ref()?.regret))
         .collect();
     for task in &results.ope {
+        if let Some(why) = &task.left_out {
+            lines.push(format!("{}: {why}", task.task));
+            continue;
+        }
         let sentence = match &task.choice {
             Some(choice) => choice.sentence(measured(results)),
             None => "one run was evaluated without the simulator, so nothing is picked".to_owned(),

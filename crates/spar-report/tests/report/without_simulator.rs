@@ -109,23 +109,66 @@ fn said(runs: &Runs) -> String {
 }
 
 #[test]
-fn estimates_made_otherwise_or_of_another_policy_are_refused() {
+fn estimates_made_otherwise_are_left_out_and_named() {
     let runs = evaluated();
+    let alike = Report::build(&runs.request).unwrap();
     let other = record(60.0, |r| r["settings"]["discount"] = json!(0.9));
     put(&runs, "hopper-medium", "spar", 1, &other);
-    let error = said(&runs);
+    let report = Report::build(&runs.request).unwrap();
+    let line = "hopper-medium: not evaluated alike without the simulator: discount 0.99 in \
+                hopper-medium/bc/seed-0/ope.json, 0.9 in hopper-medium/spar/seed-1/ope.json; run \
+                `spar ope` again for both";
+    let texts = |report: &Report| {
+        let page = file(report, "report.html");
+        let table = file(report, "table.md").replace("\\`", "`");
+        [table, page, render_terminal(report)]
+    };
+    for text in texts(&report) {
+        assert!(text.contains(line), "{line}\nnot in\n{text}");
+        assert!(!text.contains("would have been picked"), "{text}");
+        // The other task's section stays.
+        assert!(
+            text.contains("walker2d-medium: one run was evaluated"),
+            "{text}"
+        );
+    }
+    // Nothing else of the report is another.
+    assert_eq!(report.results.cells, alike.results.cells);
+    assert_eq!(report.results.summary, alike.results.summary);
+    let results: Value = serde_json::from_str(&file(&report, "results.json")).unwrap();
+    let hopper = &results["ope"][0];
     assert!(
-        error.starts_with("task hopper-medium: refusing to mix evaluations without the simulator")
-            && error.contains("RUNS/hopper-medium/spar/seed-1/DONE"),
-        "{error}"
+        hopper["left_out"]
+            .as_str()
+            .unwrap()
+            .contains("discount 0.99")
     );
-    // More actions of a policy that draws are no other way.
+    assert_eq!(
+        (&hopper["runs"], &hopper["choice"]),
+        (&json!([]), &Value::Null)
+    );
+
+    // The same where it is the only task.
+    std::fs::remove_file(runs.folder("walker2d-medium", "spar", 1).join("ope.json")).unwrap();
+    let alone = Report::build(&runs.request).unwrap();
+    for text in texts(&alone) {
+        assert!(text.contains(line), "{line}\nnot in\n{text}");
+    }
+    // More actions of a policy that draws are no other way; other data are.
     let draws = record(60.0, |r| r["settings"]["draws"] = json!(4));
     put(&runs, "hopper-medium", "spar", 1, &draws);
-    Report::build(&runs.request).unwrap();
+    let found = Report::build(&runs.request).unwrap().results.ope;
+    assert_eq!((&found[0].left_out, found[0].runs.len()), (&None, 4));
     let data = record(60.0, |r| r["dataset"]["sha256"] = json!("other"));
     put(&runs, "hopper-medium", "spar", 1, &data);
-    assert!(said(&runs).contains("data da7a with"));
+    let found = Report::build(&runs.request).unwrap().results.ope;
+    let left_out = found[0].left_out.as_deref().unwrap_or_default();
+    assert!(left_out.contains("the data's sha256 da7a in"), "{left_out}");
+}
+
+#[test]
+fn estimates_that_are_none_or_of_another_policy_are_refused() {
+    let runs = evaluated();
     for (text, expected) in [
         (
             "{",
