@@ -61,8 +61,8 @@ pub(crate) struct Step {
 pub(crate) struct Below {
     pub(crate) runs: Vec<Found>,
     pub(crate) tuned: Vec<Tuned>,
-    /// Finished runs with an environment that were not fine-tuned.
-    pub(crate) played: usize,
+    /// Folders of finished runs with an environment that were not fine-tuned.
+    pub(crate) played: Vec<PathBuf>,
     /// Unfinished ones.
     pub(crate) unfinished: usize,
 }
@@ -72,7 +72,7 @@ impl Below {
     pub(crate) fn notes(&self) -> Vec<String> {
         let left = [
             (
-                self.played,
+                self.played.len(),
                 "with an environment, whose returns are of a suite's report",
             ),
             (self.unfinished, "that are not finished"),
@@ -100,7 +100,7 @@ fn look(folder: &Path, depth: usize, found: &mut Below) -> Result<(), ReportErro
                 record,
                 identity,
             }),
-            (Some(_), None) => found.played += 1,
+            (Some(_), None) => found.played.push(folder.to_owned()),
             (None, _) => found.runs.push(Found {
                 file: folder.join("DONE"),
                 held: held(folder)?,

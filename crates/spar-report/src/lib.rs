@@ -34,6 +34,7 @@ use std::{io, path::Path, path::PathBuf};
 use spar_core::{Suite, TaskId, suite::SuiteError};
 
 mod aggregate;
+mod alike;
 mod bands;
 mod chart;
 mod compare;
@@ -59,6 +60,7 @@ mod published;
 mod read;
 pub mod results;
 mod seeds;
+mod sides;
 mod sweeps;
 mod table;
 mod totals;
@@ -118,7 +120,8 @@ pub enum ReportError {
     Read(#[source] io::Error),
     /// A file of a run is not what it has to be.
     #[error(
-        "{}: not a valid {what}: {why}; delete the run's folder and run it again", file.display()
+        "{}: not a valid {what}: {why}; copy the file from where the run was made, or move the \
+         run's folder away and run it again", file.display()
     )]
     Corrupt {
         /// The file.
@@ -148,15 +151,15 @@ pub enum ReportError {
     )]
     Mixed {
         /// The row.
-        task: TaskId,
+        task: Box<str>,
         /// What differs.
         what: &'static str,
         /// The first run's.
-        first: String,
+        first: Box<str>,
         /// The first run's `DONE`.
         first_file: PathBuf,
         /// The other run's.
-        second: String,
+        second: Box<str>,
         /// The other run's `DONE`.
         second_file: PathBuf,
     },
@@ -169,7 +172,7 @@ pub enum ReportError {
     )]
     Settings {
         /// The row.
-        task: TaskId,
+        task: Box<str>,
         /// The method.
         method: String,
         /// The first setting that differs: `there` in the first run, `here` in the other.
@@ -181,7 +184,7 @@ pub enum ReportError {
     },
     /// A single run of data that are no task's.
     #[error(
-        "{}: the run is of `{task}`, which is no known task, so it cannot be compared", file.display()
+        "{}: the run is of `{task}`, which is no known task; give runs of a suite's tasks", file.display()
     )]
     NoTask {
         /// The run's `DONE`.
@@ -196,7 +199,7 @@ pub enum ReportError {
     )]
     Copied {
         /// The row.
-        task: TaskId,
+        task: Box<str>,
         /// The method.
         method: String,
         /// The seeds.
@@ -207,7 +210,7 @@ pub enum ReportError {
         second_file: PathBuf,
     },
     /// A folder holds no run.
-    #[error("{}: no run there; expected folders <task>/<method>/seed-<n>, as `cargo xtask reproduce` makes them, or one finished run", .0.display())]
+    #[error("{}: no run there; expected folders <task>/<method>/seed-<n>, as `spar suite run` makes them, or one finished run", .0.display())]
     NoRuns(PathBuf),
     /// A folder holds no run without an environment.
     #[error(
@@ -275,7 +278,9 @@ pub enum ReportError {
     },
     /// Two folders of runs have nothing in common.
     #[error(
-        "{} and {} share no finished run of one task, method and seed; nothing to compare", a.display(), b.display()
+        "{} and {} share no finished run of one task, method and seed; nothing to compare: runs \
+         of two methods are paired where each folder holds one method alone, on the same task or \
+         data and with the same seed", a.display(), b.display()
     )]
     NothingShared {
         /// The one.

@@ -7,7 +7,10 @@ mod versus;
 use serde::Serialize;
 use spar_core::printable;
 use spar_stats::{mean, std};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     ReportError, WriteError,
@@ -109,8 +112,10 @@ impl OfflineReport {
         });
         let curves = all.runs.iter().flat_map(|run| {
             let points = run.curve.iter();
-            points.map(|&(update, validation_mse)| CurvePoint {
-                dataset: printable(&run.record.dataset.id).into_owned(),
+            let (id, sha256) = (&run.record.dataset.id, run.data());
+            let called = called(&rows, &printable(id), &printable(sha256));
+            points.map(move |&(update, validation_mse)| CurvePoint {
+                dataset: called.clone(),
                 method: printable(&run.record.method).into_owned(),
                 seed: run.record.seed,
                 update,
@@ -118,8 +123,8 @@ impl OfflineReport {
             })
         });
         Ok(Self {
-            rows,
             curves: curves.collect(),
+            rows,
             notes: all.notes(),
         })
     }
@@ -134,7 +139,11 @@ impl OfflineReport {
         ];
         let row = |row: &OfflineSummary| {
             vec![
-                format!("{} {}", row.dataset, names::short(&row.method)),
+                format!(
+                    "{} {}",
+                    called(&self.rows, &row.dataset, &row.dataset_sha256),
+                    names::short(&row.method)
+                ),
                 error(row.mean, row.std),
                 row.seeds.len().to_string(),
                 row.updates.to_string(),
@@ -179,6 +188,13 @@ impl OfflineReport {
     pub fn write(&self, folder: &Path) -> Result<Vec<PathBuf>, WriteError> {
         seeds::write(self.files()?, folder)
     }
+}
+
+/// What the data of a row among `rows` are called: the file's name alone may be that of two.
+fn called(rows: &[OfflineSummary], id: &str, sha256: &str) -> String {
+    let files = rows.iter().filter(|row| row.dataset == id);
+    let files: BTreeSet<&str> = files.map(|row| row.dataset_sha256.as_str()).collect();
+    names::data(id, sha256, files.len() > 1)
 }
 
 /// A mean with its spread over seeds, or a dash.

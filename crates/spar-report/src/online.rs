@@ -3,7 +3,7 @@
 //! they learned from is not the data alone.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -84,7 +84,7 @@ fn scores(record: &RunRecord, env: Option<EnvId>, returns: &[f64]) -> Vec<f64> {
 
 /// The offline method's name.
 fn method(record: &RunRecord) -> String {
-    let name = record.method.strip_suffix("-finetuned");
+    let name = record.method.strip_suffix(names::FINETUNED);
     printable(name.unwrap_or(&record.method)).into_owned()
 }
 
@@ -108,8 +108,10 @@ impl OnlineReport {
         let rows = groups.values_mut().map(|group| row(group));
         let rows: Vec<OnlineRow> = rows.collect::<Result<_, _>>()?;
         let points = found.iter().flat_map(|run| {
-            run.curve.iter().map(|point| CurvePoint {
-                task: printable(&run.record.task).into_owned(),
+            let (task, sha256) = (&run.record.task, &run.record.dataset.sha256);
+            let called = called(&rows, &printable(task), &printable(sha256));
+            run.curve.iter().map(move |point| CurvePoint {
+                task: called.clone(),
                 method: method(&run.record),
                 seed: run.record.seed,
                 step: point.step,
@@ -135,7 +137,8 @@ impl OnlineReport {
         ];
         let row = |row: &OnlineRow| {
             let (d, i) = (row.difference.value, row.difference.interval);
-            let name = format!("{} {}", row.task, names::short(&row.method));
+            let task = called(&self.rows, &row.task, &row.dataset_sha256);
+            let name = format!("{task} {}", names::short(&row.method));
             let unit = match row.unit {
                 RETURN => " (return)",
                 _ => "",
@@ -192,6 +195,13 @@ impl OnlineReport {
 }
 
 const RETURN: &str = "return";
+
+/// What the task of a row among `rows` is called: it may be there on two files of data.
+fn called(rows: &[OnlineRow], task: &str, sha256: &str) -> String {
+    let files = rows.iter().filter(|row| row.task == task);
+    let files: BTreeSet<&str> = files.map(|row| row.dataset_sha256.as_str()).collect();
+    names::data(task, sha256, files.len() > 1)
+}
 
 /// The runs of one method on one data set.
 fn row(group: &mut [&Tuned]) -> Result<OnlineRow, ReportError> {

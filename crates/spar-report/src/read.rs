@@ -1,4 +1,4 @@
-//! Reads the run folders, and refuses what may not stand in one table.
+//! Reads the run folders, and refuses those that contradict their place.
 
 use std::{
     fs,
@@ -8,18 +8,20 @@ use std::{
 
 use serde::Deserialize;
 use spar_core::{
-    ClipsRecord, FinishedRun, OpeRecord, RunIdentity, RunRecord, Scope, Suite, TaskId, clips::Clip,
+    ClipsRecord, FinishedRun, OpeRecord, RunIdentity, RunRecord, Suite, TaskId, clips::Clip,
     files::in_file, ope::OPE_FILE,
 };
 
 use crate::{
     ReportError, ReportRequest,
+    alike::may_stand_in_a_row,
     results::{Reason, Unit},
 };
 
-/// One cell of the request: a task, a method and a seed.
-pub(crate) struct Run {
-    pub(crate) task: TaskId,
+/// One cell of the request: a task, a method and a seed. In a comparison a task may be one
+/// that is none of a suite's, by the name of its data.
+pub(crate) struct Run<T = TaskId> {
+    pub(crate) task: T,
     pub(crate) method: String,
     pub(crate) seed: u64,
     pub(crate) outcome: Result<Finished, Reason>,
@@ -42,6 +44,8 @@ pub(crate) struct Finished {
 /// What a curve needs of one row of `eval.csv`.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct CurveRow {
+    /// Of a run that was fine-tuned, steps in the environment.
+    #[serde(alias = "step")]
     pub(crate) update: u64,
     pub(crate) mean_return: f64,
     /// The column is there, and empty where no score is known.
@@ -147,13 +151,6 @@ pub(crate) fn of_suite(suite: &Suite, preset: &str, runs: &Path) -> Result<Vec<R
     Ok(found)
 }
 
-/// Refuses runs of one task that may not stand in one row.
-fn may_stand_in_a_row(task: TaskId, row: &[&Run]) -> Result<(), ReportError> {
-    refuse_mixtures(task, row)?;
-    refuse_lengths(task, row)?;
-    refuse_other_settings(task, row)
-}
-
 /// The evaluation without the simulator in `folder`, of the very policy that its run wrote.
 fn read_ope(folder: &Path, record: &RunRecord) -> Result<Option<OpeRecord>, ReportError> {
     let file = folder.join(OPE_FILE);
@@ -183,26 +180,48 @@ pub(crate) fn read_folder(
             Reason::NotStarted
         }));
     };
-    if record.returns.is_empty() && record.env.is_some() {
-        return Err(ReportError::Corrupt {
-            file,
-            what: "run record",
-            why: "it holds no evaluation returns".to_owned(),
-        });
-    }
+    holds_returns(&file, &record)?;
     agrees(&file, "task", &record.task, &task)?;
     agrees(&file, "method", &record.method, &method)?;
     agrees(&file, "seed", &record.seed, &seed)?;
     let env = record.env.as_deref().unwrap_or("none");
     agrees(&file, "environment", &env, &task.env().name())?;
-    Ok(Ok(Finished {
+    Ok(Ok(finished(folder, record, identity)?))
+}
+
+fn holds_returns(file: &Path, record: &RunRecord) -> Result<(), ReportError> {
+    match record.returns.is_empty() && record.env.is_some() {
+        false => Ok(()),
+        true => Err(ReportError::Corrupt {
+            file: file.to_owned(),
+            what: "run record",
+            why: "it holds no evaluation returns".to_owned(),
+        }),
+    }
+}
+
+/// What the finished run in `folder` left, whatever it says it is; `None` if there is none.
+pub(crate) fn read_any(folder: &Path) -> Result<Option<Finished>, ReportError> {
+    let Some(FinishedRun { record, identity }) = FinishedRun::read(folder)? else {
+        return Ok(None);
+    };
+    holds_returns(&folder.join("DONE"), &record)?;
+    Ok(Some(finished(folder, record, identity)?))
+}
+
+fn finished(
+    folder: &Path,
+    record: RunRecord,
+    identity: RunIdentity,
+) -> Result<Finished, ReportError> {
+    Ok(Finished {
         curve: read_curve(folder, &record)?,
         ope: None,
         clips: Vec::new(),
-        file,
+        file: folder.join("DONE"),
         record,
         identity,
-    }))
+    })
 }
 
 fn agrees(
@@ -242,6 +261,15 @@ pub(crate) fn find(runs: &Path) -> Result<Vec<Run>, ReportError> {
             outcome,
         }]);
     }
+    let found = laid_out(runs)?;
+    if found.is_empty() {
+        return Err(ReportError::NoRuns(runs.to_owned()));
+    }
+    Ok(found)
+}
+
+/// Every run of `<runs>/<task>/<method>/seed-<n>`; none where no folder is a task's.
+pub(crate) fn laid_out(runs: &Path) -> Result<Vec<Run>, ReportError> {
     let mut found = Vec::new();
     for (task, folder) in folders(runs)? {
         let Ok(task) = task.parse::<TaskId>() else {
@@ -264,9 +292,6 @@ pub(crate) fn find(runs: &Path) -> Result<Vec<Run>, ReportError> {
                 });
             }
         }
-    }
-    if found.is_empty() {
-        return Err(ReportError::NoRuns(runs.to_owned()));
     }
     Ok(found)
 }
@@ -335,130 +360,4 @@ fn read_curve(folder: &Path, record: &RunRecord) -> Result<Vec<CurveRow>, Report
         )));
     }
     Ok(rows)
-}
-
-/// A row compares like with like: one data set, one physics, one evaluation.
-pub(crate) fn refuse_mixtures(task: TaskId, runs: &[&Run]) -> Result<(), ReportError> {
-    let finished = |run: &&Run| run.outcome.is_ok();
-    let runs = || runs.iter().copied();
-    let Some(first) = runs().find(finished) else {
-        return Ok(());
-    };
-    for run in runs().filter(finished) {
-        // The bytes decide: the same data under another name are the same data.
-        if data_sha256(first) != data_sha256(run) {
-            same(task, first, run, "data sets", |r| {
-                let data = &r.dataset;
-                format!("`{}` ({}, sha256 {})", data.id, data.origin, data.sha256)
-            })?;
-        }
-        same(task, first, run, "MuJoCo versions", |r| {
-            r.mujoco_version.clone()
-        })?;
-        same(task, first, run, "evaluations", |r| {
-            format!("{} episodes of seed {}", r.returns.len(), r.eval_seed)
-        })?;
-        let of_method = |other: &&Run| finished(other) && other.method == run.method;
-        if let Some(twin) = runs().filter(of_method).find(|other| twins(other, run)) {
-            return Err(copied(task, twin, run));
-        }
-    }
-    Ok(())
-}
-
-/// Runs that are averaged were trained for one length, method by method.
-pub(crate) fn refuse_lengths(task: TaskId, runs: &[&Run]) -> Result<(), ReportError> {
-    let finished = |run: &&&Run| run.outcome.is_ok();
-    for run in runs.iter().filter(finished) {
-        let of_method = |other: &&&Run| finished(other) && other.method == run.method;
-        if let Some(sibling) = runs.iter().find(of_method) {
-            same(task, sibling, run, "lengths of training", length)?;
-        }
-    }
-    Ok(())
-}
-
-/// How long a run was trained, in words.
-pub(crate) fn length(record: &RunRecord) -> String {
-    format!("{} updates after {}", record.updates, record.anchor_updates)
-}
-
-fn data_sha256(run: &Run) -> Option<&str> {
-    let done = run.outcome.as_ref().ok()?;
-    Some(&done.record.dataset.sha256)
-}
-
-/// Seeds of one method are averaged: they differ in nothing else.
-pub(crate) fn refuse_other_settings(task: TaskId, runs: &[&Run]) -> Result<(), ReportError> {
-    for (place, run) in runs.iter().enumerate() {
-        let mut siblings = runs[..place].iter().filter(|r| r.method == run.method);
-        let sibling = siblings.find_map(|other| other.outcome.as_ref().ok());
-        let (Ok(done), Some(sibling)) = (&run.outcome, sibling) else {
-            continue;
-        };
-        let differences = done.identity.differences(&sibling.identity, Scope::Seeds);
-        if let Some(difference) = differences.into_iter().next() {
-            return Err(ReportError::Settings {
-                task,
-                method: run.method.clone(),
-                difference: Box::new(difference),
-                first_file: sibling.file.clone(),
-                second_file: done.file.clone(),
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Whether two training seeds left the same returns to the last bit because one run is a
-/// copy of the other, which makes the spread over seeds a lie. Few different returns, as
-/// zeros and ones, are the same by chance: then the clock has to say the same too, which
-/// counts nanoseconds.
-fn twins(one: &Run, other: &Run) -> bool {
-    let (Ok(a), Ok(b)) = (&one.outcome, &other.outcome) else {
-        return false;
-    };
-    let (a, b) = (&a.record, &b.record);
-    let round = |x: &f64| (x * 1000.0 - (x * 1000.0).round()).abs() < 1e-6;
-    let by_chance = a.returns.iter().all(round);
-    let one_clock = a.wall_s.to_bits() == b.wall_s.to_bits();
-    one.seed < other.seed && a.returns == b.returns && (one_clock || !by_chance)
-}
-
-fn copied(task: TaskId, one: &Run, other: &Run) -> ReportError {
-    let file = |run: &Run| match &run.outcome {
-        Ok(done) => done.file.clone(),
-        Err(_) => PathBuf::new(),
-    };
-    ReportError::Copied {
-        task,
-        method: one.method.clone(),
-        seeds: (one.seed, other.seed),
-        first_file: file(one),
-        second_file: file(other),
-    }
-}
-
-fn same(
-    task: TaskId,
-    first: &Run,
-    second: &Run,
-    what: &'static str,
-    of: impl Fn(&RunRecord) -> String,
-) -> Result<(), ReportError> {
-    let (Ok(one), Ok(other)) = (&first.outcome, &second.outcome) else {
-        return Ok(());
-    };
-    let (first, second) = (of(&one.record), of(&other.record));
-    if first == second {
-        return Ok(());
-    }
-    Err(ReportError::Mixed {
-        task,
-        what,
-        first,
-        first_file: one.file.clone(),
-        second,
-        second_file: other.file.clone(),
-    })
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::Serialize;
-use spar_core::{RunRecord, TaskId, printable};
+use spar_core::{RunRecord, printable};
 use spar_stats::{
     Bootstrap, Estimate, Pair, Scores, StatsError, aggregate_mean, improvement_interval,
     in_parallel, mean, paired_difference,
@@ -15,11 +15,13 @@ use spar_stats::{
 
 use crate::{
     ReportError,
+    alike::{length, refuse_lengths, refuse_mixtures, refuse_other_settings},
     compare::NO_MEAN,
     markdown::terminal,
     names,
-    read::{Finished, Run, find, length, refuse_lengths, refuse_mixtures, refuse_other_settings},
+    read::Finished,
     results::{Bounded, Unit},
+    sides::{self, Pairing, Side, Sided},
     table::{self, Grid},
 };
 
@@ -34,7 +36,7 @@ pub struct Versus {
     pub unit: Unit,
     /// Every task and method that both have finished runs of with a common seed,
     /// method by method, each followed by its mean over tasks, unless those have no common
-    /// scale.
+    /// scale. Where each folder holds one method alone, the two are compared.
     pub rows: Vec<Row>,
     /// What is not compared, and what the runs do not have in common.
     pub notes: Vec<String>,
@@ -45,10 +47,14 @@ pub struct Versus {
 /// One line of the comparison.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
-    /// The task; `null` for the mean over all that are compared.
-    pub task: Option<TaskId>,
-    /// The method.
+    /// The task, or what the data of no task are called; `null` for the mean over all that
+    /// are compared.
+    pub task: Option<String>,
+    /// The method, in A.
     pub method: String,
+    /// The method in B, where it is another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method_b: Option<String>,
     /// Training seeds compared; of a mean, pairs of runs.
     pub seeds: usize,
     /// Mean of A's runs, in [`Versus::unit`].
@@ -95,47 +101,45 @@ impl Outcome {
     }
 }
 
-/// A run of each folder, of one task, method and seed.
-type Shared<'a> = (&'a Run, &'a Run);
+/// A run of each folder that are compared.
+type Shared<'a> = (&'a Sided, &'a Sided);
 
 /// The scores of its evaluation episodes, in A and in B.
 type Episodes = (Vec<f64>, Vec<f64>);
 
 impl Versus {
-    /// Compares the runs below `a` and `b`, each `<task>/<method>/seed-<n>`, or each the
-    /// folder of one run.
+    /// Compares the runs below `a` and `b`, each `<task>/<method>/seed-<n>`, folders of runs
+    /// of any names, or each the folder of one run. They are paired by task, method and seed;
+    /// where none has a counterpart, and each folder holds one method or is one run, by task
+    /// and seed, or task alone.
     ///
     /// # Errors
     /// If a file is unreadable or corrupt, runs contradict their folders, nothing
     /// is shared, or shared runs differ in their data or in how they were evaluated. That A
-    /// and B were trained for different lengths is a note.
+    /// and B are of two methods or were trained for different lengths is a note.
     pub fn of(a: &Path, b: &Path) -> Result<Self, ReportError> {
-        let (runs_a, runs_b) = (find(a)?, find(b)?);
-        let shared: Vec<Shared<'_>> = runs_a
-            .iter()
-            .filter_map(|one| Some((one, twin(one, &runs_b)?)))
-            .filter(|(one, other)| one.outcome.is_ok() && other.outcome.is_ok())
-            .collect();
+        let [side_a, side_b] = sides::of(a, b)?;
+        let (pairing, shared) = sides::paired(&side_a, &side_b);
         if shared.is_empty() {
             let (a, b) = (a.to_owned(), b.to_owned());
             return Err(ReportError::NothingShared { a, b });
         }
-        let mut tasks: Vec<TaskId> = Vec::new();
+        let mut tasks: Vec<&str> = Vec::new();
         let mut methods: Vec<&str> = Vec::new();
         for (run, _) in &shared {
-            if !tasks.contains(&run.task) {
-                tasks.push(run.task);
+            if !tasks.contains(&run.task.as_str()) {
+                tasks.push(&run.task);
             }
             if !methods.contains(&run.method.as_str()) {
                 methods.push(&run.method);
             }
         }
-        for &task in &tasks {
-            let of_task = shared.iter().filter(|(run, _)| run.task == task);
-            let both: Vec<&Run> = of_task.flat_map(|(one, other)| [*one, *other]).collect();
+        for task in &tasks {
+            let of_task = || shared.iter().filter(|(run, _)| run.task == **task);
+            let both: Vec<&Sided> = of_task().flat_map(|(one, other)| [*one, *other]).collect();
+            let task = &(*task).to_owned();
             refuse_mixtures(task, &both)?;
             // A and B may differ in their settings and lengths; the seeds of one may not.
-            let of_task = || shared.iter().filter(|(run, _)| run.task == task);
             for side in [
                 of_task().map(|(one, _)| *one).collect::<Vec<_>>(),
                 of_task().map(|(_, other)| *other).collect(),
@@ -168,7 +172,7 @@ impl Versus {
             b: b.to_owned(),
             unit,
             rows,
-            notes: notes(&runs_a, &runs_b, &shared),
+            notes: notes(&side_a, &side_b, pairing, &shared),
             verdicts,
         })
     }
@@ -177,10 +181,8 @@ impl Versus {
     pub fn render(&self) -> String {
         let header = ["", "A", "B", "B − A [95%]", "P(B above A)", "seeds"];
         let row = |row: &Row| {
-            let name = match row.task {
-                Some(task) => format!("{task} {}", names::short(&row.method)),
-                None => format!("mean {}", names::short(&row.method)),
-            };
+            let task = row.task.as_deref().unwrap_or("mean");
+            let name = format!("{task} {}", row.methods());
             let (d, p) = (&row.difference, &row.improvement);
             let interval = d.interval;
             vec![
@@ -192,7 +194,7 @@ impl Versus {
                     d.value, interval.low, interval.high
                 ),
                 table::probability(p),
-                match row.task {
+                match &row.task {
                     Some(_) => row.seeds.to_string(),
                     None => format!("{} pairs", row.seeds),
                 },
@@ -219,14 +221,19 @@ impl Versus {
     }
 }
 
-fn twin<'a>(run: &Run, others: &'a [Run]) -> Option<&'a Run> {
-    let same =
-        |other: &&Run| (other.task, &other.method, other.seed) == (run.task, &run.method, run.seed);
-    others.iter().find(same)
+impl Row {
+    /// The method, or A's and B's.
+    fn methods(&self) -> String {
+        let a = names::short(&self.method);
+        match &self.method_b {
+            Some(b) => format!("{a}, {}", names::short(b)),
+            None => a,
+        }
+    }
 }
 
 /// The evaluation episodes of a finished run, in `unit`.
-fn episodes(run: &Run, unit: Unit) -> Vec<f64> {
+fn episodes(run: &Sided, unit: Unit) -> Vec<f64> {
     let Ok(Finished { record, .. }) = &run.outcome else {
         return Vec::new();
     };
@@ -235,19 +242,20 @@ fn episodes(run: &Run, unit: Unit) -> Vec<f64> {
 }
 
 fn method_rows(
-    tasks: &[TaskId],
+    tasks: &[&str],
     method: &str,
     shared: &[Shared<'_>],
     unit: Unit,
 ) -> Result<Vec<Row>, ReportError> {
     let plan = Bootstrap::default();
-    let of_task = |task: TaskId| {
-        let pairs = shared.iter().filter(move |(run, _)| run.task == task);
-        pairs.map(|(one, other)| (episodes(one, unit), episodes(other, unit)))
+    let of_task = |task: &str| -> Vec<Episodes> {
+        let pairs = shared.iter().filter(|(run, _)| run.task == task);
+        let pairs = pairs.map(|(one, other)| (episodes(one, unit), episodes(other, unit)));
+        pairs.collect()
     };
-    let by_task: Vec<(TaskId, Vec<Episodes>)> = tasks
+    let by_task: Vec<(&str, Vec<Episodes>)> = tasks
         .iter()
-        .map(|&task| (task, of_task(task).collect::<Vec<_>>()))
+        .map(|&task| (task, of_task(task)))
         .filter(|(_, pairs)| !pairs.is_empty())
         .collect();
     let pairs: Vec<Vec<Pair<'_>>> = by_task
@@ -264,24 +272,27 @@ fn method_rows(
         .collect();
     let found = paired_difference(&pairs, &plan)?;
     let scores = |side: fn(&Episodes) -> &Vec<f64>| -> Vec<Vec<f64>> {
-        let of_task = |(_, pairs): &(TaskId, Vec<_>)| pairs.iter().map(|p| mean(side(p))).collect();
+        let of_task = |(_, pairs): &(&str, Vec<_>)| pairs.iter().map(|p| mean(side(p))).collect();
         by_task.iter().map(of_task).collect()
     };
     let (a, b) = (scores(|pair| &pair.0), scores(|pair| &pair.1));
+    // Of several methods, each is compared with itself.
+    let other = shared.iter().map(|(_, other)| other.method.as_str());
+    let methods = (method, other.into_iter().find(|other| *other != method));
     let mut rows = Vec::new();
     for (i, ((task, _), &difference)) in by_task.iter().zip(&found.tasks).enumerate() {
-        rows.push(row(Some(*task), method, &a[i..=i], &b[i..=i], difference)?);
+        rows.push(row(Some(task), methods, &a[i..=i], &b[i..=i], difference)?);
     }
     if unit.is_score() || by_task.len() == 1 {
-        rows.push(row(None, method, &a, &b, found.overall)?);
+        rows.push(row(None, methods, &a, &b, found.overall)?);
     }
     Ok(rows)
 }
 
 /// `a` and `b` hold the scores of each task's seeds.
 fn row(
-    task: Option<TaskId>,
-    method: &str,
+    task: Option<&str>,
+    (method, method_b): (&str, Option<&str>),
     a: &[Vec<f64>],
     b: &[Vec<f64>],
     difference: Estimate,
@@ -290,8 +301,9 @@ fn row(
     let several = a.iter().all(|seeds| seeds.len() > 1);
     let better = improvement_interval(&scores_b, &scores_a, &Bootstrap::coarse())?;
     Ok(Row {
-        task,
+        task: task.map(str::to_owned),
         method: method.to_owned(),
+        method_b: method_b.map(str::to_owned),
         seeds: scores_a.all().len(),
         a: aggregate_mean(&scores_a),
         b: aggregate_mean(&scores_b),
@@ -323,7 +335,7 @@ fn verdict(rows: &[Row]) -> Option<String> {
     };
     let mut line = format!(
         "{}: B is above A on {} of {} tasks{}; {mean}: {outcome}",
-        names::short(&rows.first()?.method),
+        rows.first()?.methods(),
         of(Outcome::BetterB),
         tasks.len(),
         table::others(of(Outcome::BetterA), of(Outcome::Undecided)),
@@ -335,11 +347,19 @@ fn verdict(rows: &[Row]) -> Option<String> {
 }
 
 /// What a reader of the comparison has to know.
-fn notes(a: &[Run], b: &[Run], shared: &[Shared<'_>]) -> Vec<String> {
+fn notes(a: &Side, b: &Side, pairing: Pairing, shared: &[Shared<'_>]) -> Vec<String> {
     let mut notes = Vec::new();
-    for (name, runs, others) in [("A", a, b), ("B", b, a)] {
-        let left_out = |wanted: fn(&Run, Option<&Run>) -> bool| {
-            let runs = runs.iter().filter(|run| wanted(run, twin(run, others)));
+    if pairing != Pairing::Alike {
+        let method = |run: &RunRecord| names::short(&run.method);
+        notes.extend(different(shared, "methods", method));
+    }
+    if pairing == Pairing::Singles {
+        notes.extend(different(shared, "training seeds", |r| r.seed.to_string()));
+    }
+    for (name, side, others) in [("A", a, b), ("B", b, a)] {
+        let left_out = |wanted: fn(&Sided, Option<&Sided>) -> bool| {
+            let runs = side.runs.iter();
+            let runs = runs.filter(|run| wanted(run, pairing.twin(run, &others.runs)));
             table::list(
                 runs.map(|r| format!("{} {} seed {}", r.task, names::short(&r.method), r.seed)),
             )
@@ -350,6 +370,10 @@ fn notes(a: &[Run], b: &[Run], shared: &[Shared<'_>]) -> Vec<String> {
             if !which.is_empty() {
                 notes.push(format!("left out, {what} {name}: {which}"));
             }
+        }
+        if side.unfinished > 0 {
+            let runs = side.unfinished;
+            notes.push(format!("left out, unfinished in {name}: {runs} runs"));
         }
     }
     notes.extend(different(shared, "lengths of training", length));
@@ -365,10 +389,10 @@ fn notes(a: &[Run], b: &[Run], shared: &[Shared<'_>]) -> Vec<String> {
 
 /// Which rows have something else in A than in B, in words; nothing if none has.
 fn different(shared: &[Shared<'_>], what: &str, field: fn(&RunRecord) -> String) -> Option<String> {
-    let of = |run: &Run| run.outcome.as_ref().ok().map(|done| field(&done.record));
-    let mut rows: BTreeMap<(TaskId, &str), [BTreeSet<String>; 2]> = BTreeMap::new();
+    let of = |run: &Sided| run.outcome.as_ref().ok().map(|done| field(&done.record));
+    let mut rows: BTreeMap<(&str, &str), [BTreeSet<String>; 2]> = BTreeMap::new();
     for (one, other) in shared {
-        let [a, b] = rows.entry((one.task, &one.method)).or_default();
+        let [a, b] = rows.entry((&one.task, &one.method)).or_default();
         a.extend(of(one));
         b.extend(of(other));
     }

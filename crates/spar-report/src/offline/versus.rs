@@ -1,6 +1,9 @@
 //! Two folders of runs without an environment against each other, on validation errors.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use serde::Serialize;
 use spar_core::printable;
@@ -11,8 +14,7 @@ use crate::{
     ReportError,
     find::{self, Found},
     markdown::terminal,
-    names,
-    seeds::same_settings,
+    names, seeds,
     table::Grid,
 };
 
@@ -25,7 +27,8 @@ pub struct OfflineVersus {
     pub b: PathBuf,
     /// What the numbers are: `validation_mse`.
     pub unit: &'static str,
-    /// Every data set and method that both have finished runs of with a common seed.
+    /// Every data set and method that both have finished runs of with a common seed. Where
+    /// each folder holds one method alone, the two are compared.
     pub rows: Vec<OfflineRow>,
     /// What is not compared.
     pub notes: Vec<String>,
@@ -36,7 +39,9 @@ pub struct OfflineVersus {
 pub struct OfflineRow {
     /// Id of the data, in A.
     pub dataset: String,
-    /// The method in A; two single runs may be of two methods.
+    /// SHA-256 of the data file.
+    pub dataset_sha256: String,
+    /// The method in A.
     pub method_a: String,
     /// And in B.
     pub method_b: String,
@@ -55,7 +60,9 @@ pub struct OfflineRow {
 
 impl OfflineVersus {
     /// Compares the runs below `a` and `b`, each a folder of runs or one run's own; `None`
-    /// if neither has a run without an environment.
+    /// if neither has a run without an environment. Runs are paired by data, method and seed;
+    /// where none has a counterpart and each folder holds one method, by data and seed; two
+    /// single runs by their data.
     ///
     /// # Errors
     /// As [`super::OfflineReport::of`]; and if one folder's runs have an environment and the
@@ -76,10 +83,17 @@ impl OfflineVersus {
         }
         // Two single runs are compared whatever their methods and seeds are.
         let single = [a, b].iter().all(|folder| folder.join("DONE").exists());
-        let twins = |one: &Found, other: &Found| {
-            let of = |run: &Found| (run.record.method.clone(), run.record.seed);
-            one.data() == other.data() && (single || of(one) == of(other))
+        let one_each = of_one_method(&in_a.runs) && of_one_method(&in_b.runs);
+        let fit = |one: &Found, other: &Found, across: bool| {
+            let (one_method, one_seed) = (
+                one.record.method == other.record.method,
+                one.record.seed == other.record.seed,
+            );
+            one.data() == other.data() && (single || one_seed && (across || one_method))
         };
+        let any = |one: &Found| in_b.runs.iter().any(|other| fit(one, other, false));
+        let across = one_each && !in_a.runs.iter().any(any);
+        let twins = |one: &Found, other: &Found| fit(one, other, across);
         let mut groups: Vec<Vec<(&Found, &Found)>> = Vec::new();
         let mut alone = 0;
         for one in &in_a.runs {
@@ -101,9 +115,13 @@ impl OfflineVersus {
         let shared: usize = groups.iter().map(Vec::len).sum();
         let left = [("A", alone), ("B", in_b.runs.len().saturating_sub(shared))];
         let left = left.into_iter().filter(|(_, count)| *count > 0);
-        let mut notes: Vec<String> = left
-            .map(|(side, count)| format!("left out, only in {side}: {count} runs"))
+        let left = left.map(|(side, count)| format!("left out, only in {side}: {count} runs"));
+        let mut notes: Vec<String> = groups
+            .iter()
+            .find_map(|group| methods(group))
+            .into_iter()
             .collect();
+        notes.extend(left);
         notes.extend(in_a.notes().into_iter().map(|note| format!("A: {note}")));
         notes.extend(in_b.notes().into_iter().map(|note| format!("B: {note}")));
         let rows: Result<_, ReportError> = groups.iter().map(|group| row(group)).collect();
@@ -120,7 +138,14 @@ impl OfflineVersus {
     pub fn render(&self) -> String {
         let header = ["validation error", "A", "B", "B − A [95%]", "seeds"];
         let number = |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{v:.5}"));
+        let files = self
+            .rows
+            .iter()
+            .map(|row| (&row.dataset, &row.dataset_sha256));
+        let files: BTreeSet<_> = files.collect();
         let row = |row: &OfflineRow| {
+            let several = files.iter().filter(|(id, _)| **id == row.dataset).count() > 1;
+            let data = names::data(&row.dataset, &row.dataset_sha256, several);
             let (a, b) = (names::short(&row.method_a), names::short(&row.method_b));
             let methods = match a == b {
                 true => a,
@@ -134,7 +159,7 @@ impl OfflineVersus {
                 (None, None) => "–".to_owned(),
             };
             vec![
-                format!("{} {methods}", row.dataset),
+                format!("{data} {methods}"),
                 number(row.a),
                 number(row.b),
                 difference,
@@ -157,12 +182,30 @@ impl OfflineVersus {
     }
 }
 
+/// Whether all `runs` are of one method.
+fn of_one_method(runs: &[Found]) -> bool {
+    runs.iter()
+        .all(|run| run.record.method == runs[0].record.method)
+}
+
+/// That the runs of a row are of two methods, in words.
+fn methods(group: &[(&Found, &Found)]) -> Option<String> {
+    let (a, b) = group.first()?;
+    let (a, b) = (&a.record.method, &b.record.method);
+    (a != b).then(|| {
+        format!(
+            "different methods: A {}, B {} in every row",
+            names::short(a),
+            names::short(b)
+        )
+    })
+}
+
 fn row(group: &[(&Found, &Found)]) -> Result<OfflineRow, ReportError> {
     let first = group[0];
-    for (one, other) in group {
-        same_settings(first.0, one)?;
-        same_settings(first.1, other)?;
-    }
+    let (in_a, in_b): (Vec<&Found>, Vec<&Found>) = group.iter().copied().unzip();
+    seeds::refuse_unlike(&in_a)?;
+    seeds::refuse_unlike(&in_b)?;
     let errors: Vec<([f64; 1], [f64; 1])> = group
         .iter()
         .filter_map(|(one, other)| {
@@ -188,6 +231,7 @@ fn row(group: &[(&Found, &Found)]) -> Result<OfflineRow, ReportError> {
     let (a, b) = (&first.0.record, &first.1.record);
     Ok(OfflineRow {
         dataset: printable(&a.dataset.id).into_owned(),
+        dataset_sha256: printable(&a.dataset.sha256).into_owned(),
         method_a: printable(&a.method).into_owned(),
         method_b: printable(&b.method).into_owned(),
         seeds: group.len(),

@@ -47,7 +47,7 @@ fn corrupt_files_are_named() {
     check(
         &refused(&runs),
         expect![
-            "RUNS/hopper-medium/bc/seed-0/DONE: not a valid run record: it holds no evaluation returns; delete the run's folder and run it again"
+            "RUNS/hopper-medium/bc/seed-0/DONE: not a valid run record: it holds no evaluation returns; copy the file from where the run was made, or move the run's folder away and run it again"
         ],
     );
     runs.change("hopper-medium", "bc", 0, |r| *r = whole);
@@ -55,25 +55,25 @@ fn corrupt_files_are_named() {
         (
             "update,mean_return\n1,2\n",
             expect![
-                "RUNS/hopper-medium/bc/seed-0/eval.csv: not a valid learning curve: CSV deserialize error: record 1 (line: 2, byte: 19): missing field `normalized_score`; delete the run's folder and run it again"
+                "RUNS/hopper-medium/bc/seed-0/eval.csv: not a valid learning curve: CSV deserialize error: record 1 (line: 2, byte: 19): missing field `normalized_score`; copy the file from where the run was made, or move the run's folder away and run it again"
             ],
         ),
         (
             "update,episodes,mean_return,normalized_score\n1,2,3,NaN\n",
             expect![
-                "RUNS/hopper-medium/bc/seed-0/eval.csv: not a valid learning curve: the score at update 1 is NaN, expected a finite number; delete the run's folder and run it again"
+                "RUNS/hopper-medium/bc/seed-0/eval.csv: not a valid learning curve: the score at update 1 is NaN, expected a finite number; copy the file from where the run was made, or move the run's folder away and run it again"
             ],
         ),
         (
             "update,episodes,mean_return,normalized_score\n5,2,3,4\n5,2,3,4\n",
             expect![
-                "RUNS/hopper-medium/bc/seed-0/eval.csv: not a valid learning curve: update 5 follows update 5, expected rising updates; delete the run's folder and run it again"
+                "RUNS/hopper-medium/bc/seed-0/eval.csv: not a valid learning curve: update 5 follows update 5, expected rising updates; copy the file from where the run was made, or move the run's folder away and run it again"
             ],
         ),
         (
             "update,episodes,mean_return,normalized_score\n5,2\n",
             expect![
-                "RUNS/hopper-medium/bc/seed-0/eval.csv: not a valid learning curve: CSV error: record 1 (line: 2, byte: 45): found record with 2 fields, but the previous record has 4 fields; delete the run's folder and run it again"
+                "RUNS/hopper-medium/bc/seed-0/eval.csv: not a valid learning curve: CSV error: record 1 (line: 2, byte: 45): found record with 2 fields, but the previous record has 4 fields; copy the file from where the run was made, or move the run's folder away and run it again"
             ],
         ),
     ] {

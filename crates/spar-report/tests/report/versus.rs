@@ -164,20 +164,160 @@ fn unlike_runs_are_refused() {
     check(
         &compared(&Runs::complete(), &Runs::empty()),
         expect![
-            "RUNS_B: no run there; expected folders <task>/<method>/seed-<n>, as `cargo xtask reproduce` makes them, or one finished run"
+            "RUNS_B: no run there; expected folders <task>/<method>/seed-<n>, as `spar suite run` makes them, or one finished run"
         ],
     );
+    // Two methods in each folder, none of them in both with one seed.
     let (a, b) = (Runs::complete(), Runs::complete());
     for task in ["halfcheetah-medium", "hopper-medium", "walker2d-medium"] {
-        for seed in 0..2 {
-            a.remove(task, "bc", seed);
-            b.remove(task, "spar", seed);
+        for method in ["bc", "spar"] {
+            a.remove(task, method, 0);
+            b.remove(task, method, 1);
         }
     }
     check(
         &compared(&a, &b),
         expect![
-            "RUNS_A and RUNS_B share no finished run of one task, method and seed; nothing to compare"
+            "RUNS_A and RUNS_B share no finished run of one task, method and seed; nothing to compare: runs of two methods are paired where each folder holds one method alone, on the same task or data and with the same seed"
         ],
+    );
+}
+
+/// What [`Versus`] makes of two folders below `runs`.
+fn of(runs: &Runs, a: &str, b: &str) -> Versus {
+    let below = |folder: &str| runs.request.runs.join(folder);
+    Versus::of(&below(a), &below(b)).unwrap()
+}
+
+#[track_caller]
+fn says(found: &Versus, facts: &[&str]) {
+    let text = found.render();
+    for fact in facts {
+        assert!(text.contains(fact), "no `{fact}` in {text}");
+    }
+}
+
+#[test]
+fn two_methods_are_compared_where_each_folder_holds_one() {
+    let runs = Runs::complete();
+    let found = of(&runs, "hopper-medium/bc", "hopper-medium/spar");
+    says(
+        &found,
+        &[
+            "hopper-medium BC, SPAR",
+            "note: different methods: A BC, B SPAR in every row",
+            "BC, SPAR: B is above A on 1 of 1 tasks",
+            "B is better",
+        ],
+    );
+    let row = &found.rows[0];
+    assert_eq!(
+        (&*row.method, row.method_b.as_deref()),
+        ("bc", Some("spar"))
+    );
+    assert_eq!(row.seeds, 2);
+    let mean = |method: &str| {
+        let scores = [0, 1].map(|seed| runs.record("hopper-medium", method, seed));
+        let scores = scores.map(|run| run.normalized_score().unwrap());
+        (scores[0] + scores[1]) / 2.0
+    };
+    assert!((row.a - mean("bc")).abs() < 1e-9 && (row.b - mean("spar")).abs() < 1e-9);
+
+    // By tasks, in the folders of suites, too; what has no counterpart is said.
+    let (a, b) = (Runs::complete(), Runs::complete());
+    for task in ["halfcheetah-medium", "hopper-medium", "walker2d-medium"] {
+        for seed in 0..2 {
+            a.remove(task, "spar", seed);
+            b.remove(task, "bc", seed);
+        }
+    }
+    b.remove("hopper-medium", "spar", 1);
+    let found = Versus::of(&a.request.runs, &b.request.runs).unwrap();
+    assert_eq!(found.rows.len(), 4, "three tasks and their mean");
+    says(
+        &found,
+        &[
+            "mean BC, SPAR",
+            "left out, only in A: hopper-medium BC seed 1",
+            "no verdict",
+        ],
+    );
+    // Of one method nothing new is said.
+    let found = of(&runs, "hopper-medium/bc", "hopper-medium/bc");
+    assert_eq!((&found.rows[0].method_b, found.notes.len()), (&None, 0));
+}
+
+#[test]
+fn two_runs_are_compared_whatever_their_methods_and_seeds() {
+    let runs = Runs::complete();
+    let found = of(
+        &runs,
+        "hopper-medium/bc/seed-0",
+        "hopper-medium/spar/seed-1",
+    );
+    says(
+        &found,
+        &[
+            "note: different methods: A BC, B SPAR in every row",
+            "note: different training seeds: A 0, B 1 in every row",
+            "no verdict (one seed somewhere",
+        ],
+    );
+    let found = of(&runs, "hopper-medium/bc/seed-0", "hopper-medium/bc/seed-1");
+    says(&found, &["hopper-medium BC ", "different training seeds"]);
+    // Not on two tasks, nor on two data sets of one.
+    let below = |folder: &str| runs.request.runs.join(folder);
+    let refused = |a: &str, b: &str| Versus::of(&below(a), &below(b)).unwrap_err().to_string();
+    let told = refused("hopper-medium/bc/seed-0", "walker2d-medium/spar/seed-0");
+    assert!(told.contains("share no finished run"), "{told}");
+    runs.change("hopper-medium", "spar", 0, |r| {
+        r.dataset.sha256 = "0".repeat(64)
+    });
+    let told = refused("hopper-medium/bc/seed-0", "hopper-medium/spar/seed-0");
+    assert!(told.contains("refusing to mix data sets"), "{told}");
+}
+
+/// Logs of a user's own, played in an environment, in folders of any name.
+#[test]
+fn runs_of_data_that_are_no_tasks_are_compared_by_their_data() {
+    let runs = Runs::complete();
+    for (method, seed, sha256) in [("bc", 0, "aa"), ("spar", 0, "aa"), ("bc", 1, "bb")] {
+        runs.change("hopper-medium", method, seed, |r| {
+            r.task = "log".to_owned();
+            r.dataset.id = "log".to_owned();
+            r.dataset.sha256 = sha256.repeat(32);
+        });
+    }
+    let at = |name: &str| runs.request.runs.join(name);
+    let copy = |from: &str, to: &str| {
+        std::fs::create_dir_all(at(to).parent().unwrap()).unwrap();
+        std::fs::rename(at("hopper-medium").join(from), at(to)).unwrap();
+    };
+    copy("bc/seed-0", "mine/clone");
+    copy("bc/seed-1", "mine/other log");
+    copy("spar/seed-0", "better");
+    let found = of(&runs, "mine/clone", "better");
+    says(&found, &["log BC, SPAR", "different methods: A BC, B SPAR"]);
+    // Another file of the same name is other data.
+    let found = of(&runs, "mine", "better");
+    says(
+        &found,
+        &[
+            "log (aaaaaaaa) BC, SPAR",
+            "left out, only in A: log (bbbbbbbb) BC seed 1",
+        ],
+    );
+    assert_eq!(found.rows[0].task.as_deref(), Some("log (aaaaaaaa)"));
+    // One run twice is two that could be meant.
+    std::fs::create_dir_all(at("mine/again")).unwrap();
+    for file in ["DONE", "spec.json", "eval.csv"] {
+        std::fs::copy(at("mine/clone").join(file), at("mine/again").join(file)).unwrap();
+    }
+    let told = Versus::of(&at("mine"), &at("better"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        told.contains("two runs of seed 0 on the same data"),
+        "{told}"
     );
 }

@@ -157,6 +157,84 @@ fn logs_without_a_simulator_are_trained_on_reported_and_compared() {
     );
 }
 
+/// The layout of docs/data.md: a folder a method, a folder a seed in it.
+#[test]
+fn two_methods_are_compared_seed_by_seed() {
+    let folder = arm(10, 0.8);
+    for method in ["bc", "iql"] {
+        for seed in 0..2 {
+            let out = format!("robot/{method}/seed-{seed}");
+            train(&folder, method, &out, &format!("--seed {seed}")).ok();
+        }
+    }
+    let text = folder.spar("report compare robot/bc robot/iql").ok();
+    for fact in [
+        "arm BC, IQL",
+        "note: different methods: A BC, B IQL in every row",
+    ] {
+        assert!(text.contains(fact), "{fact}: {text}");
+    }
+    let found = folder
+        .spar("report compare robot/bc robot/iql --json")
+        .json();
+    let row = &found["rows"][0];
+    assert_eq!(
+        (&row["method_a"], &row["method_b"], &row["seeds"]),
+        (&"bc".into(), &"iql".into(), &2.into())
+    );
+    assert!(row["difference"]["interval"].is_object(), "{row}");
+    // What has no counterpart is left out, and nothing is made of two methods on one side.
+    fs::remove_dir_all(folder.path("robot/iql/seed-1")).unwrap();
+    let text = folder.spar("report compare robot/bc robot/iql").ok();
+    assert!(text.contains("left out, only in A: 1 runs"), "{text}");
+    fs::create_dir(folder.path("one")).unwrap();
+    fs::rename(folder.path("robot/bc/seed-1"), folder.path("one/seed-1")).unwrap();
+    folder.spar("report compare one robot").fails(
+        1,
+        &[
+            "share no finished run",
+            "each folder holds one method alone",
+        ],
+    );
+}
+
+/// Two files of one name gave two rows of one name.
+#[test]
+fn data_of_one_name_are_told_apart() {
+    let folder = Folder::new();
+    for (name, scale) in [("a", 0.8), ("b", 0.5)] {
+        fs::create_dir(folder.path(name)).unwrap();
+        write_arm(
+            &folder.path(name).join("arm.hdf5"),
+            6,
+            scale,
+            &BTreeMap::new(),
+        );
+        let line = format!(
+            "train --dataset {name}/arm.hdf5 --method bc --updates 20 --batch-size 16 \
+             --out runs/{name}"
+        );
+        folder.spar(&line).ok();
+    }
+    let text = folder.spar("report --runs runs --out report").ok();
+    let curves = String::from_utf8(folder.read("report/curves.csv")).unwrap();
+    for name in ["a", "b"] {
+        let sha256 = json_of(&folder, &format!("runs/{name}/DONE"))["dataset"]["sha256"].clone();
+        let called = format!("arm ({})", &sha256.as_str().unwrap()[..8]);
+        assert!(text.contains(&format!("{called} BC")), "{called}: {text}");
+        assert!(
+            curves.contains(&format!("\n{called},bc,0,")),
+            "{called}: {curves}"
+        );
+    }
+    let versus = folder.spar("report compare runs runs").ok();
+    assert_eq!(versus.matches("arm (").count(), 2, "{versus}");
+    // Alone, each has its name alone.
+    fs::remove_dir_all(folder.path("runs/b")).unwrap();
+    let text = folder.spar("report --runs runs --out report").ok();
+    assert!(text.contains("arm BC") && !text.contains("arm ("), "{text}");
+}
+
 #[test]
 fn seeds_of_other_held_out_episodes_or_settings_are_not_averaged() {
     let folder = arm(10, 0.8);
