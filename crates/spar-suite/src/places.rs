@@ -2,13 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    env, fs,
     path::{Path, PathBuf},
 };
 
 use spar_core::TaskId;
 
-use crate::{Result, Usage, error::io, theory};
+use crate::{Result, Usage, error::io};
 
 /// The files that `TASK=FILE` names for tasks of the selection.
 pub(crate) fn given(named: &[String], tasks: &[TaskId]) -> Result<BTreeMap<TaskId, PathBuf>> {
@@ -32,23 +32,33 @@ pub(crate) fn given(named: &[String], tasks: &[TaskId]) -> Result<BTreeMap<TaskI
     Ok(given)
 }
 
-/// The file of the suite called `name`, or `name` itself if it is a file's.
+/// The file of the suite that `named` means: `suites/NAME.toml` in `root` by its name, or a
+/// file by its path.
 ///
 /// # Errors
-/// [`Usage`] that names those there are.
-pub fn suite_file(root: &Path, name: &str) -> Result<PathBuf> {
-    let given = Path::new(name);
-    if given
+/// [`Usage`] that says where names are looked for, and which there are.
+pub fn suite_file(root: &Path, named: impl AsRef<Path>) -> Result<PathBuf> {
+    suite_file_or(root, named.as_ref(), &[])
+}
+
+/// The same where the names `own` mean something, too, that has no file.
+pub(crate) fn suite_file_or(root: &Path, named: &Path, own: &[&str]) -> Result<PathBuf> {
+    if named
         .extension()
         .is_some_and(|extension| extension == "toml")
     {
-        return absolute(given);
+        return absolute(named);
     }
     let folder = root.join("suites");
     // Not `with_extension`: a suite's name may hold a dot.
-    let file = folder.join(format!("{name}.toml"));
+    let mut file = folder.join(named).into_os_string();
+    file.push(".toml");
+    let file = PathBuf::from(file);
     if file.is_file() {
         return Ok(file);
+    }
+    if named.is_file() {
+        return absolute(named);
     }
     let mut known: Vec<_> = fs::read_dir(&folder)
         .into_iter()
@@ -59,11 +69,24 @@ pub fn suite_file(root: &Path, name: &str) -> Result<PathBuf> {
             name.strip_suffix(".toml").map(str::to_owned)
         })
         .collect();
-    known.push(theory::SUITE.to_owned());
+    known.extend(own.iter().map(|name| (*name).to_owned()));
     known.sort();
+    let expected = match known.is_empty() {
+        true => "the path of a suite file".to_owned(),
+        false => format!("one of: {}, or the path of a suite file", known.join(", ")),
+    };
+    let here = env::current_dir().is_ok_and(|here| here == root);
+    let looked = match here {
+        true => "./suites".to_owned(),
+        false => folder.display().to_string(),
+    };
+    let there = match folder.is_dir() {
+        true => "",
+        false => ", and there is no such folder",
+    };
     Err(Usage(format!(
-        "unknown suite `{name}`; expected one of: {}",
-        known.join(", ")
+        "unknown suite `{}`; expected {expected}; names are looked for in {looked}{there}",
+        named.display()
     ))
     .into())
 }

@@ -21,7 +21,7 @@ use crate::{
     cluster::{Cluster, EngineOptions},
     error::io,
     execute::{self, Job, Outcome},
-    places::{absolute, given, suite_file},
+    places::{absolute, given, suite_file_or},
     plan::{Schedule, Selection},
     progress::Screen,
     say, theory,
@@ -270,7 +270,8 @@ impl<'a> Session<'a> {
         out: Option<&Path>,
         program: impl FnOnce() -> std::result::Result<PathBuf, Box<dyn Error + Send + Sync>>,
     ) -> Result<Self> {
-        let suite_file = suite_file(root, &options.suite)?;
+        let own = [all::SUITE, theory::SUITE];
+        let suite_file = suite_file_or(root, options.suite.as_ref(), &own)?;
         let suite = Suite::load(&suite_file)?;
         let selection = Selection::new(&suite, &options.preset, &options.tasks, methods, seeds)?;
         let out = match out {

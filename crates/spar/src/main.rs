@@ -151,15 +151,20 @@ fn run() -> anyhow::Result<ExitCode> {
     .map(|()| ExitCode::SUCCESS)
 }
 
-/// Makes the tasks known that suite files among `words` define, so that the command line may
+/// Makes the tasks known that suites among `words` define, so that the command line may
 /// name them. What is wrong with such a file, the command that reads it says.
 pub(crate) fn define_tasks(words: impl Iterator<Item = std::ffi::OsString>) {
+    let mut after_option = false;
     for word in words {
         let word = word.to_string_lossy();
         let file = word.split_once('=').map_or(&*word, |(_, file)| file);
-        if file.ends_with(".toml") {
-            let _ = spar_core::Suite::load(file.as_ref());
+        let suite = after_option || word.starts_with("--suite=");
+        if (suite || file.ends_with(".toml"))
+            && let Ok(file) = commands::suite_file(file.as_ref())
+        {
+            let _ = spar_core::Suite::load(&file);
         }
+        after_option = word == "--suite";
     }
 }
 

@@ -15,12 +15,13 @@ use std::{
 use anyhow::{Result, anyhow};
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
-use spar_core::{Suite, TaskId, printable};
+use spar_core::{TaskId, printable};
 use spar_data::{
     fetch::{FetchError, Fetched, Fetcher, MirrorError, Proof, State, Watch},
     manifest::{self, Entry},
 };
 
+use super::suite_of;
 use crate::{failure::Usage, output};
 
 /// What to fetch, and from where.
@@ -29,8 +30,8 @@ pub(crate) struct FetchArgs {
     /// Tasks, as in `hopper-medium` or `hopper-medium-v2`
     #[arg(value_name = "TASK", value_parser = task)]
     tasks: Vec<TaskId>,
-    /// Suite file whose tasks are fetched
-    #[arg(long, value_name = "FILE")]
+    /// Suite whose tasks are fetched: a name of `./suites`, as in `mujoco`, or a file
+    #[arg(long, value_name = "SUITE")]
     suite: Option<PathBuf>,
     /// Files at a time
     #[arg(long, value_name = "N", default_value = "2")]
@@ -132,7 +133,7 @@ pub(crate) fn run(args: &FetchArgs) -> Result<()> {
 fn chosen<'a>(args: &FetchArgs, known: &'a [Entry]) -> Result<Vec<&'a Entry>> {
     let mut tasks = args.tasks.clone();
     if let Some(suite) = &args.suite {
-        tasks.extend(Suite::load(suite)?.tasks);
+        tasks.extend(suite_of(suite)?.tasks);
     }
     let names = || {
         let names: Vec<_> = known.iter().map(|entry| entry.task.to_string()).collect();

@@ -33,10 +33,14 @@ pub(crate) mod suite;
 pub(crate) mod theory;
 pub(crate) mod train;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use anyhow::Context;
 use numbers::counts;
-use spar_core::EnvId;
+use spar_core::{EnvId, Suite};
 use spar_data::{DataError, Dataset, Next, Reading};
 use spar_kernels::cuda::{CudaDevice, CudaError, Kernels};
 
@@ -46,6 +50,18 @@ use crate::output;
 fn cuda() -> anyhow::Result<Kernels<CudaDevice>> {
     let unusable = |error: CudaError| anyhow::anyhow!("{error}; use --device cpu");
     CudaDevice::new(0).map(Kernels::new).map_err(unusable)
+}
+
+/// The file of the suite that `--suite` names: of the folder `suites` here by its name, or by
+/// its path.
+pub(crate) fn suite_file(named: &Path) -> anyhow::Result<PathBuf> {
+    let here = std::env::current_dir().context("cannot find the working directory")?;
+    Ok(spar_suite::suite_file(&here, named)?)
+}
+
+/// The suite that `--suite` names.
+fn suite_of(named: &Path) -> anyhow::Result<Suite> {
+    Ok(Suite::load(&suite_file(named)?)?)
 }
 
 /// Where the options of [`ReadingArgs`] stand in a command's help.

@@ -13,10 +13,10 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use serde::Serialize;
 use spar_collect::{CollectError, recipe};
-use spar_core::{DatasetIdentity, Origin, Suite, TaskId, files::in_file, memory, sha256_file};
+use spar_core::{DatasetIdentity, Origin, TaskId, files::in_file, memory, sha256_file};
 use spar_data::{Dataset, META_ORIGIN, MetaValue, Reading, manifest};
 
-use super::training_data;
+use super::{suite_of, training_data};
 use crate::{data_card::DataCard, output};
 
 /// Which data to find.
@@ -25,8 +25,8 @@ pub(crate) struct PrepareArgs {
     /// Task
     #[arg(long)]
     task: TaskId,
-    /// Suite file that defines the task, where it is none of D4RL's
-    #[arg(long, value_name = "FILE")]
+    /// Suite that defines the task, where it is none of D4RL's: a name of `./suites`, or a file
+    #[arg(long, value_name = "SUITE")]
     suite: Option<PathBuf>,
     /// Where they may come from
     #[arg(long, default_value = "auto")]
@@ -109,7 +109,7 @@ struct Effort {
 /// Finds or generates the data and says where they are.
 pub(crate) fn prepare(args: &PrepareArgs) -> Result<()> {
     // It was read before the command line was (`main`); here it has to be right.
-    args.suite.as_deref().map(Suite::load).transpose()?;
+    args.suite.as_deref().map(suite_of).transpose()?;
     let task = args.task;
     if let Some(path) = &args.dataset {
         let data = training_data(path, task.env(), &Reading::default())?;
@@ -211,7 +211,7 @@ enum Absent {
     /// The file is not the official one.
     #[error(
         "{}: sha256 is {got}, expected {expected} of the official {id}; move it away and run \
-         `cargo xtask data fetch {task}`",
+         `spar data fetch {task}`",
         path.display()
     )]
     Unproven {
@@ -237,7 +237,7 @@ fn official(task: TaskId) -> Result<(PathBuf, DatasetIdentity), Absent> {
             .map(|folder| folder.display().to_string())
             .collect();
         return Err(Absent::Nowhere(format!(
-            "no file {}{} in {}: `cargo xtask data fetch {task}` downloads it",
+            "no file {}{} in {}: `spar data fetch {task}` downloads it",
             file.name,
             file.bytes
                 .map_or_else(String::new, |bytes| format!(" of {bytes} bytes")),

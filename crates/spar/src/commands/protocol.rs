@@ -15,13 +15,13 @@ use spar_data::{Reading, manifest};
 use spar_stats::Bootstrap;
 use spar_train::{DeviceKind, Method, TrainConfig};
 
-use super::train::Plan;
+use super::{suite_of, train::Plan};
 use crate::output;
 
 /// Which suites to describe.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Suite files; of one that extends another only what it adds
+    /// Suites, by names of `./suites` or files; of one that extends another only what it adds
     #[arg(required = true, value_name = "SUITE")]
     suites: Vec<PathBuf>,
     /// Print instead what the runs of this preset are made with, one JSON object a line:
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let mut parts = vec![HEAD.trim().to_owned()];
     for file in &args.suites {
-        let suite = Suite::load(file)?;
+        let suite = suite_of(file)?;
         let mut of_file = vec![format!("## Suite {}", suite.name)];
         let within = |e: anyhow::Error| e.context(file.display().to_string());
         // One whose table is of variants extends another, and says only what it adds.
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// What the runs of `preset` of the suite in `file` are made with.
 fn settings_of_runs(args: &Args, file: &Path, preset: &str) -> Result<String> {
-    let suite = Suite::load(file)?;
+    let suite = suite_of(file)?;
     suite.preset(preset)?;
     let tasks = match args.tasks.is_empty() {
         true => &suite.tasks,

@@ -14,7 +14,7 @@ use spar_report::{
 };
 use spar_train::{Method, TrainError};
 
-use super::figure::Figure;
+use super::{figure::Figure, suite_file, suite_of};
 use crate::{failure::Usage, output};
 
 /// What to report on.
@@ -32,7 +32,7 @@ pub(crate) struct Args {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Compare two folders of runs, on the tasks, methods and seeds they share
+    /// Compare two folders of runs, on the tasks, methods and seeds they share, or two methods
     Compare(CompareArgs),
     /// Draw one of a report's figures into a file: .svg or .png
     Plot(PlotArgs),
@@ -44,7 +44,8 @@ enum Command {
 /// Which folders to compare.
 #[derive(clap::Args)]
 struct CompareArgs {
-    /// The one folder holding <task>/<method>/seed-<n>, or one run's own
+    /// The one folder of runs, or one run's own. Where each folder holds one method alone,
+    /// the two methods are compared, by task or data and seed
     #[arg(value_name = "RUNS_A")]
     a: PathBuf,
     /// The other
@@ -74,8 +75,8 @@ struct PlotArgs {
 #[derive(clap::Args)]
 #[command(after_help = BANDS_EXAMPLE)]
 struct BandsArgs {
-    /// Suite the runs belong to
-    #[arg(long, value_name = "FILE")]
+    /// Suite the runs belong to: a name of `./suites`, as in `mujoco`, or a file
+    #[arg(long, value_name = "SUITE")]
     suite: PathBuf,
     /// Preset they were made with
     #[arg(long)]
@@ -101,9 +102,10 @@ Examples:
 /// Which runs make the table.
 #[derive(clap::Args)]
 struct RunsArgs {
-    /// Suite the runs belong to; left out, the report is of the runs that were fine-tuned, and
-    /// of those without an environment, on their validation errors
-    #[arg(long, value_name = "FILE", requires = "preset")]
+    /// Suite the runs belong to: a name of `./suites`, as in `mujoco`, or a file; left out, the
+    /// report is of the runs that were fine-tuned, and of those without an environment, on their
+    /// validation errors
+    #[arg(long, value_name = "SUITE", requires = "preset")]
     suite: Option<PathBuf>,
     /// Preset they were made with
     #[arg(long, requires = "suite")]
@@ -179,7 +181,8 @@ fn report(of: &RunsArgs, out: &Path) -> Result<()> {
 
 /// Prints the bands, or puts them into the suite's file between two lines of this command's.
 fn bands(args: &BandsArgs) -> Result<()> {
-    let suite = Suite::load(&args.suite)?;
+    let file = &suite_file(&args.suite)?;
+    let suite = Suite::load(file)?;
     let found = Expected::of(&suite, &args.preset, &args.runs)?;
     for cell in &found.without {
         output::say(&format!("no band: {cell}"));
@@ -188,7 +191,6 @@ fn bands(args: &BandsArgs) -> Result<()> {
     if !args.write {
         return output::text(&bands);
     }
-    let file = &args.suite;
     let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let [begin, end] = ["begin", "end"].map(|what| {
         format!(
@@ -261,7 +263,7 @@ fn of_suite(args: &RunsArgs) -> Result<Option<Report>> {
     let (Some(suite), Some(name)) = (&args.suite, &args.preset) else {
         return Ok(None);
     };
-    let suite = Suite::load(suite)?;
+    let suite = suite_of(suite)?;
     let preset = suite.preset(name)?;
     let or = |given: &[u64], usual: &[u64]| if given.is_empty() { usual } else { given }.to_vec();
     let known = |name: String| match suite.variant.contains_key(&name) {

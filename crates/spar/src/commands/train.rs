@@ -69,8 +69,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 
-    /// Suite whose hyper-parameters and protocol to use
-    #[arg(long, value_name = "FILE", requires_all = ["preset", "task"], help_heading = "A run of a suite")]
+    /// Suite whose hyper-parameters and protocol to use: a name of `./suites`, as in `mujoco`,
+    /// or a file
+    #[arg(long, value_name = "SUITE", requires_all = ["preset", "task"], help_heading = "A run of a suite")]
     suite: Option<PathBuf>,
     /// Preset of the suite
     #[arg(long, requires = "suite", help_heading = "A run of a suite")]
@@ -150,10 +151,10 @@ struct Single {
     /// Updates of the method
     #[arg(long, value_name = "N", conflicts_with = "suite", value_parser = whole::<u64>)]
     updates: Option<u64>,
-    /// Updates of spar's anchor
+    /// Updates of the anchor, of spar and other methods that stand on one
     #[arg(long, value_name = "N", conflicts_with = "suite", value_parser = whole::<u64>)]
     anchor_updates: Option<u64>,
-    /// Updates of fitting before self-imitation begins
+    /// Updates of fitting before spar's self-imitation begins
     #[arg(long, value_name = "N", conflicts_with = "suite", value_parser = whole::<u64>)]
     warmup: Option<u64>,
     /// Transitions per update

@@ -335,7 +335,7 @@ fn official_data_count_only_when_their_hash_does() {
         &[
             &official.name,
             "d4rl",
-            "`cargo xtask data fetch hopper-medium`",
+            "`spar data fetch hopper-medium`",
             "--data local",
         ],
     );

@@ -10,12 +10,68 @@ fn what_a_suite_does_not_have_is_refused_before_anything_is_made() {
     fs::create_dir(folder.path("suites")).unwrap();
     fs::copy(folder.path("suite.toml"), folder.path("suites/mine.toml")).unwrap();
     let done = folder.spar("suite run --suite yours");
-    done.fails(2, &["unknown suite `yours`", "mine, theory"]);
+    done.fails(
+        2,
+        &[
+            "unknown suite `yours`",
+            "all, mine, theory",
+            "looked for in ./suites",
+        ],
+    );
     let done = folder.spar("suite run --suite mine --preset short --methods sparr --out runs");
     done.fails(2, &["`sparr`", "bc, spar"]);
     let done = folder.spar("suite run --suite mine --preset shrot --out runs");
     done.fails(2, &["`shrot`"]);
     assert!(!folder.exists("runs"));
+}
+
+/// Some took a name, some a file.
+#[test]
+fn every_suite_option_takes_a_name_or_a_file() {
+    let folder = prepared();
+    let suite = String::from_utf8(folder.read("suite.toml")).unwrap();
+    let suite = suite.replace("\"pointmass-medium\", ", "\"rail-logs\", ")
+        + "[define.rail-logs]\nenv = \"pointmass\"\n";
+    let lines = |suite: &str| {
+        [
+            format!(
+                "train --suite {suite} --preset short --task rail-logs --method bc \
+                 --dataset data.hdf5 --out runs/rail-logs/bc/seed-0"
+            ),
+            format!(
+                "report --suite {suite} --preset short --runs runs --out report --tasks rail-logs \
+                 --methods bc --seeds 0"
+            ),
+            format!("report bands --suite {suite} --preset short --runs runs"),
+            format!("report plot --suite {suite} --preset short --runs runs --out curves.svg"),
+            format!("data prepare --suite={suite} --task rail-logs --rows 500 --dataset data.hdf5"),
+            format!("protocol {suite} --settings short --tasks rail-logs --methods bc"),
+        ]
+    };
+    // Outside a clone there is nothing to look in.
+    for line in lines("mine").into_iter().chain([
+        "suite run --suite mine".to_owned(),
+        "data fetch --list --suite mine".to_owned(),
+    ]) {
+        let line = line.replace("rail-logs", "pointmass-medium");
+        let facts = [
+            "unknown suite `mine`",
+            "./suites, and there is no such folder",
+        ];
+        folder.spar(&line).fails(2, &facts);
+    }
+    fs::create_dir(folder.path("suites")).unwrap();
+    fs::write(folder.path("suites/mine.toml"), &suite).unwrap();
+    for suite in ["mine", "suites/mine.toml"] {
+        for line in lines(suite) {
+            let done = folder.spar(&line);
+            assert_eq!(done.code, Some(0), "{line}: {done:?}");
+        }
+        // The manifest has no file of these tasks.
+        folder
+            .spar(&format!("data fetch --list --suite {suite}"))
+            .fails(2, &["the manifest has no file of rail-logs"]);
+    }
 }
 
 #[test]

@@ -72,15 +72,48 @@ fn bc_is_trained_for_as_many_updates_as_asked() {
         .fails(2, &["--anchor-updates", "--method bc"]);
 }
 
+/// They were taken without a word, and changed nothing.
+#[test]
+fn options_that_a_method_has_no_use_for_are_refused() {
+    let folder = Folder::new();
+    folder.write_data("data.hdf5");
+    for (words, facts) in [
+        (
+            "--method iql --anchor-updates 90",
+            ["--anchor-updates", "iql has none"],
+        ),
+        (
+            "--method td3bc --anchor-updates 90",
+            ["--anchor-updates", "td3bc has none"],
+        ),
+        ("--method iql --warmup 3", ["--warmup", "--method is iql"]),
+        ("--method bc --warmup 3", ["--warmup", "--method is bc"]),
+        ("--method rpl --warmup 3", ["--warmup", "--method is rpl"]),
+        (
+            "--method spar --set anchor.method=iql --anchor-updates 3",
+            ["--anchor-updates", "another policy stands in its place"],
+        ),
+    ] {
+        let line =
+            format!("train --dataset data.hdf5 --env pointmass --updates 5 --out run {words}");
+        folder.spar(&line).fails(2, &facts);
+    }
+    assert!(!folder.exists("run"));
+}
+
 #[test]
 fn a_baseline_is_a_method_like_any_other() {
     let folder = Folder::new();
     folder.write_data("data.hdf5");
     // A plain network, one in a latent space, and one that grows out of the anchor.
     for (method, anchor) in [("td3bc", 0), ("bcq", 0), ("rpl", 30)] {
+        let option = match anchor {
+            0 => String::new(),
+            updates => format!("--anchor-updates {updates}"),
+        };
         let line = format!(
-            "train --dataset data.hdf5 --env pointmass --method {method} --updates 20 \
-             --anchor-updates 30 --batch-size 16 --eval-episodes 2 --out {method} --json"
+            "train --dataset data.hdf5 --env pointmass --method {method} --updates 20 {option} \
+             --batch-size 16 --eval-episodes 2 --out {method} --json"
         );
         let score = folder.spar(&line).json();
         assert_eq!(folder.files(method), finished_files(method));

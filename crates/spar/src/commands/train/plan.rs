@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use spar_core::{DatasetIdentity, EnvId, Origin, Signals, Suite, TaskId};
+use spar_core::{DatasetIdentity, EnvId, Origin, Signals, TaskId};
 use spar_data::Reading;
 use spar_train::{DeviceKind, Method, Offline, RunSpec, TrainConfig, TrainError};
 
-use super::{Args, EVAL_SEED, made};
+use super::{super::suite_of, Args, EVAL_SEED, Single, made};
 use crate::failure::Usage;
 
 /// Episodes of the final evaluation where neither suite nor user says.
@@ -19,6 +19,22 @@ const NONE: &str = "none";
 
 /// The folder of the run that is made first, within the one around its policy.
 const BASE: &str = "anchor";
+
+/// Refuses options that `method` has no use for: without effect, they would seem to have one.
+fn refuse_of_others(method: Method, single: &Single) -> Result<()> {
+    let name = method.name();
+    if single.anchor_updates.is_some() && !method.anchored() {
+        let why = format!(
+            "--anchor-updates is of methods that stand on an anchor, and {name} has none; leave it out"
+        );
+        return Err(Usage(why).into());
+    }
+    if single.warmup.is_some() && method != Method::Spar {
+        let why = format!("--warmup is spar's, and --method is {name}; leave it out");
+        return Err(Usage(why).into());
+    }
+    Ok(())
+}
 
 /// What the options say before the data are read.
 pub(in crate::commands) struct Plan {
@@ -35,6 +51,7 @@ pub(in crate::commands) struct Plan {
 impl Plan {
     /// `env` is the environment that the data's name says, where it is an id of D4RL's.
     pub(super) fn new(args: &Args, env: Option<EnvId>) -> Result<Self> {
+        refuse_of_others(args.method, &args.single)?;
         let plan = match (&args.suite, &args.preset, args.task) {
             (Some(suite), Some(preset), Some(task)) => {
                 Self::of_suite(suite, preset, task, args.method, args.variant.as_deref())
@@ -55,6 +72,12 @@ impl Plan {
             (config.anchor.file, config.anchor.sha256) = (Some(file.to_owned()), None);
             config.anchor.method = None;
             config.anchor = config.anchor.with_draws();
+        }
+        let given = config.anchor.file.is_some() || config.anchor.method.is_some();
+        if args.single.anchor_updates.is_some() && given {
+            let why = "--anchor-updates is of an anchor that the run trains, and another policy \
+                       stands in its place here; leave it out";
+            return Err(Usage(why.to_owned()).into());
         }
         Ok(Self {
             config: match args.method {
@@ -105,13 +128,13 @@ impl Plan {
 
     /// A cell of a suite's table.
     pub(in crate::commands) fn of_suite(
-        file: &Path,
+        suite: &Path,
         preset: &str,
         task: TaskId,
         method: Method,
         variant: Option<&str>,
     ) -> Result<Self> {
-        let suite = Suite::load(file)?;
+        let suite = suite_of(suite)?;
         if let Some(name) = variant {
             if !suite.variant.contains_key(name) {
                 let known: Vec<_> = suite.variant.keys().map(String::as_str).collect();
