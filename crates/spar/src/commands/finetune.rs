@@ -217,6 +217,15 @@ fn recorded(policy: &Path, offline: &OfflineRun) -> Result<PathBuf> {
     }
 }
 
+/// The policy file of the offline run that `policy` names by its folder, a file in it or its
+/// checkpoint; `policy` itself where there is none.
+fn offline_file(policy: &Path) -> PathBuf {
+    let folders = policy.ancestors().take(3);
+    let folders = folders.filter(|folder| folder.join("DONE").is_file());
+    let mut files = folders.filter_map(|folder| spar_policy::file_of(folder).ok());
+    files.next().unwrap_or_else(|| policy.to_owned())
+}
+
 fn train(
     args: &Args,
     spec: &RunSpec,
@@ -241,7 +250,7 @@ fn report(args: &Args, record: RunRecord) -> Result<()> {
     let (score, offline_score) = (record.normalized_score(), record.offline_score());
     let played = Played::of_run(&args.out, &record);
     let before = Played {
-        policy: args.policy.display().to_string(),
+        policy: offline_file(&args.policy).display().to_string(),
         ..played.clone()
     };
     let Some(finetuned) = record.finetuned else {

@@ -8,9 +8,9 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 use spar_core::{
-    EnvId, FinishedRun, OpeRecord,
+    DatasetIdentity, Difference, EnvId, FinishedRun, OpeRecord,
     limits::{MOST_CANDIDATES, MOST_CRITICS},
-    ope::{OPE_FILE, OPE_SCHEMA},
+    ope::{OPE_FILE, OPE_SCHEMA, OpeSettings},
     sha256_file, write_atomic,
 };
 use spar_data::{Reading, Transitions};
@@ -160,7 +160,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let record = of_policy(one, &data, env, horizon, &config, &which)?;
         if args.json {
             output::json(&Printed {
-                policy: &one.name,
+                policy: &one.file,
                 measured: one.measured,
                 record: &record,
             })?;
@@ -261,15 +261,25 @@ fn of_policy(
     let settings = config.of(horizon, draws);
     let policy_sha256 = sha256_file(&one.file)?;
     let env_name = env.map(|env| env.name().to_owned());
-    if let Some(out) = &one.out
-        && let Some(kept) = OpeRecord::read(out)?
-        && kept.policy_sha256 == policy_sha256
-        && kept.dataset == *identity
-        && kept.settings == settings
-        && kept.env == env_name
-    {
-        output::note(&format!("{}: is there already, made alike", out.display()));
-        return Ok(kept);
+    let kept = match &one.out {
+        Some(out) => OpeRecord::read(out)?.map(|kept| (out, kept)),
+        None => None,
+    };
+    let mut replaced = None;
+    if let Some((out, kept)) = kept {
+        let otherwise = otherwise(
+            &kept,
+            &policy_sha256,
+            env_name.as_deref(),
+            identity,
+            &settings,
+        );
+        if otherwise.is_empty() {
+            output::note(&format!("{}: is there already, made alike", out.display()));
+            return Ok(kept);
+        }
+        let otherwise = otherwise.join("; ");
+        replaced = Some(format!("{}: replaced: {otherwise}", out.display()));
     }
     let mut last = Instant::now();
     let mut progress = |done: u64, all: u64| {
@@ -301,7 +311,36 @@ fn of_policy(
         let json = serde_json::to_string_pretty(&record).context("cannot write JSON")?;
         write_atomic(out, (json + "\n").as_bytes())?;
     }
+    if let Some(replaced) = replaced {
+        output::note(&replaced);
+    }
     Ok(record)
+}
+
+/// In what the record `kept` was made otherwise than it would be now, in words.
+fn otherwise(
+    kept: &OpeRecord,
+    policy_sha256: &str,
+    env: Option<&str>,
+    data: &DatasetIdentity,
+    settings: &OpeSettings,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    if kept.policy_sha256 != policy_sha256 {
+        found.push("it was of another policy".to_owned());
+    }
+    let differences = kept.differences(env, data, settings).into_iter();
+    found.extend(differences.map(|difference| {
+        let Difference { field, there, here } = difference;
+        format!("{field} was {there}, is {here}")
+    }));
+    // The same bytes by another name, of which the record speaks.
+    if found.is_empty() && kept.dataset != *data {
+        let called = |data: &DatasetIdentity| format!("{} ({})", data.id, data.origin);
+        let (there, here) = (called(&kept.dataset), called(data));
+        found.push(format!("the data were {there}, are {here}"));
+    }
+    found
 }
 
 fn interval(record: &OpeRecord) -> String {

@@ -71,7 +71,7 @@ pub(crate) struct Args {
     /// Points across a picture
     #[arg(long, value_name = "N", default_value = "480", value_parser = width, conflicts_with = "runs")]
     width: u32,
-    /// Print one line of JSON for each film
+    /// Print one line of JSON: of the film, or for each run
     #[arg(long)]
     json: bool,
 }
@@ -112,6 +112,15 @@ struct Written<'a> {
     height: u32,
     /// Whose pictures they are: `spar`, or `mujoco`.
     renderer: &'static str,
+}
+
+/// What `--json` prints of a run.
+#[derive(Serialize)]
+struct OfRun<'a> {
+    #[serde(serialize_with = "output::path")]
+    run: &'a Path,
+    #[serde(flatten)]
+    clips: &'a ClipsRecord,
 }
 
 /// What was made of a film.
@@ -382,7 +391,10 @@ fn clips(folder: &Path, json: bool) -> Result<()> {
     let text = serde_json::to_string_pretty(&found).context("cannot write JSON")?;
     write_atomic(&below.join(CLIPS_FILE), (text + "\n").as_bytes())?;
     if json {
-        return output::json(&found);
+        return output::json(&OfRun {
+            run: folder,
+            clips: &found,
+        });
     }
     let each = found.clips.iter().zip(&films).map(|(clip, film)| {
         format!(

@@ -159,6 +159,20 @@ fn every_json_has_the_documented_fields() {
         ("`list envs`", "list envs".into()),
         ("`list tasks`", "list tasks".into()),
         (
+            "`ope`, a line each policy",
+            "ope --dataset data.hdf5 --updates 10 run".into(),
+        ),
+        (
+            "`ope`, a line each policy",
+            "ope --dataset data.hdf5 --updates 10 --policy run".into(),
+        ),
+        (
+            "`render`, of a policy",
+            "render --policy run --steps 3 --out film.svg".into(),
+        ),
+        ("`render`, of a run, a line each", "render run".into()),
+        ("`report compare`", "report compare run online".into()),
+        (
             "`report compare`, without an environment",
             "report compare logs logs".into(),
         ),
@@ -176,6 +190,7 @@ fn every_json_has_the_documented_fields() {
             ("policy", true),
             ("unit", true),
             ("file", true),
+            ("run", true),
             ("seed", false),
         ] {
             let value = object.get(field);
@@ -183,6 +198,15 @@ fn every_json_has_the_documented_fields() {
                 value.is_none_or(|v| v.is_null() || if text { v.is_string() } else { v.is_u64() });
             assert!(right, "{name}: {field} is {value:?}");
         }
+        // The policy's file, whatever of its run was named.
+        for policy in [&found["policy"], &found["offline"]["policy"]] {
+            let file = policy
+                .as_str()
+                .is_none_or(|path| path.ends_with("/policy.safetensors"));
+            assert!(file, "{name}: policy is {policy}");
+        }
+        let run = &found["run"];
+        assert!(run.is_null() || run == "run", "{name}: run is {run}");
     }
     // No command has the option and is not on the page.
     folder.spar("man --out man").ok();

@@ -38,6 +38,8 @@ fn a_run_is_fine_tuned_from_its_folder_alone() {
         first["offline"]["returns"]
     );
     assert_eq!(first["steps"], 150);
+    let file = "iql/policy.safetensors";
+    assert_eq!(first["offline"]["policy"], file);
     let eval = |policy: &str| {
         let line = format!("eval --policy {policy} --env pointmass --episodes 3 --json");
         folder.spar(&line).json()["returns"].clone()
@@ -51,6 +53,8 @@ fn a_run_is_fine_tuned_from_its_folder_alone() {
         "--policy iql/checkpoints/latest.safetensors",
     );
     let line = format!("{line} --dataset data.hdf5 --out parts");
+    let whole = line.replace("--out parts", "--out named --json");
+    assert_eq!(folder.spar(&whole).json()["offline"]["policy"], file);
     for stop in [20, 75] {
         let stopped = folder.spar(&format!("{line} --stop-after {stop}"));
         assert!(
@@ -73,6 +77,23 @@ fn a_run_is_fine_tuned_from_its_folder_alone() {
         let [one, two] = ["online", "parts"].map(|run| folder.read(&format!("{run}/{name}")));
         assert!(one == two, "{name}");
     }
+
+    // Its curve counts steps, and it is a run like any other where runs are compared.
+    let text = folder.spar("report compare iql online").ok();
+    for fact in [
+        "data IQL, IQL fine-tuned",
+        "methods: A IQL, B IQL fine-tuned",
+    ] {
+        assert!(text.contains(fact), "{fact}: {text}");
+    }
+    let found = folder.spar("report compare iql online --json").json();
+    let row = &found["rows"][0];
+    assert_eq!(
+        (&row["method"], &row["method_b"], &found["unit"]),
+        (&"iql".into(), &"iql-finetuned".into(), &"return".into())
+    );
+    assert_eq!(row["a"], first["offline"]["mean_return"]);
+    assert_eq!(row["b"], first["mean_return"]);
 
     // The report shows both, and says what it is of.
     let text = folder.spar("report --runs online --out report").ok();

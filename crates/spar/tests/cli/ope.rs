@@ -31,7 +31,7 @@ fn a_run_gets_its_record_the_same_bytes_twice_and_keeps_it() {
     for (key, value) in record.as_object().unwrap() {
         assert_eq!(&printed[key], value, "{key}");
     }
-    assert_eq!(printed["policy"], run);
+    assert_eq!(printed["policy"], format!("{run}/policy.safetensors"));
     assert!(printed["measured"]["mean_return"].is_f64());
     assert_eq!(
         (&record["env"], &record["method"]),
@@ -54,8 +54,32 @@ fn a_run_gets_its_record_the_same_bytes_twice_and_keeps_it() {
     );
     again.ok();
     assert_eq!(folder.read(&format!("{run}/ope.json")), bytes);
-    folder.spar(&format!("{OPE} {run} --seed 1")).ok();
+    let other = folder.spar(&format!("{OPE} {run} --seed 1 --horizon 50"));
+    let note =
+        format!("note: {run}/ope.json: replaced: horizon was 100, is 50; seed was 0, is 1\n");
+    assert!(other.err.ends_with(&note), "{other:?}");
+    other.ok();
     assert_ne!(folder.read(&format!("{run}/ope.json")), bytes);
+    // On other data, and of another policy.
+    let file = folder.path(&format!("{run}/ope.json"));
+    let other = record.to_string().replace(
+        record["dataset"]["sha256"].as_str().unwrap(),
+        &"0".repeat(64),
+    );
+    fs::write(
+        &file,
+        other.replace(record["policy_sha256"].as_str().unwrap(), "f00d"),
+    )
+    .unwrap();
+    let again = folder.spar(&format!("{OPE} {run}"));
+    for fact in [
+        "it was of another policy; ",
+        "the data's sha256 was 00000000",
+    ] {
+        assert!(again.err.contains(fact), "{again:?}");
+    }
+    again.ok();
+    assert_eq!(folder.read(&format!("{run}/ope.json")), bytes);
     fs::remove_file(folder.path(&format!("{run}/ope.json"))).unwrap();
     folder.spar(&format!("{OPE} {run}")).ok();
     assert_eq!(folder.read(&format!("{run}/ope.json")), bytes);
