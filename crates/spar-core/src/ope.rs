@@ -199,8 +199,7 @@ impl OpeRecord {
             ];
             if let Ok(Value::Object(settings)) = serde_json::to_value(settings) {
                 let settings = settings.into_iter();
-                fields
-                    .extend(settings.map(|(name, value)| (format!("`{name}`"), value.to_string())));
+                fields.extend(settings.map(|(name, value)| (name, value.to_string())));
             }
             fields
         };

@@ -45,7 +45,7 @@ fn every_suite_option_takes_a_name_or_a_file() {
             format!("report bands --suite {suite} --preset short --runs runs"),
             format!("report plot --suite {suite} --preset short --runs runs --out curves.svg"),
             format!("data prepare --suite={suite} --task rail-logs --rows 500 --dataset data.hdf5"),
-            format!("protocol {suite} --settings short --tasks rail-logs --methods bc"),
+            format!("protocol {suite} --settings short --methods bc"),
         ]
     };
     // Outside a clone there is nothing to look in.
