@@ -40,6 +40,12 @@ pub enum CollectError {
     /// A checkpoint could not be read or does not fit.
     #[error(transparent)]
     State(#[from] spar_nn::StateError),
+    /// The checkpoint that a training was to resume from cannot be read.
+    #[error(
+        "{0}; nothing can be resumed from it: remove that file, and the same command trains the \
+         policy from its beginning"
+    )]
+    Unresumable(spar_nn::StateError),
     /// A file could not be read or written.
     #[error(transparent)]
     Io(#[from] std::io::Error),

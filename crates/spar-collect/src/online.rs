@@ -10,7 +10,7 @@ use candle_core::Result as TensorResult;
 use serde::{Deserialize, Serialize};
 use spar_core::{EnvId, Policy, Stream, files::in_file, write_atomic};
 use spar_env::Env;
-use spar_nn::State;
+use spar_nn::{State, StateError};
 
 use crate::{
     CollectError, behavior,
@@ -135,7 +135,10 @@ pub fn train(
     write_atomic(&out.join(TRAINING_FILE), about.as_bytes())?;
     let checkpoint = out.join(CHECKPOINT_FILE);
     if checkpoint.exists() {
-        let state = State::read(&checkpoint)?;
+        let state = State::read(&checkpoint).map_err(|error| match error {
+            StateError::Corrupt { .. } => CollectError::Unresumable(error),
+            error => error.into(),
+        })?;
         let whose = state.metadata.get(TRAINING_KEY).map_or("", String::as_str);
         refuse_other(serde_json::from_str(whose)?)?;
         trainer.load(&state)?;

@@ -53,10 +53,9 @@ pub enum StateError {
     /// The file could not be read or written.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// The bytes are not a safetensors file of ours.
-    #[error(
-        "{file} is not a valid checkpoint: {why}; delete it to start again from an earlier one"
-    )]
+    /// The bytes are not a safetensors file of ours. What helps depends on what the file was
+    /// read for: callers say it.
+    #[error("{file} is not a valid checkpoint: {why}")]
     Corrupt {
         /// The file.
         file: String,
@@ -70,8 +69,8 @@ pub enum StateError {
         if *got > CHECKPOINT_FORMAT {
             "a newer version of spar wrote it; resume it with that version"
         } else {
-            "an older version of spar wrote it, without a checksum; resume it with that version, \
-             or remove the folder to train the run again"
+            "an older version of spar wrote it, without a checksum; use it with that version, \
+             or train the run again in another folder"
         }
     )]
     Format {

@@ -79,6 +79,23 @@ pub enum TrainError {
         /// How many are asked for.
         here: u64,
     },
+    /// The folder of a run is something else.
+    #[error(
+        "--out {} is {what}, expected a folder that is new or a run's; choose another --out",
+        path.display()
+    )]
+    NotFolder {
+        /// What is there: the folder asked for, or one it was to be made in.
+        path: PathBuf,
+        /// What that is.
+        what: &'static str,
+    },
+    /// The last checkpoint of the folder cannot be read.
+    #[error(
+        "{0}; nothing can be resumed from it: remove that file, and the same command trains the \
+         run from its beginning"
+    )]
+    Unresumable(spar_nn::StateError),
     /// Another process is training in the folder.
     #[error("{0} is in use by another process; wait for it or choose another --out")]
     Busy(PathBuf),

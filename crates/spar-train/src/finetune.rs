@@ -14,7 +14,7 @@ use spar_core::{
     sha256_hex,
 };
 use spar_data::Transitions;
-use spar_nn::State;
+use spar_nn::{State, StateError};
 
 use crate::{
     config::TrainConfig,
@@ -156,7 +156,7 @@ impl OfflineRun {
     /// train its own networks.
     pub fn read(path: &Path) -> Result<Self, TrainError> {
         let file = checkpoint_of(path)?;
-        let state = State::read(&file)?;
+        let state = State::read(&file).map_err(|error| unread(error, &file, file == path))?;
         let spec = spec_of(&state, &file)?;
         let found = Self { file, state, spec };
         found.check()?;
@@ -275,6 +275,27 @@ impl OfflineRun {
             finetune: Some(finetune),
             ..spec
         })
+    }
+}
+
+/// Why `file` could not be read, which the user named where it is `asked` for, and which is
+/// else the checkpoint of the run that was.
+fn unread(error: StateError, file: &Path, asked: bool) -> TrainError {
+    let StateError::Corrupt { why, .. } = error else {
+        return error.into();
+    };
+    let why = match asked {
+        true => {
+            format!("is no checkpoint of a run ({why}); give the run's folder or its {CHECKPOINT}")
+        }
+        false => format!(
+            "the run's last checkpoint cannot be read ({why}); give another run, or train this \
+             one again in another folder"
+        ),
+    };
+    TrainError::File {
+        file: file.to_owned(),
+        why,
     }
 }
 

@@ -32,9 +32,9 @@ use spar_core::{
 };
 use spar_data::HeldOut;
 use spar_eval::Episode;
-use spar_nn::State;
+use spar_nn::{State, StateError};
 
-use crate::{error::TrainError, spec::RunSpec};
+use crate::{error::TrainError, fresh::Fresh, spec::RunSpec};
 
 /// The files whose hashes `DONE` has.
 const HASHED: [&str; 6] = [
@@ -110,6 +110,8 @@ struct ReturnRow {
 /// The open, locked folder of one run.
 pub(crate) struct Folder {
     path: PathBuf,
+    /// Before the lock: what it takes away goes while the folder is locked.
+    fresh: Fresh,
     lock: FolderLock,
     /// Hashes of the files written, by name.
     written: BTreeMap<String, String>,
@@ -117,17 +119,21 @@ pub(crate) struct Folder {
 
 impl Folder {
     /// Opens or makes the folder, removes what a killed process left half-written, and
-    /// refuses another run's.
+    /// refuses another run's. Until the folder is the run's ([`Self::begin`]) nothing that
+    /// this made stays: a run that is refused leaves no folder that would block the next.
     pub(crate) fn open(path: &Path, spec: &RunSpec) -> Result<Self, TrainError> {
         let checkpoints = path.join("checkpoints");
-        fs::create_dir_all(&checkpoints).map_err(|e| in_file(e, path))?;
+        let mut fresh = Fresh::make(path, &checkpoints)?;
         let Some(lock) = FolderLock::take(path)? else {
+            // Whoever holds the lock has the folder, whoever made it.
+            fresh.keep();
             return Err(TrainError::Busy(path.to_owned()));
         };
         partial::remove_left(path);
         partial::remove_left(&checkpoints);
         let folder = Self {
             path: path.to_owned(),
+            fresh,
             lock,
             written: BTreeMap::new(),
         };
@@ -158,10 +164,9 @@ impl Folder {
         }
     }
 
-    /// Makes the folder `spec`'s, whose run is resumed from `checkpoint`: it is not
-    /// finished any more.
-    pub(crate) fn begin(
-        &mut self,
+    /// Refuses a run that is shorter than its `checkpoint` already is.
+    pub(crate) fn check_length(
+        &self,
         spec: &RunSpec,
         checkpoint: Option<&State>,
     ) -> Result<(), TrainError> {
@@ -177,12 +182,20 @@ impl Folder {
                 here: spec.updates(),
             });
         }
+        Ok(())
+    }
+
+    /// Makes the folder `spec`'s, which nothing is left to be said against: its run is not
+    /// finished any more.
+    pub(crate) fn begin(&mut self, spec: &RunSpec) -> Result<(), TrainError> {
         let done = self.file("DONE");
         match fs::remove_file(&done) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(in_file(e, &done).into()),
             _ => {}
         }
-        self.write_json("spec.json", spec)
+        self.write_json("spec.json", spec)?;
+        self.fresh.keep();
+        Ok(())
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -266,7 +279,7 @@ impl Folder {
         if !file.exists() {
             return Ok(None);
         }
-        let state = State::read(&file)?;
+        let state = State::read(&file).map_err(unresumable)?;
         match first(spec.differences(&spec_of(&state, &file)?)?) {
             None => Ok(Some(state)),
             Some(difference) => Err(self.other_run(CHECKPOINT, difference)),
@@ -369,6 +382,13 @@ pub(crate) fn read_anchor(folder: &Path, spec: &RunSpec) -> Result<State, TrainE
         folder: folder.to_owned(),
         why,
     };
+    if !folder.is_dir() {
+        let why = match folder.exists() {
+            true => "it is a file, expected the folder of a run",
+            false => "there is no such folder",
+        };
+        return Err(unfit(why.to_owned()));
+    }
     let Some(theirs) = FinishedRun::read(folder)? else {
         return Err(unfit("it is not finished".to_owned()));
     };
@@ -387,9 +407,17 @@ pub(crate) fn read_anchor(folder: &Path, spec: &RunSpec) -> Result<State, TrainE
         Some(difference) => Err(unfit(format!("its {difference}"))),
     };
     fits(&theirs.identity)?;
-    let state = State::read(&file)?;
+    let state = State::read(&file).map_err(|e| unfit(e.to_string()))?;
     fits(&spec_of(&state, &file)?.identity()?)?;
     Ok(state)
+}
+
+/// The error of a checkpoint that was to be resumed.
+pub(crate) fn unresumable(error: StateError) -> TrainError {
+    match error {
+        StateError::Corrupt { .. } => TrainError::Unresumable(error),
+        error => error.into(),
+    }
 }
 
 /// The spec that a checkpoint was written with.

@@ -15,6 +15,7 @@ mod error;
 mod explore;
 mod finetune;
 mod folder;
+mod fresh;
 mod given;
 mod learner;
 mod offline;

@@ -182,27 +182,11 @@ pub(crate) fn run_with<'k>(
         return Ok(record);
     }
     let checkpoint = folder.read_checkpoint(spec)?;
-    folder.begin(spec, checkpoint.as_ref())?;
-    let config = spec.config.clone();
-    let mut trainer = Trainer::start(backend, spec.method, config, data, spec.seed)?;
-    if let Some(given) = trainer.given() {
-        let bounds = spec.offline.as_ref().map(|offline| &offline.action_bounds);
-        given.check_bounds(&spec.config.anchor, bounds)?;
-        if control.anchor.is_some() {
-            let why = "there is an anchor run, and `anchor.file` is the anchor: give one of them";
-            return Err(TrainError::Config(why.to_owned()));
-        }
-    }
-    let own = |state: &State| state.get_count(spec.method.counter()).is_ok();
-    match (&checkpoint, &control.anchor) {
-        _ if spec.finetune.is_some() => trainer.go_online(spec, from, checkpoint.as_ref())?,
-        (Some(state), _) if own(state) => trainer.load(state)?,
-        (_, Some(folder)) if spec.method.anchored() && spec.method != Method::Bc => {
-            trainer.take_anchor(&read_anchor(folder, spec)?)?;
-        }
-        (Some(state), _) => trainer.load(state)?,
-        (None, _) => {}
-    }
+    folder.check_length(spec, checkpoint.as_ref())?;
+    let anchor = control.anchor.as_deref();
+    let mut trainer = standing(backend, spec, data, anchor, checkpoint.as_ref(), from)?;
+    // Last: a run that is refused changes nothing in the folder.
+    folder.begin(spec)?;
     let mut session = Session::new(spec, held, folder, control, checkpoint.as_ref())?;
     if spec.finetune.is_some() && session.reported.offline_returns.is_empty() {
         session.score_offline(&trainer.policy()?)?;
@@ -214,6 +198,39 @@ pub(crate) fn run_with<'k>(
         }
     }
     session.finish(&trainer.policy()?)
+}
+
+/// The trainer of the run `spec`, where its `checkpoint`, if there is one, or the run it is
+/// fine-tuned `from` left off.
+fn standing<'k>(
+    backend: Box<dyn Backend<'k> + 'k>,
+    spec: &RunSpec,
+    data: &Transitions,
+    anchor: Option<&Path>,
+    checkpoint: Option<&State>,
+    from: Option<&State>,
+) -> Result<Trainer<'k>, TrainError> {
+    let config = spec.config.clone();
+    let mut trainer = Trainer::start(backend, spec.method, config, data, spec.seed)?;
+    if let Some(given) = trainer.given() {
+        let bounds = spec.offline.as_ref().map(|offline| &offline.action_bounds);
+        given.check_bounds(&spec.config.anchor, bounds)?;
+        if anchor.is_some() {
+            let why = "there is an anchor run, and `anchor.file` is the anchor: give one of them";
+            return Err(TrainError::Config(why.to_owned()));
+        }
+    }
+    let own = |state: &State| state.get_count(spec.method.counter()).is_ok();
+    match (checkpoint, anchor) {
+        _ if spec.finetune.is_some() => trainer.go_online(spec, from, checkpoint)?,
+        (Some(state), _) if own(state) => trainer.load(state)?,
+        (_, Some(folder)) if spec.method.anchored() && spec.method != Method::Bc => {
+            trainer.take_anchor(&read_anchor(folder, spec)?)?;
+        }
+        (Some(state), _) => trainer.load(state)?,
+        (None, _) => {}
+    }
+    Ok(trainer)
 }
 
 /// A run under way.

@@ -11,7 +11,7 @@ use spar_nn::{
 
 use crate::{
     error::TrainError,
-    folder::CHECKPOINT,
+    folder::{CHECKPOINT, unresumable},
     learner::OnDevice,
     offline::Prepared,
     run::check,
@@ -38,7 +38,7 @@ impl Reached {
         if !file.exists() {
             return Ok(Self::default());
         }
-        let state = State::read(&file)?;
+        let state = State::read(&file).map_err(unresumable)?;
         let count = |name| state.get_count(name).ok();
         Ok(Self {
             anchor: count(ANCHOR_UPDATES).unwrap_or_default(),

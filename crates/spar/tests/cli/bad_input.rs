@@ -241,9 +241,10 @@ fn checkpoints_and_records_that_were_spoilt() {
         b"<html></html>",
     ] {
         fs::write(folder.path(checkpoint), bytes).unwrap();
-        folder
-            .spar(&line)
-            .fails(1, &[checkpoint, "not a valid checkpoint", "delete it"]);
+        folder.spar(&line).fails(
+            1,
+            &[checkpoint, "not a valid checkpoint", "remove that file"],
+        );
     }
     // Another run's numbers under this run's name.
     let other = line.replace("--out run", "--out other");
