@@ -1,6 +1,6 @@
 //! What makes two runs the same run: one function over one table of settings, for
 //! everyone who asks. `spar-train` asks before it resumes a folder, a checkpoint or an
-//! anchor, `cargo xtask reproduce` before it takes a run for one of its plan, and
+//! anchor, `spar suite run` before it takes a run for one of its plan, and
 //! `spar-report` before it averages seeds.
 //!
 //! The table is made of the JSON a run writes to `spec.json`, so that those who do not

@@ -10,6 +10,8 @@
 
 #[cfg(feature = "runs")]
 pub mod clips;
+#[cfg(feature = "runs")]
+mod column;
 mod d4rl;
 pub mod env;
 #[cfg(feature = "runs")]
@@ -45,6 +47,8 @@ pub mod units;
 
 #[cfg(feature = "runs")]
 pub use clips::ClipsRecord;
+#[cfg(feature = "runs")]
+pub use column::ColumnSettings;
 pub use env::{EnvId, EnvSpec};
 #[cfg(feature = "runs")]
 pub use files::{replace_file, sha256_file, write_atomic};

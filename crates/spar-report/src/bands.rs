@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fmt::Write, path::Path};
 
-use spar_core::{Suite, printable, suite::Bands};
+use spar_core::{ColumnSettings, Suite, printable, suite::Bands};
 use spar_stats::mean;
 
 use crate::{
@@ -30,23 +30,39 @@ const LEAST: f64 = 5.0;
 pub struct Expected {
     /// A method each, in the suite's order.
     pub bands: Vec<Bands>,
-    /// Cells that have no band, in words: too few seeds, or no learning curve.
+    /// Cells that have no band, in words: too few seeds, or no learning curve; and runs of
+    /// other settings, of which no band is made.
     pub without: Vec<String>,
 }
 
 impl Expected {
     /// Where the scores of `preset` are expected, by the finished runs below `runs`: from the
     /// lowest to the highest of the last four points of the learning curves of all seeds,
-    /// wider by a fifth on either side, and by five points of the score at least.
+    /// wider by a fifth on either side, and by five points of the score at least. A run that
+    /// was made with other `settings` does not count; of columns without any nothing is known.
     ///
     /// # Errors
     /// As of [`Report::build`](crate::Report::build).
-    pub fn of(suite: &Suite, preset: &str, runs: &Path) -> Result<Self, ReportError> {
+    pub fn of(
+        suite: &Suite,
+        preset: &str,
+        runs: &Path,
+        settings: &[ColumnSettings],
+    ) -> Result<Self, ReportError> {
         suite.preset(preset)?;
-        let found = read::of_suite(suite, preset, runs)?;
+        let found = read::of_suite(suite, preset, runs, settings)?;
         // By the method's place and the kind of data.
         let mut bands = BTreeMap::<(usize, String), Bands>::new();
-        let mut without = Vec::new();
+        let other = |run: &read::Run| {
+            let difference = run.outcome.as_ref().err()?.difference.as_ref()?;
+            let read::Run {
+                task, method, seed, ..
+            } = run;
+            Some(format!(
+                "{task} {method}: seed {seed} has other settings: {difference}"
+            ))
+        };
+        let mut without: Vec<String> = found.iter().filter_map(other).collect();
         for &task in &suite.tasks {
             for (place, method) in suite.all_methods().iter().enumerate() {
                 let runs = found

@@ -26,11 +26,12 @@ pub(crate) fn results(request: &ReportRequest, runs: &[Run]) -> Result<Results, 
     for run in runs {
         match &run.outcome {
             Ok(_) => cells.extend(cell(run)),
-            Err(reason) => missing.push(Missing {
+            Err(absent) => missing.push(Missing {
                 task: run.task,
                 method: run.method.clone(),
                 seed: run.seed,
-                reason: *reason,
+                reason: absent.reason,
+                difference: absent.difference.clone(),
             }),
         }
     }

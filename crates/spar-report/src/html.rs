@@ -401,7 +401,7 @@ fn runs(results: &Results, films: &[RunFilms]) -> Vec<TaskView> {
         let method = |(j, method): (usize, &String)| {
             let of_cell = |m: &&crate::results::Missing| m.task == task && m.method == *method;
             let missing = results.missing.iter().filter(of_cell);
-            let missing = missing.map(|m| format!("seed {} ({})", m.seed, m.reason.name()));
+            let missing = missing.map(|m| format!("seed {} ({})", m.seed, m.words()));
             MethodView {
                 id: anchor(i, j),
                 name: names::label(method),

@@ -22,6 +22,7 @@
 //!     tasks: suite.tasks.clone(),
 //!     methods: suite.methods.clone(),
 //!     seeds: suite.preset("quick")?.seeds.clone(),
+//!     settings: Vec::new(),
 //!     suite,
 //! })?;
 //! report.write("reports/mujoco".as_ref())?;
@@ -31,7 +32,7 @@
 
 use std::{io, path::Path, path::PathBuf};
 
-use spar_core::{Suite, TaskId, suite::SuiteError};
+use spar_core::{ColumnSettings, Suite, TaskId, suite::SuiteError};
 
 mod aggregate;
 mod alike;
@@ -49,6 +50,7 @@ mod html;
 mod latex;
 mod legend;
 mod loglog;
+mod made;
 mod markdown;
 mod names;
 mod offline;
@@ -77,6 +79,7 @@ pub use online::{OnlineReport, OnlineRow};
 pub use ope::{Candidate, Choice, OpeRun, OpeTask};
 #[cfg(feature = "png")]
 pub use png::png;
+use results::Reason;
 pub use results::Results;
 pub use versus::{Outcome, Row, Versus};
 
@@ -95,6 +98,9 @@ pub struct ReportRequest {
     pub methods: Vec<String>,
     /// Training seeds every cell should have.
     pub seeds: Vec<u64>,
+    /// What the runs of a task and method are made with now: a run of other settings is
+    /// printed as missing. Of columns that are not here nothing is known, and every run counts.
+    pub settings: Vec<ColumnSettings>,
 }
 
 /// Why there is no report.
@@ -212,6 +218,17 @@ pub enum ReportError {
     /// A folder holds no run.
     #[error("{}: no run there; expected folders <task>/<method>/seed-<n>, as `spar suite run` makes them, or one finished run", .0.display())]
     NoRuns(PathBuf),
+    /// There is no such folder of runs.
+    #[error("{}: there is no such folder; expected one that holds <task>/<method>/seed-<n>, as `spar suite run` makes it", .0.display())]
+    NoFolder(PathBuf),
+    /// Of the runs asked for there is none.
+    #[error("{}: {why}; expected the folder that `spar suite run` made, and --tasks, --methods and --seeds of runs in it", runs.display())]
+    NoneFinished {
+        /// The folder.
+        runs: PathBuf,
+        /// What there is instead.
+        why: String,
+    },
     /// A folder holds no run without an environment.
     #[error(
         "{}: no finished run without an environment there, and none that was fine-tuned; for runs \
@@ -324,6 +341,31 @@ impl Report {
             results,
             films: films::collect(&runs),
         })
+    }
+
+    /// Refuses a report without a single number, which would replace one that has some.
+    ///
+    /// # Errors
+    /// If no run of the request in the folder `runs` is finished with the suite's settings.
+    pub fn check_found(&self, runs: &Path) -> Result<(), ReportError> {
+        let missing = &self.results.missing;
+        if !self.results.cells.is_empty() {
+            return Ok(());
+        }
+        let all = missing.len();
+        let begun = missing.iter().find(|m| m.reason != Reason::NotStarted);
+        let why = match begun {
+            None => format!("none of the {all} runs asked for is there"),
+            Some(run) => format!(
+                "none of the {all} runs asked for counts: {} {} seed {} ({})",
+                run.task,
+                title(&run.method),
+                run.seed,
+                run.words()
+            ),
+        };
+        let runs = runs.to_owned();
+        Err(ReportError::NoneFinished { runs, why })
     }
 
     /// The output files: path below the report's folder, and content.

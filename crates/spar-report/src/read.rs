@@ -8,13 +8,14 @@ use std::{
 
 use serde::Deserialize;
 use spar_core::{
-    ClipsRecord, FinishedRun, OpeRecord, RunIdentity, RunRecord, Suite, TaskId, clips::Clip,
-    files::in_file, ope::OPE_FILE,
+    ClipsRecord, ColumnSettings, FinishedRun, OpeRecord, RunIdentity, RunRecord, Suite, TaskId,
+    clips::Clip, files::in_file, ope::OPE_FILE,
 };
 
 use crate::{
     ReportError, ReportRequest,
     alike::may_stand_in_a_row,
+    made::{self, Absent},
     results::{Reason, Unit},
 };
 
@@ -24,7 +25,7 @@ pub(crate) struct Run<T = TaskId> {
     pub(crate) task: T,
     pub(crate) method: String,
     pub(crate) seed: u64,
-    pub(crate) outcome: Result<Finished, Reason>,
+    pub(crate) outcome: Result<Finished, Absent>,
 }
 
 /// What a finished run left.
@@ -104,7 +105,7 @@ fn read_run(
     task: TaskId,
     method: &str,
     seed: u64,
-) -> Result<Result<Finished, Reason>, ReportError> {
+) -> Result<Result<Finished, Absent>, ReportError> {
     let folder = request
         .runs
         .join(task.to_string())
@@ -114,12 +115,17 @@ fn read_run(
     if let Ok(Finished {
         file,
         record,
+        identity,
         ope,
         clips,
         ..
     }) = &mut run
     {
         agrees_with_suite(file, record, &request.suite, &request.preset)?;
+        let cell = (task, method, seed);
+        if let Some(absent) = made::check(&request.settings, cell, &folder, identity)? {
+            return Ok(Err(absent));
+        }
         *ope = read_ope(&folder, record)?;
         *clips = ClipsRecord::read(&folder, record)?;
     }
@@ -137,12 +143,23 @@ fn agrees_with_suite(
 }
 
 /// Every run below `runs`, of whatever seed, of the tasks of `suite`, which it says to be
-/// of that and of `preset`.
-pub(crate) fn of_suite(suite: &Suite, preset: &str, runs: &Path) -> Result<Vec<Run>, ReportError> {
+/// of that and of `preset`, and whose `settings` it has.
+pub(crate) fn of_suite(
+    suite: &Suite,
+    preset: &str,
+    runs: &Path,
+    settings: &[ColumnSettings],
+) -> Result<Vec<Run>, ReportError> {
     let mut found = find(runs)?;
     found.retain(|run| suite.tasks.contains(&run.task));
-    for done in found.iter().filter_map(|run| run.outcome.as_ref().ok()) {
+    for run in &mut found {
+        let Ok(done) = &run.outcome else { continue };
         agrees_with_suite(&done.file, &done.record, suite, preset)?;
+        let folder = done.file.parent().unwrap_or(runs);
+        let cell = (run.task, run.method.as_str(), run.seed);
+        if let Some(absent) = made::check(settings, cell, folder, &done.identity)? {
+            run.outcome = Err(absent);
+        }
     }
     for &task in &suite.tasks {
         let row: Vec<&Run> = found.iter().filter(|run| run.task == task).collect();
@@ -171,14 +188,15 @@ pub(crate) fn read_folder(
     task: TaskId,
     method: &str,
     seed: u64,
-) -> Result<Result<Finished, Reason>, ReportError> {
+) -> Result<Result<Finished, Absent>, ReportError> {
     let file = folder.join("DONE");
     let Some(FinishedRun { record, identity }) = FinishedRun::read(folder)? else {
-        return Ok(Err(if folder.exists() {
+        let reason = if folder.exists() {
             Reason::Unfinished
         } else {
             Reason::NotStarted
-        }));
+        };
+        return Ok(Err(reason.into()));
     };
     holds_returns(&file, &record)?;
     agrees(&file, "task", &record.task, &task)?;

@@ -1,7 +1,7 @@
 //! The schema of `results.json`. Every other output is made of it alone.
 
 use serde::{Deserialize, Serialize};
-use spar_core::{EnvId, Origin, TaskId};
+use spar_core::{EnvId, Origin, TaskId, printable};
 use spar_stats::{Estimate, Interval};
 
 pub use crate::unit::Unit;
@@ -133,6 +133,9 @@ pub struct Missing {
     pub seed: u64,
     /// How far it got.
     pub reason: Reason,
+    /// Of [`Reason::OtherSettings`]: in which setting it differs, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub difference: Option<String>,
 }
 
 /// How far a missing run got.
@@ -144,6 +147,9 @@ pub enum Reason {
     /// It has a folder without `DONE`.
     #[serde(rename = "unfinished")]
     Unfinished,
+    /// It is finished, and was made with other settings than the suite has now.
+    #[serde(rename = "other settings")]
+    OtherSettings,
 }
 
 /// A method over all tasks. The numbers are there only if every run is: a mean
@@ -413,6 +419,18 @@ impl Reason {
         match self {
             Self::NotStarted => "not started",
             Self::Unfinished => "unfinished",
+            Self::OtherSettings => "other settings",
+        }
+    }
+}
+
+impl Missing {
+    /// Why it is missing, as written in tables: the reason, with the setting that differs.
+    pub fn words(&self) -> String {
+        let name = self.reason.name();
+        match &self.difference {
+            None => name.to_owned(),
+            Some(difference) => format!("{name}: {}", printable(difference)),
         }
     }
 }

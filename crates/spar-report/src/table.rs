@@ -415,13 +415,13 @@ pub(crate) fn others(below: usize, undecided: usize) -> String {
 
 /// The missing runs in one line, or nothing.
 pub(crate) fn missing(results: &Results) -> Option<String> {
-    let mut groups: BTreeMap<(usize, &str, &str), Vec<u64>> = BTreeMap::new();
+    let mut groups: BTreeMap<(usize, &str, String), Vec<u64>> = BTreeMap::new();
     for run in &results.missing {
         let row = results.tasks.iter().position(|&task| task == run.task)?;
-        let key = (row, run.method.as_str(), run.reason.name());
+        let key = (row, run.method.as_str(), run.words());
         groups.entry(key).or_default().push(run.seed);
     }
-    let name = |((row, method, reason), seeds): (&(usize, &str, &str), &Vec<u64>)| {
+    let name = |((row, method, reason), seeds): (&(usize, &str, String), &Vec<u64>)| {
         let (task, method) = (results.tasks[*row], short(method));
         format!("{task} {method} seed {} ({reason})", list(seeds.iter()))
     };

@@ -4,9 +4,10 @@
 
 use std::{collections::BTreeMap, fmt::Display};
 
-use serde::Deserialize;
-use serde_json::Value;
 use spar_core::{FinishedRun, RunIdentity, Scope, Suite, TaskId};
+
+/// What `spar protocol --settings` says of the runs of one task and method.
+pub use spar_core::ColumnSettings as Settings;
 
 use crate::Usage;
 
@@ -33,26 +34,6 @@ pub struct Selection {
     pub variants: Vec<String>,
     /// What every run of a task and method is made with, as `spar` says.
     pub settings: BTreeMap<(TaskId, String), Settings>,
-}
-
-/// What `spar protocol --settings` says of the runs of one task and method.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct Settings {
-    /// The task.
-    pub task: TaskId,
-    /// The method, or the variant of SPAR.
-    pub column: String,
-    /// Whether the method grows out of an anchor.
-    anchored: bool,
-    /// Their `spec.json`, without what differs between them: seed and data.
-    spec: Value,
-}
-
-impl Settings {
-    /// What the anchor is instead of the run `bc`: a policy's file, or a method.
-    fn given(&self, what: &str) -> Option<&str> {
-        self.spec["config"]["anchor"][what].as_str()
-    }
 }
 
 impl Selection {
@@ -223,13 +204,7 @@ impl Run {
     /// What decides this run on data of this hash, as far as the selection's settings say.
     pub(crate) fn identity(&self, selection: &Selection, sha256: &str) -> Option<RunIdentity> {
         let key = (self.task, self.method.clone());
-        let settings = selection.settings.get(&key)?;
-        let mut spec = settings.spec.clone();
-        let fields = spec.as_object_mut()?;
-        fields.insert("seed".to_owned(), self.seed.into());
-        let data = serde_json::json!({ "sha256": sha256 });
-        fields.insert("dataset".to_owned(), data);
-        RunIdentity::of(&spec, settings.anchored).ok()
+        selection.settings.get(&key)?.identity(self.seed, sha256)
     }
 }
 

@@ -71,6 +71,7 @@ impl Runs {
                 tasks: suite.tasks.clone(),
                 methods: suite.methods.clone(),
                 seeds: seeds.to_vec(),
+                settings: Vec::new(),
                 suite,
             },
             _folder: folder,

@@ -8,9 +8,9 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
+use serde_json::Value;
 use spar_collect::recipe;
-use spar_core::{DatasetIdentity, Origin, Suite, TaskId};
+use spar_core::{ColumnSettings, DatasetIdentity, Origin, Suite, TaskId};
 use spar_data::{Reading, manifest};
 use spar_stats::Bootstrap;
 use spar_train::{DeviceKind, Method, TrainConfig};
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     output::text(&parts.join("\n\n"))
 }
 
-/// What the runs of `preset` of the suite in `file` are made with.
+/// What the runs of `preset` of the suite in `file` are made with, a line for each.
 fn settings_of_runs(args: &Args, file: &Path, preset: &str) -> Result<String> {
     let suite = suite_of(file)?;
     suite.preset(preset)?;
@@ -75,45 +75,122 @@ fn settings_of_runs(args: &Args, file: &Path, preset: &str) -> Result<String> {
         true => &suite.tasks,
         false => &args.tasks,
     };
+    let columns = suite.asked_methods(&args.methods);
+    let asked = Asked {
+        tasks,
+        columns: &columns,
+        device: args.device,
+        lost: Lost::Refused,
+    };
     let mut lines = String::new();
-    for &task in tasks {
-        let mut columns = suite.asked_methods(&args.methods);
+    for settings in of_columns(file, &suite, preset, &asked)? {
+        lines += &format!("{}\n", serde_json::to_string(&settings)?);
+    }
+    Ok(lines)
+}
+
+/// Of which runs settings are asked.
+pub(super) struct Asked<'a> {
+    pub(super) tasks: &'a [TaskId],
+    pub(super) columns: &'a [String],
+    pub(super) device: DeviceKind,
+    pub(super) lost: Lost,
+}
+
+/// What becomes of a column around a policy of a file that is not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// It is refused: its runs could not be made.
+    Refused,
+    /// It is left out: its runs are made already.
+    LeftOut,
+}
+
+/// What the runs of `preset` of `suite`, which `file` holds, are made with, and what they are
+/// around.
+pub(super) fn of_columns(
+    file: &Path,
+    suite: &Suite,
+    preset: &str,
+    asked: &Asked<'_>,
+) -> Result<Vec<ColumnSettings>> {
+    let mut all = Vec::new();
+    for &task in asked.tasks {
+        let mut columns = asked.columns.to_vec();
         let mut at = 0;
         while let Some(column) = columns.get(at).cloned() {
             at += 1;
-            let variant = suite.variant.contains_key(&column);
-            let method = match variant {
-                true => Method::Spar,
-                false => column.parse()?,
+            let within = || {
+                format!(
+                    "suite file {}, {task}, {}",
+                    file.display(),
+                    kind(suite, &column)
+                )
             };
-            let mut plan = Plan::of_suite(file, preset, task, method, variant.then_some(&column))?;
-            if method == Method::Spar {
-                plan.config = plan.config.pinned()?;
-                // What it is around is made with settings of its own.
-                let base = plan.config.anchor.method.clone();
-                columns.extend(base.filter(|base| !columns.contains(base)));
-            }
-            let nothing = DatasetIdentity {
-                id: String::new(),
-                origin: Origin::User,
-                sha256: String::new(),
-                rows: 0,
+            let found = of_column(suite, preset, task, &column, asked).with_context(within)?;
+            let Some((settings, base)) = found else {
+                continue;
             };
-            let reading = Reading::default();
-            let spec = plan.spec_of(nothing, method, 0, args.device, reading);
-            // Written and read: the shortest decimals, as a run's own file has them.
-            let mut spec = serde_json::from_str::<Value>(&serde_json::to_string(&spec)?)?;
-            if let Some(fields) = spec.as_object_mut() {
-                fields.remove("seed");
-                fields.remove("dataset");
-            }
-            let anchored = method.anchored();
-            let line =
-                json!({ "task": task, "column": column, "anchored": anchored, "spec": spec });
-            lines += &format!("{line}\n");
+            all.push(settings);
+            // What it is around is made with settings of its own.
+            columns.extend(base.filter(|base| !columns.contains(base)));
         }
     }
-    Ok(lines)
+    Ok(all)
+}
+
+/// A column as messages name it.
+fn kind(suite: &Suite, column: &str) -> String {
+    match suite.variant.contains_key(column) {
+        true => format!("variant {column}"),
+        false => format!("method {column}"),
+    }
+}
+
+/// What the runs of one column are made with, and the method that they are around, if any.
+fn of_column(
+    suite: &Suite,
+    preset: &str,
+    task: TaskId,
+    column: &str,
+    asked: &Asked<'_>,
+) -> Result<Option<(ColumnSettings, Option<String>)>> {
+    let variant = suite.variant.contains_key(column).then_some(column);
+    let method = match variant {
+        Some(_) => Method::Spar,
+        None => column.parse()?,
+    };
+    let mut plan = Plan::of_loaded(suite, preset, task, method, variant)?;
+    let mut base = None;
+    if method == Method::Spar {
+        let file = plan.config.anchor.file.as_ref();
+        let lost = file.is_some_and(|file| !Path::new(file).exists());
+        if lost && asked.lost == Lost::LeftOut {
+            return Ok(None);
+        }
+        plan.config = plan.config.pinned()?;
+        base = plan.config.anchor.method.clone();
+    }
+    let nothing = DatasetIdentity {
+        id: String::new(),
+        origin: Origin::User,
+        sha256: String::new(),
+        rows: 0,
+    };
+    let spec = plan.spec_of(nothing, method, 0, asked.device, Reading::default());
+    // Written and read: the shortest decimals, as a run's own file has them.
+    let mut spec = serde_json::from_str::<Value>(&serde_json::to_string(&spec)?)?;
+    if let Some(fields) = spec.as_object_mut() {
+        fields.remove("seed");
+        fields.remove("dataset");
+    }
+    let settings = ColumnSettings {
+        task,
+        column: column.to_owned(),
+        anchored: method.anchored(),
+        spec,
+    };
+    Ok(Some((settings, base)))
 }
 
 const HEAD: &str = "

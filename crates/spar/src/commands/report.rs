@@ -7,14 +7,18 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use spar_core::{Suite, TaskId, write_atomic};
+use spar_core::{ColumnSettings, Suite, TaskId, write_atomic};
 use spar_report::{
     Expected, OfflineReport, OfflineVersus, OnlineReport, Report, ReportError, ReportRequest,
     Versus, render_terminal,
 };
-use spar_train::{Method, TrainError};
+use spar_train::{DeviceKind, Method, TrainError};
 
-use super::{figure::Figure, suite_file, suite_of};
+use super::{
+    figure::Figure,
+    protocol::{self, Lost},
+    suite_file,
+};
 use crate::{failure::Usage, output};
 
 /// What to report on.
@@ -183,7 +187,10 @@ fn report(of: &RunsArgs, out: &Path) -> Result<()> {
 fn bands(args: &BandsArgs) -> Result<()> {
     let file = &suite_file(&args.suite)?;
     let suite = Suite::load(file)?;
-    let found = Expected::of(&suite, &args.preset, &args.runs)?;
+    suite.preset(&args.preset)?;
+    let methods = suite.all_methods();
+    let settings = settings(file, &suite, &args.preset, (&suite.tasks, &methods))?;
+    let found = Expected::of(&suite, &args.preset, &args.runs, &settings)?;
     for cell in &found.without {
         output::say(&format!("no band: {cell}"));
     }
@@ -263,7 +270,8 @@ fn of_suite(args: &RunsArgs) -> Result<Option<Report>> {
     let (Some(suite), Some(name)) = (&args.suite, &args.preset) else {
         return Ok(None);
     };
-    let suite = suite_of(suite)?;
+    let file = &suite_file(suite)?;
+    let suite = Suite::load(file)?;
     let preset = suite.preset(name)?;
     let or = |given: &[u64], usual: &[u64]| if given.is_empty() { usual } else { given }.to_vec();
     let known = |name: String| match suite.variant.contains_key(&name) {
@@ -271,19 +279,46 @@ fn of_suite(args: &RunsArgs) -> Result<Option<Report>> {
         false => name.parse().map(|m: Method| m.name().to_owned()),
     };
     let methods = suite.asked_methods(&args.methods).into_iter().map(known);
-    let methods: Result<_, TrainError> = methods.collect();
+    let methods: Result<Vec<String>, TrainError> = methods.collect();
     let methods = methods.map_err(|e| Usage(e.to_string()))?;
+    if !args.runs.is_dir() {
+        return Err(ReportError::NoFolder(args.runs.clone()).into());
+    }
+    let tasks = match args.tasks.is_empty() {
+        true => suite.tasks.clone(),
+        false => args.tasks.clone(),
+    };
     let request = ReportRequest {
         preset: name.clone(),
         runs: args.runs.clone(),
-        tasks: if args.tasks.is_empty() {
-            suite.tasks.clone()
-        } else {
-            args.tasks.clone()
-        },
+        settings: settings(file, &suite, name, (&tasks, &methods))?,
+        tasks,
         methods,
         seeds: or(&args.seeds, &preset.seeds),
         suite,
     };
-    Ok(Some(Report::build(&request)?))
+    let report = Report::build(&request)?;
+    report.check_found(&args.runs)?;
+    Ok(Some(report))
+}
+
+/// What runs of `tasks` and `methods` of the suite in `file` are made with now: one that was
+/// made with anything else is not the suite's. Of tasks and methods that are not the suite's
+/// nothing is said.
+fn settings(
+    file: &Path,
+    suite: &Suite,
+    preset: &str,
+    (tasks, methods): (&[TaskId], &[String]),
+) -> Result<Vec<ColumnSettings>> {
+    let mut tasks = tasks.to_vec();
+    tasks.retain(|task| suite.tasks.contains(task));
+    let asked = protocol::Asked {
+        tasks: &tasks,
+        columns: methods,
+        // Reports name it, and compare runs of all.
+        device: DeviceKind::Cpu,
+        lost: Lost::LeftOut,
+    };
+    protocol::of_columns(file, suite, preset, &asked)
 }

@@ -34,8 +34,7 @@ pub(crate) struct Args {
     /// Folder of the outcome; a finished claim in it is used again
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Folder of a suite's runs, as `cargo xtask reproduce` leaves it; its report is read
-    /// too
+    /// Folder of a suite's runs, as `spar suite run` leaves it; its report is read too
     #[arg(long, value_name = "DIR")]
     runs: Option<PathBuf>,
     /// Data of a task of those runs, as in `hopper-medium=FILE`; once for each
@@ -266,7 +265,7 @@ impl Found {
         if tasks.is_empty() {
             bail!(
                 "{}: no task's folder there; expected <task>/<method>/seed-<n>, as \
-                 `cargo xtask reproduce` makes them",
+                 `spar suite run` makes them",
                 runs.display()
             );
         }

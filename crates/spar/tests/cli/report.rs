@@ -7,16 +7,15 @@ use crate::support::{prepared, suite_run};
 #[test]
 fn runs_that_are_not_there_are_missing_from_the_table() {
     let folder = prepared();
-    let suite = include_str!("../../../../suites/mujoco.toml");
-    std::fs::write(folder.path("mujoco.toml"), suite).unwrap();
-    let line = "report --suite mujoco.toml --preset smoke --runs runs --out report \
-         --tasks hopper-medium,walker2d-medium --methods bc,spar --seeds 0,1";
+    let runs = "runs/pointmass-medium/bc/seed-3";
+    folder.spar(&suite_run("short", "bc", runs, "")).ok();
+    let line = "report --suite suite.toml --preset short --runs runs --out report \
+         --tasks pointmass-medium,pointmass-medium-replay --methods bc,spar --seeds 3,4";
     let table = folder.spar(line).ok();
     assert!(
-        table.contains("hopper-medium") && table.contains("missing"),
+        table.contains("pointmass-medium") && table.contains("missing"),
         "{table}"
     );
-    assert!(!table.contains("halfcheetah"), "{table}");
     let files = folder.files("report");
     for name in [
         "table.md",
@@ -24,14 +23,81 @@ fn runs_that_are_not_there_are_missing_from_the_table() {
         "table.tex",
         "results.json",
         "report.html",
-        "published.md",
     ] {
         assert!(files.contains(&format!("report/{name}")), "{files:?}");
     }
-    let results: serde_json::Value =
+    let results = folder.read("report/results.json");
+    let read: serde_json::Value = serde_json::from_slice(&results).unwrap();
+    assert_eq!(read["missing"].as_array().unwrap().len(), 7);
+    assert_eq!(read["cells"].as_array().unwrap().len(), 1);
+
+    // Without a single run a report would be of nothing, and replace this one.
+    for (other, fact) in [
+        (
+            line.replace("--runs runs", "--runs rnus"),
+            "rnus: there is no such folder",
+        ),
+        (
+            line.replace("3,4", "7"),
+            "none of the 4 runs asked for is there",
+        ),
+        (
+            line.replace("--runs runs", "--runs report"),
+            "none of the 8 runs asked for is there",
+        ),
+    ] {
+        folder.spar(&other).fails(1, &[fact, "spar suite run"]);
+    }
+    assert_eq!(folder.read("report/results.json"), results);
+}
+
+/// A suite that was edited since does not get the numbers of the settings before.
+#[test]
+fn runs_of_other_settings_than_the_suites_are_missing_and_say_which() {
+    let folder = prepared();
+    for method in ["bc", "spar"] {
+        let run = format!("runs/pointmass-medium/{method}/seed-3");
+        folder.spar(&suite_run("short", method, &run, "")).ok();
+    }
+    let line = |methods: &str| {
+        format!(
+            "report --suite suite.toml --preset short --runs runs --out report \
+             --tasks pointmass-medium --methods {methods} --seeds 3"
+        )
+    };
+    let whole = folder.spar(&line("bc,spar"));
+    assert_eq!(whole.err, "");
+    assert!(!whole.ok().contains("missing"));
+    let suite = String::from_utf8(folder.read("suite.toml")).unwrap();
+    let edited = suite.replace("w_fit = 0.1", "w_fit = 0.3");
+    std::fs::write(folder.path("suite.toml"), &edited).unwrap();
+    let said = "other settings: its config.rectify.w_fit is 0.1, the suite's 0.3";
+    let table = folder.spar(&line("bc,spar")).ok();
+    assert!(
+        table.contains("1 of 2 runs missing") && table.contains(said),
+        "{table}"
+    );
+    let read: serde_json::Value =
         serde_json::from_slice(&folder.read("report/results.json")).unwrap();
-    assert_eq!(results["missing"].as_array().unwrap().len(), 8);
-    assert_eq!(results["cells"].as_array().unwrap().len(), 0);
+    assert_eq!(read["missing"][0]["reason"], "other settings");
+    assert_eq!(read["cells"].as_array().unwrap().len(), 1);
+    folder.spar(&line("spar")).fails(1, &[said]);
+    let bands = "report bands --suite suite.toml --preset short --runs runs";
+    let bands = folder.spar(bands);
+    assert!(
+        bands
+            .err
+            .contains("pointmass-medium spar: seed 3 has other settings"),
+        "{bands:?}"
+    );
+
+    // Settings that no run can be made with are told with their place.
+    let wrong = suite.replace("w_fit = 0.1", "wfit = 0.1");
+    std::fs::write(folder.path("suite.toml"), wrong).unwrap();
+    folder.spar(&line("bc,spar")).fails(
+        1,
+        &["suite file suite.toml, pointmass-medium, method", "`wfit`"],
+    );
 }
 
 /// One figure of a report, as an SVG the report's own and as a PNG, or none.

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use spar_core::{DatasetIdentity, EnvId, Origin, Signals, TaskId};
+use spar_core::{DatasetIdentity, EnvId, Origin, Signals, Suite, TaskId};
 use spar_data::Reading;
 use spar_train::{DeviceKind, Method, Offline, RunSpec, TrainConfig, TrainError};
 
@@ -134,7 +134,17 @@ impl Plan {
         method: Method,
         variant: Option<&str>,
     ) -> Result<Self> {
-        let suite = suite_of(suite)?;
+        Self::of_loaded(&suite_of(suite)?, preset, task, method, variant)
+    }
+
+    /// The same of a suite that is read already.
+    pub(in crate::commands) fn of_loaded(
+        suite: &Suite,
+        preset: &str,
+        task: TaskId,
+        method: Method,
+        variant: Option<&str>,
+    ) -> Result<Self> {
         if let Some(name) = variant {
             if !suite.variant.contains_key(name) {
                 let known: Vec<_> = suite.variant.keys().map(String::as_str).collect();
@@ -170,7 +180,7 @@ impl Plan {
             eval_seed: suite.eval_seed,
             final_episodes: suite.preset(preset)?.eval_episodes,
             config: TrainConfig::for_method(table, method)?,
-            suite: suite.name,
+            suite: suite.name.clone(),
             preset: preset.to_owned(),
             variant: variant.map(str::to_owned),
         })
