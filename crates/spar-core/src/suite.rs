@@ -2,7 +2,7 @@
 //! hyper-parameters. `xtask` reads them to plan, `spar-train` to configure a
 //! run; the hyper-parameters themselves are typed where they are used.
 
-use std::{cmp::Ordering, collections::BTreeMap, io, path::Path};
+use std::{cmp::Ordering, collections::BTreeMap, fmt::Display, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 use toml::Table;
@@ -207,6 +207,7 @@ impl Suite {
             .try_into()
             .map_err(|e: toml::de::Error| wrong(e.message().replace('\n', " ")))?;
         suite.check_names().map_err(wrong)?;
+        suite.check_lists().map_err(wrong)?;
         suite.check_settings_of_spar().map_err(wrong)?;
         suite
             .check_amounts()
@@ -297,6 +298,17 @@ impl Suite {
                 "there is no method and no [variant] `{}`; expected a variant or one of: {known}",
                 name.escape_debug()
             ));
+        }
+        Ok(())
+    }
+
+    /// Refuses tasks, methods and seeds that stand twice, of which there can be one run, and
+    /// seeds and tasks of which there are none.
+    fn check_lists(&self) -> Result<(), String> {
+        list("tasks", &self.tasks)?;
+        list("methods", &self.methods)?;
+        for (name, preset) in &self.presets {
+            list(&format!("presets.{name}.seeds"), &preset.seeds)?;
         }
         Ok(())
     }
@@ -440,6 +452,20 @@ impl Suite {
             overlay(&mut merged, &variant.settings);
         }
         Ok(merged)
+    }
+}
+
+/// Refuses a list of nothing, or of anything twice.
+fn list<T: PartialEq + Display>(field: &str, values: &[T]) -> Result<(), String> {
+    if values.is_empty() {
+        return Err(format!("`{field}` is empty, expected at least one"));
+    }
+    let twice = |(place, value): &(usize, &T)| values[..*place].contains(value);
+    match values.iter().enumerate().find(twice) {
+        None => Ok(()),
+        Some((_, value)) => Err(format!(
+            "`{field}` has `{value}` twice, expected each once; remove one"
+        )),
     }
 }
 

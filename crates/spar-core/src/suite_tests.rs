@@ -386,6 +386,48 @@ fn amounts_of_a_preset_have_a_range() {
     }
 }
 
+/// What stands twice has one folder, and of no seeds there is no run.
+#[test]
+fn what_stands_twice_or_is_empty_is_refused_by_its_field() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("suite.toml");
+    let load = |tasks: &str, methods: &str, seeds: &str| {
+        let text = format!(
+            "name = 's'\ntasks = [{tasks}]\nmethods = [{methods}]\neval_seed = 1\n[train]\n\
+             [presets.quick]\ndescription = 'd'\nseeds = [{seeds}]\neval_episodes = 2\n\
+             data_rows = 10\n"
+        );
+        fs::write(&file, text).unwrap();
+        Suite::load(&file).map_err(|error| error.to_string())
+    };
+    let (tasks, methods) = ("'hopper-medium'", "'bc'");
+    load(tasks, methods, "0, 1").unwrap();
+    for (tasks, methods, seeds, said) in [
+        (
+            tasks,
+            methods,
+            "0, 1, 0",
+            "`presets.quick.seeds` has `0` twice",
+        ),
+        (tasks, methods, "", "`presets.quick.seeds` is empty"),
+        (tasks, "'bc', 'bc'", "0", "`methods` has `bc` twice"),
+        (tasks, "", "0", "`methods` is empty"),
+        ("", methods, "0", "`tasks` is empty"),
+        (
+            "'hopper-medium', 'hopper-medium'",
+            methods,
+            "0",
+            "`tasks` has `hopper-medium` twice",
+        ),
+    ] {
+        let error = load(tasks, methods, seeds).unwrap_err();
+        assert!(
+            error.contains(said) && error.contains("suite.toml"),
+            "{error}"
+        );
+    }
+}
+
 #[test]
 fn a_suite_may_have_tasks_of_its_own() {
     let folder = tempfile::tempdir().unwrap();

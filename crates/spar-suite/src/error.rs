@@ -27,6 +27,9 @@ pub enum RunnerError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The suite's settings are none that runs can be made with.
+    #[error("{0}")]
+    Settings(String),
     /// `spar` failed at something the whole table depends on.
     #[error("`spar {command}`: {said}")]
     Child {

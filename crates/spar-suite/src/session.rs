@@ -22,7 +22,7 @@ use crate::{
     error::io,
     execute::{self, Job, Outcome},
     places::{absolute, given, suite_file_or},
-    plan::{Schedule, Selection},
+    plan::{self, Run, Schedule, Selection},
     progress::Screen,
     say, theory,
 };
@@ -225,6 +225,8 @@ fn table(
     session.train_on(*device, data.jobs.or(*jobs_on_card), out.is_none());
     session.together = jobs_on_card.is_some();
     let cluster = engine.cluster().map(Cluster::here).transpose()?;
+    // Before anything is made: of wrong settings no folder is left.
+    session.settle()?;
     let out = session.root.join(&session.out);
     fs::create_dir_all(&out).map_err(io(format!("cannot create {}", out.display())))?;
     let Some(_lock) = FolderLock::take(&out).map_err(io("cannot lock the folder of the runs"))?
@@ -247,16 +249,23 @@ fn table(
     if session.stopped() {
         return Ok(Ended::Stopped(session.interrupted()));
     }
+    if !session.any_finished() {
+        say!("no run is finished, so that there is no table to write");
+        session.told(&failures);
+        return Ok(Ended::Failures);
+    }
     let reported = session.report()?;
     if session.stopped() {
         return Ok(Ended::Stopped(session.interrupted()));
     }
-    let folder = session.out.join("report");
-    say!(
-        "table, curves and results.json: {}; runs: {}",
-        folder.display(),
-        session.out.display()
-    );
+    if reported {
+        let folder = session.out.join("report");
+        say!(
+            "table, curves and results.json: {}; runs: {}",
+            folder.display(),
+            session.out.display()
+        );
+    }
     let ended = session.told(&failures);
     Ok(if reported { ended } else { Ended::Failures })
 }
@@ -430,6 +439,13 @@ impl<'a> Session<'a> {
             }
         }
         Ok((prepared, failures))
+    }
+
+    /// Whether there is anything to report on, as far as records say.
+    fn any_finished(&self) -> bool {
+        let runs = plan::runs(&self.selection);
+        let done = |run: &Run| self.root.join(self.folder(run)).join("DONE").is_file();
+        runs.iter().any(done)
     }
 
     /// Writes the report and prints the table; whether it succeeded.

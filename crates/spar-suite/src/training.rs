@@ -98,11 +98,17 @@ impl Session<'_> {
             .map_err(io(format!("cannot start {}", self.spar.display())))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
-            let line = said.lines().last().unwrap_or("it said nothing");
-            return Err(child(
-                "protocol --settings",
-                format!("{}: {line}", output.status),
-            ));
+            let mut lines = said.lines().rev();
+            let error = lines.find_map(|line| line.strip_prefix("error: "));
+            return Err(match error {
+                // It names the file and what in it is wrong.
+                Some(error) => RunnerError::Settings(error.to_owned()),
+                None => {
+                    let line = said.lines().last().unwrap_or("it said nothing");
+                    let said = format!("{}: {line}", output.status);
+                    child("protocol --settings", said)
+                }
+            });
         }
         for line in String::from_utf8_lossy(&output.stdout).lines() {
             let settings: Settings = serde_json::from_str(line)
@@ -145,7 +151,9 @@ impl Session<'_> {
 
     /// The runs that are left, of those with data, and what is to be said of the others.
     pub(crate) fn left<'d>(&mut self, data: &'d BTreeMap<TaskId, Prepared>) -> Result<Left<'d>> {
-        self.settle()?;
+        if self.selection.settings.is_empty() {
+            self.settle()?;
+        }
         let all = plan::runs(&self.selection);
         let total = all.len();
         let left: Vec<Run> = all

@@ -74,6 +74,61 @@ fn every_suite_option_takes_a_name_or_a_file() {
     }
 }
 
+/// Found when the table was to be made of them, after hours; or told without a place.
+#[test]
+fn a_suite_that_no_table_can_be_made_of_is_refused_with_its_place_and_leaves_nothing() {
+    let folder = prepared();
+    let suite = String::from_utf8(folder.read("suite.toml")).unwrap();
+    let run = "suite run --suite bad.toml --preset short --out runs";
+    let bad = |from: &str, to: &str| {
+        let text = suite.replacen(from, to, 1);
+        fs::write(folder.path("bad.toml"), text).unwrap();
+        folder.spar(run)
+    };
+    for (from, to, facts) in [
+        (
+            "seeds = [0]",
+            "seeds = [0, 0]",
+            ["`presets.short.seeds`", "`0` twice"],
+        ),
+        (
+            "seeds = [0]",
+            "seeds = []",
+            ["`presets.short.seeds`", "is empty"],
+        ),
+        (
+            "methods = [\"bc\", \"spar\"]",
+            "methods = [\"bc\", \"spar\", \"bc\"]",
+            ["`methods`", "`bc` twice"],
+        ),
+        (
+            "[\"pointmass-medium\", ",
+            "[\"pointmass-medium\", \"pointmass-medium\", ",
+            ["`tasks`", "`pointmass-medium` twice"],
+        ),
+        (
+            "batch_size = 32",
+            "batchsize = 32",
+            [
+                "pointmass-medium, method bc: hyper-parameters",
+                "`batchsize`",
+            ],
+        ),
+    ] {
+        let done = bad(from, to);
+        assert!(!done.err.contains("exit status"), "{done:?}");
+        assert!(done.err.contains("bad.toml"), "{done:?}");
+        done.fails(1, &facts);
+        assert!(!folder.exists("runs"), "{to}");
+    }
+    let variant = format!("{suite}[variant.v1]\nabout = 'v'\nrectify.wfit = 1.0\n");
+    fs::write(folder.path("bad.toml"), variant).unwrap();
+    folder
+        .spar(&format!("{run} --methods bc,v1"))
+        .fails(1, &["bad.toml, pointmass-medium, variant v1", "`wfit`"]);
+    assert!(!folder.exists("runs"));
+}
+
 #[test]
 fn a_task_without_data_is_a_failure_of_its_own_and_says_so() {
     let folder = prepared();
@@ -85,10 +140,12 @@ fn a_task_without_data_is_a_failure_of_its_own_and_says_so() {
         "D4RL has no data of pointmass-medium",
         "pointmass-medium/bc/seed-0: it has no data",
         "pointmass-medium/spar/seed-0: it has no data",
+        "no run is finished",
     ] {
         assert!(done.err.contains(said), "no `{said}` in {done:?}");
     }
-    assert!(!folder.exists("runs/pointmass-medium"));
+    assert!(!folder.exists("runs/pointmass-medium") && !folder.exists("runs/report"));
+    assert!(!done.err.contains("results.json"), "{done:?}");
 }
 
 /// A point mass has no reference returns, so that there is no table; the runs are made.
