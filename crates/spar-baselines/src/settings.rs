@@ -375,7 +375,11 @@ pub(crate) fn not_negative(fields: &[(&'static str, f64)]) -> Result<(), Setting
 
 /// Refuses what does not lie between zero and one.
 pub(crate) fn unit(fields: &[(&'static str, f64)]) -> Result<(), SettingsError> {
-    all(fields, |x| x > 0.0 && x < 1.0, "a number between 0 and 1")
+    all(
+        fields,
+        |x| x > 0.0 && x < 1.0,
+        "a number above 0 and below 1",
+    )
 }
 
 /// Refuses what is not above zero or is above one.

@@ -355,7 +355,7 @@ fn what_a_table_does_not_name_is_the_methods_own() {
     for (text, named) in [
         (
             "expectile = 1.0",
-            "`expectile` is 1, expected a number between 0 and 1",
+            "`expectile` is 1, expected a number above 0 and below 1",
         ),
         (
             "data.hubl = { alpha = 2.0, blend = 'rank' }",

@@ -486,7 +486,7 @@ impl TrainConfig {
         ];
         for (field, value) in units {
             if !(value > 0.0 && value < 1.0) {
-                return wrong(field, &value, "a number between 0 and 1");
+                return wrong(field, &value, "a number above 0 and below 1");
             }
         }
         if rectify.ablation.has_head() && critic.form == CriticForm::Residual {

@@ -29,6 +29,9 @@ const MOST_BYTES: u64 = 256 << 20;
 /// Name of the policy in a run's folder.
 const IN_FOLDER: &str = "policy.safetensors";
 
+/// Fields that the same metadata of a run's checkpoint has, and no policy file's.
+const CHECKPOINT_KEYS: [&str; 2] = ["sha256", "text"];
+
 /// The policy file that `path` means: itself, or the one in a run's folder.
 ///
 /// # Errors
@@ -83,7 +86,9 @@ pub(crate) fn not_safetensors(bytes: &[u8], error: &safetensors::SafeTensorError
                 `state_dict()` with `safetensors.torch.save_file`"
             .to_owned();
     }
-    format!("not a safetensors file: {error}")
+    format!(
+        "is no policy ({error}); expected a policy file, which is safetensors, or an ONNX model"
+    )
 }
 
 /// What the metadata of one of our files say.
@@ -103,6 +108,12 @@ pub(super) fn entry(text: &str, tensors: &SafeTensors<'_>) -> Result<Entry, Stri
     let Value::Object(mut fields) = value else {
         return Err(format!("is {value}, expected an object"));
     };
+    if CHECKPOINT_KEYS.iter().all(|key| fields.contains_key(*key)) {
+        return Err(format!(
+            "says that the file is a run's checkpoint, not its policy; give the run's folder or \
+             its {IN_FOLDER}, which is there once the run is finished"
+        ));
+    }
     let format = fields.get(FORMAT_KEY).map_or(Some(1), Value::as_u64);
     let format = format.filter(|format| *format >= 1).ok_or_else(|| {
         let got = &fields[FORMAT_KEY];

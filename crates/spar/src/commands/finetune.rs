@@ -12,7 +12,7 @@ use spar_train::{Asked, OfflineRun, RunSpec, TrainError};
 
 use super::{
     dataset,
-    numbers::whole,
+    numbers::{positive, whole},
     progress_line::ProgressLine,
     setting::setting,
     train::{Around, ProgressFormat, patiently},
@@ -77,7 +77,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     checkpoint_every: Option<u64>,
     /// Stop, resumably, after N steps
-    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
+    #[arg(long, value_name = "N", value_parser = positive)]
     stop_after: Option<u64>,
     /// Print progress on stdout, one JSON object a line
     #[arg(long, value_name = "FORMAT")]

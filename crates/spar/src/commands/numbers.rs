@@ -8,6 +8,14 @@ pub(crate) fn whole<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     T::try_from(number).map_err(|_| format!("{number} is more than there can be"))
 }
 
+/// The same from one on.
+pub(crate) fn positive(text: &str) -> Result<u64, String> {
+    match parse(text)? {
+        0 => Err("0 is not in 1.., expected at least one".to_owned()),
+        number => Ok(number),
+    }
+}
+
 /// The same from one to `most`, whose range is in the message otherwise.
 pub(crate) fn counts(most: u32) -> impl Fn(&str) -> Result<u32, String> + Clone {
     move |text| {

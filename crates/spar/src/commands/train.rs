@@ -19,7 +19,7 @@ use spar_train::{Control, DeviceKind, Method, Progress, RunSpec, TrainError};
 
 use super::{
     ReadingArgs, dataset,
-    numbers::whole,
+    numbers::{positive, whole},
     offline::{self, OfflineArgs},
     progress_line::ProgressLine,
     setting::setting,
@@ -106,7 +106,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "anchor")]
     anchor_policy: Option<PathBuf>,
     /// Stop, resumably, after N updates of a phase
-    #[arg(long, value_name = "N", value_parser = whole::<u64>)]
+    #[arg(long, value_name = "N", value_parser = positive)]
     stop_after: Option<u64>,
     /// Print progress on stdout, one JSON object a line
     #[arg(long, value_name = "FORMAT")]

@@ -97,7 +97,7 @@ fn what_is_set_is_in_the_spec_and_makes_another_run() {
         ("critic.expektile=0.8", ["--set", "expektile"]),
         (
             "critic.expectile=2",
-            ["`critic.expectile` is 2", "between 0 and 1"],
+            ["`critic.expectile` is 2", "above 0 and below 1"],
         ),
         ("critic.expectile=high", ["expectile", "high"]),
         ("critic..tau=1", ["`critic..tau`", "no name"]),

@@ -27,6 +27,7 @@ mod other_data;
 mod plain_policies;
 mod policies;
 mod protocol;
+mod refused;
 #[cfg(unix)]
 mod render;
 mod report;
