@@ -219,6 +219,18 @@ fn a_socket_serves_programs_side_by_side_until_a_signal_ends_it() {
         "{fault}"
     );
     assert!(ask(&mut one, "[1,2,3]").is_array() && ask(&mut two, "[1,2,3]").is_array());
+    // Two are connected; the one after the last that may be is told why it gets nothing.
+    let more: Vec<_> = (2..64).map(|_| connect()).collect();
+    let mut turned_away = String::new();
+    connect().1.read_to_string(&mut turned_away).unwrap();
+    assert_eq!(
+        turned_away,
+        "{\"error\":\"64 programs are connected, the most there may be\"}\n"
+    );
+    line.clear();
+    said.read_line(&mut line).unwrap();
+    assert!(line.contains("turned away: 64 are connected"), "{line}");
+    drop(more);
     // A second program does not take its place.
     folder
         .spar("act --policy policy.safetensors --socket arm.sock")

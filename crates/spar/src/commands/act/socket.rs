@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, BufReader, BufWriter},
+    io::{self, BufReader, BufWriter, Write},
     os::unix::{
         fs::FileTypeExt,
         net::{UnixListener, UnixStream},
@@ -54,6 +54,8 @@ pub(super) fn listen(policy: Policy, format: Format, path: &Path) -> Result<()> 
                     output::note(&format!(
                         "a program was turned away: {MOST_CONNECTIONS} are connected"
                     ));
+                    // One that is gone, or does not read, has no use for it.
+                    let _ = turn_away(format, stream);
                     continue;
                 }
                 connected.fetch_add(1, Ordering::SeqCst);
@@ -70,6 +72,19 @@ pub(super) fn listen(policy: Policy, format: Format, path: &Path) -> Result<()> 
             Err(e) => return Err(e).context("cannot accept a connection"),
         }
     }
+}
+
+/// Says to a program why it gets no answers, where its answers have a form for it: single
+/// numbers have none, and there the end of the stream says it.
+fn turn_away(format: Format, mut stream: UnixStream) -> io::Result<()> {
+    let Format::Json = format else {
+        return Ok(());
+    };
+    // Not to wait: a line fits into the buffer of a new connection.
+    stream.set_nonblocking(true)?;
+    let why = format!("{MOST_CONNECTIONS} programs are connected, the most there may be");
+    let line = format!("{}\n", serde_json::json!({ "error": why }));
+    stream.write_all(line.as_bytes())
 }
 
 fn serve(policy: &Policy, format: Format, stream: UnixStream) -> Result<()> {
