@@ -87,7 +87,7 @@ pub(crate) fn not_safetensors(bytes: &[u8], error: &safetensors::SafeTensorError
             .to_owned();
     }
     format!(
-        "is no policy ({error}); expected a policy file, which is safetensors, or an ONNX model"
+        "not a safetensors file ({error}); expected a policy file, which is one, or an ONNX model"
     )
 }
 

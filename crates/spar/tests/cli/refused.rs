@@ -26,7 +26,10 @@ fn a_refused_run_leaves_no_folder_that_blocks_the_right_command() {
     for (option, facts) in [
         ("--anchor nope", ["nope", "there is no such folder"]),
         ("--anchor data.hdf5", ["data.hdf5", "it is a file"]),
-        ("--anchor-policy data.hdf5", ["data.hdf5", "is no policy"]),
+        (
+            "--anchor-policy data.hdf5",
+            ["data.hdf5", "not a safetensors file"],
+        ),
         (
             "--anchor-policy wide.safetensors",
             ["wide.safetensors", "3 observations"],
@@ -103,7 +106,10 @@ fn nobody_is_told_to_delete_what_he_named_as_input() {
             "bc/checkpoints/latest.safetensors",
             ["a run's checkpoint, not its policy", "policy.safetensors"],
         ),
-        ("data.hdf5", ["is no policy", "expected a policy file"]),
+        (
+            "data.hdf5",
+            ["not a safetensors file", "expected a policy file"],
+        ),
     ] {
         let line = format!("eval --policy {policy} --env pointmass --episodes 1");
         folder.spar(&line).fails(1, &facts);
