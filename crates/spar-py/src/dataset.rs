@@ -57,6 +57,7 @@ impl PyDataset {
             observations,
             reward,
             other_env,
+            horizon: false,
         };
         let data = py.detach(|| Dataset::read_as(&path, env, &reading));
         Self::noted(py, data.map_err(error::of_data)?, env, reading)
