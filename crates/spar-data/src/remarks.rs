@@ -255,6 +255,11 @@ mod tests {
             found[0].contains("2 rows") && found[0].contains("row 1"),
             "{found:?}"
         );
-        assert!(notes(data(), Some(EnvId::HOPPER)).is_empty());
+        // Of a file that ends with one, what is lost with it is said.
+        let found = notes(data(), Some(EnvId::HOPPER));
+        assert!(
+            found.len() == 1 && found[0].contains("the last row is terminal"),
+            "{found:?}"
+        );
     }
 }

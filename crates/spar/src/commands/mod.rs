@@ -56,7 +56,10 @@ fn cuda() -> anyhow::Result<Kernels<CudaDevice>> {
 /// its path.
 pub(crate) fn suite_file(named: &Path) -> anyhow::Result<PathBuf> {
     let here = std::env::current_dir().context("cannot find the working directory")?;
-    Ok(spar_suite::suite_file(&here, named)?)
+    let file = spar_suite::suite_file(&here, named)?;
+    // As it was named, where it lies below: in messages and in what is run by it.
+    let below = file.strip_prefix(&here).map(Path::to_owned);
+    Ok(below.unwrap_or(file))
 }
 
 /// The suite that `--suite` names.

@@ -148,7 +148,7 @@ fn folders_that_cannot_be_written() {
     fs::copy(fixture("sound.hdf5"), folder.path("file")).unwrap();
     folder
         .spar(&suite_run("short", "bc", "file/run", ""))
-        .fails(1, &["file/run", "Not a directory"]);
+        .fails(1, &["--out file is a file", "expected a folder"]);
     folder
         .spar("report --suite suite.toml --preset short --runs runs --out file/report")
         .fails(1, &[""]);
@@ -184,9 +184,14 @@ fn a_full_disk_leaves_a_run_that_goes_on_when_there_is_room() {
     folder.spar(&line).ok();
     assert_eq!(folder.files("run"), finished_files("run"));
 
-    let report = "report --suite mujoco.toml --preset smoke --runs runs --out report";
-    let suite = include_str!("../../../../suites/mujoco.toml");
-    fs::write(folder.path("mujoco.toml"), suite).unwrap();
+    fs::create_dir_all(folder.path("runs/pointmass-medium/spar")).unwrap();
+    fs::rename(
+        folder.path("run"),
+        folder.path("runs/pointmass-medium/spar/seed-3"),
+    )
+    .unwrap();
+    let report = "report --suite suite.toml --preset long --runs runs --tasks pointmass-medium \
+                  --methods spar --seeds 3 --out report";
     on_small_disk(&folder, 0, report).fails(1, &["report/table.md", "too large"]);
     assert_eq!(folder.files("report"), [""; 0]);
 }

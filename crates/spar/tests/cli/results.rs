@@ -60,6 +60,34 @@ fn published_runs_have_the_settings_their_suite_has_today() {
     }
 }
 
+/// A first stage as long as the run left a column of untrained policies.
+#[test]
+fn every_preset_of_every_suite_trains_its_policies() {
+    for file in fs::read_dir(format!("{ROOT}/suites")).unwrap() {
+        let suite = Suite::load(&file.unwrap().path()).unwrap();
+        for preset in suite.presets.keys() {
+            for (task, column) in suite.tasks.iter().flat_map(|task| {
+                suite
+                    .all_methods()
+                    .into_iter()
+                    .map(move |column| (task, column))
+            }) {
+                let method: Method = column.parse().unwrap_or(Method::Spar);
+                let table = suite
+                    .run_settings(preset, &task.to_string(), &column)
+                    .unwrap();
+                let config = TrainConfig::for_method(table, method).unwrap();
+                let name = &suite.name;
+                assert_eq!(
+                    config.unlearned(method),
+                    None,
+                    "{name} {preset} {task} {column}"
+                );
+            }
+        }
+    }
+}
+
 /// What a report of published runs prints, of the tasks that there are runs of and the columns
 /// that have these seeds of every one of them.
 fn report(name: &str, seeds: &str) -> String {

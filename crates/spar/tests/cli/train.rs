@@ -259,7 +259,7 @@ fn a_finished_anchor_serves_as_well_as_training_it_again() {
     folder.spar(&other).fails(1, &["anchor run bc", "seed"]);
     folder
         .spar(&suite_run("long", "spar", "third", "--anchor nowhere"))
-        .fails(1, &["anchor run nowhere", "not finished"]);
+        .fails(1, &["anchor run nowhere", "no such folder"]);
 }
 
 #[test]
