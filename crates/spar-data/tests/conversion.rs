@@ -1,4 +1,5 @@
 //! From one layout to the other and back, and what is told of data in both.
+// long: every pair of layouts, there and back, on one set of files
 #![allow(clippy::unwrap_used)]
 
 use std::{

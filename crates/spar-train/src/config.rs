@@ -1,7 +1,6 @@
 //! Hyper-parameters of a run.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use spar_anchor::{AnchorConfig, MOST_DRAWS};
 use spar_baselines::{DataConfig, Feed, Hubl, Rewards, States};
 use spar_core::limits::{
@@ -11,7 +10,7 @@ use spar_core::limits::{
 use spar_critic::{CriticConfig, CriticForm};
 use spar_rectify::{Ablation, Base, RectifyConfig, Spar};
 
-use crate::{error::TrainError, given, sink, spec::Method};
+use crate::{error::TrainError, given, spec::Method};
 
 /// Everything that decides how a policy is trained, given data and a seed: the
 /// `[train]` table of a suite file, and a method's own. A run's `spec.json` holds of it what
@@ -120,7 +119,7 @@ const LOOP: [&str; 7] = [
 ];
 
 /// The settings that a baseline's own table may hold beside its own.
-const PRECISION: &str = "precision";
+pub(crate) const PRECISION: &str = "precision";
 const DETACHED: &str = "detached_precision";
 
 impl Default for TrainConfig {
@@ -200,112 +199,6 @@ impl TrainConfig {
             method,
             ..Self::default()
         })
-    }
-
-    /// These settings for a run of `method` of so many updates. What passes before its policy
-    /// learns takes no larger part of them than of the source's own run
-    /// ([`spar_baselines::Entry::stages`]), and SPAR's warm-up at most half.
-    #[must_use]
-    pub fn lasting(mut self, method: Method, updates: u64) -> Self {
-        match (method, &mut self.method) {
-            (Method::Spar, _) => self.rectify.warmup = self.rectify.warmup.min(updates / 2),
-            (Method::Baseline(entry), Some(own)) => {
-                for &stage in entry.stages {
-                    let Some(toml::Value::Integer(length)) = own.get_mut(stage) else {
-                        continue;
-                    };
-                    let part = u128::from(length.unsigned_abs()) * u128::from(updates);
-                    let part = part / u128::from(entry.source_updates);
-                    let part = i64::try_from(part).unwrap_or(i64::MAX);
-                    *length = part.clamp(1, (*length).max(1));
-                }
-            }
-            (Method::Bc | Method::Baseline(_), _) => {}
-        }
-        if method != Method::Bc {
-            self.updates = updates;
-        }
-        self
-    }
-
-    /// Why a run of `method` ends before its policy learns, if it does: a line for its user.
-    pub fn unlearned(&self, method: Method) -> Option<String> {
-        let updates = self.updates;
-        let (stage, length) = match (method, &self.method) {
-            (Method::Spar, _) => ("rectify.warmup", self.rectify.warmup),
-            (Method::Baseline(entry), Some(own)) => entry
-                .stages
-                .iter()
-                .filter_map(|&stage| {
-                    let length = own.get(stage)?.as_integer()?;
-                    Some((stage, length.unsigned_abs()))
-                })
-                .max_by_key(|(_, length)| *length)?,
-            (Method::Bc | Method::Baseline(_), _) => return None,
-        };
-        (length >= updates).then(|| {
-            let what = match method {
-                Method::Spar => "self-imitation never begins",
-                _ => "the policy never learns",
-            };
-            format!("{what}: `{stage}` is {length}, of {updates} updates; set a smaller one")
-        })
-    }
-
-    /// The settings of `method` with their defaults, by the names that [`Self::with`] takes:
-    /// those that reach its numbers, and the loop's.
-    ///
-    /// # Errors
-    /// As [`Self::defaults_of`].
-    pub fn listed(method: Method) -> Result<Vec<(String, Value)>, TrainError> {
-        // Written and read: the shortest number that is the same single-precision one.
-        let config = Self::defaults_of(method)?;
-        let updates = config.updates;
-        let text = serde_json::to_string(&config.lasting(method, updates));
-        let whole = text.and_then(|text| serde_json::from_str(&text));
-        let mut rows = sink::leaves(&whole.map_err(std::io::Error::from)?);
-        // Absent from a record where it is so.
-        rows.push((PRECISION.to_owned(), Precision::F32.name().into()));
-        let of_data = |name: &str| [format!("data.{name}"), format!("method.data.{name}")];
-        for name in ["hubl.alpha", "hubl.blend", "keep.fraction", "keep.discount"] {
-            rows.extend(of_data(name).map(|key| (key, Value::Null)));
-        }
-        for name in ["file", "method", "draws"] {
-            rows.push((format!("anchor.{name}"), Value::Null));
-        }
-        rows.push(("rectify.ablation".to_owned(), "none".into()));
-        if let Method::Baseline(entry) = method {
-            for (name, default) in entry.unwritten {
-                let default = serde_json::from_str(default).unwrap_or(Value::Null);
-                rows.push((format!("method.{name}"), default));
-            }
-        }
-        let own = |key: &str| match method {
-            // `bc` learns from the anchor's settings alone, for as long as those say.
-            Method::Bc => {
-                let of_spar = ["critic.", "rectify.", "data.", "method."];
-                !(of_spar.iter().any(|p| key.starts_with(p))
-                    || ["updates", "anchor.file", "anchor.method", "anchor.draws"].contains(&key))
-            }
-            Method::Spar => !key.starts_with("data.keep.") && !key.starts_with("method."),
-            Method::Baseline(entry) => {
-                // Of a baseline the base of SPAR is the cloned network.
-                let given = ["anchor.file", "anchor.method", "anchor.draws"];
-                let of_anchor =
-                    entry.anchored && key.starts_with("anchor.") && !given.contains(&key);
-                let of_spar = ["critic.", "rectify.", "anchor.", "data."];
-                of_anchor
-                    || !(of_spar.iter().any(|p| key.starts_with(p))
-                        || ["batch_size", "reward_range"].contains(&key))
-            }
-        };
-        rows.retain(|(key, _)| own(key));
-        for (key, _) in &mut rows {
-            if let Some(short) = key.strip_prefix("method.") {
-                *key = short.to_owned();
-            }
-        }
-        Ok(rows)
     }
 
     /// These settings of a run of `method` with `changes` laid over them. A key is a path,

@@ -18,6 +18,8 @@ mod folder;
 mod fresh;
 mod given;
 mod learner;
+mod length;
+mod listed;
 mod offline;
 mod online;
 pub mod policy_file;

@@ -219,7 +219,7 @@ fn a_folder_that_cannot_be_made_is_named() {
         &dir.path().join("file/run"),
     )
     .unwrap_err();
-    one_line(&error, &["file/run"]);
+    one_line(&error, &["--out", "file is a file"]);
 }
 
 #[test]
