@@ -48,6 +48,14 @@ impl FolderLock {
     }
 }
 
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        // A process that another thread is just starting has a copy of the open file until it
+        // runs its program, and closing ours alone would leave the folder locked as long.
+        let _ = self.file.unlock();
+    }
+}
+
 #[cfg(unix)]
 fn is_same(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -85,6 +93,17 @@ mod tests {
         assert!(next.holds() && !lock.holds());
         drop(next);
         assert!(FolderLock::take(&folder).unwrap().is_some());
+    }
+
+    /// As by a thread that starts a process meanwhile.
+    #[test]
+    fn a_copy_of_the_open_file_does_not_keep_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = FolderLock::take(dir.path()).unwrap().unwrap();
+        let copy = lock.file.try_clone().unwrap();
+        drop(lock);
+        assert!(FolderLock::take(dir.path()).unwrap().is_some());
+        drop(copy);
     }
 
     #[cfg(unix)]
