@@ -8,7 +8,7 @@
 use spar_core::{EnvId, Policy, Stream};
 use spar_env::{Env, EnvError, MakeEnv};
 
-use crate::rollouts::{EvalError, each, watch};
+use crate::rollouts::{EvalError, check_widths, each, watch};
 
 /// Branches that one thread plays together.
 const LANE: usize = 16;
@@ -132,19 +132,22 @@ pub fn branch(
     span: Span,
 ) -> Result<Vec<f64>, EvalError> {
     let env: &dyn MakeEnv = &env;
+    check_widths(env.id(), policy)?;
+    let act_dim = env.id().act_dim();
+    if let Some(other) = branches.iter().find(|one| one.first.len() != act_dim) {
+        return Err(EvalError::Width {
+            env: env.id(),
+            what: "action",
+            expected: act_dim,
+            got: other.first.len(),
+        });
+    }
     let lanes: Vec<usize> = (0..branches.len()).step_by(LANE).collect();
     let play = |&first: &usize| {
         let end = branches.len().min(first + LANE);
         play(env, policy, (first, &branches[first..end]), span)
     };
     Ok(each(span.threads, &lanes, play)?.concat())
-}
-
-/// A branch under way.
-struct Running {
-    place: usize,
-    env: Box<dyn Env>,
-    noise: Stream,
 }
 
 fn play(
@@ -155,47 +158,45 @@ fn play(
 ) -> Result<Vec<f64>, EvalError> {
     let id = maker.id();
     let mut returns = vec![0.0; branches.len()];
+    // Those under way: which branch it is, and where it stands.
     let mut running = Vec::with_capacity(branches.len());
+    let mut noise = Vec::with_capacity(branches.len());
     let mut actions = Vec::new();
     for (place, branch) in branches.iter().enumerate() {
         let mut env = maker.make()?;
         put(&mut *env, branch.from)?;
-        let noise = Stream::new(0, &format!("branch/{}/policy", first + place));
-        running.push(Running { place, env, noise });
+        running.push((place, env));
+        noise.push(Stream::new(0, &format!("branch/{}/policy", first + place)));
         actions.extend_from_slice(branch.first);
     }
-    let (mut obs, mut noise) = (Vec::new(), Vec::new());
+    let mut obs = Vec::new();
     let mut weight = 1.0;
     for step in 0..span.steps {
         if step > 0 {
             obs.clear();
-            noise.clear();
-            for one in &running {
-                obs.extend(one.env.obs().iter().map(|&x| x as f32));
-                noise.push(one.noise.clone());
+            for (_, env) in &running {
+                obs.extend(env.obs().iter().map(|&x| x as f32));
             }
             actions.resize(running.len() * id.act_dim(), 0.0);
             policy.act(&obs, &mut noise, &mut actions);
-            for (one, noise) in running.iter_mut().zip(noise.drain(..)) {
-                one.noise = noise;
-            }
         }
         let mut ended = Vec::new();
         let taken = actions.chunks_exact(id.act_dim());
-        for (row, (one, action)) in running.iter_mut().zip(taken).enumerate() {
+        for (row, ((place, env), action)) in running.iter_mut().zip(taken).enumerate() {
             let failed = |source: EnvError| EvalError::Env {
-                episode: first + one.place,
+                episode: first + *place,
                 step,
                 source,
             };
-            let done = one.env.step(action).map_err(failed)?;
-            returns[one.place] += weight * done.reward;
+            let done = env.step(action).map_err(failed)?;
+            returns[*place] += weight * done.reward;
             if done.terminal {
                 ended.push(row);
             }
         }
         for row in ended.into_iter().rev() {
             running.remove(row);
+            noise.remove(row);
         }
         if running.is_empty() {
             break;

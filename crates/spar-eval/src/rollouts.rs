@@ -205,7 +205,7 @@ pub fn watch(
     Ok(played.first().copied().unwrap_or(none))
 }
 
-fn check_widths(env: EnvId, policy: &dyn Policy) -> Result<(), EvalError> {
+pub(crate) fn check_widths(env: EnvId, policy: &dyn Policy) -> Result<(), EvalError> {
     for (what, expected, got) in [
         ("observation", env.obs_dim(), policy.obs_dim()),
         ("action", env.act_dim(), policy.act_dim()),

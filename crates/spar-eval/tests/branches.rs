@@ -145,6 +145,15 @@ fn a_state_that_cannot_be_read_or_set_again_is_refused() {
     });
     let error = visited(hidden, &policy, 1, 1, 0, 1).unwrap_err();
     assert!(matches!(error, EvalError::NotSettable { .. }), "{error}");
+    let error = branch(env, &feedback(EnvId::HOPPER), &[], SPAN).unwrap_err();
+    assert!(matches!(error, EvalError::Width { .. }), "{error}");
+    let (state, wide) = (visited(env, &policy, 1, 1, 0, 1).unwrap(), [0.0; 2]);
+    let one = Branch {
+        from: &state[0][0],
+        first: &wide,
+    };
+    let error = branch(env, &policy, &[one], SPAN).unwrap_err();
+    assert!(matches!(error, EvalError::Width { got: 2, .. }), "{error}");
     // Another observation than the state has.
     let elsewhere = Snapshot {
         qpos: vec![0.5],
