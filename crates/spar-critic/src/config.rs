@@ -53,7 +53,7 @@ pub struct CriticConfig {
 
 impl Default for CriticConfig {
     /// IQL's values for MuJoCo (ikostrikov/implicit_q_learning), in-sample; the penalty is
-    /// this project's (docs/results.md).
+    /// this project's (docs/results/settings.md).
     fn default() -> Self {
         Self {
             form: CriticForm::Expectile,

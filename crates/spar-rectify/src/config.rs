@@ -50,7 +50,7 @@ pub struct RectifyConfig {
 }
 
 impl Default for RectifyConfig {
-    /// What this project's tables use (docs/results.md has what was tried).
+    /// What this project's tables use (docs/results/settings.md has what was tried).
     fn default() -> Self {
         Self {
             hidden: vec![256, 256],
