@@ -1,11 +1,11 @@
 //! How the numbers in a data file are distributed.
 
 use serde::{Deserialize, Serialize};
-use spar_core::{EnvId, Origin, units::is_outside};
+use spar_core::{Origin, units::is_outside};
 
 use crate::{
     dataset::{Dataset, EpisodeEnd},
-    info::{Span, horizon_of, spans},
+    info::{Span, spans},
 };
 
 /// How near to a bound an action counts as at it. Squashed policies come near and
@@ -72,9 +72,9 @@ pub struct Coverage {
     pub share_outside: f64,
 }
 
-/// Distributions over `data`; with `env`, by its horizon.
-pub fn stats(data: &Dataset, env: Option<EnvId>) -> Stats {
-    let horizon = horizon_of(env);
+/// Distributions over `data`, whose episodes end after `horizon` steps where they flag no cuts
+/// ([`horizon_of`](crate::horizon_of) an environment).
+pub fn stats(data: &Dataset, horizon: usize) -> Stats {
     let episodes: Vec<_> = data.episodes(horizon).collect();
     let complete = episodes.iter().filter(|e| e.end != EpisodeEnd::Unfinished);
     let lengths = complete.map(|e| e.rows.len() as f64).collect();

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use spar_core::{EnvId, Stream};
 use spar_data::{
     Conversion, Converted, DataError, Dataset, DatasetIdentity, MetaValue, Next, Origin, Reading,
-    Row, Transitions, Writer, info, local_metadata, minari_id, stats,
+    Row, Transitions, Writer, horizon_of, info, local_metadata, minari_id, stats,
 };
 
 /// A committed file or data set.
@@ -487,7 +487,7 @@ fn distributions_are_numpy_s() {
         -1.0, 0.0, 0.5, 0.0, 0.9995, 0.0, 0.0, 0.25, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -0.25,
     ];
     rows.write(&path, true, &BTreeMap::new());
-    let found = stats(&Dataset::read(&path).unwrap(), None);
+    let found = stats(&Dataset::read(&path).unwrap(), horizon_of(None));
     assert_eq!((found.rows, found.episodes), (8, 3));
     let (returns, lengths) = (found.returns.unwrap(), found.lengths.unwrap());
     assert_eq!((returns.count, returns.min, returns.max), (2, 4.0, 5.0));

@@ -26,17 +26,23 @@ use crate::{
 /// follows a row that records its successor (``"checked"``, ``"recorded"`` or
 /// ``"following"``), ``observations`` which arrays are joined to observations, ``reward``
 /// which column of a table holds the rewards, and ``other_env`` reads data that name another environment all the same.
+/// ``horizon`` is the number of steps after which an episode counts as cut, in data without an
+/// environment that flag no cuts; with it, a table needs no column that says where episodes end.
+/// ``spar.train`` takes it from here.
 #[pyclass(frozen, module = "spar", name = "Dataset")]
 pub(crate) struct PyDataset {
     pub(crate) data: Arc<Dataset>,
     pub(crate) env: Option<EnvId>,
     pub(crate) reading: Reading,
+    /// The steps after which an episode counts as cut, if the caller named them.
+    pub(crate) cut_after: Option<usize>,
 }
 
 #[pymethods]
 impl PyDataset {
     #[new]
-    #[pyo3(signature = (path, *, env = None, next = "checked", observations = Vec::new(), reward = None, other_env = false))]
+    #[pyo3(signature = (path, *, env = None, next = "checked", observations = Vec::new(), reward = None, other_env = false, horizon = None))]
+    #[expect(clippy::too_many_arguments, reason = "those of the function in Python")]
     fn new(
         py: Python<'_>,
         path: PathBuf,
@@ -45,6 +51,7 @@ impl PyDataset {
         observations: Vec<String>,
         reward: Option<String>,
         other_env: bool,
+        horizon: Option<usize>,
     ) -> PyResult<Self> {
         let mut env = environment(env)?;
         let mut path = path;
@@ -57,10 +64,11 @@ impl PyDataset {
             observations,
             reward,
             other_env,
-            horizon: false,
+            horizon: horizon.is_some(),
         };
+        let cut_after = without_environment(horizon, env)?;
         let data = py.detach(|| Dataset::read_as(&path, env, &reading));
-        Self::noted(py, data.map_err(error::of_data)?, env, reading)
+        Self::noted(py, data.map_err(error::of_data)?, env, reading, cut_after)
     }
 
     /// A data set of arrays, a row for each step: ``observations`` before it, ``[rows,
@@ -68,13 +76,13 @@ impl PyDataset {
     /// environment ended the episode with it.
     ///
     /// ``timeouts`` says whether the episode was cut after it: without them, episodes end at
-    /// ``terminals`` alone. ``next_observations`` are what was observed after each step: without
+    /// ``terminals`` and after ``horizon`` steps, if it is given. ``next_observations`` are what was observed after each step: without
     /// them that is the next row, and a cut episode's last step is no transition. ``next`` says
     /// which of both counts, as for a file.
     /// ``action_bounds`` are the smallest and largest values of each component of an action,
     /// ``[(low, high), ...]``: without them ``[-1, 1]``, or the data's own range if it is wider.
     #[staticmethod]
-    #[pyo3(signature = (observations, actions, rewards, terminals, *, timeouts = None, next_observations = None, next = "checked", action_bounds = None, env = None, id = "arrays"))]
+    #[pyo3(signature = (observations, actions, rewards, terminals, *, timeouts = None, next_observations = None, next = "checked", action_bounds = None, env = None, horizon = None, id = "arrays"))]
     #[expect(clippy::too_many_arguments, reason = "those of the function in Python")]
     fn from_arrays(
         py: Python<'_>,
@@ -87,6 +95,7 @@ impl PyDataset {
         next: &str,
         action_bounds: Option<Vec<(f32, f32)>>,
         env: Option<&str>,
+        horizon: Option<usize>,
         id: &str,
     ) -> PyResult<Self> {
         let (obs_dim, observations) = matrix(observations, "observations")?;
@@ -111,8 +120,10 @@ impl PyDataset {
         };
         let reading = Reading {
             next: beside.next,
+            horizon: horizon.is_some(),
             ..Reading::default()
         };
+        let cut_after = without_environment(horizon, env)?;
         let steps = Steps {
             observations,
             actions,
@@ -121,7 +132,7 @@ impl PyDataset {
             rewards,
         };
         let data = Dataset::of_arrays(id, obs_dim, act_dim, steps, beside);
-        Self::noted(py, data.map_err(error::of_data)?, env, reading)
+        Self::noted(py, data.map_err(error::of_data)?, env, reading, cut_after)
     }
 
     /// Writes a file in D4RL's layout, in which every array is as it is here; ``overwrite``
@@ -195,19 +206,19 @@ impl PyDataset {
 
     /// Undiscounted returns of the complete episodes, ``float64``.
     fn returns<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
-        PyArray1::from_vec(py, self.data.returns(horizon_of(self.env)))
+        PyArray1::from_vec(py, self.data.returns(self.cuts()))
     }
 
     /// First row and the row after the last one of each episode.
     fn episodes(&self) -> Vec<(usize, usize)> {
-        let episodes = self.data.episodes(horizon_of(self.env));
+        let episodes = self.data.episodes(self.cuts());
         episodes.map(|e| (e.rows.start, e.rows.end)).collect()
     }
 
     /// What ``spar data stats`` says: distributions of returns, lengths, rewards, actions and
     /// observations.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let stats = spar_data::stats(&self.data, self.env);
+        let stats = spar_data::stats(&self.data, self.cuts());
         let stats = serde_json::to_value(stats).map_err(error::value)?;
         values::from_json(py, &stats)
     }
@@ -228,6 +239,13 @@ impl PyDataset {
     #[getter]
     fn env(&self) -> Option<&'static str> {
         self.env.map(EnvId::name)
+    }
+
+    /// The steps after which an episode counts as cut where the data flag no cuts, if they were
+    /// named.
+    #[getter]
+    fn horizon(&self) -> Option<usize> {
+        self.cut_after
     }
 
     /// What the data are called.
@@ -279,12 +297,18 @@ impl PyDataset {
 }
 
 impl PyDataset {
+    /// The steps after which episodes are cut that the data do not cut.
+    fn cuts(&self) -> usize {
+        self.cut_after.unwrap_or_else(|| horizon_of(self.env))
+    }
+
     /// The data set, with a warning for each of its notes.
     fn noted(
         py: Python<'_>,
         data: Dataset,
         env: Option<EnvId>,
         reading: Reading,
+        cut_after: Option<usize>,
     ) -> PyResult<Self> {
         let category = py.get_type::<PyUserWarning>();
         for note in &data.notes {
@@ -295,7 +319,17 @@ impl PyDataset {
             data: Arc::new(data),
             env,
             reading,
+            cut_after,
         })
+    }
+}
+
+/// A horizon for data without an environment: an environment has its own.
+fn without_environment(horizon: Option<usize>, env: Option<EnvId>) -> PyResult<Option<usize>> {
+    match (horizon, env) {
+        (Some(0), _) => Err(error::value("horizon is 0, expected at least 1")),
+        (Some(_), Some(env)) => Err(error::not_with("horizon", env)),
+        _ => Ok(horizon),
     }
 }
 

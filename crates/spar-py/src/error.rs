@@ -7,7 +7,7 @@ use pyo3::{
     PyErr, create_exception,
     exceptions::{PyFileExistsError, PyFileNotFoundError, PyOSError, PyRuntimeError, PyValueError},
 };
-use spar_core::printable_lines;
+use spar_core::{EnvId, printable_lines};
 use spar_data::{DataError, manifest::ManifestError};
 use spar_policy::PolicyError;
 use spar_train::TrainError;
@@ -22,6 +22,13 @@ create_exception!(
 /// What a caller gave is not what is asked for.
 pub(crate) fn value(why: impl Display) -> PyErr {
     PyValueError::new_err(said(why))
+}
+
+/// An argument that is of data without an environment, where the data have one.
+pub(crate) fn not_with(name: &str, env: EnvId) -> PyErr {
+    value(format!(
+        "{name} is of data without an environment, and these have {env}; drop one"
+    ))
 }
 
 /// A message without what a terminal would act on: files' own texts are in some.

@@ -158,9 +158,7 @@ impl OfData {
             ];
             return match given.into_iter().find(|(_, is)| *is) {
                 None => Ok(None),
-                Some((name, _)) => Err(error::value(format!(
-                    "{name} is of data without an environment, and these have {env}; drop one"
-                ))),
+                Some((name, _)) => Err(error::not_with(name, env)),
             };
         }
         let bounds = match self.action_bounds {
@@ -170,7 +168,7 @@ impl OfData {
         };
         let offline = Offline {
             held_out: self.held_out.unwrap_or(0.0),
-            horizon: self.horizon,
+            horizon: self.horizon.or(data.cut_after),
             action_bounds: bounds,
         };
         offline.check().map_err(error::of_training)?;

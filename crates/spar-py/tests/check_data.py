@@ -121,6 +121,44 @@ def an_id_of_d4rl_s_is_its_file_in_the_cache(folder):
     assert spar.Dataset("hopper-medium-v2").obs_dim == 3
 
 
+def a_horizon_cuts_what_flags_no_cuts(folder):
+    columns = arrays()
+    del columns["timeouts"]
+    # A table with no column of cuts is read with a horizon alone.
+    path = folder / "log.csv"
+    rows = [
+        [*obs, *action, reward]
+        for obs, action, reward in zip(*(columns[k] for k in ("observations", "actions", "rewards")))
+    ]
+    names = ["observation_0", "observation_1", "observation_2", "action_0", "action_1", "reward"]
+    lines = [",".join(names), *(",".join(f"{x!r}" for x in map(float, row)) for row in rows)]
+    path.write_text("\n".join(lines) + "\n")
+    raises(ValueError, ["log.csv"], lambda: spar.Dataset(path))
+    columns["terminals"] = np.zeros(600, bool)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        read = spar.Dataset(path, horizon=40)
+    own = spar.Dataset.from_arrays(**columns, horizon=40)
+    uncut = spar.Dataset.from_arrays(**columns)
+    for one in (read, own):
+        assert one.horizon == 40 and one.timeouts is None
+        assert one.episodes() == [(i, i + 40) for i in range(0, 600, 40)]
+        sums = [columns["rewards"][i : i + 40].astype(float).sum() for i in range(0, 600, 40)]
+        np.testing.assert_allclose(one.returns(), sums, rtol=1e-6)
+        assert one.stats()["lengths"]["max"] == 40
+    assert uncut.horizon is None and uncut.episodes() == [(0, 600)]
+    # `train` takes it from the data, unless it has one of its own.
+    obs = columns["observations"][:9]
+    of_data = trained(dataset=own).act(obs)
+    np.testing.assert_array_equal(of_data, trained(dataset=uncut, horizon=40).act(obs))
+    assert (of_data != trained(dataset=own, horizon=30).act(obs)).any()
+    assert (of_data != trained(dataset=uncut).act(obs)).any()
+    raises(ValueError, ["horizon is 0"], lambda: spar.Dataset(path, horizon=0))
+    hopper = dict(observations=np.zeros((60, 11)), actions=np.zeros((60, 3)))
+    hopper |= dict(rewards=np.zeros(60), terminals=np.zeros(60), env="hopper", horizon=40)
+    raises(ValueError, ["horizon", "hopper"], lambda: spar.Dataset.from_arrays(**hopper))
+
+
 def data_that_are_none_are_refused(folder):
     for facts, changes in (
         (["observations", "[600]"], {"observations": np.zeros(600)}),

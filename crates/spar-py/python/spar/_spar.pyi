@@ -72,6 +72,7 @@ class Dataset:
         observations: Sequence[str] = ...,
         reward: str | None = None,
         other_env: bool = False,
+        horizon: int | None = None,
     ) -> Dataset: ...
     @staticmethod
     def from_arrays(
@@ -85,6 +86,7 @@ class Dataset:
         next: _Next = "checked",
         action_bounds: Sequence[tuple[float, float]] | None = None,
         env: str | None = None,
+        horizon: int | None = None,
         id: str = "arrays",
     ) -> Dataset: ...
     def save(self, path: _Path, *, overwrite: bool = False) -> None: ...
@@ -113,6 +115,8 @@ class Dataset:
     def act_dim(self) -> int: ...
     @property
     def env(self) -> str | None: ...
+    @property
+    def horizon(self) -> int | None: ...
     @property
     def id(self) -> str: ...
     @property

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::Serialize;
 use spar_core::EnvId;
-use spar_data::{Distribution, Stats, stats};
+use spar_data::{Distribution, Stats, horizon_of, stats};
 
 use super::{ReadingArgs, data_of, tell_notes};
 use crate::output::{self, InFile};
@@ -37,7 +37,7 @@ struct OfEnv<'a> {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let data = data_of(&args.file, args.env, &args.reading)?;
     tell_notes(&data);
-    let found = stats(&data, args.env);
+    let found = stats(&data, horizon_of(args.env));
     if args.json {
         let found = OfEnv {
             env: args.env,
