@@ -5,6 +5,7 @@
 pub mod adroit;
 pub mod ant_maze;
 pub mod behavior;
+pub mod buffer;
 pub mod card;
 pub mod cloned;
 pub mod demonstrations;

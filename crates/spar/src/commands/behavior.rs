@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use spar_collect::{
+    buffer,
     online::{self, Training},
     sac::SacConfig,
     select::select,
@@ -20,6 +21,19 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Choose medium, expert and replay policies among a training's snapshots
     Select(SelectArgs),
+    /// Write a training's replay buffer, every step the learner took, as a data file
+    Buffer(BufferArgs),
+}
+
+/// Which buffer to write, and where.
+#[derive(clap::Args)]
+pub(crate) struct BufferArgs {
+    /// Folder `spar behavior train` wrote
+    #[arg(long, value_name = "DIR")]
+    training: PathBuf,
+    /// Data file to write, in D4RL's layout
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
 }
 
 /// Where to choose from.
@@ -117,6 +131,10 @@ pub(crate) fn run(command: &Command) -> Result<()> {
         Command::Select(args) => {
             let card = select(&args.training, &args.out, args.threads)?;
             output::text(&printable_json(&serde_json::to_string_pretty(&card)?))
+        }
+        Command::Buffer(args) => {
+            let made = buffer::write(&args.training, &args.out)?;
+            output::text(&printable_json(&serde_json::to_string_pretty(&made)?))
         }
     }
 }
