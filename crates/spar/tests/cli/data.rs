@@ -275,6 +275,24 @@ fn replay_data_have_the_mixture_of_the_training() {
 }
 
 #[test]
+fn a_training_s_replay_buffer_is_data_to_train_on() {
+    let folder = Folder::new();
+    folder
+        .spar("behavior train --env pointmass --steps 400 --start-steps 400 --num-envs 2 --snapshot-every 200 --out sac")
+        .ok();
+    let line = "behavior buffer --training sac --out weak.hdf5";
+    let made: Value = serde_json::from_str(&folder.spar(line).ok()).unwrap();
+    assert_eq!(made["rows"], 400);
+    assert_eq!(made["origin"], "user");
+    folder
+        .spar(line)
+        .fails(1, &["weak.hdf5", "is already there"]);
+    folder
+        .spar("train --dataset weak.hdf5 --env pointmass --method td3bc --updates 2 --out run")
+        .ok();
+}
+
+#[test]
 fn a_local_file_of_another_recipe_is_made_again_and_a_stranger_s_is_kept() {
     let folder = Folder::new();
     write_behavior(&folder.path("behavior"), 0);
