@@ -1,6 +1,6 @@
 //! A training's replay buffer as a data file: every step that the learner took, from its first
-//! random action on. Such data are weak and mixed, which is what D4RL's own `medium-replay` is of,
-//! and what no policy of `datasets/behavior` gives: what a method makes of them says how far it
+//! random action on. Such data are weak and mixed. D4RL's own `medium-replay` is a replay buffer,
+//! too, but of a training that goes on to the medium policy. A weak buffer shows how far a method
 //! improves on poor data.
 
 use std::{collections::BTreeMap, path::Path};
@@ -19,7 +19,7 @@ use crate::{
 /// layout with `next_observations`, and returns which data the file holds. They are a user's:
 /// nothing in them passes for a task's.
 ///
-/// Rows are in the order in which each environment was stepped, one environment after the other.
+/// Each environment's rows are in the order of its steps, one environment after the other.
 /// An episode is cut (`timeouts`) where the next row does not follow from it: at the horizon, at
 /// a snapshot, where training starts every environment anew, and at the buffer's end.
 ///
@@ -46,11 +46,13 @@ pub fn write(training: &Path, out: &Path) -> Result<DatasetIdentity, CollectErro
     .into();
     let mut writer = Writer::create(out, env.obs_dim(), env.act_dim(), 0, 0, &metadata)?;
     let (rows, oldest) = (replay.len(), steps.saturating_sub(replay.len()));
-    for environment in 0..config.num_envs {
-        // The n-th step of all was taken in environment `n % num_envs`, and is in the slot
-        // `n % capacity`.
-        let taken = (oldest..steps).filter(|step| step % config.num_envs == environment);
-        let slots: Vec<usize> = taken.map(|step| step % rows.max(1)).collect();
+    let environments = config.num_envs;
+    for environment in 0..environments {
+        // Step `n` of all was taken in environment `n % num_envs`, and is in slot `n % rows`:
+        // a buffer that is not full holds all of them.
+        let first = oldest + (environment + environments - oldest % environments) % environments;
+        let taken = (first..steps).step_by(environments);
+        let slots: Vec<usize> = taken.map(|step| step % rows).collect();
         for (i, &slot) in slots.iter().enumerate() {
             let row = replay.get(slot);
             let follows = slots

@@ -76,7 +76,8 @@ impl PyDataset {
     /// environment ended the episode with it.
     ///
     /// ``timeouts`` says whether the episode was cut after it: without them, episodes end at
-    /// ``terminals`` and after ``horizon`` steps, if it is given. ``next_observations`` are what was observed after each step: without
+    /// ``terminals`` and after ``horizon`` steps, if it is given. ``next_observations`` are what
+    /// was observed after each step: without
     /// them that is the next row, and a cut episode's last step is no transition. ``next`` says
     /// which of both counts, as for a file.
     /// ``action_bounds`` are the smallest and largest values of each component of an action,

@@ -94,7 +94,8 @@ def train(
     a folder, the last policy plays ``final_episodes`` of it, which needs MuJoCo (``spar
     setup``). From other data, ``held_out`` is the part of the episodes that is kept from
     training (0; ``spar train`` keeps 0.1), ``horizon`` the steps after which an episode without
-    flags counts as cut (the data's, if it is not given), and ``action_bounds`` what actions are scaled by. ``eval_seed`` decides
+    flags counts as cut (the data's own ``horizon``, if it is not given), and ``action_bounds``
+    what actions are scaled by. ``eval_seed`` decides
     the episodes that are played, or held out.
 
     >>> import numpy as np, spar

@@ -163,6 +163,37 @@ fn with_reports(file: &str) -> String {
     written + rest
 }
 
+/// The first page has one line a suite: its numbers are those of the suite's own table.
+#[test]
+fn the_overview_of_the_suites_is_their_tables() {
+    let read = |file: &str| fs::read_to_string(format!("{ROOT}/{file}")).unwrap();
+    let overview = read("docs/results.md");
+    let mut suites = 0;
+    for line in overview.lines().filter(|line| line.starts_with("| [")) {
+        let Some((name, tasks)) = line
+            .trim_start_matches("| [")
+            .split_once("](results/")
+            .filter(|_| line.contains(" tasks |"))
+        else {
+            continue;
+        };
+        suites += 1;
+        let page = match name {
+            // Of three seeds, as the README's.
+            "mujoco" => read("README.md"),
+            _ => read(&format!("docs/results/{name}.md")),
+        };
+        let mean = page.lines().find(|row| row.starts_with("| mean of "));
+        let mean = mean.unwrap_or_else(|| panic!("{name} has no row of means"));
+        let cells: Vec<&str> = tasks.split('|').skip(2).map(str::trim).collect();
+        let best = cells[3].trim_matches('*').rsplit(' ').next().unwrap();
+        for number in [cells[0], cells[1], cells[2], best].map(|cell| cell.trim_matches('*')) {
+            assert!(mean.contains(number), "{name}: `{number}` is not in {mean}");
+        }
+    }
+    assert_eq!(suites, 5);
+}
+
 /// `UPDATE_EXPECT=1 cargo xtask test --test cli results` writes bands and tables anew.
 #[test]
 fn the_bands_of_the_suite_are_those_of_the_published_runs() {
