@@ -4,6 +4,8 @@
 
 mod bad_input;
 #[cfg(unix)]
+mod cells;
+#[cfg(unix)]
 mod cluster;
 mod comforts;
 mod data;
