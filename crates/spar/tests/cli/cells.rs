@@ -14,9 +14,7 @@ use std::{
 use spar_core::{Origin, RunRecord, Suite, TaskId};
 use spar_report::Results;
 
-use crate::support::{Done, Folder};
-
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+use crate::support::{Done, Folder, ROOT};
 
 /// Makes data, anchor and report of `task`, seed 0, in a folder of its own. `upstream`: whether
 /// the published data are made with the third-party policies.

@@ -1,5 +1,6 @@
 //! The `spar` binary as a user meets it: the real program in a child process,
-//! on a point mass whose runs take a second and need no MuJoCo.
+//! on a point mass whose runs take a second and need no MuJoCo. Only `cells` makes data and
+//! runs of the suites themselves.
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;

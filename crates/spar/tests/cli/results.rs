@@ -7,9 +7,7 @@ use expect_test::expect_file;
 use spar_core::{Suite, TaskId};
 use spar_train::{Method, RunSpec, TrainConfig};
 
-use crate::support::Folder;
-
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+use crate::support::{Folder, ROOT};
 
 /// The names in a folder, in order.
 fn names(folder: &str) -> Vec<String> {

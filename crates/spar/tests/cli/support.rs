@@ -12,6 +12,9 @@ use spar_core::{EnvId, Stream};
 use spar_data::{MetaValue, Row, Writer};
 use tempfile::TempDir;
 
+/// Root of the repository.
+pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
 /// A folder of its own for one test, gone afterwards.
 pub(crate) struct Folder(TempDir);
 
